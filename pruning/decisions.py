@@ -1,0 +1,140 @@
+"""What a person decided by hand, as an append-only list and the state it adds up to. Pure: no files here.
+
+A decision is one act on one or many examples. The latest act on an example counts; undoing an act takes it
+out of the list as if it had never been, so two people can decide at once and each undo their own.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pruning.errors import UsageError
+from pruning.records import DecisionKind, Subset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One act: `kind` on `ids`, with the new label, note or tag as `value`."""
+
+    kind: DecisionKind
+    ids: tuple[int, ...] = ()
+    value: str = ""
+    """New label name, text of the note, tag, or, for undo, the key of the act undone."""
+    key: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    time: float = field(default_factory=time.time)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for one line of decisions.jsonl."""
+        return {"key": self.key, "time": round(self.time, 3), "kind": self.kind.value, "ids": list(self.ids), "value": self.value}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Decision:
+        """The inverse of `to_dict`."""
+        return cls(
+            kind=DecisionKind(values["kind"]), ids=tuple(values["ids"]), value=values["value"], key=values["key"], time=values["time"]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What all standing decisions add up to, by example id."""
+
+    kept: frozenset[int] = frozenset()
+    dropped: frozenset[int] = frozenset()
+    labels: Mapping[int, str] = field(default_factory=dict)
+    notes: Mapping[int, str] = field(default_factory=dict)
+    tags: Mapping[int, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """Examples that any decision stands on."""
+        return len(self.kept | self.dropped | set(self.labels) | set(self.notes) | set(self.tags))
+
+
+def standing(decisions: Iterable[Decision]) -> list[Decision]:
+    """The acts that were not undone, oldest first. Undoing an undo brings the act back.
+
+    >>> drop = Decision(kind=DecisionKind.DROP, ids=(3,))
+    >>> standing([drop, Decision(kind=DecisionKind.UNDO, value=drop.key)])
+    []
+    """
+    undone: set[str] = set()
+    kept = []
+    for decision in reversed(list(decisions)):
+        if decision.key in undone:
+            continue
+        if decision.kind is DecisionKind.UNDO:
+            undone.add(decision.value)
+        else:
+            kept.append(decision)
+    return kept[::-1]
+
+
+def decided(decisions: Iterable[Decision]) -> Decided:
+    """Fold the standing acts into one state; for each example the latest act of a kind counts.
+
+    >>> decided([Decision(kind=DecisionKind.DROP, ids=(1, 2)), Decision(kind=DecisionKind.KEEP, ids=(2,))]).dropped
+    frozenset({1})
+    """
+    side: dict[int, DecisionKind] = {}
+    labels: dict[int, str] = {}
+    notes: dict[int, str] = {}
+    tags: dict[int, set[str]] = {}
+    for decision in standing(decisions):
+        for example in decision.ids:
+            if decision.kind in (DecisionKind.KEEP, DecisionKind.DROP):
+                side[example] = decision.kind
+            elif decision.kind is DecisionKind.RELABEL:
+                labels[example] = decision.value
+            elif decision.kind is DecisionKind.NOTE:
+                notes[example] = decision.value
+            elif decision.kind is DecisionKind.TAG:
+                tags.setdefault(example, set()).add(decision.value)
+    return Decided(
+        kept=frozenset(i for i, kind in side.items() if kind is DecisionKind.KEEP),
+        dropped=frozenset(i for i, kind in side.items() if kind is DecisionKind.DROP),
+        labels=labels,
+        notes=notes,
+        tags={example: frozenset(names) for example, names in tags.items()},
+    )
+
+
+def apply(subset: Subset, state: Decided, ids: NDArray[np.int64]) -> Subset:
+    """The subset after the person's keeps and drops; `ids` are all examples in source order.
+
+    The name gains "+decisions" when anything changed, so that its measured points are never mistaken for the rule's own.
+    """
+    kept = np.isin(ids, subset.kept)
+    kept[np.isin(ids, _array(state.kept))] = True
+    kept[np.isin(ids, _array(state.dropped))] = False
+    changed = ids[kept]
+    if len(changed) == subset.size and np.array_equal(changed, subset.kept):
+        return subset
+    return Subset(
+        name=f"{subset.name}+decisions",
+        method=subset.method,
+        rule=f"{subset.rule}; by hand {len(state.kept)} kept and {len(state.dropped)} dropped",
+        kept=changed,
+        total=subset.total,
+        removes=subset.removes,
+    )
+
+
+def check(decision: Decision, ids: NDArray[np.int64], label_names: Sequence[str]) -> None:
+    """Raise UsageError when a decision names an example or a label that does not exist."""
+    unknown = np.setdiff1d(np.asarray(decision.ids, dtype=np.int64), ids)
+    if len(unknown):
+        raise UsageError(f"There is no example with id {unknown[0]}; {len(unknown)} of the {len(decision.ids)} ids are unknown.")
+    if decision.kind is DecisionKind.RELABEL and label_names and decision.value not in label_names:
+        raise UsageError(f"There is no label {decision.value!r}; the labels are {', '.join(label_names)}.")
+
+
+def _array(ids: Iterable[int]) -> NDArray[np.int64]:
+    return np.fromiter(ids, dtype=np.int64)

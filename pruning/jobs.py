@@ -1,0 +1,129 @@
+"""Workers in the background: a thread starts the very command a person would type, and watches it.
+
+The disk is the truth: a worker goes on when the server that started it is gone, and whoever opens the
+experiment next reads its state from the folder. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pruning.errors import ExperimentError
+from pruning.experiment import Experiment, Folder
+from pruning.records import JobState, Settings
+
+NICENESS = 10
+"""Added to the worker's niceness, so that the dashboard answers while every core trains."""
+
+
+def score_command(settings: Settings, directory: str | Path) -> list[str]:
+    """The command line that scores with these settings, flags at their defaults left out."""
+    default = Settings(data=settings.data)
+    words = ["score", settings.data, "--experiment", str(directory)]
+    named = {
+        "--eval": (settings.evaluation, None),
+        "--eval-fraction": (settings.evaluation_fraction, default.evaluation_fraction),
+        "--eval-seed": (settings.evaluation_seed, default.evaluation_seed),
+        "--task": (settings.task, default.task),
+        "--model": (settings.model, default.model),
+        "--max-length": (settings.max_length, default.max_length),
+        "--burn-in": (settings.burn_in, default.burn_in),
+        "--epochs": (settings.train.epochs, default.train.epochs),
+        "--batch-size": (settings.train.batch_size, default.train.batch_size),
+        "--learning-rate": (settings.train.learning_rate, default.train.learning_rate),
+        "--weight-decay": (settings.train.weight_decay, default.train.weight_decay),
+        "--warmup-ratio": (settings.train.warmup_ratio, default.train.warmup_ratio),
+        "--max-grad-norm": (settings.train.max_grad_norm, default.train.max_grad_norm),
+        "--precision": (settings.train.precision, default.train.precision),
+        "--device": (settings.train.device, default.train.device),
+    }
+    for flag, (value, usual) in named.items():
+        if value != usual:
+            words += [flag, str(value)]
+    words += [word for field, column in settings.columns.items() for word in ("--column", f"{field}={column}")]
+    if settings.seeds != default.seeds:
+        words += ["--seed-list", ",".join(map(str, settings.seeds))]
+    words += ["--drop-invalid"] * settings.drop_invalid + ["--fixed-order"] * settings.train.fixed_order
+    return words
+
+
+def frontier_command(
+    directory: str | Path, subsets: Sequence[str] = (), baselines: Sequence[str] | None = None, seeds: int = 3, budget: str = "epochs"
+) -> list[str]:
+    """The command line that measures subsets; no names = the automatic ladder with both baselines."""
+    words = ["frontier", str(directory), "--seeds", str(seeds), "--budget", budget]
+    if subsets:
+        words += ["--subsets", ",".join(subsets)]
+    if baselines is not None:
+        words += ["--baselines", ",".join(baselines)]
+    return words
+
+
+def start(words: Sequence[str], directory: str | Path) -> threading.Thread:
+    """Start `python -m pruning WORDS` at low priority in a session of its own, and watch it from a daemon thread.
+
+    The worker's output goes to worker.log in the folder; when it dies without a last word of its own, the thread
+    leaves the end of that log as the reason.
+    """
+    root = Path(directory)
+    root.mkdir(parents=True, exist_ok=True)
+    log = root / "worker.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pruning", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: os.nice(NICENESS) and None,  # noqa: PLW1509
+        )
+    thread = threading.Thread(target=_watch, args=(process, root), name=f"worker of {root.name}", daemon=True)
+    thread.start()
+    return thread
+
+
+def resume(directory: str | Path) -> threading.Thread:
+    """Go on with the experiment's unfinished job."""
+    return start(["resume", str(directory)], directory)
+
+
+def cancel(directory: str | Path, wait: float = 10.0) -> bool:
+    """Ask the worker to stop at its next step; finished work is kept. True when it has stopped within `wait` seconds.
+
+    Raises ExperimentError when nothing runs there.
+    """
+    experiment = Experiment(directory)
+    status = experiment.status()
+    if status.state is not JobState.RUNNING or status.pid is None:
+        raise ExperimentError(f"Nothing runs in {experiment.folder.root}; its state is {status.state}.")
+    os.kill(status.pid, signal.SIGTERM)
+    end = time.monotonic() + wait
+    while time.monotonic() < end:
+        if not experiment.owned():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def last_words(directory: str | Path, lines: int = 3) -> str:
+    """The end of what the worker of this folder printed; empty when there is nothing."""
+    log = Folder(Path(directory)).root / "worker.log"
+    if not log.exists():
+        return ""
+    text = log.read_bytes()[-4000:].decode("utf-8", "replace").strip()
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def _watch(process: subprocess.Popen[bytes], root: Path) -> None:
+    code = process.wait()
+    if code and (root / "experiment.json").exists():
+        experiment = Experiment(root)
+        if experiment.status().state in (JobState.INTERRUPTED, JobState.RUNNING, JobState.NEW):
+            experiment.log("died", state=JobState.INTERRUPTED, message=last_words(root) or f"The worker ended with code {code}.")

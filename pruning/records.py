@@ -1,0 +1,389 @@
+"""The vocabulary as frozen records: run, epoch, example, dynamics, subset, frontier, job. Imports numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pruning.errors import UsageError
+
+PAPER_SEEDS = (342, 4827, 1215, 98, 8128, 828)
+"""Seeds of Tayaranian et al. (CoLLAs 2024), in their order; further runs draw theirs from `default_seeds`."""
+
+QUANTITIES = ("correct", "gold_prob", "gold_margin", "error_norm", "loss", "predicted")
+"""What is recorded of each example at each step, besides its position within the epoch."""
+
+Kind = Literal["classification", "multiple_choice", "span"]
+
+
+def default_seeds(runs: int) -> tuple[int, ...]:
+    """The paper's six seeds, then as many reproducible others as `runs` asks for.
+
+    >>> default_seeds(3)
+    (342, 4827, 1215)
+    """
+    more = np.random.default_rng(PAPER_SEEDS).integers(1, 2**31 - 1, size=max(0, runs - len(PAPER_SEEDS)))
+    return (PAPER_SEEDS + tuple(int(seed) for seed in more))[:runs]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """How one run trains. The defaults are the paper's recipe for sentence classification."""
+
+    epochs: int = 3
+    """Passes over the training rows, at least 1."""
+    batch_size: int = 32
+    """Examples per optimizer step (whole questions where a question has several sequences)."""
+    learning_rate: float = 2e-5
+    """Peak rate; it falls linearly to 0 over the steps of this very run."""
+    weight_decay: float = 0.0
+    """AdamW's decoupled decay; biases and LayerNorm weights are left out, as in the Trainer."""
+    warmup_ratio: float = 0.0
+    """Share of the steps in which the rate rises linearly from 0."""
+    max_grad_norm: float = 1.0
+    """Gradient norm above which gradients are scaled down, per run."""
+    fixed_order: bool = False
+    """True repeats one order in every epoch of a run, as the paper's code does; False reshuffles."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto = bf16 autocast where the device does it well, else fp32."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+
+    def __post_init__(self) -> None:
+        _positive("--epochs", self.epochs)
+        _positive("--batch-size", self.batch_size)
+        _positive("--learning-rate", self.learning_rate)
+        _positive("--max-grad-norm", self.max_grad_norm)
+        if self.weight_decay < 0:
+            raise UsageError(f"--weight-decay is {self.weight_decay}; it must be 0 or more.")
+        if not 0 <= self.warmup_ratio < 1:
+            raise UsageError(f"--warmup-ratio is {self.warmup_ratio}; it must be at least 0 and below 1.")
+        if self.precision not in ("auto", "fp32", "bf16", "fp16"):
+            raise UsageError(f"--precision is {self.precision!r}; use auto, fp32, bf16 or fp16.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that decides an experiment's recording. Written to experiment.json before any work."""
+
+    data: str
+    """A file, a folder saved by `datasets`, or a hub name."""
+    task: str = "auto"
+    """A name in `pruning.tasks.TASKS`, or auto before the data was read."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Field of the task -> column of the data, e.g. {"text": "sentence", "label": "label"}."""
+    evaluation: str | None = None
+    """Evaluation data, or None to split off `evaluation_fraction` of `data`."""
+    evaluation_fraction: float = 0.2
+    """Share split off, stratified by label, when no evaluation data is given."""
+    evaluation_seed: int = 0
+    """Seed of that split."""
+    drop_invalid: bool = False
+    """Drop (and count) rows without text or label instead of refusing them."""
+    model: str = "sample"
+    """A folder, a hub name, or "sample" for the model that comes with Winnow."""
+    max_length: int = 128
+    """Tokens per sequence; longer ones are cut and counted."""
+    seeds: tuple[int, ...] = PAPER_SEEDS
+    """One seed per run; R = len(seeds)."""
+    burn_in: int = 0
+    """Epochs left out of the H-score by default (0 = the paper). A reading of the recording: no retraining."""
+    train: TrainSettings = field(default_factory=TrainSettings)
+    """How each run trains."""
+
+    def __post_init__(self) -> None:
+        if len(self.seeds) < 1:
+            raise UsageError("--runs is 0; at least one run is needed (the paper uses 6).")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise UsageError(f"--seed-list repeats a seed ({', '.join(map(str, self.seeds))}); each run needs its own.")
+        _positive("--max-length", self.max_length)
+        if not 0 < self.evaluation_fraction < 1:
+            raise UsageError(f"--eval-fraction is {self.evaluation_fraction}; it must lie between 0 and 1.")
+        if not 0 <= self.burn_in < self.train.epochs:
+            raise UsageError(f"--burn-in is {self.burn_in}; with {self.train.epochs} epochs it must be 0 to {self.train.epochs - 1}.")
+
+    @property
+    def runs(self) -> int:
+        """R, the number of runs."""
+        return len(self.seeds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_dict` is the inverse."""
+        return {**asdict(self), "columns": dict(self.columns), "seeds": list(self.seeds)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """Settings from `to_dict`'s values; unknown names are ignored so that newer notes do not break older readers."""
+        known = {f.name for f in fields(cls)}
+        train_known = {f.name for f in fields(TrainSettings)}
+        kept = {name: value for name, value in values.items() if name in known}
+        kept["train"] = TrainSettings(**{k: v for k, v in values["train"].items() if k in train_known})
+        kept["seeds"] = tuple(values["seeds"])
+        return cls(**kept)
+
+    def with_changes(self, **changes: Any) -> Settings:
+        """A copy with some fields replaced."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Encoded:
+    """Examples as the engine takes them: flat token ids, no padding, no strings.
+
+    A *unit* (one example: a sentence, a pair, a question with its options, a question with its windows)
+    owns the sequences unit_offsets[i]:unit_offsets[i+1]; sequence s owns tokens[offsets[s]:offsets[s+1]].
+    """
+
+    kind: Kind
+    """What the head predicts: a class per unit, one of a unit's sequences, or a start and end token per sequence."""
+    tokens: NDArray[np.int32]
+    """[T] token ids, special tokens included."""
+    offsets: NDArray[np.int64]
+    """[S+1] where each sequence begins; the last entry is T."""
+    unit_offsets: NDArray[np.int64]
+    """[N+1] where each unit's sequences begin; the last entry is S. `arange(N+1)` for classification."""
+    labels: NDArray[np.int64]
+    """[N] class index, or index of the right option; [S, 2] start and end token within the sequence for spans."""
+    token_types: NDArray[np.int8] | None = None
+    """[T] segment ids, where the model has them."""
+    classes: int = 0
+    """Number of classes; 0 where the kind has none."""
+    truncated: int = 0
+    """Units of which some text did not fit into `max_length` tokens."""
+
+    @property
+    def units(self) -> int:
+        """N, the number of examples."""
+        return len(self.unit_offsets) - 1
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class RunPlan:
+    """One run for the engine: which rows, which seed, for how many epochs."""
+
+    key: str
+    """Names the run in what comes back, e.g. "run 0" or "winning-ticket seed 98"."""
+    seed: int
+    """Decides head initialisation, order and dropout of this run alone."""
+    rows: NDArray[np.int64]
+    """Positions in the `Encoded` training data, ascending."""
+    epochs: int
+    """Passes over `rows` (larger than the settings' where a subset gets equal steps)."""
+    record: bool = True
+    """Yield an `EpochRecord` after each epoch."""
+    checkpoint: str | None = None
+    """File that holds the run's state after its last whole epoch, its finished records included; resumed from when there."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class EpochRecord:
+    """What one epoch of one run recorded online: train mode, at each example's own step, before its update.
+
+    Arrays are [n] and ordered like the plan's `rows`, whatever order the epoch trained them in.
+    """
+
+    key: str
+    epoch: int
+    correct: NDArray[np.bool_]
+    gold_prob: NDArray[np.float32]
+    """Probability of the right answer, 0..1."""
+    gold_margin: NDArray[np.float32]
+    """Logit of the right answer minus the best other logit; positive when right."""
+    error_norm: NDArray[np.float32]
+    """Euclidean norm of (probabilities - one-hot of the right answer), 0..sqrt(2)."""
+    loss: NDArray[np.float32]
+    """Cross-entropy in nats."""
+    predicted: NDArray[np.int64]
+    """The answer given: class or option index."""
+    position: NDArray[np.int32]
+    """Place within the epoch, 0..n-1: example position // batch_size = step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A sign of life from one run, at most a few a second."""
+
+    key: str
+    epoch: int
+    """Epoch under way, from 0."""
+    examples: int
+    """Examples trained in this run so far, over all its epochs."""
+    total: int
+    """Examples this run will train in all."""
+    accuracy: float
+    """Online accuracy of the epoch under way, 0..1."""
+    memory: int = 0
+    """Peak memory of the run's process (CPU) or device in bytes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class RunResult:
+    """The end of one run: its predictions on the evaluation data and what it cost."""
+
+    key: str
+    seconds: float
+    """Wall clock of training, evaluation not counted."""
+    steps: int
+    """Optimizer steps."""
+    outputs: NDArray[np.float32] | None
+    """Evaluation logits: [N, classes]; [S] one per option; or [S, L, 2] start and end (-inf where padded). None without evaluation data."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Dynamics:
+    """The recording of a whole experiment, every array [runs, epochs, examples] in the order of `ids`."""
+
+    ids: NDArray[np.int64]
+    seeds: tuple[int, ...]
+    correct: NDArray[np.bool_]
+    gold_prob: NDArray[np.float32]
+    gold_margin: NDArray[np.float32]
+    error_norm: NDArray[np.float32]
+    loss: NDArray[np.float32]
+    predicted: NDArray[np.int64]
+    position: NDArray[np.int32]
+
+    @property
+    def runs(self) -> int:
+        """R, the number of complete runs."""
+        return int(self.correct.shape[0])
+
+    @property
+    def epochs(self) -> int:
+        """E, the number of epochs of each run."""
+        return int(self.correct.shape[1])
+
+    @property
+    def examples(self) -> int:
+        """N, the number of examples."""
+        return int(self.correct.shape[2])
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Subset:
+    """A proposed training set: a rule and the rows it keeps."""
+
+    name: str
+    """As typed on the command line, e.g. "winning-ticket", "remove-0-1-6", "random@winning-ticket"."""
+    method: str
+    """full, h-score, random, ambiguous, or the score or rule that chose the rows."""
+    rule: str
+    """The rule in words, e.g. "remove H = 0 and 6"."""
+    kept: NDArray[np.int64]
+    """Ids that stay, in source order."""
+    total: int
+    """Examples before pruning."""
+    removes: tuple[int, ...] | None = None
+    """H-values removed, for the subsets that are named so."""
+
+    @property
+    def size(self) -> int:
+        """Number of examples that stay."""
+        return len(self.kept)
+
+    @property
+    def kept_fraction(self) -> float:
+        """Share of the examples that stay, 0..1."""
+        return len(self.kept) / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontierPoint:
+    """One subset's measured worth: the mean over its seeds, with intervals."""
+
+    subset: str
+    method: str
+    kept: int
+    kept_fraction: float
+    seeds: int
+    """Number of fine-tunings behind the mean."""
+    budget: str
+    """"epochs" = as many epochs as full data (the paper); "steps" = as many optimizer steps as full data."""
+    metrics: Mapping[str, float]
+    """Mean of each metric over seeds, e.g. {"accuracy": 0.81, "macro_f1": 0.80}."""
+    ci95: Mapping[str, tuple[float, float]]
+    """Student-t 95% interval of each mean; (nan, nan) with one seed."""
+    vs_full: Difference | None
+    """Accuracy minus full data's, paired by seed."""
+    vs_random: Difference | None
+    """Accuracy minus that of the random subset of equal size, paired by seed."""
+    seconds: float
+    """Mean training time of one fine-tuning."""
+    seconds_saved: float
+    """Mean training time of full data minus that of this subset."""
+    steps: int
+    steps_saved: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A paired difference of accuracies, in accuracy units (0.01 = one point)."""
+
+    mean: float
+    low: float
+    """Lower end of the 95% interval; nan with fewer than two pairs."""
+    high: float
+    pairs: int
+    """Seeds that both sides have."""
+
+
+class DecisionKind(StrEnum):
+    """What a person can say of an example."""
+
+    KEEP = "keep"
+    DROP = "drop"
+    RELABEL = "relabel"
+    NOTE = "note"
+    TAG = "tag"
+    UNDO = "undo"
+
+
+class JobState(StrEnum):
+    """Where a job stands; derived from the folder's lock and events, never stored."""
+
+    NEW = "new"
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """The truth about an experiment's latest job, as read from its folder."""
+
+    state: JobState
+    verb: str = ""
+    """score or frontier."""
+    pid: int | None = None
+    message: str = ""
+    """Last words: of a failure, or of a worker that died."""
+    started: float | None = None
+    """Seconds since 1970."""
+    updated: float | None = None
+    """Last sign of life, seconds since 1970."""
+    done: int = 0
+    """Examples trained by this job so far (or, resumed, found finished)."""
+    total: int = 0
+    """Examples the whole job trains."""
+    rate: float = 0.0
+    """Examples per second of late."""
+    runs: Mapping[str, Progress] = field(default_factory=dict)
+    """Latest progress of each run, by key."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate from the rate of late; None before there is one."""
+        return (self.total - self.done) / self.rate if self.rate > 0 else None
+
+
+def _positive(flag: str, value: float) -> None:
+    if not value > 0:
+        raise UsageError(f"{flag} is {value}; it must be more than 0.")
