@@ -22,6 +22,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -280,19 +281,29 @@ class Experiment:
         finished = self.finished()
         if finished.empty:
             return []
-        current = {}
-        for name in finished["subset"].unique():
-            try:
-                current[name] = frontiers.rows_sha256(self._measured_subset(name, burn_in).kept)
-            except SubsetError:
-                continue
-        matches = finished["rows_sha256"] == finished["subset"].map(current)
-        return frontiers.points(finished[matches & ((finished["budget"] == budget) | (finished["subset"] == "full"))], len(self.ids))
+        standing = [self._stands_for(row.subset, row.seed, burn_in) == row.rows_sha256 for row in finished.itertuples()]
+        asked = (finished["budget"] == budget) | (finished["subset"] == "full")
+        return frontiers.points(finished[np.asarray(standing) & asked], len(self.ids))
 
-    def _measured_subset(self, name: str, burn_in: int | None) -> Subset:
+    def measured_subset(self, name: str, burn_in: int | None = None, seed: int = 0) -> Subset:
+        """The rows a fine-tuning with `seed` uses for that name: random subsets are drawn anew for each seed, so that
+        their mean is over draws too; "X+decisions" is X after the standing decisions by hand.
+        """
         base, plus, _ = name.partition("+decisions")
-        subset = self.subset(base, burn_in) if base != "full" else full_subset(self.ids)
+        subset = rules.resolve(base, self.dynamics, self.labels, self.burn_in(burn_in), seed=seed)
         return by_hand.apply(subset, self.decided, self.ids) if plus else subset
+
+    def _stands_for(self, name: str, seed: int, burn_in: int | None) -> str | None:
+        try:
+            return frontiers.rows_sha256(self.measured_subset(name, burn_in, seed).kept)
+        except SubsetError:
+            return None
+
+    def export(self, name: str, output: str | Path, format: str = "jsonl", force: bool = False) -> dict[str, Any]:
+        """Write that subset and its manifest; see `pruning.export.build`."""
+        from pruning.export import build
+
+        return build(self, self.measured_subset(name), output, format, force)
 
     # -- decisions by hand -----------------------------------------------------------------------------------
 
@@ -311,16 +322,6 @@ class Experiment:
         append_line(self.folder.decisions, json.dumps(decision.to_dict(), ensure_ascii=False))
 
     # -- jobs ------------------------------------------------------------------------------------------------
-
-    def own(self, wait: float = 2.0) -> FileLock:
-        """Become the one worker that may write; use as a context manager. Raises BusyError when there is one already."""
-        lock = FileLock(self.folder.lock)
-        try:
-            lock.acquire(timeout=wait)
-        except Timeout:
-            pid = self.status().pid
-            raise BusyError(f"{self.folder.root} is being worked on by process {pid}; wait for it, or cancel it first.") from None
-        return lock
 
     def owned(self) -> bool:
         """Whether a living worker holds the experiment. The operating system frees the lock of a dead one."""
@@ -359,6 +360,21 @@ class Experiment:
             rate=last.get("rate", 0.0),
             runs={key: Progress(**values) for key, values in last.get("runs", {}).items()},
         )
+
+
+@contextmanager
+def own(folder: Folder, wait: float = 2.0) -> Iterator[None]:
+    """Be the one worker that may write. Raises BusyError when there is one already."""
+    folder.root.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.lock)
+    try:
+        lock.acquire(timeout=wait)
+    except Timeout:
+        raise BusyError(f"Another worker is at {folder.root}; wait for it, or cancel it first.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def full_subset(ids: NDArray[np.int64]) -> Subset:

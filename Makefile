@@ -1,0 +1,48 @@
+# `make demo` and `make test` do all the set-up themselves.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+export TOKENIZERS_PARALLELISM := false
+
+.DEFAULT_GOAL := help
+
+$(VENV)/.run: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Winnow needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.11 ..."; exit 1; }
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned packages into $(VENV) (a few minutes the first time) ..."
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+.PHONY: demo app test test-slow lint screenshots clean help
+
+demo: $(VENV)/.run  ## score the sample, measure the frontier, export and verify the winning ticket
+	@$(RUN) -m pruning demo
+
+app: $(VENV)/.run  ## open the dashboard on the experiments in ./experiments
+	@$(RUN) -m pruning app
+
+test: $(VENV)/.dev  ## all tests but the slow ones
+	@$(RUN) tests/browser_setup.py
+	@$(RUN) -m pytest -m "not slow and not gpu"
+
+test-slow: $(VENV)/.dev  ## the slow tests too
+	@$(RUN) tests/browser_setup.py
+	@$(RUN) -m pytest -m "not gpu"
+
+lint: $(VENV)/.dev  ## ruff and mypy
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+screenshots: $(VENV)/.dev  ## pictures of every page, from the running app on ./experiments/demo
+	@$(RUN) assets/screenshots.py
+
+clean:  ## delete the virtual environment and caches; experiments stay
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | column -t -s "$$(printf '\t')"

@@ -1,0 +1,49 @@
+"""Winnow: find the part of a fine-tuning set that matters.
+
+The verbs of the command line as functions, for notebooks:
+
+    import pruning
+
+    examples = pruning.load("reviews.jsonl")
+    experiment = pruning.score(pruning.Settings(data="reviews.jsonl"), "experiments/reviews")
+    experiment.scores()
+    experiment.subsets()
+    pruning.measure("experiments/reviews", seeds=3).frontier()
+    experiment.export("winning-ticket", "reviews.ticket.jsonl")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pruning.data import load as load
+    from pruning.experiment import Experiment as Experiment
+    from pruning.export import verify as verify
+    from pruning.records import Settings as Settings
+    from pruning.records import TrainSettings as TrainSettings
+    from pruning.worker import frontier as measure
+    from pruning.worker import score as score
+
+__version__ = "0.1.0"
+
+__all__ = ["Experiment", "Settings", "TrainSettings", "load", "measure", "score", "verify"]
+
+_HOMES = {
+    "Experiment": ("pruning.experiment", "Experiment"),
+    "Settings": ("pruning.records", "Settings"),
+    "TrainSettings": ("pruning.records", "TrainSettings"),
+    "load": ("pruning.data", "load"),
+    "measure": ("pruning.worker", "frontier"),
+    "score": ("pruning.worker", "score"),
+    "verify": ("pruning.export", "verify"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `import pruning` stays instant."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pruning' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)

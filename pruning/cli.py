@@ -1,0 +1,269 @@
+"""The command line: each verb parses, makes one call into the library, and prints.
+
+Exit code 0 = done, 1 = failed with one clear sentence, 2 = wrong usage, 130 = cancelled.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+
+from pruning import report
+from pruning.errors import Cancelled, UsageError, WinnowError
+from pruning.records import Settings, TrainSettings, default_seeds
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Find the part of a fine-tuning set that matters.", pretty_exceptions_enable=False)
+
+P = ParamSpec("P")
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The experiment's folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+BurnIn = Annotated[int | None, typer.Option("--burn-in", help="First epochs left out of the H-score; 0 = the paper. Default: the experiment's own.")]
+
+
+def main() -> None:
+    """Run the command line; every error a person can mend is one sentence on stderr."""
+    app(prog_name="python -m pruning")
+
+
+def _one_sentence(verb: Callable[P, None]) -> Callable[P, None]:
+    @wraps(verb)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            verb(*args, **kwargs)
+        except Cancelled as stopped:
+            print(stopped, file=sys.stderr)
+            raise typer.Exit(130) from None
+        except WinnowError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
+
+    return run
+
+
+@app.command()
+@_one_sentence
+def demo(
+    directory: Annotated[Path, typer.Option("--experiment", help="Where the experiment goes.")] = Path("experiments/demo"),
+    train: Annotated[int, typer.Option(help="Training sentences of the sample.")] = 800,
+    evaluation: Annotated[int, typer.Option(help="Evaluation sentences of the sample.")] = 1000,
+    runs: Annotated[int, typer.Option(help="Fine-tunings that score.")] = 6,
+    seeds: Annotated[int, typer.Option(help="Fine-tunings per point of the frontier.")] = 3,
+) -> None:
+    """The whole path on real text: score the sample, measure the frontier, export the winning ticket, verify it."""
+    from pruning import export, sample, worker
+
+    print("Winnow's demo: movie-review sentences, the MiniLM model, all on this machine.", flush=True)
+    train_file, evaluation_file = sample.sample_split(train, evaluation)
+    settings = Settings(data=str(train_file), evaluation=str(evaluation_file), seeds=default_seeds(runs))
+    with report.listener(f"Scoring {train} sentences, {runs} runs") as listen:
+        worker.score(settings, directory, listen)
+    with report.listener("Measuring full data, the winning ticket and random") as listen:
+        experiment = worker.frontier(directory, ["winning-ticket"], ["random"], seeds, listen=listen)
+    subset = experiment.subset("winning-ticket")
+    output = export.default_output(experiment, subset, "jsonl")
+    export.build(experiment, subset, output, force=True)
+    export.verify(output)
+    report.show(experiment)
+    print(f"\nExported {subset.size} of {subset.total} sentences to {output} and verified it against {export.manifest_path(output).name}.")
+    print("Open the dashboard on it with:  make app")
+
+
+@app.command()
+@_one_sentence
+def score(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by datasets, a hub name, or 'sample'.")],
+    experiment: Annotated[Path, typer.Option("--experiment", help="The experiment's folder; made when it is not there.")],
+    text: Annotated[str | None, typer.Option(help="Column with the text. Default: guessed and said.")] = None,
+    text_pair: Annotated[str | None, typer.Option(help="Column with the second text of a pair.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column with the label. Default: guessed and said.")] = None,
+    column: Annotated[list[str] | None, typer.Option("--column", metavar="FIELD=COLUMN", help="Any other field of the task.")] = None,
+    task: Annotated[str, typer.Option(help="A task's name, or auto.")] = "auto",
+    evaluation: Annotated[str | None, typer.Option("--eval", metavar="DATA", help="Evaluation data. Default: split off, stratified by label.")] = None,
+    evaluation_fraction: Annotated[float, typer.Option("--eval-fraction", help="Share split off when no evaluation data is given.")] = 0.2,
+    evaluation_seed: Annotated[int, typer.Option("--eval-seed", help="Seed of that split.")] = 0,
+    drop_invalid: Annotated[bool, typer.Option("--drop-invalid", help="Drop and count rows without text or label.")] = False,
+    model: Annotated[str, typer.Option(help="A folder, a hub name, or 'sample'.")] = "sample",
+    runs: Annotated[int, typer.Option(help="R, fine-tunings that score.")] = 6,
+    epochs: Annotated[int, typer.Option(help="E, epochs of each.")] = 3,
+    batch_size: Annotated[int, typer.Option(help="Examples per step.")] = 32,
+    learning_rate: Annotated[float, typer.Option(help="Peak rate; decays linearly to 0.")] = 2e-5,
+    weight_decay: Annotated[float, typer.Option(help="AdamW's decay.")] = 0.0,
+    warmup_ratio: Annotated[float, typer.Option(help="Share of steps of rising rate.")] = 0.0,
+    max_grad_norm: Annotated[float, typer.Option(help="Gradients above this norm are scaled down.")] = 1.0,
+    max_length: Annotated[int, typer.Option(help="Tokens per text; longer ones are cut and counted.")] = 128,
+    seed_list: Annotated[str | None, typer.Option(help="Comma-separated seeds, one per run. Default: the paper's.")] = None,
+    burn_in: Annotated[int, typer.Option(help="First epochs left out of the H-score; 0 = the paper.")] = 0,
+    fixed_order: Annotated[bool, typer.Option("--fixed-order", help="One order for all epochs of a run, as the paper's code.")] = False,
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+) -> None:
+    """Fine-tune R times and record, for every example, in which runs and epochs the model got it right."""
+    from pruning import worker
+
+    settings = Settings(
+        data=data,
+        task=task,
+        columns=_columns(column or [], text=text, text_pair=text_pair, label=label),
+        evaluation=evaluation,
+        evaluation_fraction=evaluation_fraction,
+        evaluation_seed=evaluation_seed,
+        drop_invalid=drop_invalid,
+        model=model,
+        max_length=max_length,
+        seeds=default_seeds(runs) if seed_list is None else _seeds(seed_list),
+        burn_in=burn_in,
+        train=TrainSettings(
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            warmup_ratio=warmup_ratio,
+            max_grad_norm=max_grad_norm,
+            fixed_order=fixed_order,
+            precision=precision,  # type: ignore[arg-type]
+            device=device,
+        ),
+    )
+    with report.listener("Scoring") as listen:
+        scored = worker.score(settings, experiment, listen)
+    report.say_data(scored)
+    report.show(scored)
+
+
+@app.command()
+@_one_sentence
+def show(directory: Directory, burn_in: BurnIn = None, as_json: Json = False) -> None:
+    """The histogram of H, the subsets and the frontier."""
+    from pruning.experiment import Experiment
+
+    experiment = Experiment(directory)
+    if as_json:
+        print(json.dumps(report.as_dict(experiment, burn_in)))
+    else:
+        report.show(experiment, burn_in)
+
+
+@app.command()
+@_one_sentence
+def frontier(
+    directory: Directory,
+    subsets: Annotated[str, typer.Option(help="auto = the whole ladder, or names separated by commas.")] = "auto",
+    baselines: Annotated[str, typer.Option(help="Measured at each subset's size: random, ambiguous; empty for none.")] = "random,ambiguous",
+    seeds: Annotated[int, typer.Option(help="Fine-tunings per point; 3 is the least for an interval worth reading.")] = 3,
+    budget: Annotated[str, typer.Option(help="epochs = as many as full data (the paper); steps = as many optimizer steps as full data.")] = "epochs",
+    burn_in: BurnIn = None,
+) -> None:
+    """Fine-tune on each subset and measure it on the evaluation data; finished points are kept."""
+    from pruning import worker
+
+    names = [] if subsets == "auto" else _words(subsets)
+    with report.listener("Measuring the frontier") as listen:
+        experiment = worker.frontier(directory, names, _words(baselines), seeds, budget, burn_in, listen)
+    report.show(experiment, burn_in, budget)
+
+
+@app.command()
+@_one_sentence
+def export(
+    directory: Directory,
+    subset: Annotated[str, typer.Option(help="A subset's name; with '+decisions' after it, as decided by hand.")] = "winning-ticket",
+    output: Annotated[Path | None, typer.Option(help="File to write. Default: the experiment's exports folder.")] = None,
+    format: Annotated[str, typer.Option(help="jsonl, csv, parquet or hf (a datasets folder).")] = "jsonl",
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    burn_in: BurnIn = None,
+) -> None:
+    """Write the rows of a subset and its manifest."""
+    from pruning import export as exports
+    from pruning.experiment import Experiment
+
+    experiment = Experiment(directory)
+    chosen = experiment.measured_subset(subset, burn_in)
+    place = output or exports.default_output(experiment, chosen, format)
+    manifest = exports.build(experiment, chosen, place, format, force, burn_in)
+    for sentence in manifest["warnings"]:
+        print(f"Warning: {sentence}", file=sys.stderr)
+    print(f"Wrote {chosen.size} of {chosen.total} examples ({chosen.rule}) to {place}; its manifest is {exports.manifest_path(place)}.")
+
+
+@app.command()
+@_one_sentence
+def verify(output: Annotated[Path, typer.Argument(metavar="FILE", help="An exported file or folder.")]) -> None:
+    """Check an export against its manifest."""
+    from pruning import export as exports
+
+    manifest = exports.verify(output)
+    print(f"{output} is what its manifest says: {manifest['subset']['name']}, {manifest['output']['rows']} rows, sha256 {manifest['output']['sha256'][:12]}.")
+
+
+@app.command()
+@_one_sentence
+def status(directory: Directory, as_json: Json = False) -> None:
+    """Where the experiment's latest job stands."""
+    from pruning.experiment import Experiment
+
+    found = Experiment(directory).status()
+    if as_json:
+        print(json.dumps(report.status_dict(found)))
+    else:
+        print(report.status_sentence(found))
+
+
+@app.command()
+@_one_sentence
+def cancel(directory: Directory) -> None:
+    """Stop the experiment's worker at its next step; finished work is kept."""
+    from pruning import jobs
+
+    stopped = jobs.cancel(directory)
+    print("Cancelled; finished work is kept." if stopped else "Asked to stop; the worker is still finishing a step.")
+
+
+@app.command()
+@_one_sentence
+def resume(directory: Directory) -> None:
+    """Go on with what was cancelled or interrupted."""
+    from pruning import worker
+
+    with report.listener("Going on") as listen:
+        experiment = worker.resume(directory, listen)
+    report.show(experiment)
+
+
+@app.command(name="app")
+@_one_sentence
+def dashboard(
+    experiments: Annotated[Path, typer.Option(help="Folder that holds the experiments.")] = Path("experiments"),
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
+) -> None:
+    """Open the dashboard, on this machine only."""
+    from pruning.ui import launch
+
+    launch.main(experiments, port)
+
+
+def _columns(pairs: list[str], **named: str | None) -> dict[str, str]:
+    columns = {field: column for field, column in named.items() if column}
+    for pair in pairs:
+        field, equals, column = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--column is {pair!r}; write it as FIELD=COLUMN.")
+        columns[field] = column
+    return columns
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in _words(text))
+    except ValueError:
+        raise UsageError(f"--seed-list is {text!r}; write whole numbers separated by commas.") from None
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -1,0 +1,270 @@
+"""Write the chosen subset, and the manifest that says exactly what it is and how to make it again.
+
+JSON lines come out byte for byte and in their order; the manifest is written last, so an export without one is unfinished.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pruning.errors import ExportError, UsageError
+from pruning.experiment import Experiment
+from pruning.files import atomic_write, sha256, write_json
+from pruning.records import Subset
+
+SOURCE_PREFIX = "source."
+"""What examples.parquet puts before the name of a source column."""
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""First characters that make a spreadsheet run a cell; such cells get an apostrophe in front."""
+
+
+def build(
+    experiment: Experiment,
+    subset: Subset,
+    output: str | Path,
+    format: str = "jsonl",
+    force: bool = False,
+    burn_in: int | None = None,
+) -> dict[str, Any]:
+    """Write `subset` of the experiment to `output` and its manifest beside it; return the manifest.
+
+    Labels changed by hand are changed in the rows that come out; every other byte of a JSON-lines row stays.
+    Raises ExportError when the output exists (and not `force`) or the subset is empty, UsageError for an unknown format.
+    """
+    output = Path(output)
+    if format not in WRITERS:
+        raise UsageError(f"--format is {format!r}; use one of {', '.join(WRITERS)}.")
+    if subset.size == 0:
+        raise ExportError(f"{subset.name} keeps no example; there is nothing to export.")
+    if output.exists() and not force:
+        raise ExportError(f"{output} exists; choose another name or add --force to replace it.")
+    with atomic_write(output) as temporary:
+        rows = WRITERS[format](experiment, subset.kept, experiment.decided.labels, temporary)
+        if rows != subset.size:
+            raise ExportError(f"{output} would get {rows} rows instead of {subset.size}; {experiment.folder.root} does not match its source.")
+        manifest_path(output).unlink(missing_ok=True)
+    manifest = _manifest(experiment, subset, output, format, experiment.burn_in(burn_in))
+    write_json(manifest_path(output), manifest)
+    return manifest
+
+
+def verify(output: str | Path) -> dict[str, Any]:
+    """Check an export against its manifest and return the manifest. Raises ExportError saying what differs."""
+    output = Path(output)
+    if not output.exists():
+        raise ExportError(f"{output} is not there.")
+    path = manifest_path(output)
+    if not path.exists():
+        raise ExportError(f"{output} has no manifest at {path}; the export was not finished, or the manifest was not copied along.")
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        expected, size = manifest["output"]["sha256"], manifest["output"]["bytes"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExportError(f"{path} is not a manifest of Winnow: {error}.") from None
+    found = _digest(output)
+    if found != expected:
+        raise ExportError(
+            f"{output} differs from its manifest: {_bytes(output)} bytes and sha256 {found[:12]} instead of {size} and {expected[:12]}."
+        )
+    return manifest
+
+
+def manifest_path(output: Path) -> Path:
+    """manifest.json in an experiment's exports/<name>/, elsewhere the output's name with .manifest.json after it."""
+    if output.parent.parent.name == "exports":
+        return output.with_name("manifest.json")
+    return output.with_name(output.name + ".manifest.json")
+
+
+def default_output(experiment: Experiment, subset: Subset, format: str) -> Path:
+    """Where an export goes when no place is named."""
+    ending = "data" if format == "hf" else f"data.{format}"
+    return experiment.folder.exports / subset.name.replace("@", "-of-").replace("+", "-with-") / ending
+
+
+def _write_jsonl(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, str], path: Path) -> int:
+    with path.open("wb") as file:
+        if experiment.folder.source.exists():
+            return _copy_lines(experiment, kept, labels, file)
+        written = 0
+        for batch in _source_batches(experiment, kept, labels):
+            for row in batch.to_pylist():
+                file.write(json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n")
+            written += batch.num_rows
+        return written
+
+
+def _copy_lines(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, str], file: IO[bytes]) -> int:
+    """Copy the kept lines of source.jsonl as they are; `row` counts its lines that are not blank."""
+    table = experiment.examples(["id", "row"])
+    chosen = np.isin(np.asarray(table["id"]), kept)
+    ids_of = dict(zip(np.asarray(table["row"])[chosen].tolist(), np.asarray(table["id"])[chosen].tolist(), strict=True))
+    column = experiment.settings.columns.get("label", "label")
+    written = row = 0
+    with experiment.folder.source.open("rb") as lines:
+        for line in lines:
+            if not line.strip():
+                continue
+            if row in ids_of:
+                label = labels.get(ids_of[row])
+                file.write(line if label is None else _relabelled(line, column, label, experiment))
+                written += 1
+            row += 1
+    return written
+
+
+def _relabelled(line: bytes, column: str, label: str, experiment: Experiment) -> bytes:
+    values = json.loads(line.decode("utf-8-sig"))
+    values[column] = _as_before(label, values[column], experiment)
+    return json.dumps(values, ensure_ascii=False).encode() + b"\n"
+
+
+def _as_before(label: str, old: Any, experiment: Experiment) -> Any:
+    """A label's name as a value of the type the source column has: a name, a number or a truth value."""
+    if isinstance(old, bool):
+        return label.lower() in ("true", "1")
+    if isinstance(old, (int, float)):
+        return type(old)(label) if label.lstrip("-").isdigit() else experiment.label_names.index(label)
+    return label
+
+
+def _source_batches(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, str]) -> Iterator[pa.RecordBatch]:
+    """The kept rows with the source's own columns, in source order, a few thousand at a time."""
+    with pq.ParquetFile(experiment.folder.examples) as file:
+        names = [name for name in file.schema_arrow.names if name.startswith(SOURCE_PREFIX)]
+        column = SOURCE_PREFIX + experiment.settings.columns.get("label", "label")
+        for batch in file.iter_batches(batch_size=8192, columns=["id", *names]):
+            ids = np.asarray(batch["id"])
+            chosen = np.isin(ids, kept)
+            if not chosen.any():
+                continue
+            batch, ids = batch.filter(pa.array(chosen)), ids[chosen]
+            if labels and column in names and not labels.keys().isdisjoint(ids.tolist()):
+                old = batch[column].to_pylist()
+                new = [_as_before(labels[i], value, experiment) if i in labels else value for i, value in zip(ids.tolist(), old, strict=True)]
+                batch = batch.set_column(batch.schema.get_field_index(column), column, pa.array(new, batch.schema.field(column).type))
+            batch = batch.select(names)
+            yield batch.rename_columns([name.removeprefix(SOURCE_PREFIX) for name in names])
+
+
+def _write_csv(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, str], path: Path) -> int:
+    written = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        for batch in _source_batches(experiment, kept, labels):
+            if not written:
+                writer.writerow([_cell(name) for name in batch.schema.names])
+            for row in batch.to_pylist():
+                writer.writerow([_cell(value) for value in row.values()])
+            written += batch.num_rows
+    return written
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, (list, dict)):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    return "'" + value if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+def _write_parquet(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, str], path: Path) -> int:
+    batches = _source_batches(experiment, kept, labels)
+    first = next(batches)
+    with pq.ParquetWriter(path, first.schema) as writer:
+        writer.write_batch(first)
+        return first.num_rows + sum(_written(writer, batch) for batch in batches)
+
+
+def _written(writer: pq.ParquetWriter, batch: pa.RecordBatch) -> int:
+    writer.write_batch(batch)
+    return int(batch.num_rows)
+
+
+def _write_hf(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, str], path: Path) -> int:
+    """A folder that `datasets.load_from_disk` reads."""
+    import datasets
+
+    table = pa.Table.from_batches(_source_batches(experiment, kept, labels))
+    path.unlink(missing_ok=True)
+    dataset = datasets.Dataset(table)
+    dataset.save_to_disk(str(path))
+    return len(dataset)
+
+
+WRITERS: dict[str, Callable[[Experiment, NDArray[np.int64], Mapping[int, str], Path], int]] = {
+    "jsonl": _write_jsonl,
+    "csv": _write_csv,
+    "parquet": _write_parquet,
+    "hf": _write_hf,
+}
+"""Format -> writer of (experiment, kept ids, labels changed by hand, path), returning the rows written."""
+
+
+def _manifest(experiment: Experiment, subset: Subset, output: Path, format: str, burn_in: int) -> dict[str, Any]:
+    decisions = experiment.decided
+    command = ["python", "-m", "pruning", "export", str(experiment.folder.root), "--subset", subset.name, "--format", format]
+    command += ["--output", str(output), "--burn-in", str(burn_in)]
+    return {
+        "format": 1,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "experiment": experiment.name,
+        "data": {"source": experiment.settings.data, **experiment.info["data"]},
+        "model": experiment.info["model"],
+        "versions": experiment.info["versions"],
+        "settings": experiment.settings.to_dict(),
+        "seeds": list(experiment.dynamics.seeds),
+        "subset": {
+            "name": subset.name,
+            "method": subset.method,
+            "rule": subset.rule,
+            "burn_in": burn_in,
+            "removes": None if subset.removes is None else list(subset.removes),
+            "kept": subset.size,
+            "total": subset.total,
+        },
+        "decisions": {"kept": len(decisions.kept), "dropped": len(decisions.dropped), "relabelled": len(decisions.labels)},
+        "warnings": warnings(experiment, subset, burn_in),
+        "ids": subset.kept.tolist(),
+        "output": {"name": output.name, "format": format, "rows": subset.size, "bytes": _bytes(output), "sha256": _digest(output)},
+        "command": shlex.join(command),
+    }
+
+
+def warnings(experiment: Experiment, subset: Subset, burn_in: int | None = None) -> list[str]:
+    """What a person should know before training on this subset, in sentences."""
+    found = []
+    complete, asked = experiment.dynamics.runs, experiment.settings.runs
+    if complete < asked:
+        found.append(f"Only {complete} of {asked} runs are complete; the scores rest on those.")
+    measured = {point.subset for budget in ("epochs", "steps") for point in experiment.frontier(burn_in, budget)}
+    if subset.name not in measured:
+        found.append(f"{subset.name} was never trained on: what it costs in accuracy is unknown. Measure it with the frontier first.")
+    return found
+
+
+def _digest(output: Path) -> str:
+    """sha256 of a file; of a folder, over the names and digests of all its files."""
+    if output.is_file():
+        return sha256(output)
+    digest = hashlib.sha256()
+    for path in sorted(path for path in output.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(output).as_posix()} {sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _bytes(output: Path) -> int:
+    files = [output] if output.is_file() else [path for path in output.rglob("*") if path.is_file()]
+    return sum(path.stat().st_size for path in files)
+

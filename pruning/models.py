@@ -1,0 +1,74 @@
+"""Where a model lies: a folder, a hub name or the sample, always as a local folder with safetensors."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pruning import sample
+from pruning.errors import ModelError
+from pruning.files import sha256
+
+SAMPLE = "sample"
+"""The name of the model that comes with Winnow."""
+
+HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+
+
+def locate(model: str) -> Path:
+    """The local folder of a model given as a folder, a hub name (`name` or `name@revision`) or "sample".
+
+    A hub model is fetched once into the hub's own cache, safetensors only. Raises ModelError when it is not there.
+    """
+    if model == SAMPLE:
+        return sample.sample_model()
+    path = Path(model).expanduser()
+    if not path.is_dir():
+        if path.exists():
+            raise ModelError(f"{model} is a file; --model takes a folder, a hub name or 'sample'.")
+        path = _snapshot(model)
+    if not (path / "config.json").exists():
+        raise ModelError(f"{model} has no config.json; --model takes a folder saved by transformers, a hub name or 'sample'.")
+    return path
+
+
+def fingerprint(path: Path) -> str:
+    """sha256 over the configuration and every safetensors file of a model folder.
+
+    Raises ModelError when there are no safetensors weights: other formats can run code when they are read.
+    """
+    weights = sorted(path.glob("*.safetensors"))
+    if not weights:
+        raise ModelError(f"{path} has no .safetensors weights; save the model with safetensors (model.save_pretrained does).")
+    digest = hashlib.sha256()
+    for file in (path / "config.json", *weights):
+        digest.update(bytes.fromhex(sha256(file)))
+    return digest.hexdigest()
+
+
+@cache
+def load_tokenizer(path: Path) -> Any:
+    """The folder's fast tokenizer. Raises ModelError when there is none."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(path), use_fast=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path} has no tokenizer that can be loaded: {str(error).splitlines()[0]}") from None
+
+
+def _snapshot(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+
+    name, _, revision = model.partition("@")
+    try:
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(HUB_FILES)))
+    except HFValidationError:
+        raise ModelError(f"There is no folder {model}, and it is no hub name; --model takes a folder, a hub name or 'sample'.") from None
+    except LocalEntryNotFoundError:
+        raise ModelError(f"There is no folder {model}, and the hub cannot be reached to look for a model of that name.") from None
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelError(f"There is no folder {model}, and the hub has no such model: {str(error).splitlines()[0]}") from None

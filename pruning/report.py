@@ -1,0 +1,191 @@
+"""What the command line prints: a bar while something runs, then the histogram, the subsets and the frontier."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from pruning import frontier as frontiers
+from pruning.records import FrontierPoint, JobStatus
+
+if TYPE_CHECKING:
+    from pruning.experiment import Experiment
+    from pruning.worker import JobProgress
+
+PLAIN_INTERVAL = 10.0
+"""Seconds between two lines where there is no terminal."""
+
+console = Console(highlight=False)
+
+
+@contextmanager
+def listener(title: str) -> Iterator[Callable[[JobProgress], None]]:
+    """One bar on a terminal, a line every ten seconds elsewhere."""
+    if not console.is_terminal:
+        yield _plain(title)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("examples"), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task(title, total=None, note="")
+        yield lambda progress: bar.update(task, total=progress.total, completed=progress.done, note=f"{progress.rate:.0f}/s")
+
+
+def _plain(title: str) -> Callable[[JobProgress], None]:
+    last = -math.inf
+
+    def listen(progress: JobProgress) -> None:
+        nonlocal last
+        if time.monotonic() - last < PLAIN_INTERVAL:
+            return
+        last = time.monotonic()
+        runs = "; ".join(f"{key} epoch {run.epoch + 1} accuracy {run.accuracy:.2f}" for key, run in sorted(progress.runs.items()))
+        left = f", {duration((progress.total - progress.done) / progress.rate)} left" if progress.rate else ""
+        print(f"{title}: {progress.done:,} of {progress.total:,} examples, {progress.rate:.0f}/s{left} ({runs})", flush=True)
+
+    return listen
+
+
+def as_dict(experiment: Experiment, burn_in: int | None = None) -> dict[str, Any]:
+    """The public form of `show --json`."""
+    dynamics = experiment.dynamics
+    h = experiment.h_score(burn_in)
+    return {
+        "examples": dynamics.examples,
+        "runs": dynamics.runs,
+        "epochs": dynamics.epochs,
+        "burn_in": experiment.burn_in(burn_in),
+        "h_histogram": np.bincount(h, minlength=dynamics.runs + 1).tolist(),
+        "subsets": [
+            {"name": subset.name, "removes": list(subset.removes or ()), "kept": subset.size, "kept_fraction": round(subset.kept_fraction, 6)}
+            for subset in experiment.subsets(burn_in)
+        ],
+        "frontier": [_point_dict(point) for budget in ("epochs", "steps") for point in _points(experiment, burn_in, budget)],
+    }
+
+
+def _points(experiment: Experiment, burn_in: int | None, budget: str) -> list[FrontierPoint]:
+    points = experiment.frontier(burn_in, budget)
+    return [point for point in points if budget == "epochs" or point.subset != "full"]
+
+
+def _point_dict(point: FrontierPoint) -> dict[str, Any]:
+    return {
+        "subset": point.subset,
+        "method": point.method,
+        "kept": point.kept,
+        "accuracy_mean": point.metrics.get("accuracy"),
+        "accuracy_ci95": [_finite(end) for end in point.ci95["accuracy"]] if "accuracy" in point.ci95 else None,
+        "seeds": point.seeds,
+        "budget": point.budget,
+        "metrics": dict(point.metrics),
+        "seconds": point.seconds,
+        "steps": point.steps,
+    }
+
+
+def show(experiment: Experiment, burn_in: int | None = None, budget: str = "epochs") -> None:
+    """Histogram, subsets and frontier in the terminal."""
+    _show_histogram(experiment, burn_in)
+    _show_subsets(experiment, burn_in)
+    points = experiment.frontier(burn_in, budget)
+    if points:
+        _show_frontier(points, budget)
+
+
+def say_data(experiment: Experiment) -> None:
+    """What the columns were taken for, and what was dropped or split off."""
+    for note in (*experiment.info["data"]["notes"], *experiment.info["data"]["evaluation"]["notes"]):
+        print(note)
+
+
+def _show_histogram(experiment: Experiment, burn_in: int | None) -> None:
+    dynamics = experiment.dynamics
+    counts = np.bincount(experiment.h_score(burn_in), minlength=dynamics.runs + 1)
+    epochs = dynamics.epochs - experiment.burn_in(burn_in)
+    console.print(f"\n[bold]{dynamics.examples:,} examples[/bold], {dynamics.runs} runs x {dynamics.epochs} epochs; H = runs that got it right in all {epochs} epochs counted")
+    if dynamics.runs < experiment.settings.runs:
+        console.print(f"Only {dynamics.runs} of {experiment.settings.runs} runs are complete; these numbers rest on those.")
+    for h, count in enumerate(counts):
+        bar = "█" * round(40 * count / counts.max())
+        meaning = {0: "never right", dynamics.runs: "always right"}.get(h, "")
+        console.print(f"  H = {h:<2} {count:>8,}  {bar} {meaning}")
+
+
+def _show_subsets(experiment: Experiment, burn_in: int | None) -> None:
+    table = Table("subset", "removes H", "keeps", "share", title="Subsets", title_justify="left", box=None)
+    for subset in experiment.subsets(burn_in):
+        table.add_row(subset.name, " ".join(map(str, subset.removes or ())), f"{subset.size:,}", f"{subset.kept_fraction:.1%}")
+    console.print(table)
+
+
+def _show_frontier(points: list[FrontierPoint], budget: str) -> None:
+    title = f"Frontier at equal {budget}: evaluation accuracy, mean and 95% interval"
+    table = Table("subset", "keeps", "accuracy", "95% interval", "to full data", "to random", "seeds", "seconds", title=title, title_justify="left", box=None)
+    for point in sorted(points, key=lambda point: -point.kept):
+        headline = "accuracy" if "accuracy" in point.metrics else next(iter(point.metrics))
+        table.add_row(
+            point.subset,
+            f"{point.kept:,}",
+            f"{point.metrics[headline]:.3f}",
+            interval(*point.ci95[headline]),
+            _difference(point.vs_full),
+            _difference(point.vs_random),
+            str(point.seeds),
+            f"{point.seconds:.1f}",
+        )
+    console.print(table)
+    console.print(frontiers.recommend(points).sentence)
+
+
+def _difference(difference: frontiers.Difference | None) -> str:
+    if difference is None or difference.pairs == 0:
+        return ""
+    return f"{difference.mean:+.3f} {interval(difference.low, difference.high, sign='+')}"
+
+
+def interval(low: float, high: float, sign: str = "") -> str:
+    """An interval as text, or nothing where one seed gives none.
+
+    >>> interval(0.8, 0.85), interval(float("nan"), float("nan"))
+    ('[0.800, 0.850]', '')
+    """
+    return "" if math.isnan(low) else f"[{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def status_sentence(status: JobStatus) -> str:
+    """A job's state in one line."""
+    share = f", {status.done:,} of {status.total:,} examples" if status.total else ""
+    left = f", {duration(status.seconds_left)} left" if status.state == "running" and status.seconds_left is not None else ""
+    message = f": {status.message}" if status.message else ""
+    return f"{status.verb or 'experiment'} {status.state}{share}{left}{message}"
+
+
+def status_dict(status: JobStatus) -> dict[str, Any]:
+    """The public form of `status --json`."""
+    return {**asdict(status), "seconds_left": status.seconds_left}
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the unit a person would use.
+
+    >>> duration(42), duration(125), duration(7300)
+    ('42 s', '2 min', '2.0 h')
+    """
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _finite(value: float) -> float | None:
+    return None if math.isnan(value) else value
