@@ -1,0 +1,69 @@
+"""Real small things that several tests share: review files, a tiny model, a scored experiment."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pruning.experiment import Experiment
+from pruning.records import Settings, TrainSettings
+
+SEEDS = (11, 22, 33)
+EPOCHS = 2
+
+
+def write_reviews(path: Path, examples: int, seed: int = 0) -> Path:
+    """JSON lines of short made-up reviews; a tenth of the labels is wrong, so that difficulty varies."""
+    random = np.random.default_rng(seed)
+    good, bad = ["good", "great", "fine", "fun", "love", "best"], ["bad", "awful", "dull", "slow", "hate", "worst"]
+    with path.open("w", encoding="utf-8") as file:
+        for index in range(examples):
+            positive = index % 2 == 0
+            words = [*random.choice(good if positive else bad, size=random.integers(1, 4)), *random.choice(["film", "the", "plot", "cast"], size=3)]
+            label = positive if random.random() > 0.1 else not positive
+            row = {"sentence": " ".join(words), "label": "positive" if label else "negative", "source": f"s{index % 3}"}
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny real BERT with its tokenizer."""
+    from tests.training.tiny import tiny_model
+
+    return tiny_model(tmp_path_factory.mktemp("models") / "bert")
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Training and evaluation files."""
+    folder = tmp_path_factory.mktemp("reviews")
+    return write_reviews(folder / "train.jsonl", 60), write_reviews(folder / "eval.jsonl", 24, seed=1)
+
+
+@pytest.fixture(scope="session")
+def settings(reviews: tuple[Path, Path], tiny: str) -> Settings:
+    """Settings of a scoring that takes a second or two."""
+    train, evaluation = reviews
+    recipe = TrainSettings(epochs=EPOCHS, batch_size=8, learning_rate=2e-3, device="cpu")
+    return Settings(data=str(train), evaluation=str(evaluation), model=tiny, seeds=SEEDS, max_length=32, train=recipe)
+
+
+@pytest.fixture(scope="session")
+def scored_once(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an experiment scored by the real worker; copy it before changing it."""
+    from pruning import worker
+
+    folder = tmp_path_factory.mktemp("experiments") / "reviews"
+    worker.score(settings, folder)
+    return folder
+
+
+@pytest.fixture
+def scored(scored_once: Path, tmp_path: Path) -> Experiment:
+    """A scored experiment of the test's own."""
+    return Experiment(shutil.copytree(scored_once, tmp_path / "reviews"))

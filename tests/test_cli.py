@@ -1,0 +1,103 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pruning.experiment import Experiment
+from tests.conftest import EPOCHS, SEEDS
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def winnow(*words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a person would, without a terminal."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "pruning", *map(str, words)], capture_output=True, text=True, cwd=cwd, env=environment, timeout=120, check=False
+    )
+
+
+def test_the_whole_path_by_command(reviews: tuple[Path, Path], tiny: str, tmp_path: Path) -> None:
+    train, evaluation = reviews
+    folder, output = tmp_path / "x", tmp_path / "ticket.jsonl"
+    recipe = ["--model", tiny, "--epochs", "2", "--batch-size", "8", "--learning-rate", "2e-3", "--device", "cpu", "--max-length", "32"]
+    done = winnow("score", train, "--experiment", folder, "--eval", evaluation, "--seed-list", "11,22,33", *recipe)
+    assert done.returncode == 0, done.stderr
+    assert "H = 3" in done.stdout
+    done = winnow("frontier", folder, "--subsets", "remove-0", "--baselines", "random", "--seeds", "2")
+    assert done.returncode == 0, done.stderr
+    done = winnow("show", folder, "--json")
+    shown = json.loads(done.stdout)
+    assert (shown["examples"], shown["runs"], shown["epochs"], len(shown["h_histogram"])) == (60, len(SEEDS), EPOCHS, len(SEEDS) + 1)
+    assert sum(shown["h_histogram"]) == 60
+    assert {"name", "removes", "kept", "kept_fraction"} <= shown["subsets"][0].keys()
+    assert {"subset", "method", "kept", "accuracy_mean", "accuracy_ci95", "seeds"} <= shown["frontier"][0].keys()
+    assert {point["subset"] for point in shown["frontier"]} == {"full", "remove-0", "random@remove-0"}
+    assert winnow("export", folder, "--subset", "remove-0", "--output", output).returncode == 0
+    assert winnow("verify", output).returncode == 0
+    assert winnow("status", folder).stdout.startswith("frontier done")
+
+
+def bad_rows(tmp_path: Path, name: str, content: bytes) -> Path:
+    path = tmp_path / name
+    path.write_bytes(content)
+    return path
+
+
+GOOD = b'{"sentence": "a good film", "label": "positive"}\n{"sentence": "a dull film", "label": "negative"}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "says"),
+    [
+        (None, [], "not there"),
+        (GOOD, ["--text", "txt"], "txt"),
+        (b"", [], "empty"),
+        (GOOD.replace(b"negative", b"positive"), [], "one class"),
+        (b'{"sentence": "\xff\xfe", "label": "a"}\n', [], "UTF-8"),
+        (GOOD + b'{"sentence": "cut of\n', [], "line 3"),
+        (GOOD.replace(b'"label"', b'"id": 1, "label"'), [], "id"),
+        (GOOD, ["--model", "no/such/model/here"], "no/such/model/here"),
+        (GOOD, ["--runs", "0"], "--runs"),
+    ],
+    ids=["missing", "column", "empty", "one-class", "utf8", "malformed", "duplicate-id", "model", "runs"],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path: Path, tiny: str, reviews: tuple[Path, Path], content: bytes | None, words: list[str], says: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    defaults = [] if "--model" in words else ["--model", tiny]
+    failed = winnow("score", path, "--experiment", tmp_path / "x", "--eval", reviews[1], *defaults, *words)
+    assert failed.returncode in (1, 2), failed.stdout
+    assert says.lower() in failed.stderr.lower()
+    assert "Traceback" not in failed.stderr
+    assert len(failed.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_label_unseen_in_training_is_refused(tmp_path: Path, tiny: str, reviews: tuple[Path, Path]) -> None:
+    evaluation = tmp_path / "eval.jsonl"
+    evaluation.write_text('{"sentence": "a film", "label": "mixed"}\n')
+    failed = winnow("score", reviews[0], "--experiment", tmp_path / "x", "--eval", evaluation, "--model", tiny)
+    assert failed.returncode == 1
+    assert "mixed" in failed.stderr
+
+
+def test_names_that_do_not_exist_and_outputs_that_do(scored: Experiment, tmp_path: Path) -> None:
+    failed = winnow("export", scored.folder.root, "--subset", "loosing-ticket", "--output", tmp_path / "a.jsonl")
+    assert failed.returncode in (1, 2)
+    assert "winning-ticket" in failed.stderr
+    there = tmp_path / "there.jsonl"
+    there.write_text("mine")
+    failed = winnow("export", scored.folder.root, "--subset", "remove-0", "--output", there)
+    assert failed.returncode == 1
+    assert "--force" in failed.stderr
+    assert there.read_text() == "mine"
+
+
+def test_wrong_usage_is_2() -> None:
+    assert winnow("score").returncode == 2
+    assert winnow("shove").returncode == 2

@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pruning import worker
+from pruning.errors import Cancelled, SubsetError, UsageError
+from pruning.experiment import Experiment
+from pruning.records import JobState, Settings
+from tests.conftest import EPOCHS, SEEDS
+
+
+def test_full_data_is_measured_by_the_scoring_itself(scored: Experiment) -> None:
+    """The scoring runs are fine-tunings of full data with the frontier's own recipe, so they are its first points."""
+    finished = scored.finished()
+    assert finished["subset"].tolist() == ["full"] * 3
+    assert sorted(finished["seed"]) == sorted(SEEDS)
+    assert finished["accuracy"].between(0, 1).all()
+
+
+def test_the_same_settings_give_identical_recordings(scored: Experiment, settings: Settings, tmp_path: Path) -> None:
+    again = worker.score(settings, tmp_path / "again").dynamics
+    for name in ("correct", "gold_prob", "gold_margin", "error_norm", "loss", "predicted", "position"):
+        assert np.array_equal(getattr(again, name), getattr(scored.dynamics, name)), name
+
+
+def test_different_seeds_differ(scored: Experiment) -> None:
+    probabilities = scored.dynamics.gold_prob
+    assert not np.array_equal(probabilities[0], probabilities[1])
+
+
+def test_resume_redoes_only_what_is_missing(scored: Experiment) -> None:
+    before = scored.dynamics
+    kept = scored.folder.epoch(0, 0)
+    stamp = kept.stat().st_mtime_ns
+    scored.folder.epoch(1, 1).unlink()
+    again = worker.resume(scored.folder.root)
+    assert kept.stat().st_mtime_ns == stamp
+    assert np.array_equal(again.dynamics.gold_prob, before.gold_prob)
+    assert len(again.finished()) == len(SEEDS) + 1 or len(again.finished()) == len(SEEDS)
+
+
+def test_frontier_measures_and_keeps_its_points(scored: Experiment) -> None:
+    names = ["remove-0", f"remove-{len(SEEDS)}"]
+    trainable = [name for name in names if scored.subset(name).size > 10]
+    measured = worker.frontier(scored.folder.root, trainable, ["random"], seeds=2)
+    points = {point.subset: point for point in measured.frontier()}
+    assert set(points) == {"full", *trainable, *(f"random@{name}" for name in trainable)}
+    for name in trainable:
+        assert points[name].seeds == 2
+        assert points[name].kept == points[f"random@{name}"].kept == scored.subset(name).size
+        assert points[name].vs_random is not None
+    rows = len(measured.finished())
+    assert len(worker.frontier(scored.folder.root, trainable, ["random"], seeds=2).finished()) == rows
+
+
+def test_equal_steps_train_small_subsets_longer(scored: Experiment) -> None:
+    name = "remove-0"
+    measured = worker.frontier(scored.folder.root, [f"random@{name}"], [], seeds=1, budget="steps").finished()
+    row = measured[measured["subset"] == f"random@{name}"].iloc[0]
+    full = measured[measured["subset"] == "full"].iloc[0]
+    assert row["epochs"] >= EPOCHS
+    assert abs(row["steps"] - full["steps"]) <= row["steps"] / row["epochs"]
+
+
+def test_wrong_names_are_refused_before_any_work(scored: Experiment) -> None:
+    rows = len(scored.finished())
+    for wrong, error in (({"names": ["nothing"]}, SubsetError), ({"baselines": ["lucky"]}, UsageError), ({"budget": "days"}, UsageError), ({"seeds": 0}, UsageError)):
+        with pytest.raises(error):
+            worker.frontier(scored.folder.root, **wrong)  # type: ignore[arg-type]
+    assert len(Experiment(scored.folder.root).finished()) == rows
+
+
+def test_cancelling_keeps_finished_work_and_can_be_resumed(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event that a signal sets is set from the listener; what was finished stays and the rest follows on resume."""
+    folder = tmp_path / "cancelled"
+    from contextlib import contextmanager
+    from threading import Event
+
+    stop = Event()
+
+    @contextmanager
+    def stoppable():  # type: ignore[no-untyped-def]
+        yield stop
+
+    longer = settings.with_changes(seeds=tuple(range(1, 9)))
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "stop_on_signals", stoppable)
+        with pytest.raises(Cancelled):
+            worker.score(longer, folder, lambda progress: stop.set())
+    experiment = Experiment(folder)
+    assert experiment.status().state is JobState.CANCELLED
+    assert len(experiment.finished_runs()) < 8
+    assert not experiment.owned()
+    finished = worker.resume(folder)
+    assert finished.finished_runs() == list(range(8))
+    assert finished.status().state is JobState.DONE
