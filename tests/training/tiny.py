@@ -11,8 +11,9 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
-WORDS = tuple(
-    "a an and the is was it not no very film movie story plot cast good bad great awful fine dull fun slow moving love hate best worst".split()
+WORDS = (
+    *("a", "an", "and", "the", "is", "was", "it", "not", "no", "very", "film", "movie", "story", "plot", "cast"),
+    *("good", "bad", "great", "awful", "fine", "dull", "fun", "slow", "moving", "love", "hate", "best", "worst"),
 )
 """Whole words of the tiny vocabulary; any other ASCII text is spelt letter by letter."""
 

@@ -1,0 +1,56 @@
+"""The engine: a list of runs in, recordings and results out. The only place that imports torch and transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from pruning.errors import Cancelled, TrainingError, WinnowError
+from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, TrainSettings
+from pruning.training.devices import cores, one_thread, pick_device
+from pruning.training.loop import train_run
+from pruning.training.pool import train_side_by_side
+
+__all__ = ["train"]
+
+
+def train(
+    plans: Sequence[RunPlan],
+    data: Encoded,
+    evaluation: Encoded | None,
+    model: str,
+    settings: TrainSettings,
+    *,
+    workers: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Progress | EpochRecord | RunResult]:
+    """Trains every plan and yields what happens, as it happens: progress, one record per epoch, one result per run.
+
+    `model` is a folder or a hub name. On the CPU the runs lie side by side in `workers` single-threaded processes (default:
+    one per usable core, at most one per plan; 0 trains in this process, one run after another), and a run's recording does
+    not depend on how many there are: it is bit-identical for the same plan, data, settings and versions. Runs on a GPU train
+    in this process.
+
+    Raises `ModelError` when the model cannot be loaded, `TrainingError` with the run's key when one fails, `UsageError` for a
+    device or precision this machine does not have, and `Cancelled` when `stop()` becomes true. No process outlives the iterator.
+    """
+    if not plans:
+        return
+    if pick_device(settings.device).type == "cpu" and workers != 0:
+        count = min(len(plans), workers or len(cores()))
+        yield from train_side_by_side(plans, data, evaluation, model, settings, count, stop)
+    else:
+        yield from _train_in_turn(plans, data, evaluation, model, settings, stop)
+
+
+def _train_in_turn(
+    plans: Sequence[RunPlan], data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings, stop: Callable[[], bool]
+) -> Iterator[Progress | EpochRecord | RunResult]:
+    with one_thread():
+        for plan in plans:
+            try:
+                for item in train_run(plan, data, evaluation, model, settings):
+                    yield item
+                    if stop():
+                        raise Cancelled(f"Training was stopped; {plan.key} was under way.")
+            except (RuntimeError, IndexError) as error:
+                raise TrainingError(f"Run {plan.key} failed with {type(error).__name__}: {' '.join(str(error).split())}") from error

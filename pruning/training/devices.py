@@ -1,0 +1,86 @@
+"""Where a run computes: device, precision, threads, cores."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+
+from pruning.errors import UsageError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that `--device` names; auto = cuda, else mps, else cpu.
+
+    Raises `UsageError` when the name is none of PyTorch's, or the device is not in this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device is {name!r}; use auto, cpu, cuda, cuda:N or mps.") from None
+    present = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 0)
+    if (device.index or 0) >= present:
+        raise UsageError(f"--device is {name!r}, but this machine has {present} device(s) of that kind that PyTorch can use.")
+    return device
+
+
+def pick_precision(precision: str, device: torch.device) -> torch.dtype:
+    """The type that matrix products compute in; weights stay fp32 in any case. auto = bf16 where the device does it in hardware.
+
+    Raises `UsageError` for fp16 away from CUDA: its gradients underflow without loss scaling, which only CUDA has here.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise UsageError(f"--precision is fp16, which needs a CUDA device; this run is on {device.type}, so use bf16, fp32 or auto.")
+    if precision == "auto":
+        return torch.bfloat16 if _computes_bf16(device) else torch.float32
+    return DTYPES[precision]
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """A context in which matrix products run in `dtype`; none for fp32."""
+    return nullcontext() if dtype is torch.float32 else torch.autocast(device.type, dtype=dtype)
+
+
+def cores() -> list[int]:
+    """The cores this process may use, by number."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most memory so far in bytes: of the device on CUDA, of this process elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    flags = Path("/proc/cpuinfo")
+    if device.type != "cpu" or platform.system() != "Linux" or not flags.is_file():
+        return False
+    words = set(flags.read_text(encoding="utf-8", errors="replace").split())
+    return bool(words & {"avx512_bf16", "amx_bf16"})
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Computes on one CPU thread, so that the same run gives the same numbers wherever it is trained; restores the setting."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

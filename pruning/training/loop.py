@@ -1,0 +1,135 @@
+"""One run, from seed to evaluation: order, steps, recording, schedule. Everything random in it follows from the plan's seed."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, TrainSettings
+from pruning.training.batches import make_batch, ragged, unit_lengths
+from pruning.training.devices import autocast, peak_memory, pick_device, pick_precision
+from pruning.training.model import keep_occurring_rows, load_network, renumber, used_tokens
+from pruning.training.objective import outcome
+from pruning.training.order import epoch_batches, places, rate
+from pruning.training.recording import Recorder
+
+PROGRESS_SECONDS = 0.25
+"""Least time between two signs of life."""
+
+
+def train_run(
+    plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings
+) -> Iterator[Progress | EpochRecord | RunResult]:
+    """Trains one run in this process: its progress, one record per epoch when the plan asks for them, and its result last."""
+    run = Run(plan, data, evaluation, model, settings)
+    for epoch in range(plan.epochs):
+        record = yield from run.epoch(epoch)
+        if plan.record:
+            yield record
+    yield RunResult(key=plan.key, seconds=run.seconds, steps=run.steps, outputs=run.evaluate())
+
+
+class Run:
+    """The state of one run: network, optimizer, schedule position, recording."""
+
+    def __init__(self, plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings) -> None:
+        self.plan, self.settings = plan, settings
+        self.device = pick_device(settings.device)
+        self.dtype = pick_precision(settings.precision, self.device)
+        torch.manual_seed(plan.seed)
+        used = used_tokens(data, evaluation)
+        network = load_network(model, data, used)
+        if network.packed and settings.weight_decay == 0:
+            keep_occurring_rows(network, used)
+            data, evaluation = renumber(data, used), evaluation and renumber(evaluation, used)
+        self.data, self.evaluation = data, evaluation
+        self.network = network.to(self.device)
+        self.lengths = None if network.packed else unit_lengths(data)[plan.rows]
+        self.optimizer = make_optimizer(network, settings)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
+        self.recorder = Recorder(plan.key, len(plan.rows), self.device)
+        self.steps, self.seconds = 0, 0.0
+        self.total_steps = plan.epochs * -(-len(plan.rows) // settings.batch_size)
+        torch.manual_seed(plan.seed)
+
+    def epoch(self, epoch: int) -> Generator[Progress, None, EpochRecord]:
+        """Trains every row once and returns what was recorded."""
+        count = len(self.plan.rows)
+        batches = epoch_batches(
+            self.plan.seed, epoch, count, self.settings.batch_size, fixed=self.settings.fixed_order, lengths=self.lengths
+        )
+        place = places(batches, count)
+        self.network.train()
+        self.recorder.start()
+        started = told = perf_counter()
+        seen = 0
+        for positions in batches:
+            rows = self.step(positions)
+            seen += len(positions)
+            if (now := perf_counter()) - told >= PROGRESS_SECONDS or seen == count:
+                accuracy = self.recorder.accuracy(seen, rows)
+                self.seconds += now - started
+                yield Progress(
+                    key=self.plan.key,
+                    epoch=epoch,
+                    examples=epoch * count + seen,
+                    total=self.plan.epochs * count,
+                    accuracy=accuracy,
+                    memory=peak_memory(self.device),
+                )
+                started = told = perf_counter()
+        record = self.recorder.finish(epoch, place)
+        self.seconds += perf_counter() - started
+        return record
+
+    def step(self, positions: NDArray[np.int64]) -> torch.Tensor:
+        """One optimizer step on the rows at `positions`; returns them as a tensor on the device."""
+        batch = make_batch(self.data, self.plan.rows[positions], positions, self.device, self.network.groups)
+        with autocast(self.device, self.dtype):
+            logits = self.network(batch)
+        result = outcome(self.data.kind, logits, batch)
+        self.recorder.add(batch.rows, result)
+        self.scaler.scale(result.loss.mean()).backward()
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * rate(self.steps, self.total_steps, self.settings.warmup_ratio)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.steps += 1
+        return batch.rows
+
+    @torch.inference_mode()
+    def evaluate(self) -> NDArray[np.float32] | None:
+        """Raw logits on the evaluation data in eval mode, one row per sequence in the data's order; None without evaluation data."""
+        data = self.evaluation
+        if data is None:
+            return None
+        self.network.eval()
+        order = np.argsort(unit_lengths(data), kind="stable")
+        parts = []
+        for start in range(0, len(order), self.settings.batch_size):
+            units = order[start : start + self.settings.batch_size]
+            batch = make_batch(data, units, units, self.device, self.network.groups)
+            with autocast(self.device, self.dtype):
+                parts.append(self.network(batch).cpu().numpy())
+        sequences, _ = ragged(data.unit_offsets, order)
+        found = np.concatenate(parts)
+        outputs = np.empty_like(found)
+        outputs[sequences] = found
+        return outputs
+
+
+def make_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
+    """Fused AdamW as the Trainer sets it up: betas .9 and .999, eps 1e-8, no decay on biases and norms."""
+    weights = [p for p in network.parameters() if p.ndim >= 2]
+    others = [p for p in network.parameters() if p.ndim < 2]
+    groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True)

@@ -1,0 +1,166 @@
+"""Models: loading with words for what is wrong, one forward pass per batch, and the vocabulary trick."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import logging
+
+from pruning.errors import ModelError
+from pruning.records import Encoded, Kind
+from pruning.training.batches import GROUPS, Batch
+from pruning.training.packing import ATTENTION, FAMILIES, packed_hidden, trim_last_layer
+
+
+class Network(nn.Module):
+    """A model with its head, from a batch to logits in the order of its units' sequences."""
+
+    def __init__(self, model: PreTrainedModel, kind: Kind) -> None:
+        super().__init__()
+        self.model = model
+        self.kind = kind
+        self.family = FAMILIES.get(model.config.model_type)
+        self.padding = model.config.pad_token_id or 0
+        if self.family is not None and self.family.trim:
+            trim_last_layer(model.base_model)
+
+    @property
+    def packed(self) -> bool:
+        """Whether batches go through the model without padding."""
+        return self.family is not None
+
+    @property
+    def groups(self) -> int:
+        """How many attention groups a batch for this network has; a padded batch is one."""
+        return GROUPS if self.packed else 1
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """[S, classes] float32 logits; [S] where a sequence is one option."""
+        logits = self._packed_logits(batch) if self.packed else self._padded_logits(batch)
+        logits = logits.float()[batch.rank]
+        return logits if self.kind == "classification" else logits[:, 0]
+
+    def _packed_logits(self, batch: Batch) -> torch.Tensor:
+        assert self.family is not None
+        if self.family.trim:
+            return self.family.classify(self.model, packed_hidden(self.model.base_model, batch, first=batch.first))
+        hidden = packed_hidden(self.model.base_model, batch)
+        return self.family.classify(self.model, hidden[batch.last if self.family.last_token else batch.first])
+
+    def _padded_logits(self, batch: Batch) -> torch.Tensor:
+        [group] = batch.groups
+        shape = (group.count, group.length)
+        seen = torch.ones(shape, dtype=torch.bool, device=batch.ids.device) if group.keys is None else group.keys[:, 0, 0]
+        inputs = {"input_ids": _padded(batch.ids, seen, self.padding), "attention_mask": seen.long()}
+        if batch.types is not None and getattr(self.model.config, "type_vocab_size", 0) > 1:
+            inputs["token_type_ids"] = _padded(batch.types, seen, 0)
+        return self.model(**inputs).logits
+
+
+def load_network(path: str, data: Encoded, used: NDArray[np.int64]) -> Network:
+    """The model of a folder or hub name with a fresh head for `data`'s kind, in fp32; head weights come from PyTorch's generator.
+
+    `used` are the token ids that occur, so that padding can be told from text. Raises `ModelError` when the model is not
+    there, has no safetensors, lacks weights, or cannot take sequences this long.
+    """
+    config = _load_config(path, data.classes if data.kind == "classification" else 1)
+    packed = config.model_type in FAMILIES and getattr(config, "classifier_pooling", "cls") == "cls"
+    attention = {"attn_implementation": ATTENTION} if packed else {}
+    try:
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            path, config=config, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True, **attention
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(_sentence(path, error)) from error
+    _check_weights(path, model, report["missing_keys"])
+    _check_lengths(path, model, int(np.diff(data.offsets).max()))
+    network = Network(model, data.kind)
+    if not network.packed:
+        network.padding = _free_padding(path, model, used)
+    return network
+
+
+def keep_occurring_rows(network: Network, used: NDArray[np.int64]) -> None:
+    """Shrinks the network's token embedding to the rows of `used` ids; `renumber` the data to match. In place.
+
+    Exact with weight decay 0: rows that never occur get no gradient, and AdamW leaves them as they are.
+    """
+    old = network.model.get_input_embeddings()
+    new = nn.Embedding(len(used), old.embedding_dim, dtype=old.weight.dtype)
+    new.weight.data.copy_(old.weight.data[torch.from_numpy(used)])
+    if old.padding_idx is not None and old.padding_idx in used:
+        new.padding_idx = int(np.searchsorted(used, old.padding_idx))
+    network.model.set_input_embeddings(new)
+
+
+def renumber(data: Encoded, used: NDArray[np.int64]) -> Encoded:
+    """The same data with each token id replaced by its place in `used`."""
+    return replace(data, tokens=np.searchsorted(used, data.tokens).astype(np.int32))
+
+
+def used_tokens(*parts: Encoded | None) -> NDArray[np.int64]:
+    """Sorted token ids that occur in the data."""
+    return np.unique(np.concatenate([np.unique(part.tokens) for part in parts if part is not None])).astype(np.int64)
+
+
+def _load_config(path: str, labels: int) -> Any:
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        return AutoConfig.from_pretrained(path, num_labels=labels, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(_sentence(path, error)) from error
+
+
+def _sentence(path: str, error: Exception) -> str:
+    if Path(path).is_dir():
+        present = ", ".join(sorted(file.name for file in Path(path).iterdir())[:8]) or "nothing"
+        reason = str(error).strip().split("\n")[0]
+        return f"The folder {path} has no model that can be loaded: it needs config.json and *.safetensors, and has {present} ({reason})"
+    return (
+        f"There is no model {path!r}: it is no folder here and could not be fetched from the hub as safetensors ({type(error).__name__})."
+    )
+
+
+def _check_weights(path: str, model: PreTrainedModel, missing: Any) -> None:
+    """A body left at random would train in silence to a worse model; only heads may be new."""
+    prefix = model.base_model_prefix + "."
+    lost = sorted(name for name in missing if name.startswith(prefix) and ".pooler." not in name)
+    if lost:
+        raise ModelError(
+            f"The weights of {path} do not fit its config.json: {len(lost)} tensors of the model's body are missing, first {lost[0]}."
+        )
+
+
+def _check_lengths(path: str, model: PreTrainedModel, longest: int) -> None:
+    family = FAMILIES.get(model.config.model_type)
+    if family is None:
+        return
+    limit = model.config.max_position_embeddings - family.offset(model.base_model)
+    if longest > limit:
+        raise ModelError(f"The longest sequence has {longest} tokens, but {path} takes at most {limit}; use --max-length {limit} or less.")
+
+
+def _free_padding(path: str, model: PreTrainedModel, used: NDArray[np.int64]) -> int:
+    """A padding id that no text holds, made known to the model: heads that look for the last real token find it."""
+    config = model.config.get_text_config()
+    padding = config.pad_token_id
+    if padding is None or padding in used:
+        free = np.setdiff1d(np.arange(config.vocab_size), used)
+        if not len(free):
+            raise ModelError(f"Every token id of {path} occurs in the data, so none is left to pad with.")
+        padding = int(free[-1])
+    config.pad_token_id = padding
+    return int(padding)
+
+
+def _padded(values: torch.Tensor, seen: torch.Tensor, filler: int) -> torch.Tensor:
+    """[T] -> [S, L], `filler` where nothing is seen."""
+    return torch.full(seen.shape, filler, dtype=values.dtype, device=values.device).masked_scatter(seen, values)

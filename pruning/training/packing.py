@@ -1,0 +1,172 @@
+"""Packed forward passes: the sequences of a batch end to end as one row of tokens, padded nowhere but inside attention.
+
+Linear layers, norms and embeddings see [1, T] tokens and no padding; only queries, keys and values are laid out as
+[sequences, length] for scaled dot-product attention, in a few groups of similar length. Attention dropout is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import AttentionInterface, PreTrainedModel
+
+from pruning.training.batches import Batch, Group
+
+ATTENTION = "winnow_packed"
+"""Name under which transformers' models find `packed_attention`. No mask is registered for it: the groups say what a token sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What packing must know of one architecture."""
+
+    classify: Callable[[Any, torch.Tensor], torch.Tensor]
+    """Classification head: model, [S, H] pooled hidden states -> [S, classes] logits."""
+    last_token: bool = False
+    """True where the last token is classified (decoder-only), False for the first."""
+    offset: Callable[[Any], int] = lambda body: 0
+    """First position id."""
+    trim: bool = False
+    """True where the last layer can be computed for the classified token only."""
+
+
+def _bert_head(model: Any, pooled: torch.Tensor) -> torch.Tensor:
+    return model.classifier(model.dropout(model.base_model.pooler(pooled[:, None])))
+
+
+def _roberta_head(model: Any, pooled: torch.Tensor) -> torch.Tensor:
+    return model.classifier(pooled[:, None])
+
+
+def _modernbert_head(model: Any, pooled: torch.Tensor) -> torch.Tensor:
+    return model.classifier(model.drop(model.head(pooled)))
+
+
+def _score_head(model: Any, pooled: torch.Tensor) -> torch.Tensor:
+    return model.score(pooled)
+
+
+_DECODER = Family(_score_head, last_token=True)
+
+FAMILIES = {
+    "bert": Family(_bert_head, trim=True),
+    "roberta": Family(_roberta_head, offset=lambda body: body.embeddings.padding_idx + 1, trim=True),
+    "xlm-roberta": Family(_roberta_head, offset=lambda body: body.embeddings.padding_idx + 1, trim=True),
+    "modernbert": Family(_modernbert_head),
+    "opt": _DECODER,
+    "llama": _DECODER,
+    "mistral": _DECODER,
+    "qwen2": _DECODER,
+    "qwen3": _DECODER,
+}
+"""Architectures that are packed, by `model_type`; every other one is padded."""
+
+
+def packed_hidden(body: PreTrainedModel, batch: Batch, **extra: Any) -> torch.Tensor:
+    """[T, H] last hidden state of each token (or of those that a trimmed last layer keeps)."""
+    offset = FAMILIES[body.config.model_type].offset(body)
+    types = {} if batch.types is None or getattr(body.config, "type_vocab_size", 0) < 2 else {"token_type_ids": batch.types[None]}
+    positions = batch.positions[None] + offset
+    return body(input_ids=batch.ids[None], position_ids=positions, packing=batch.groups, **types, **extra).last_hidden_state[0]
+
+
+def packed_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None,
+    *,
+    packing: Sequence[Group],
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention within each sequence of a packed row: [1, heads, T, D] each in, [1, T, heads, D] out.
+
+    A token sees the tokens of its own sequence that lie less than `sliding_window` away, and only earlier ones where the
+    module is causal: what transformers' padded masks say for the same sequences.
+    """
+    outputs = []
+    for group in packing:
+        q, k, v = (_spread(states[0, :, group.start : group.end].transpose(0, 1), group) for states in (query, key, value))
+        causal = bool(module.is_causal)
+        mask = None if causal and sliding_window is None else _visible(group, causal, sliding_window, query.device)
+        context = functional.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=mask,
+            dropout_p=dropout,
+            is_causal=causal and mask is None,
+            scale=scaling,
+            enable_gqa=q.shape[1] != k.shape[1],
+        )
+        outputs.append(_gather(context, group))
+    return torch.cat(outputs)[None], None
+
+
+AttentionInterface.register(ATTENTION, packed_attention)
+
+
+class TrimmedLayer(nn.Module):
+    """A BERT-like last layer that goes on with the classified token of each sequence only.
+
+    Keys and values come from all tokens; query, output projection, feed-forward and norms from one token a sequence.
+    Exact, because nothing reads the other tokens' last hidden states.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, hidden: torch.Tensor, *_: Any, packing: Sequence[Group], first: torch.Tensor, **__: Any) -> torch.Tensor:
+        """[1, T, H] -> [1, S, H], sequences in the order of `first`."""
+        attention = self.layer.attention.self
+        heads, size = attention.num_attention_heads, attention.attention_head_size
+        chosen = hidden[:, first]
+        key, value = (project(hidden)[0].unflatten(-1, (heads, size)) for project in (attention.key, attention.value))
+        query = attention.query(chosen).view(-1, heads, 1, size)
+        outputs, done = [], 0
+        for group in packing:
+            k, v = (_spread(states[group.start : group.end], group) for states in (key, value))
+            dropout = attention.dropout.p if self.training else 0.0
+            q = query[done : done + group.count]
+            context = functional.scaled_dot_product_attention(q, k, v, attn_mask=group.keys, dropout_p=dropout, scale=attention.scaling)
+            outputs.append(context)
+            done += group.count
+        context = torch.cat(outputs).reshape(1, -1, heads * size)
+        return self.layer.feed_forward_chunk(self.layer.attention.output(context, chosen))
+
+
+def trim_last_layer(body: Any) -> None:
+    """Computes the body's last layer for the classified token only: some 12% of a step at 6 layers. In place."""
+    body.encoder.layer[-1] = TrimmedLayer(body.encoder.layer[-1])
+
+
+def _spread(states: torch.Tensor, group: Group) -> torch.Tensor:
+    """[tokens, heads, D] -> [count, heads, length, D], zeros where padded."""
+    if group.slots is not None:
+        states = states.new_zeros(group.count * group.length, *states.shape[1:]).index_copy(0, group.slots, states)
+    return states.reshape(group.count, group.length, *states.shape[1:]).transpose(1, 2)
+
+
+def _gather(context: torch.Tensor, group: Group) -> torch.Tensor:
+    """[count, heads, length, D] -> [tokens, heads, D]."""
+    flat = context.transpose(1, 2).reshape(group.count * group.length, context.shape[1], context.shape[3])
+    return flat if group.slots is None else flat[group.slots]
+
+
+def _visible(group: Group, causal: bool, window: int | None, device: torch.device) -> torch.Tensor | None:
+    if window is None:
+        return group.keys
+    place = torch.arange(group.length, device=device)
+    distance = place[:, None] - place
+    seen = (distance < window) & ((distance >= 0) if causal else (-distance < window))
+    return seen if group.keys is None else seen & group.keys

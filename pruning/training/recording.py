@@ -1,0 +1,64 @@
+"""The online recording of one run's epoch, kept on the device and written by row: no waiting for the device in the loop."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pruning.errors import TrainingError
+from pruning.records import EpochRecord
+from pruning.training.objective import Outcome
+
+
+class Recorder:
+    """Preallocated columns of one epoch, [n] each, in the order of the run's rows."""
+
+    def __init__(self, key: str, rows: int, device: torch.device) -> None:
+        self.key = key
+        self.measures = torch.zeros(4, rows, device=device)
+        self.predicted = torch.zeros(rows, dtype=torch.int64, device=device)
+        self.correct = torch.zeros(rows, dtype=torch.bool, device=device)
+        self.right = torch.zeros((), dtype=torch.int64, device=device)
+
+    def start(self) -> None:
+        """Begins an epoch."""
+        self.measures.fill_(float("nan"))
+        self.right.zero_()
+
+    def add(self, rows: torch.Tensor, result: Outcome) -> None:
+        """Takes one step's outcome; `rows` [n] are positions within the run's rows."""
+        self.measures[:, rows] = torch.stack([result.gold_prob, result.gold_margin, result.error_norm, result.loss.detach()])
+        self.predicted[rows] = result.predicted
+        self.correct[rows] = result.correct
+        self.right += result.correct.sum()
+
+    def accuracy(self, examples: int, rows: torch.Tensor) -> float:
+        """Online accuracy over the epoch's first `examples`; waits for the device.
+
+        Raises `TrainingError` when the loss of the latest `rows` is not a number.
+        """
+        self._refuse_nan(self.measures[3, rows])
+        return int(self.right) / examples
+
+    def finish(self, epoch: int, place: NDArray[np.int32]) -> EpochRecord:
+        """The epoch's record; `place` [n] is each row's place in the epoch. Raises `TrainingError` on a loss that is not a number."""
+        self._refuse_nan(self.measures[3])
+        prob, margin, error, loss = self.measures.cpu().numpy().copy()
+        return EpochRecord(
+            key=self.key,
+            epoch=epoch,
+            correct=self.correct.cpu().numpy().copy(),
+            gold_prob=prob,
+            gold_margin=margin,
+            error_norm=error,
+            loss=loss,
+            predicted=self.predicted.cpu().numpy().copy(),
+            position=place,
+        )
+
+    def _refuse_nan(self, loss: torch.Tensor) -> None:
+        if bool(loss.isnan().any()):
+            raise TrainingError(
+                f"The loss of {self.key} became NaN (not a number); a lower --learning-rate or --precision fp32 keeps it finite."
+            )
