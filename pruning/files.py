@@ -1,10 +1,11 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and their checksums."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,70 +16,101 @@ from pruning.errors import ExperimentError
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; a success puts it in place by rename, a failure removes it.
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """A path beside `path` to write a file (or folder) to; it takes `path`'s place when the block ends well.
 
-    A file or a folder may be made at the temporary path; both reach the disk before they get their name.
-    Raises ExperimentError when the disk is full or the place cannot be written.
+    The content is on disk before the name changes, so a reader, or a machine that lost its power, finds the old
+    file or the new one. When the block fails, what was written is removed and the old file stays. Missing
+    parent folders are made. Raises ExperimentError, naming the file, when the system refuses to write it.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with atomic_write(Path(folder) / "a.txt") as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     [(file.name, file.read_text()) for file in Path(folder).iterdir()]
+    [('a.txt', 'whole')]
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        for file in [temporary] if temporary.is_file() else sorted(temporary.rglob("*")):
-            _sync(file)
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        temporary.replace(path)
-        _sync(path.parent)
-    except OSError as error:
-        raise ExperimentError(f"{path} cannot be written: {error.strerror or error}.") from error
+        with _in_words(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _sync_tree(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all. Raises ExperimentError as `atomic_write` does."""
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON, whole or not at all."""
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all. Raises ExperimentError as `atomic_write` does."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def append_line(path: Path, line: str) -> None:
-    """Append one line with a single write, so that several writers never mix theirs; it is on disk on return.
+def append_line(path: str | Path, line: str) -> None:
+    """Add one line to a file in a single write, so that lines of several processes never mix.
 
-    A last line that a crash cut short is ended first. Raises ExperimentError when it cannot be written.
+    A last line that a crash left without its end is closed first, so that it spoils no other. Raises
+    ExperimentError when the system refuses, ValueError when `line` has a line break.
     """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    if "\n" in line:
+        raise ValueError("append_line takes one line")
+    path = Path(path)
+    with _in_words(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            size = os.fstat(descriptor).st_size
-            cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            os.write(descriptor, b"\n" * cut + line.encode() + b"\n")
-            os.fsync(descriptor)
+            size = os.fstat(handle).st_size
+            broken = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            data = f"{chr(10) if broken else ''}{line}\n".encode()
+            if os.write(handle, data) != len(data):
+                raise ExperimentError(f"{path} could not be written to its end; the disk is full.")
+            os.fsync(handle)
         finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise ExperimentError(f"{path} cannot be written: {error.strerror or error}.") from error
+            os.close(handle)
 
 
-def sha256(path: Path) -> str:
-    """The file's sha256 in hexadecimal."""
-    with path.open("rb") as file:
+def sha256(path: str | Path) -> str:
+    """sha256 of a file's bytes in hexadecimal."""
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    """Turns the system's refusal to write `path` into one sentence; other errors pass."""
     try:
-        os.fsync(descriptor)
+        yield
+    except OSError as error:
+        if not error.errno:
+            raise
+        raise ExperimentError(f"{path} could not be written: {(error.strerror or str(error)).lower()}.") from error
+
+
+def _sync_tree(path: Path) -> None:
+    for file in (path, *path.rglob("*")) if path.is_dir() else (path,):
+        _sync(file)
+
+
+def _sync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
     finally:
-        os.close(descriptor)
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
