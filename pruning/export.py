@@ -9,6 +9,7 @@ import csv
 import hashlib
 import json
 import shlex
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -56,6 +57,8 @@ def build(
         if rows != subset.size:
             raise ExportError(f"{output} would get {rows} rows instead of {subset.size}; {experiment.folder.root} does not match its source.")
         manifest_path(output).unlink(missing_ok=True)
+        if output.is_dir():
+            shutil.rmtree(output)
     manifest = _manifest(experiment, subset, output, format, experiment.burn_in(burn_in))
     write_json(manifest_path(output), manifest)
     return manifest
@@ -197,7 +200,6 @@ def _write_hf(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[i
     import datasets
 
     table = pa.Table.from_batches(_source_batches(experiment, kept, labels))
-    path.unlink(missing_ok=True)
     dataset = datasets.Dataset(table)
     dataset.save_to_disk(str(path))
     return len(dataset)
