@@ -14,13 +14,13 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from pruning.sample import sample_split
 from scipy import stats
 
 from benchmarks.machine import heading
 from pruning import report, worker
 from pruning.experiment import Experiment
 from pruning.records import FrontierPoint, Settings
-from pruning.sample import sample_split
 
 
 def main(
@@ -36,7 +36,9 @@ def main(
         experiment = worker.score(Settings(data=str(train_file), evaluation=str(evaluation_file)), directory, listen)
     with report.listener("Frontier") as listen:
         experiment = worker.frontier(directory, seeds=seeds, listen=listen)
-    print(heading("The method on the sample", f"python -m benchmarks.sample_study --train {train} --evaluation {evaluation} --seeds {seeds}"))
+    print(
+        heading("The method on the sample", f"python -m benchmarks.sample_study --train {train} --evaluation {evaluation} --seeds {seeds}")
+    )
     print(difficulty(experiment))
     print(table(experiment.frontier()))
 
@@ -60,7 +62,8 @@ def table(points: list[FrontierPoint]) -> str:
     lines = ["| subset | kept | accuracy | 95% interval | minus full | minus random | seeds |", "|---|---|---|---|---|---|---|"]
     for point in points:
         differences = [
-            f"{d.mean:+.3f} {report.interval(d.low, d.high, sign='+')}" if d is not None and d.pairs else "" for d in (point.vs_full, point.vs_random)
+            f"{d.mean:+.3f} {report.interval(d.low, d.high, sign='+')}" if d is not None and d.pairs else ""
+            for d in (point.vs_full, point.vs_random)
         ]
         accuracy, interval = point.metrics["accuracy"], report.interval(*point.ci95["accuracy"])
         lines.append(f"| {point.subset} | {point.kept} | {accuracy:.3f} | {interval} | {' | '.join(differences)} | {point.seeds} |")

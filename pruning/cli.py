@@ -18,13 +18,17 @@ from pruning import report
 from pruning.errors import Cancelled, UsageError, WinnowError
 from pruning.records import Settings, TrainSettings, default_seeds
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Find the part of a fine-tuning set that matters.", pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Find the part of a fine-tuning set that matters.", pretty_exceptions_enable=False
+)
 
 P = ParamSpec("P")
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The experiment's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-BurnIn = Annotated[int | None, typer.Option("--burn-in", help="First epochs left out of the H-score; 0 = the paper. Default: the experiment's own.")]
+BurnIn = Annotated[
+    int | None, typer.Option("--burn-in", help="First epochs left out of the H-score; 0 = the paper. Default: the experiment's own.")
+]
 
 
 def main() -> None:
@@ -78,14 +82,21 @@ def demo(
 @app.command()
 @_one_sentence
 def score(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by datasets, a hub name, or 'sample'.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA", help="A .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by datasets, a hub name, or 'sample'."
+        ),
+    ],
     experiment: Annotated[Path, typer.Option("--experiment", help="The experiment's folder; made when it is not there.")],
     text: Annotated[str | None, typer.Option(help="Column with the text. Default: guessed and said.")] = None,
     text_pair: Annotated[str | None, typer.Option(help="Column with the second text of a pair.")] = None,
     label: Annotated[str | None, typer.Option(help="Column with the label. Default: guessed and said.")] = None,
     column: Annotated[list[str] | None, typer.Option("--column", metavar="FIELD=COLUMN", help="Any other field of the task.")] = None,
     task: Annotated[str, typer.Option(help="A task's name, or auto.")] = "auto",
-    evaluation: Annotated[str | None, typer.Option("--eval", metavar="DATA", help="Evaluation data. Default: split off, stratified by label.")] = None,
+    evaluation: Annotated[
+        str | None, typer.Option("--eval", metavar="DATA", help="Evaluation data. Default: split off, stratified by label.")
+    ] = None,
     evaluation_fraction: Annotated[float, typer.Option("--eval-fraction", help="Share split off when no evaluation data is given.")] = 0.2,
     evaluation_seed: Annotated[int, typer.Option("--eval-seed", help="Seed of that split.")] = 0,
     drop_invalid: Annotated[bool, typer.Option("--drop-invalid", help="Drop and count rows without text or label.")] = False,
@@ -157,7 +168,9 @@ def frontier(
     subsets: Annotated[str, typer.Option(help="auto = the whole ladder, or names separated by commas.")] = "auto",
     baselines: Annotated[str, typer.Option(help="Measured at each subset's size: random, ambiguous; empty for none.")] = "random,ambiguous",
     seeds: Annotated[int, typer.Option(help="Fine-tunings per point; 3 is the least for an interval worth reading.")] = 3,
-    budget: Annotated[str, typer.Option(help="epochs = as many as full data (the paper); steps = as many optimizer steps as full data.")] = "epochs",
+    budget: Annotated[
+        str, typer.Option(help="epochs = as many as full data (the paper); steps = as many optimizer steps as full data.")
+    ] = "epochs",
     burn_in: BurnIn = None,
 ) -> None:
     """Fine-tune on each subset and measure it on the evaluation data; finished points are kept."""
@@ -199,7 +212,8 @@ def verify(output: Annotated[Path, typer.Argument(metavar="FILE", help="An expor
     from pruning import export as exports
 
     manifest = exports.verify(output)
-    print(f"{output} is what its manifest says: {manifest['subset']['name']}, {manifest['output']['rows']} rows, sha256 {manifest['output']['sha256'][:12]}.")
+    written = manifest["output"]
+    print(f"{output} is what its manifest says: {manifest['subset']['name']}, {written['rows']} rows, sha256 {written['sha256'][:12]}.")
 
 
 @app.command()

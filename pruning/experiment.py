@@ -120,9 +120,7 @@ class Experiment:
     # -- making one ------------------------------------------------------------------------------------------
 
     @classmethod
-    def create(
-        cls, directory: str | Path, settings: Settings, train: Examples, evaluation: Examples, model_fingerprint: str
-    ) -> Experiment:
+    def create(cls, directory: str | Path, settings: Settings, train: Examples, evaluation: Examples, model_fingerprint: str) -> Experiment:
         """Write a new experiment, or open one that has the same settings and data; more seeds may be added at the end.
 
         Raises ExperimentError naming the first setting that differs from the folder's.
@@ -270,7 +268,9 @@ class Experiment:
 
     def add_finished(self, row: Mapping[str, Any]) -> None:
         """Append one finished fine-tuning."""
-        table = pd.concat([self.finished(), pd.DataFrame([row])], ignore_index=True) if self.folder.frontier.exists() else pd.DataFrame([row])
+        table = (
+            pd.concat([self.finished(), pd.DataFrame([row])], ignore_index=True) if self.folder.frontier.exists() else pd.DataFrame([row])
+        )
         with atomic_write(self.folder.frontier) as temporary:
             table.to_parquet(temporary, index=False)
 
@@ -442,7 +442,9 @@ def _merge(old: dict[str, Any], new: dict[str, Any], root: Path) -> dict[str, An
         if before != after:
             raise ExperimentError(f"{root} was made with {name} = {before}, not {after}; choose a new folder or use {before}.")
     if seeds[:shorter] != old["settings"]["seeds"][:shorter]:
-        raise ExperimentError(f"{root} was made with seeds {old['settings']['seeds']}; more may be added at the end, but these are {seeds}.")
+        raise ExperimentError(
+            f"{root} was made with seeds {old['settings']['seeds']}; more may be added at the end, but these are {seeds}."
+        )
     longest = max(seeds, old["settings"]["seeds"], key=len)
     return {**old, "settings": {**old["settings"], "seeds": longest}}
 
@@ -506,4 +508,3 @@ def _last_line(path: Path) -> dict[str, Any] | None:
         except ValueError:
             continue
     return None
-

@@ -55,7 +55,9 @@ def build(
     with atomic_write(output) as temporary:
         rows = WRITERS[format](experiment, subset.kept, experiment.decided.labels, temporary)
         if rows != subset.size:
-            raise ExportError(f"{output} would get {rows} rows instead of {subset.size}; {experiment.folder.root} does not match its source.")
+            raise ExportError(
+                f"{output} would get {rows} rows instead of {subset.size}; {experiment.folder.root} does not match its source."
+            )
         manifest_path(output).unlink(missing_ok=True)
         if output.is_dir():
             shutil.rmtree(output)
@@ -157,7 +159,9 @@ def _source_batches(experiment: Experiment, kept: NDArray[np.int64], labels: Map
             batch, ids = batch.filter(pa.array(chosen)), ids[chosen]
             if labels and column in names and not labels.keys().isdisjoint(ids.tolist()):
                 old = batch[column].to_pylist()
-                new = [_as_before(labels[i], value, experiment) if i in labels else value for i, value in zip(ids.tolist(), old, strict=True)]
+                new = [
+                    _as_before(labels[i], value, experiment) if i in labels else value for i, value in zip(ids.tolist(), old, strict=True)
+                ]
                 batch = batch.set_column(batch.schema.get_field_index(column), column, pa.array(new, batch.schema.field(column).type))
             batch = batch.select(names)
             yield batch.rename_columns([name.removeprefix(SOURCE_PREFIX) for name in names])
@@ -269,4 +273,3 @@ def _digest(output: Path) -> str:
 def _bytes(output: Path) -> int:
     files = [output] if output.is_file() else [path for path in output.rglob("*") if path.is_file()]
     return sum(path.stat().st_size for path in files)
-

@@ -82,7 +82,7 @@ def start(words: Sequence[str], directory: str | Path) -> threading.Thread:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=lambda: os.nice(NICENESS) and None,  # noqa: PLW1509
+            preexec_fn=lambda: os.nice(NICENESS) and None,
         )
     thread = threading.Thread(target=_watch, args=(process, root), name=f"worker of {root.name}", daemon=True)
     thread.start()

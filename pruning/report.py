@@ -33,7 +33,13 @@ def listener(title: str) -> Iterator[Callable[[JobProgress], None]]:
     if not console.is_terminal:
         yield _plain(title)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("examples"), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("examples"),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task(title, total=None, note="")
         yield lambda progress: bar.update(task, total=progress.total, completed=progress.done, note=f"{progress.rate:.0f}/s")
@@ -65,7 +71,12 @@ def as_dict(experiment: Experiment, burn_in: int | None = None) -> dict[str, Any
         "burn_in": experiment.burn_in(burn_in),
         "h_histogram": np.bincount(h, minlength=dynamics.runs + 1).tolist(),
         "subsets": [
-            {"name": subset.name, "removes": list(subset.removes or ()), "kept": subset.size, "kept_fraction": round(subset.kept_fraction, 6)}
+            {
+                "name": subset.name,
+                "removes": list(subset.removes or ()),
+                "kept": subset.size,
+                "kept_fraction": round(subset.kept_fraction, 6),
+            }
             for subset in experiment.subsets(burn_in)
         ],
         "frontier": [_point_dict(point) for budget in ("epochs", "steps") for point in _points(experiment, burn_in, budget)],
@@ -111,7 +122,8 @@ def _show_histogram(experiment: Experiment, burn_in: int | None) -> None:
     dynamics = experiment.dynamics
     counts = np.bincount(experiment.h_score(burn_in), minlength=dynamics.runs + 1)
     epochs = dynamics.epochs - experiment.burn_in(burn_in)
-    console.print(f"\n[bold]{dynamics.examples:,} examples[/bold], {dynamics.runs} runs x {dynamics.epochs} epochs; H = runs that got it right in all {epochs} epochs counted")
+    console.print(f"\n[bold]{dynamics.examples:,} examples[/bold], {dynamics.runs} runs x {dynamics.epochs} epochs")
+    console.print(f"H = number of runs that got an example right in all {epochs} epochs counted")
     if dynamics.runs < experiment.settings.runs:
         console.print(f"Only {dynamics.runs} of {experiment.settings.runs} runs are complete; these numbers rest on those.")
     for h, count in enumerate(counts):
@@ -129,7 +141,19 @@ def _show_subsets(experiment: Experiment, burn_in: int | None) -> None:
 
 def _show_frontier(points: list[FrontierPoint], budget: str) -> None:
     title = f"Frontier at equal {budget}: evaluation accuracy, mean and 95% interval"
-    table = Table("subset", "keeps", "accuracy", "95% interval", "to full data", "to random", "seeds", "seconds", title=title, title_justify="left", box=None)
+    table = Table(
+        "subset",
+        "keeps",
+        "accuracy",
+        "95% interval",
+        "to full data",
+        "to random",
+        "seeds",
+        "seconds",
+        title=title,
+        title_justify="left",
+        box=None,
+    )
     for point in sorted(points, key=lambda point: -point.kept):
         headline = "accuracy" if "accuracy" in point.metrics else next(iter(point.metrics))
         table.add_row(

@@ -218,7 +218,9 @@ def _frontier(experiment: Experiment, chosen: Sequence[str], seeds: int, budget:
 
     def keep(plan: RunPlan, metrics: dict[str, float], result: RunResult) -> None:
         subset = work[plan.key][0]
-        experiment.add_finished(_row(subset, plan, "epochs" if subset.name == "full" else budget, experiment.burn_in(burn_in), metrics, result))
+        experiment.add_finished(
+            _row(subset, plan, "epochs" if subset.name == "full" else budget, experiment.burn_in(burn_in), metrics, result)
+        )
 
     job = {"names": [name for name in chosen if name != "full"], "baselines": [], "seeds": seeds, "budget": budget, "burn_in": burn_in}
     _work(experiment, plans, JobProgress("frontier", plans), listen, job, on_epoch=lambda plan, record: None, on_result=keep)
@@ -266,7 +268,11 @@ def _work(
             encoded = task.encode(examples, tokenizer, settings.max_length)
             evaluation = task.encode(held_out, tokenizer, settings.max_length)
             if encoded.truncated:
-                experiment.log("note", **progress.event(), message=f"{encoded.truncated} examples are longer than {settings.max_length} tokens and were cut.")
+                experiment.log(
+                    "note",
+                    **progress.event(),
+                    message=f"{encoded.truncated} examples are longer than {settings.max_length} tokens and were cut.",
+                )
             by_key = {plan.key: plan for plan in plans}
             with stop_on_signals() as stopped:
                 logged = 0.0
@@ -310,4 +316,3 @@ def stop_on_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-

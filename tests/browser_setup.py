@@ -22,7 +22,10 @@ def main() -> None:
         subprocess.run(["apt-get", "update", "-q"], check=False, stdout=subprocess.DEVNULL)
         subprocess.run(["apt-get", "install", "-y", "-q", "chromium"], check=False, stdout=subprocess.DEVNULL)
     if not find():
-        print("No Chromium: the browser tests will be skipped. Install it (Debian: apt-get install chromium) or set WINNOW_CHROMIUM.", file=sys.stderr)
+        print(
+            "No Chromium: the browser tests will be skipped. Install it (Debian: apt-get install chromium) or set WINNOW_CHROMIUM.",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

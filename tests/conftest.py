@@ -23,7 +23,10 @@ def write_reviews(path: Path, examples: int, seed: int = 0) -> Path:
     with path.open("w", encoding="utf-8") as file:
         for index in range(examples):
             positive = index % 2 == 0
-            words = [*random.choice(good if positive else bad, size=random.integers(1, 4)), *random.choice(["film", "the", "plot", "cast"], size=3)]
+            words = [
+                *random.choice(good if positive else bad, size=random.integers(1, 4)),
+                *random.choice(["film", "the", "plot", "cast"], size=3),
+            ]
             label = positive if random.random() > 0.1 else not positive
             row = {"sentence": " ".join(words), "label": "positive" if label else "negative", "source": f"s{index % 3}"}
             file.write(json.dumps(row) + "\n")

@@ -16,7 +16,13 @@ def winnow(*words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[
     """Run the command line as a person would, without a terminal."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "pruning", *map(str, words)], capture_output=True, text=True, cwd=cwd, env=environment, timeout=120, check=False
+        [sys.executable, "-m", "pruning", *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        timeout=120,
+        check=False,
     )
 
 
@@ -65,7 +71,9 @@ GOOD = b'{"sentence": "a good film", "label": "positive"}\n{"sentence": "a dull 
     ],
     ids=["missing", "column", "empty", "one-class", "utf8", "malformed", "duplicate-id", "model", "runs"],
 )
-def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path: Path, tiny: str, reviews: tuple[Path, Path], content: bytes | None, words: list[str], says: str) -> None:
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, tiny: str, reviews: tuple[Path, Path], content: bytes | None, words: list[str], says: str
+) -> None:
     path = tmp_path / "rows.jsonl"
     if content is not None:
         path.write_bytes(content)

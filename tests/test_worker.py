@@ -65,7 +65,12 @@ def test_equal_steps_train_small_subsets_longer(scored: Experiment) -> None:
 
 def test_wrong_names_are_refused_before_any_work(scored: Experiment) -> None:
     rows = len(scored.finished())
-    for wrong, error in (({"names": ["nothing"]}, SubsetError), ({"baselines": ["lucky"]}, UsageError), ({"budget": "days"}, UsageError), ({"seeds": 0}, UsageError)):
+    for wrong, error in (
+        ({"names": ["nothing"]}, SubsetError),
+        ({"baselines": ["lucky"]}, UsageError),
+        ({"budget": "days"}, UsageError),
+        ({"seeds": 0}, UsageError),
+    ):
         with pytest.raises(error):
             worker.frontier(scored.folder.root, **wrong)  # type: ignore[arg-type]
     assert len(Experiment(scored.folder.root).finished()) == rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from pruning.errors import Cancelled, TrainingError, WinnowError
+from pruning.errors import Cancelled, TrainingError
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, TrainSettings
 from pruning.training.devices import cores, one_thread, pick_device
 from pruning.training.loop import train_run

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from string import ascii_lowercase, digits
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+from pruning.records import Encoded
 
 WORDS = (
     *("a", "an", "and", "the", "is", "was", "it", "not", "no", "very", "film", "movie", "story", "plot", "cast"),
@@ -130,3 +133,23 @@ def tiny_model(
     AutoModel.from_config(made).save_pretrained(str(path), safe_serialization=True)
     tokenizer.save_pretrained(str(path))
     return str(path)
+
+
+def tiny_data(lengths: Sequence[int], *, seed: int = 0, classes: int = 2, token_types: bool = False) -> Encoded:
+    """Sentences of the given token counts for classification: a leading special token, then words whose id decides the label."""
+    rng = np.random.default_rng(seed)
+    counts = np.asarray(lengths)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    tokens = rng.integers(5, 5 + len(WORDS), offsets[-1]).astype(np.int32)
+    tokens[offsets[:-1]] = 2
+    sums = np.add.reduceat(tokens.astype(np.int64), offsets[:-1])
+    types = (np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts) > 2).astype(np.int8) if token_types else None
+    return Encoded(
+        kind="classification",
+        tokens=tokens,
+        offsets=offsets,
+        unit_offsets=np.arange(len(counts) + 1),
+        labels=sums % classes,
+        token_types=types,
+        classes=classes,
+    )
