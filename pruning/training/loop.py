@@ -45,9 +45,9 @@ class Run:
         torch.manual_seed(plan.seed)
         used = used_tokens(data, evaluation)
         network = load_network(model, data, used)
-        if network.packed and settings.weight_decay == 0:
-            keep_occurring_rows(network, used)
-            data, evaluation = renumber(data, used), evaluation and renumber(evaluation, used)
+        if network.renumbers and settings.weight_decay == 0:
+            kept = keep_occurring_rows(network, used)
+            data, evaluation = renumber(data, kept), evaluation and renumber(evaluation, kept)
         self.data, self.evaluation = data, evaluation
         self.network = network.to(self.device)
         self.lengths = None if network.packed else unit_lengths(data)[plan.rows]

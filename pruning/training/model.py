@@ -37,6 +37,11 @@ class Network(nn.Module):
         return self.family is not None
 
     @property
+    def renumbers(self) -> bool:
+        """Whether token ids may be renumbered: nothing in the architecture's forward pass looks at their values."""
+        return self.packed or self.model.config.model_type in ("deberta", "deberta-v2")
+
+    @property
     def groups(self) -> int:
         """How many attention groups a batch for this network has; a padded batch is one."""
         return GROUPS if self.packed else 1
@@ -87,22 +92,26 @@ def load_network(path: str, data: Encoded, used: NDArray[np.int64]) -> Network:
     return network
 
 
-def keep_occurring_rows(network: Network, used: NDArray[np.int64]) -> None:
-    """Shrinks the network's token embedding to the rows of `used` ids; `renumber` the data to match. In place.
+def keep_occurring_rows(network: Network, used: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Shrinks the network's token embedding to the rows of the `used` ids and of its padding. In place; returns the ids that stay.
 
-    Exact with weight decay 0: rows that never occur get no gradient, and AdamW leaves them as they are.
+    `renumber` the data to match. Exact with weight decay 0: rows that never occur get no gradient, and AdamW leaves them as
+    they are.
     """
+    kept = used if network.packed else np.union1d(used, [network.padding])
     old = network.model.get_input_embeddings()
-    new = nn.Embedding(len(used), old.embedding_dim, dtype=old.weight.dtype)
-    new.weight.data.copy_(old.weight.data[torch.from_numpy(used)])
-    if old.padding_idx is not None and old.padding_idx in used:
-        new.padding_idx = int(np.searchsorted(used, old.padding_idx))
+    new = nn.Embedding(len(kept), old.embedding_dim, dtype=old.weight.dtype)
+    new.weight.data.copy_(old.weight.data[torch.from_numpy(kept)])
+    if old.padding_idx is not None and old.padding_idx in kept:
+        new.padding_idx = int(np.searchsorted(kept, old.padding_idx))
     network.model.set_input_embeddings(new)
+    network.padding = int(np.searchsorted(kept, network.padding))
+    return kept
 
 
-def renumber(data: Encoded, used: NDArray[np.int64]) -> Encoded:
-    """The same data with each token id replaced by its place in `used`."""
-    return replace(data, tokens=np.searchsorted(used, data.tokens).astype(np.int32))
+def renumber(data: Encoded, kept: NDArray[np.int64]) -> Encoded:
+    """The same data with each token id replaced by its place in `kept`."""
+    return replace(data, tokens=np.searchsorted(kept, data.tokens).astype(np.int32))
 
 
 def used_tokens(*parts: Encoded | None) -> NDArray[np.int64]:
