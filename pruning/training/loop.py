@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, TrainSettings
+from pruning.training import checkpoint
 from pruning.training.batches import make_batch, ragged, unit_lengths
 from pruning.training.devices import autocast, peak_memory, pick_device, pick_precision
 from pruning.training.model import keep_occurring_rows, load_network, renumber, used_tokens
@@ -26,12 +27,18 @@ PROGRESS_SECONDS = 0.25
 def train_run(
     plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings
 ) -> Iterator[Progress | EpochRecord | RunResult]:
-    """Trains one run in this process: its progress, one record per epoch when the plan asks for them, and its result last."""
+    """Trains one run in this process: its progress, one record per epoch when the plan asks for them, and its result last.
+
+    With a checkpoint of this very run, its finished records come again and training goes on after them.
+    """
     run = Run(plan, data, evaluation, model, settings)
-    for epoch in range(plan.epochs):
+    records = run.resume()
+    yield from records
+    for epoch in range(run.epochs_done, plan.epochs):
         record = yield from run.epoch(epoch)
-        if plan.record:
-            yield record
+        records += [record] if plan.record else []
+        run.save(records)
+        yield from records[len(records) - plan.record :]
     yield RunResult(key=plan.key, seconds=run.seconds, steps=run.steps, outputs=run.evaluate())
 
 
@@ -50,13 +57,41 @@ class Run:
             data, evaluation = renumber(data, kept), evaluation and renumber(evaluation, kept)
         self.data, self.evaluation = data, evaluation
         self.network = network.to(self.device)
+        self.fingerprint = plan.checkpoint and checkpoint.fingerprint(plan, data, network, settings, self.dtype)
         self.lengths = None if network.packed else unit_lengths(data)[plan.rows]
         self.optimizer = make_optimizer(network, settings)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
         self.recorder = Recorder(plan.key, len(plan.rows), self.device)
-        self.steps, self.seconds = 0, 0.0
+        self.steps, self.epochs_done, self.seconds = 0, 0, 0.0
         self.total_steps = plan.epochs * -(-len(plan.rows) // settings.batch_size)
         torch.manual_seed(plan.seed)
+
+    def resume(self) -> list[EpochRecord]:
+        """Takes up the plan's checkpoint if it holds one of this very run; returns the finished epochs' records."""
+        found = checkpoint.load(self.plan.checkpoint, self.fingerprint) if self.plan.checkpoint and self.fingerprint else None
+        if found is None:
+            return []
+        state, records = found
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        checkpoint.restore_generators(state["generators"], self.device)
+        self.steps, self.epochs_done, self.seconds = state["steps"], state["epochs_done"], state["seconds"]
+        return records
+
+    def save(self, records: Sequence[EpochRecord]) -> None:
+        """Writes the plan's checkpoint, if it asks for one."""
+        if self.plan.checkpoint is None:
+            return
+        state = {
+            "fingerprint": self.fingerprint,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "generators": checkpoint.generators(self.device),
+            **{"steps": self.steps, "epochs_done": self.epochs_done, "seconds": self.seconds},
+        }
+        checkpoint.save(self.plan.checkpoint, state, records)
 
     def epoch(self, epoch: int) -> Generator[Progress, None, EpochRecord]:
         """Trains every row once and returns what was recorded."""
@@ -85,6 +120,7 @@ class Run:
                 )
                 started = told = perf_counter()
         record = self.recorder.finish(epoch, place)
+        self.epochs_done = epoch + 1
         self.seconds += perf_counter() - started
         return record
 
@@ -95,7 +131,12 @@ class Run:
             logits = self.network(batch)
         result = outcome(self.data.kind, logits, batch)
         self.recorder.add(batch.rows, result)
-        self.scaler.scale(result.loss.mean()).backward()
+        self.learn(result.loss.mean())
+        return batch.rows
+
+    def learn(self, loss: torch.Tensor) -> None:
+        """One update from a step's mean loss: backward, clip, scheduled AdamW."""
+        self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
         for group in self.optimizer.param_groups:
@@ -104,7 +145,6 @@ class Run:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.steps += 1
-        return batch.rows
 
     @torch.inference_mode()
     def evaluate(self) -> NDArray[np.float32] | None:
