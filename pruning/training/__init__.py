@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 
 from pruning.errors import Cancelled, TrainingError
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, TrainSettings
+from pruning.training.checkpoint import discard
 from pruning.training.devices import cores, one_thread, pick_device
 from pruning.training.loop import train_run
 from pruning.training.pool import train_side_by_side
@@ -37,14 +39,21 @@ def train(
         return
     if pick_device(settings.device).type == "cpu" and workers != 0:
         count = min(len(plans), workers or len(cores()))
-        yield from train_side_by_side(plans, data, evaluation, model, settings, count, stop)
+        reports = train_side_by_side(plans, data, evaluation, model, settings, count, stop)
     else:
-        yield from _train_in_turn(plans, data, evaluation, model, settings, stop)
+        reports = _train_in_turn(plans, data, evaluation, model, settings, stop)
+    checkpoints = {plan.key: plan.checkpoint for plan in plans}
+    with closing(reports):
+        for item in reports:
+            yield item
+            # Whoever asks for the next item has taken this one: from here on the result is the caller's to keep.
+            if isinstance(item, RunResult):
+                discard([checkpoints[item.key]])
 
 
 def _train_in_turn(
     plans: Sequence[RunPlan], data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings, stop: Callable[[], bool]
-) -> Iterator[Progress | EpochRecord | RunResult]:
+) -> Generator[Progress | EpochRecord | RunResult, None, None]:
     with one_thread():
         for plan in plans:
             try:

@@ -56,8 +56,8 @@ class Run:
             kept = keep_occurring_rows(network, used)
             data, evaluation = renumber(data, kept), evaluation and renumber(evaluation, kept)
         self.data, self.evaluation = data, evaluation
-        self.network = network.to(self.device)
         self.fingerprint = plan.checkpoint and checkpoint.fingerprint(plan, data, network, settings, self.dtype)
+        self.network = network.to(self.device)
         self.lengths = None if network.packed else unit_lengths(data)[plan.rows]
         self.optimizer = make_optimizer(network, settings)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)

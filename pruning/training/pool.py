@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from pruning import errors
 from pruning.errors import Cancelled, TrainingError
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, TrainSettings
+from pruning.training.checkpoint import PART, discard
 from pruning.training.child import Failure, Finished, Setup
 from pruning.training.devices import cores
 from pruning.training.shared import SharedMemory
@@ -26,6 +27,7 @@ POLL_SECONDS = 0.1
 START = """
 import signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
+from pruning.training.checkpoint import PART, discard
 from pruning.training.child import main
 main({fd}, {parent}, {follow})
 """
@@ -48,7 +50,7 @@ def train_side_by_side(
     settings: TrainSettings,
     workers: int,
     stop: Callable[[], bool],
-) -> Iterator[Progress | EpochRecord | RunResult]:
+) -> Generator[Progress | EpochRecord | RunResult, None, None]:
     """Trains `plans` in `workers` processes; what they report comes as it happens, runs interleaved.
 
     Raises `Cancelled` as soon as `stop()` is true, and the error of the first run that fails; in either case, and when the
@@ -80,6 +82,7 @@ def train_side_by_side(
         for child in children:
             child.end()
         memory.close()
+        discard(plan.checkpoint and plan.checkpoint + PART for plan in plans)
 
 
 class Child:

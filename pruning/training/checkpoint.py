@@ -1,0 +1,94 @@
+"""A run's state after its last whole epoch, on disk: enough to go on bit by bit as if nothing had happened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import nn
+
+from pruning.records import Encoded, EpochRecord, RunPlan, TrainSettings
+
+PART = ".part"
+"""Suffix of a checkpoint that is being written."""
+
+
+def fingerprint(plan: RunPlan, data: Encoded, network: nn.Module, settings: TrainSettings, dtype: torch.dtype) -> str:
+    """What a run's numbers follow from: seed, rows, data, initial weights, settings, precision and library versions."""
+    words = {"seed": plan.seed, "epochs": plan.epochs, "record": plan.record, "dtype": str(dtype), "kind": data.kind}
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    digest = hashlib.sha256(json.dumps({**words, **versions, **asdict(settings)}, sort_keys=True).encode())
+    for array in (plan.rows, data.tokens, data.offsets, data.unit_offsets, data.labels, data.token_types):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).data)
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def save(path: str, state: dict[str, Any], records: Sequence[EpochRecord]) -> None:
+    """Writes `state` (tensors and plain values) and the finished records; the file appears whole or not at all."""
+    part = Path(path + PART)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("wb") as file:
+        torch.save({**state, "records": [_to_tensors(record) for record in records]}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def load(path: str, expected: str) -> tuple[dict[str, Any], list[EpochRecord]] | None:
+    """What `save` wrote for the run with this fingerprint; None where there is nothing, something damaged, or another run's."""
+    if not Path(path).is_file():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["fingerprint"] != expected:
+            return None
+        return state, [_from_tensors(record) for record in state.pop("records")]
+    except Exception:  # torch.load names no errors of its own: whatever is wrong with the file, the run can start again
+        return None
+
+
+def discard(paths: Iterable[str | None]) -> None:
+    """Removes what is left of these checkpoints."""
+    for path in filter(None, paths):
+        Path(path).unlink(missing_ok=True)
+
+
+def generators(device: torch.device) -> dict[str, torch.Tensor]:
+    """States of the generators that dropout draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def restore_generators(states: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Puts the generators where `generators` found them."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
+    if device.type == "mps":
+        torch.mps.set_rng_state(states["mps"])
+
+
+def _to_tensors(record: EpochRecord) -> dict[str, Any]:
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in values.items()}
+
+
+def _from_tensors(values: dict[str, Any]) -> EpochRecord:
+    plain: dict[str, Any] = {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in values.items()}
+    return EpochRecord(**plain)
