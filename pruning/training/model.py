@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging
@@ -82,7 +83,7 @@ def load_network(path: str, data: Encoded, used: NDArray[np.int64]) -> Network:
         model, report = AutoModelForSequenceClassification.from_pretrained(
             path, config=config, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True, **attention
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(_sentence(path, error)) from error
     _check_weights(path, model, report["missing_keys"])
     _check_lengths(path, model, int(np.diff(data.offsets).max()))

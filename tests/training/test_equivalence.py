@@ -17,13 +17,8 @@ from pruning.training.objective import outcome
 from pruning.training.packing import FAMILIES as PACKED
 from tests.training.tiny import FAMILIES, tiny_data, tiny_model
 
-NO_DROPOUT = {
-    name: 0.0
-    for name in (
-        *("hidden_dropout_prob", "attention_probs_dropout_prob", "attention_dropout", "dropout", "mlp_dropout"),
-        *("embedding_dropout", "classifier_dropout"),
-    )
-}
+DROPOUTS = "hidden_dropout_prob attention_probs_dropout_prob attention_dropout dropout mlp_dropout embedding_dropout classifier_dropout"
+NO_DROPOUT = dict.fromkeys(DROPOUTS.split(), 0.0)
 CPU = torch.device("cpu")
 LENGTHS = [7, 1, 30, 12, 12, 3, 19, 2, 25]
 """One token, ties, and sequences longer than ModernBERT's tiny window."""
@@ -48,7 +43,7 @@ def through_engine(network: Network, data: Encoded) -> tuple[torch.Tensor, dict[
 
 
 def reference(path: str, data: Encoded, weights: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """transformers' own forward, one sentence at a time."""
+    """Transformers' own forward, one sentence at a time."""
     model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=data.classes)
     model.load_state_dict(weights)
     model.train()

@@ -1,0 +1,108 @@
+"""An interrupted run goes on as if nothing had happened, or starts again where its checkpoint cannot be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pruning.records import EpochRecord, RunPlan, RunResult, TrainSettings
+from pruning.training import train
+from tests.training.test_loop import LENGTHS, recipe, same
+from tests.training.tiny import tiny_data, tiny_model
+
+EPOCHS = 3
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_model(tmp_path_factory.mktemp("models") / "bert")
+
+
+def plan(checkpoint: Path | None, seed: int = 5, rows: int = len(LENGTHS)) -> RunPlan:
+    return RunPlan(key="run 0", seed=seed, rows=np.arange(rows), epochs=EPOCHS, checkpoint=checkpoint and str(checkpoint))
+
+
+def reports(model: str, made: RunPlan, settings: TrainSettings | None = None) -> Iterator[EpochRecord | RunResult]:
+    data = tiny_data(LENGTHS)
+    for item in train([made], data, data, model, settings or recipe(), workers=0):
+        if isinstance(item, EpochRecord | RunResult):
+            yield item
+
+
+def interrupted(model: str, path: Path, after: int) -> list[EpochRecord]:
+    """The records of a run that its reader leaves after some epochs."""
+    running = reports(model, plan(path))
+    records = [next(running) for _ in range(after)]
+    running.close()  # type: ignore[attr-defined]
+    return records  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_goes_on_bit_by_bit(model: str, tmp_path: Path, after: int) -> None:
+    """Finished records come again, the others equal those of an uninterrupted run, and so do the final outputs."""
+    path = tmp_path / "runs" / "run 0.pt"
+    *expected, end = reports(model, plan(None))
+    before = interrupted(model, path, after)
+    assert path.is_file()
+    *records, result = reports(model, plan(path))
+    assert [record.epoch for record in records] == list(range(EPOCHS))
+    assert all(same(a, b) for a, b in zip([*before, *records], [*expected[:after], *expected], strict=True))
+    assert np.array_equal(result.outputs, end.outputs) and result.steps == end.steps
+    assert result.seconds > 0
+
+
+def test_finished_epochs_are_not_trained_again(model: str, tmp_path: Path) -> None:
+    interrupted(model, tmp_path / "c.pt", 2)
+    items = list(train([plan(tmp_path / "c.pt")], tiny_data(LENGTHS), None, model, recipe(), workers=0))
+    assert [type(item).__name__ for item in items] == ["EpochRecord", "EpochRecord", "Progress", "EpochRecord", "RunResult"]
+
+
+def test_stays_until_the_result_was_taken(model: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    for item in reports(model, plan(path)):
+        assert path.is_file()
+    assert isinstance(item, RunResult)
+    assert list(tmp_path.iterdir()) == []
+
+
+def spoil(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.write_bytes(b""), lambda path: path.write_bytes(path.read_bytes()[:5000]), lambda path: spoil(path)]
+)
+def test_a_damaged_one_is_ignored(model: str, tmp_path: Path, damage: object) -> None:
+    interrupted(model, tmp_path / "c.pt", 2)
+    damage(tmp_path / "c.pt")  # type: ignore[operator]
+    assert_starts_again(model, plan(tmp_path / "c.pt"), recipe())
+
+
+@pytest.mark.parametrize("change", [{"seed": 6}, {"rows": len(LENGTHS) - 1}])
+def test_another_run_s_is_ignored(model: str, tmp_path: Path, change: dict[str, int]) -> None:
+    interrupted(model, tmp_path / "c.pt", 2)
+    assert_starts_again(model, plan(tmp_path / "c.pt", **change), recipe())
+
+
+def test_other_settings_s_is_ignored(model: str, tmp_path: Path) -> None:
+    interrupted(model, tmp_path / "c.pt", 2)
+    assert_starts_again(model, plan(tmp_path / "c.pt"), recipe(learning_rate=2e-3))
+
+
+def test_another_model_s_is_ignored(model: str, tmp_path: Path) -> None:
+    interrupted(model, tmp_path / "c.pt", 2)
+    assert_starts_again(tiny_model(tmp_path / "other", seed=9), plan(tmp_path / "c.pt"), recipe())
+
+
+def assert_starts_again(model: str, made: RunPlan, settings: TrainSettings) -> None:
+    """Every epoch is trained, with the numbers of a run without a checkpoint."""
+    items = list(train([made], tiny_data(LENGTHS), None, model, settings, workers=0))
+    assert [type(item).__name__ for item in items] == ["Progress", "EpochRecord"] * EPOCHS + ["RunResult"]
+    fresh = RunPlan(key=made.key, seed=made.seed, rows=made.rows, epochs=EPOCHS)
+    records = [item for item in train([fresh], tiny_data(LENGTHS), None, model, settings, workers=0) if isinstance(item, EpochRecord)]
+    assert all(same(a, b) for a, b in zip([item for item in items if isinstance(item, EpochRecord)], records, strict=True))
