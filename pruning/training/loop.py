@@ -160,11 +160,23 @@ class Run:
             batch = make_batch(data, units, units, self.device, self.network.groups)
             with autocast(self.device, self.dtype):
                 parts.append(self.network(batch).cpu().numpy())
-        sequences, _ = ragged(data.unit_offsets, order)
-        found = np.concatenate(parts)
-        outputs = np.empty_like(found)
-        outputs[sequences] = found
-        return outputs
+        return in_data_order(parts, ragged(data.unit_offsets, order)[0])
+
+
+def in_data_order(parts: Sequence[NDArray[np.float32]], sequences: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Joins the batches' logits; row i of their joint order belongs to sequence `sequences[i]`. Windows are padded with -inf.
+
+    >>> in_data_order([np.array([1.0, 2.0], np.float32), np.array([3.0], np.float32)], np.array([2, 0, 1])).tolist()
+    [2.0, 3.0, 1.0]
+    """
+    shape = tuple(max(part.shape[axis] for part in parts) for axis in range(1, parts[0].ndim))
+    outputs = np.full((len(sequences), *shape), -np.inf, np.float32)
+    done = 0
+    for part in parts:
+        where: tuple[Any, ...] = (sequences[done : done + len(part)], *(slice(size) for size in part.shape[1:]))
+        outputs[where] = part
+        done += len(part)
+    return outputs
 
 
 def make_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging
 
 from pruning.errors import ModelError
@@ -29,7 +29,9 @@ class Network(nn.Module):
         self.kind = kind
         self.family = FAMILIES.get(model.config.model_type)
         self.padding = model.config.pad_token_id or 0
-        if self.family is not None and self.family.trim:
+        self.span_head = _span_head(model) if kind == "span" else None
+        self.trimmed = self.family is not None and self.family.trim and kind != "span"
+        if self.trimmed:
             trim_last_layer(model.base_model)
 
     @property
@@ -48,39 +50,46 @@ class Network(nn.Module):
         return GROUPS if self.packed else 1
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """[S, classes] float32 logits; [S] where a sequence is one option."""
-        logits = self._packed_logits(batch) if self.packed else self._padded_logits(batch)
-        logits = logits.float()[batch.rank]
-        return logits if self.kind == "classification" else logits[:, 0]
+        """Float32 logits: [S, classes]; [S] one per option; [S, L, 2] start and end (-inf past a sequence's end)."""
+        logits = (self._packed(batch) if self.packed else self._padded(batch)).float()
+        if self.kind == "span":
+            return _by_sequence(logits, batch)[batch.rank]
+        return logits[batch.rank] if self.kind == "classification" else logits[batch.rank, 0]
 
-    def _packed_logits(self, batch: Batch) -> torch.Tensor:
+    def _packed(self, batch: Batch) -> torch.Tensor:
+        """[S, classes], or [T, 2] for spans, shortest sequence first."""
         assert self.family is not None
-        if self.family.trim:
-            return self.family.classify(self.model, packed_hidden(self.model.base_model, batch, first=batch.first))
-        hidden = packed_hidden(self.model.base_model, batch)
-        return self.family.classify(self.model, hidden[batch.last if self.family.last_token else batch.first])
+        hidden = packed_hidden(self.model.base_model, batch, **({"first": batch.first} if self.trimmed else {}))
+        if self.span_head is not None:
+            return self.span_head(hidden)
+        chosen = hidden if self.trimmed else hidden[batch.last if self.family.last_token else batch.first]
+        return self.family.classify(self.model, chosen)
 
-    def _padded_logits(self, batch: Batch) -> torch.Tensor:
+    def _padded(self, batch: Batch) -> torch.Tensor:
+        """The same through the model's own forward pass."""
         [group] = batch.groups
         shape = (group.count, group.length)
         seen = torch.ones(shape, dtype=torch.bool, device=batch.ids.device) if group.keys is None else group.keys[:, 0, 0]
-        inputs = {"input_ids": _padded(batch.ids, seen, self.padding), "attention_mask": seen.long()}
+        inputs = {"input_ids": _spread(batch.ids, seen, self.padding), "attention_mask": seen.long()}
         if batch.types is not None and getattr(self.model.config, "type_vocab_size", 0) > 1:
-            inputs["token_type_ids"] = _padded(batch.types, seen, 0)
-        return self.model(**inputs).logits
+            inputs["token_type_ids"] = _spread(batch.types, seen, 0)
+        output = self.model(**inputs)
+        return output.logits if self.span_head is None else self.span_head(output.last_hidden_state[seen])
 
 
 def load_network(path: str, data: Encoded, used: NDArray[np.int64]) -> Network:
     """The model of a folder or hub name with a fresh head for `data`'s kind, in fp32; head weights come from PyTorch's generator.
 
+    A choice among options is one logit per option from a classification head; a span is a linear layer over every token.
     `used` are the token ids that occur, so that padding can be told from text. Raises `ModelError` when the model is not
     there, has no safetensors, lacks weights, or cannot take sequences this long.
     """
     config = _load_config(path, data.classes if data.kind == "classification" else 1)
     packed = config.model_type in FAMILIES and getattr(config, "classifier_pooling", "cls") == "cls"
+    loader = AutoModel if data.kind == "span" else AutoModelForSequenceClassification
     attention = {"attn_implementation": ATTENTION} if packed else {}
     try:
-        model, report = AutoModelForSequenceClassification.from_pretrained(
+        model, report = loader.from_pretrained(
             path, config=config, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True, **attention
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -141,8 +150,8 @@ def _sentence(path: str, error: Exception) -> str:
 
 def _check_weights(path: str, model: PreTrainedModel, missing: Any) -> None:
     """A body left at random would train in silence to a worse model; only heads may be new."""
-    prefix = model.base_model_prefix + "."
-    lost = sorted(name for name in missing if name.startswith(prefix) and ".pooler." not in name)
+    prefix = "" if model.base_model is model else model.base_model_prefix + "."
+    lost = sorted(name for name in missing if name.startswith(prefix) and "pooler." not in name)
     if lost:
         raise ModelError(
             f"The weights of {path} do not fit its config.json: {len(lost)} tensors of the model's body are missing, first {lost[0]}."
@@ -171,6 +180,21 @@ def _free_padding(path: str, model: PreTrainedModel, used: NDArray[np.int64]) ->
     return int(padding)
 
 
-def _padded(values: torch.Tensor, seen: torch.Tensor, filler: int) -> torch.Tensor:
+def _span_head(model: PreTrainedModel) -> nn.Linear:
+    head = nn.Linear(getattr(model.config, "word_embed_proj_dim", model.config.hidden_size), 2)
+    nn.init.normal_(head.weight, std=getattr(model.config, "initializer_range", 0.02))
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def _by_sequence(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """[T, 2] -> [S, L, 2], -inf past a sequence's end."""
+    count, longest = len(batch.first), max(group.length for group in batch.groups)
+    order = torch.arange(count, device=logits.device)
+    sequence = order.repeat_interleave(batch.last - batch.first + 1, output_size=len(logits))
+    return logits.new_full((count, longest, 2), float("-inf")).index_put((sequence, batch.positions), logits)
+
+
+def _spread(values: torch.Tensor, seen: torch.Tensor, filler: int) -> torch.Tensor:
     """[T] -> [S, L], `filler` where nothing is seen."""
     return torch.full(seen.shape, filler, dtype=values.dtype, device=values.device).masked_scatter(seen, values)

@@ -29,9 +29,11 @@ class Outcome(NamedTuple):
 
 def outcome(kind: Kind, logits: torch.Tensor, batch: Batch) -> Outcome:
     """Loss and recorded quantities of a batch. Its mean loss over units is what a step minimises."""
-    if kind == "classification":
-        return choice(logits, batch.labels)
-    return choice(options(logits, batch), batch.labels)
+    if kind == "span":
+        return span(logits, batch.labels, batch.unit, len(batch.rows))
+    if kind == "multiple_choice":
+        logits = options(logits, batch.unit, len(batch.rows))
+    return choice(logits, batch.labels)
 
 
 def choice(logits: torch.Tensor, labels: torch.Tensor) -> Outcome:
@@ -48,10 +50,38 @@ def choice(logits: torch.Tensor, labels: torch.Tensor) -> Outcome:
         return Outcome(loss, predicted == labels, probs.gather(1, gold)[:, 0], gold_logit - others.amax(-1), error, predicted)
 
 
-def options(scores: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """[S] scores of options -> [n, most options], -inf where a unit has fewer."""
-    units = len(batch.rows)
-    counts = torch.bincount(batch.unit, minlength=units)
-    place = torch.arange(len(scores), device=scores.device) - (counts.cumsum(0) - counts)[batch.unit]
-    table = scores.new_full((units, int(counts.max())), float("-inf"))
-    return table.index_put((batch.unit, place), scores)
+def options(scores: torch.Tensor, unit: torch.Tensor, units: int) -> torch.Tensor:
+    """[S] scores of options -> [n, most options], -inf where a unit has fewer. `unit` [S] says whose option each is, ascending."""
+    counts = torch.bincount(unit, minlength=units)
+    place = torch.arange(len(scores), device=scores.device) - (counts.cumsum(0) - counts)[unit]
+    return scores.new_full((units, int(counts.max())), float("-inf")).index_put((unit, place), scores)
+
+
+def span(logits: torch.Tensor, labels: torch.Tensor, unit: torch.Tensor, units: int) -> Outcome:
+    """Start and end in every window: [S, L, 2] logits, [S, 2] right tokens, [S] the unit of each window, ascending.
+
+    A unit's loss is the mean over its windows of the mean of both cross-entropies; it is right when start and end are, in
+    every window. Probability (of start and end together), margin and error are those of its worst window; predicted is the
+    start of its first wrong window, of its first window when all are right.
+    """
+    windows = len(labels)
+    ends = choice(logits.transpose(1, 2).reshape(2 * windows, -1), labels.reshape(-1))
+    loss, correct, prob, margin, error, predicted = (column.view(windows, 2) for column in ends)
+    counts = torch.bincount(unit, minlength=units)
+    unit_loss = loss.new_zeros(units).index_add(0, unit, loss.mean(1)) / counts
+    with torch.no_grad():
+        order = torch.arange(windows, device=unit.device)
+        right = correct.all(1)
+        shown = _reduce(order + windows * right, unit, units, "amin") % windows
+        return Outcome(
+            loss=unit_loss,
+            correct=_reduce(right.long(), unit, units, "amin").bool(),
+            gold_prob=_reduce(prob.prod(1), unit, units, "amin"),
+            gold_margin=_reduce(margin.amin(1), unit, units, "amin"),
+            error_norm=_reduce(error.square().mean(1).sqrt(), unit, units, "amax"),
+            predicted=predicted[shown, 0],
+        )
+
+
+def _reduce(values: torch.Tensor, unit: torch.Tensor, units: int, how: str) -> torch.Tensor:
+    return values.new_zeros(units).scatter_reduce(0, unit, values, how, include_self=False)

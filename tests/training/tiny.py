@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_lowercase, digits
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
-from pruning.records import Encoded
+from pruning.records import Encoded, Kind
 
 WORDS = (
     *("a", "an", "and", "the", "is", "was", "it", "not", "no", "very", "film", "movie", "story", "plot", "cast"),
@@ -152,4 +152,19 @@ def tiny_data(lengths: Sequence[int], *, seed: int = 0, classes: int = 2, token_
         labels=sums % classes,
         token_types=types,
         classes=classes,
+    )
+
+
+def tiny_questions(kind: Kind, lengths: Sequence[Sequence[int]], *, seed: int = 0) -> Encoded:
+    """Questions for `multiple_choice` (a token count per option) or `span` (a token count per window), answers at random."""
+    flat = tiny_data([length for unit in lengths for length in unit], seed=seed)
+    rng = np.random.default_rng(seed + 1)
+    sizes = np.asarray([len(unit) for unit in lengths])
+    spans = np.sort(rng.integers(0, np.diff(flat.offsets)[:, None].repeat(2, axis=1)), axis=1)
+    return replace(
+        flat,
+        kind=kind,
+        unit_offsets=np.concatenate([[0], np.cumsum(sizes)]),
+        labels=spans if kind == "span" else rng.integers(0, sizes),
+        classes=0,
     )
