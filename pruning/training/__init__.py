@@ -8,11 +8,12 @@ from contextlib import closing
 from pruning.errors import Cancelled, TrainingError
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, TrainSettings
 from pruning.training.checkpoint import discard
+from pruning.training.cost import Cost, probe
 from pruning.training.devices import cores, one_thread, pick_device
 from pruning.training.loop import train_run
 from pruning.training.pool import train_side_by_side
 
-__all__ = ["train"]
+__all__ = ["Cost", "probe", "train"]
 
 
 def train(

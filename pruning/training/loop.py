@@ -146,7 +146,6 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         self.steps += 1
 
-    @torch.inference_mode()
     def evaluate(self) -> NDArray[np.float32] | None:
         """Raw logits on the evaluation data in eval mode, one row per sequence in the data's order; None without evaluation data."""
         data = self.evaluation
@@ -154,13 +153,16 @@ class Run:
             return None
         self.network.eval()
         order = np.argsort(unit_lengths(data), kind="stable")
-        parts = []
-        for start in range(0, len(order), self.settings.batch_size):
-            units = order[start : start + self.settings.batch_size]
-            batch = make_batch(data, units, units, self.device, self.network.groups)
-            with autocast(self.device, self.dtype):
-                parts.append(self.network(batch).cpu().numpy())
+        size = self.settings.batch_size
+        parts = [self.predict(data, order[start : start + size]) for start in range(0, len(order), size)]
         return in_data_order(parts, ragged(data.unit_offsets, order)[0])
+
+    @torch.inference_mode()
+    def predict(self, data: Encoded, units: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits of some units' sequences, in the order of `units`."""
+        batch = make_batch(data, units, units, self.device, self.network.groups)
+        with autocast(self.device, self.dtype):
+            return self.network(batch).cpu().numpy()
 
 
 def in_data_order(parts: Sequence[NDArray[np.float32]], sequences: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -33,14 +33,6 @@ main({fd}, {parent}, {follow})
 """
 """What a child runs. An interrupt at the keyboard reaches it too, but the parent alone decides what that means."""
 
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "TOKENIZERS_PARALLELISM": "false",
-    "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")])),
-}
-
 
 def train_side_by_side(
     plans: Sequence[RunPlan],
@@ -98,7 +90,7 @@ class Child:
                 [sys.executable, "-c", start],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), setup.memory),
-                env={**os.environ, **ENVIRONMENT},
+                env=child_environment(),
             )
         self.connection = Connection(ours.detach())
         self.plan: RunPlan | None = None
@@ -133,6 +125,13 @@ class Child:
             self.connection.send(message)
         except OSError:
             raise TrainingError(f"A training process could not be started: {_obituary(self.process)}") from None
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of this process with one thread, no busy waiting, and this very package to import."""
+    package = str(Path(__file__).resolve().parents[2])
+    paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": paths}
 
 
 def _obituary(process: subprocess.Popen[bytes]) -> str:

@@ -1,0 +1,47 @@
+"""The prediction is arithmetic on what the probe measured; the probe measures in seconds."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pruning.training import Cost, probe
+from pruning.training.cost import line, makespan
+from tests.training.test_loop import plan, recipe
+from tests.training.tiny import tiny_data, tiny_model
+
+COST = Cost(start=2.0, step=0.5, token=0.01, evaluation_token=0.001)
+
+
+def test_prediction_by_hand() -> None:
+    """Rows of 10 and 30 tokens: 2 epochs of 2 steps (1 s each) and 40 tokens (0.4 s each), 2 s to start, 0.1 s to evaluate."""
+    data, evaluation = tiny_data([10, 20, 30]), tiny_data([100])
+    alone = COST.seconds([plan([0, 2])], data, evaluation, batch_size=1, slots=1)
+    assert alone == pytest.approx(2 + 0.1 + 2 * (2 * 0.5 + 0.4))
+    three = [plan([0, 2], seed=seed) for seed in range(3)]
+    assert COST.seconds(three, data, evaluation, batch_size=1, slots=2) == pytest.approx(2 * alone)
+    assert COST.seconds(three, data, None, batch_size=1, slots=3) == pytest.approx(alone - 0.1)
+
+
+def test_makespan_bounds() -> None:
+    durations = list(np.random.default_rng(0).uniform(1, 9, 20))
+    for slots in (1, 2, 5, 30):
+        assert max(max(durations), sum(durations) / slots) <= makespan(durations, slots) <= sum(durations)
+
+
+def test_line_recovers_step_and_token_and_survives_noise() -> None:
+    assert line([100, 400], [0.2 + 0.1, 0.2 + 0.4]) == pytest.approx((0.2, 0.001))
+    assert line([100, 100], [1.0, 1.0]) == (0.0, 0.01)
+    assert line([100, 200], [1.0, 0.5]) == pytest.approx((0.0, 0.005))
+
+
+def test_probe_measures_this_machine_in_seconds(tmp_path: Path) -> None:
+    data = tiny_data(list(np.random.default_rng(0).integers(2, 40, 30)))
+    began = time.monotonic()
+    cost = probe(data, tiny_model(tmp_path), recipe())
+    assert time.monotonic() - began < 20
+    assert cost.start > 0 and cost.step >= 0 and cost.token > 0 and cost.evaluation_token > 0
+    assert cost.seconds([plan(range(30), epochs=2)], data, None, batch_size=4, slots=1) > cost.start
