@@ -9,6 +9,7 @@
     decisions.jsonl                    append-only: what a person decided by hand
     events.jsonl                       append-only: progress of jobs; its last line is the sign of life
     checkpoints/                       state of unfinished runs; gone when they are done
+    worker.log                         what the latest background worker printed
     lock                               held by the one worker that may write
     exports/<name>/                    data and its manifest.json, written last
 
@@ -103,6 +104,10 @@ class Folder:
         return self.root / "lock"
 
     @property
+    def log(self) -> Path:
+        return self.root / "worker.log"
+
+    @property
     def exports(self) -> Path:
         return self.root / "exports"
 
@@ -129,7 +134,7 @@ class Experiment:
         manifest = _manifest(settings, train, evaluation, model_fingerprint)
         if folder.manifest.exists():
             manifest = _merge(_read_manifest(folder.manifest), manifest, folder.root)
-        elif folder.root.exists() and any(path.name != "lock" for path in folder.root.iterdir()):
+        elif folder.root.exists() and any(path not in (folder.lock, folder.log, folder.events) for path in folder.root.iterdir()):
             raise ExperimentError(f"{folder.root} is not empty and holds no experiment; choose a new folder.")
         write_json(folder.manifest, manifest)
         for path, examples in ((folder.examples, train), (folder.evaluation, evaluation)):
@@ -267,10 +272,11 @@ class Experiment:
         return pd.read_parquet(self.folder.frontier)
 
     def add_finished(self, row: Mapping[str, Any]) -> None:
-        """Append one finished fine-tuning."""
-        table = (
-            pd.concat([self.finished(), pd.DataFrame([row])], ignore_index=True) if self.folder.frontier.exists() else pd.DataFrame([row])
-        )
+        """Add one finished fine-tuning; one of the same rows, seed and budget is replaced."""
+        table = pd.DataFrame([row])
+        if self.folder.frontier.exists():
+            table = pd.concat([self.finished(), table], ignore_index=True)
+        table = table.drop_duplicates(["subset", "rows_sha256", "seed", "budget"], keep="last")
         with atomic_write(self.folder.frontier) as temporary:
             table.to_parquet(temporary, index=False)
 

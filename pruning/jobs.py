@@ -74,8 +74,7 @@ def start(words: Sequence[str], directory: str | Path) -> threading.Thread:
     """
     root = Path(directory)
     root.mkdir(parents=True, exist_ok=True)
-    log = root / "worker.log"
-    with log.open("wb") as output:
+    with Folder(root).log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "pruning", *words],
             stdin=subprocess.DEVNULL,
@@ -100,21 +99,24 @@ def cancel(directory: str | Path, wait: float = 10.0) -> bool:
     Raises ExperimentError when nothing runs there.
     """
     experiment = Experiment(directory)
-    status = experiment.status()
-    if status.state is not JobState.RUNNING or status.pid is None:
-        raise ExperimentError(f"Nothing runs in {experiment.folder.root}; its state is {status.state}.")
-    os.kill(status.pid, signal.SIGTERM)
     end = time.monotonic() + wait
+    asked = False
     while time.monotonic() < end:
-        if not experiment.owned():
-            return True
+        status = experiment.status()
+        if status.state is not JobState.RUNNING:
+            if asked:
+                return True
+            raise ExperimentError(f"Nothing runs in {experiment.folder.root}; its state is {status.state}.")
+        if not asked and status.pid is not None:
+            os.kill(status.pid, signal.SIGTERM)
+            asked = True
         time.sleep(0.1)
     return False
 
 
 def last_words(directory: str | Path, lines: int = 3) -> str:
     """The end of what the worker of this folder printed; empty when there is nothing."""
-    log = Folder(Path(directory)).root / "worker.log"
+    log = Folder(Path(directory)).log
     if not log.exists():
         return ""
     text = log.read_bytes()[-4000:].decode("utf-8", "replace").strip()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pruning.experiment import Experiment
-from tests.conftest import EPOCHS, SEEDS
+from tests.conftest import EPOCHS, EXAMPLES, SEEDS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,7 +29,22 @@ def winnow(*words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[
 def test_the_whole_path_by_command(reviews: tuple[Path, Path], tiny: str, tmp_path: Path) -> None:
     train, evaluation = reviews
     folder, output = tmp_path / "x", tmp_path / "ticket.jsonl"
-    recipe = ["--model", tiny, "--epochs", "2", "--batch-size", "8", "--learning-rate", "2e-3", "--device", "cpu", "--max-length", "32"]
+    recipe = [
+        "--model",
+        tiny,
+        "--epochs",
+        "3",
+        "--batch-size",
+        "4",
+        "--learning-rate",
+        "5e-3",
+        "--device",
+        "cpu",
+        "--max-length",
+        "32",
+        "--burn-in",
+        "2",
+    ]
     done = winnow("score", train, "--experiment", folder, "--eval", evaluation, "--seed-list", "11,22,33", *recipe)
     assert done.returncode == 0, done.stderr
     assert "H = 3" in done.stdout
@@ -37,8 +52,8 @@ def test_the_whole_path_by_command(reviews: tuple[Path, Path], tiny: str, tmp_pa
     assert done.returncode == 0, done.stderr
     done = winnow("show", folder, "--json")
     shown = json.loads(done.stdout)
-    assert (shown["examples"], shown["runs"], shown["epochs"], len(shown["h_histogram"])) == (60, len(SEEDS), EPOCHS, len(SEEDS) + 1)
-    assert sum(shown["h_histogram"]) == 60
+    assert (shown["examples"], shown["runs"], shown["epochs"], len(shown["h_histogram"])) == (EXAMPLES, len(SEEDS), EPOCHS, len(SEEDS) + 1)
+    assert sum(shown["h_histogram"]) == EXAMPLES
     assert {"name", "removes", "kept", "kept_fraction"} <= shown["subsets"][0].keys()
     assert {"subset", "method", "kept", "accuracy_mean", "accuracy_ci95", "seeds"} <= shown["frontier"][0].keys()
     assert {point["subset"] for point in shown["frontier"]} == {"full", "remove-0", "random@remove-0"}
@@ -59,10 +74,10 @@ GOOD = b'{"sentence": "a good film", "label": "positive"}\n{"sentence": "a dull 
 @pytest.mark.parametrize(
     ("content", "words", "says"),
     [
-        (None, [], "not there"),
+        (None, [], "no file or folder"),
         (GOOD, ["--text", "txt"], "txt"),
         (b"", [], "empty"),
-        (GOOD.replace(b"negative", b"positive"), [], "one class"),
+        (GOOD.replace(b"negative", b"positive"), [], "at least two classes"),
         (b'{"sentence": "\xff\xfe", "label": "a"}\n', [], "UTF-8"),
         (GOOD + b'{"sentence": "cut of\n', [], "line 3"),
         (GOOD.replace(b'"label"', b'"id": 1, "label"'), [], "id"),

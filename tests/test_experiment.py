@@ -10,21 +10,21 @@ from pruning.decisions import Decision
 from pruning.errors import BusyError, ExperimentError
 from pruning.experiment import FORMAT, Experiment, Folder, list_experiments, own
 from pruning.records import DecisionKind, JobState, Settings
-from tests.conftest import EPOCHS, SEEDS
+from tests.conftest import BURN_IN, EPOCHS, EXAMPLES, SEEDS
 
 
 def test_h_from_the_files_alone_equals_the_products(scored: Experiment) -> None:
     """The public format suffices: a few lines of pandas give the same H."""
     recording = pd.read_parquet(scored.folder.dynamics)
-    right_throughout = recording.groupby(["id", "run"], observed=True)["correct"].all()
+    right_throughout = recording[recording["epoch"] >= BURN_IN].groupby(["id", "run"], observed=True)["correct"].all()
     h = right_throughout.groupby("id").sum().loc[scored.ids]
     assert h.tolist() == scored.h_score().tolist()
 
 
 def test_the_recording_has_every_example_once_per_epoch(scored: Experiment) -> None:
     dynamics = scored.dynamics
-    assert dynamics.correct.shape == (len(SEEDS), EPOCHS, 60)
-    assert (np.sort(dynamics.position, axis=2) == np.arange(60)).all()
+    assert dynamics.correct.shape == (len(SEEDS), EPOCHS, EXAMPLES)
+    assert (np.sort(dynamics.position, axis=2) == np.arange(EXAMPLES)).all()
     assert dynamics.seeds == SEEDS
 
 
@@ -46,7 +46,7 @@ def test_an_incomplete_run_is_left_out_not_counted_as_failure(scored: Experiment
     again = Experiment(scored.folder.root)
     assert again.finished_runs() == [0, 2]
     assert again.dynamics.seeds == (SEEDS[0], SEEDS[2])
-    assert (again.h_score() == whole.correct[[0, 2]].all(axis=1).sum(axis=0)).all()
+    assert (again.h_score() == whole.correct[[0, 2], BURN_IN:].all(axis=1).sum(axis=0)).all()
 
 
 def test_files_of_other_examples_are_refused(scored: Experiment) -> None:

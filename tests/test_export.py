@@ -42,7 +42,7 @@ def test_odd_but_valid_json_stays_as_it_is(settings: Settings, reviews: tuple[Pa
 def test_the_manifest_says_what_it_is_and_verify_agrees(scored: Experiment, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     manifest = export.build(scored, some(scored), output)
-    assert manifest["output"]["rows"] == 20
+    assert manifest["output"]["rows"] == 40
     assert manifest["ids"] == scored.ids[::3].tolist()
     assert manifest["data"]["fingerprint"] == scored.info["data"]["fingerprint"]
     assert "--subset every-third" in manifest["command"]
@@ -69,7 +69,7 @@ def test_an_output_that_exists_needs_force(scored: Experiment, tmp_path: Path) -
         export.build(scored, some(scored), output)
     assert output.read_text() == "mine"
     export.build(scored, some(scored), output, force=True)
-    assert export.verify(output)["output"]["rows"] == 20
+    assert export.verify(output)["output"]["rows"] == 40
 
 
 def test_formulas_are_escaped_in_csv(settings: Settings, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_every_format_has_the_sources_own_columns(scored: Experiment, tmp_path: 
 
         table = datasets.load_from_disk(str(output)).to_pandas()
     assert list(table.columns) == ["sentence", "label", "source"]
-    assert len(table) == 20
+    assert len(table) == 40
 
 
 def test_labels_changed_by_hand_change_only_their_rows(scored: Experiment, tmp_path: Path, reviews: tuple[Path, Path]) -> None:

@@ -78,7 +78,15 @@ def test_the_command_carries_every_setting(settings: Settings) -> None:
         max_length=9,
         burn_in=1,
         train=type(settings.train)(
-            epochs=4, batch_size=5, learning_rate=1e-3, weight_decay=0.1, warmup_ratio=0.1, max_grad_norm=2, fixed_order=True, precision="fp32", device="cpu"
+            epochs=4,
+            batch_size=5,
+            learning_rate=1e-3,
+            weight_decay=0.1,
+            warmup_ratio=0.1,
+            max_grad_norm=2,
+            fixed_order=True,
+            precision="fp32",
+            device="cpu",
         ),
     )
     assert flags - set(jobs.score_command(changed, "x")) == {"--text", "--text-pair", "--label", "--runs"}
