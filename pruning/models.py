@@ -14,6 +14,9 @@ from pruning.files import sha256
 SAMPLE = "sample"
 """The name of the model that comes with Winnow."""
 
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+"""A tokenizer is made of at least one of these; without any, transformers would make up an empty one in silence."""
+
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 
 
@@ -53,6 +56,8 @@ def load_tokenizer(path: Path) -> Any:
     """The folder's fast tokenizer. Raises ModelError when there is none."""
     from transformers import AutoTokenizer
 
+    if not any((path / name).exists() for name in VOCABULARIES):
+        raise ModelError(f"{path} has no tokenizer: none of {', '.join(VOCABULARIES)} is there; save it with tokenizer.save_pretrained.")
     try:
         return AutoTokenizer.from_pretrained(str(path), use_fast=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
