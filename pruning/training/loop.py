@@ -16,6 +16,7 @@ from pruning.training import checkpoint
 from pruning.training.batches import make_batch, ragged, unit_lengths
 from pruning.training.devices import autocast, peak_memory, pick_device, pick_precision
 from pruning.training.model import keep_occurring_rows, load_network, renumber, used_tokens
+from pruning.training.noise import Noise
 from pruning.training.objective import outcome
 from pruning.training.order import epoch_batches, places, rate
 from pruning.training.recording import Recorder
@@ -65,6 +66,9 @@ class Run:
         self.steps, self.epochs_done, self.seconds = 0, 0, 0.0
         self.total_steps = plan.epochs * -(-len(plan.rows) // settings.batch_size)
         torch.manual_seed(plan.seed)
+        self.noise = Noise(plan.seed)
+        if self.device.type == "cpu":
+            network.draw_dropout_from(self.noise)
 
     def resume(self) -> list[EpochRecord]:
         """Takes up the plan's checkpoint if it holds one of this very run; returns the finished epochs' records."""
@@ -76,6 +80,7 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         checkpoint.restore_generators(state["generators"], self.device)
+        self.noise.state = state["noise"]
         self.steps, self.epochs_done, self.seconds = state["steps"], state["epochs_done"], state["seconds"]
         return records
 
@@ -89,6 +94,7 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "generators": checkpoint.generators(self.device),
+            "noise": self.noise.state,
             **{"steps": self.steps, "epochs_done": self.epochs_done, "seconds": self.seconds},
         }
         checkpoint.save(self.plan.checkpoint, state, records)

@@ -17,6 +17,7 @@ from transformers.utils import logging
 from pruning.errors import ModelError
 from pruning.records import Encoded, Kind
 from pruning.training.batches import GROUPS, Batch
+from pruning.training.noise import Noise, draw_from
 from pruning.training.packing import ATTENTION, FAMILIES, packed_hidden, trim_last_layer
 
 
@@ -30,9 +31,15 @@ class Network(nn.Module):
         self.family = FAMILIES.get(model.config.model_type)
         self.padding = model.config.pad_token_id or 0
         self.span_head = _span_head(model) if kind == "span" else None
+        self.noise: Noise | None = None
         self.trimmed = self.family is not None and self.family.trim and kind != "span"
         if self.trimmed:
             trim_last_layer(model.base_model)
+
+    def draw_dropout_from(self, noise: Noise) -> None:
+        """Takes all dropout from `noise` rather than from PyTorch's generator; worth it on the CPU."""
+        self.noise = noise
+        draw_from(noise, self.model)
 
     @property
     def packed(self) -> bool:
@@ -59,7 +66,8 @@ class Network(nn.Module):
     def _packed(self, batch: Batch) -> torch.Tensor:
         """[S, classes], or [T, 2] for spans, shortest sequence first."""
         assert self.family is not None
-        hidden = packed_hidden(self.model.base_model, batch, **({"first": batch.first} if self.trimmed else {}))
+        trim = {"first": batch.first} if self.trimmed else {}
+        hidden = packed_hidden(self.model.base_model, batch, noise=self.noise, **trim)
         if self.span_head is not None:
             return self.span_head(hidden)
         chosen = hidden if self.trimmed else hidden[batch.last if self.family.last_token else batch.first]

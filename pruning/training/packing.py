@@ -16,6 +16,7 @@ from torch.nn import functional
 from transformers import AttentionInterface, PreTrainedModel
 
 from pruning.training.batches import Batch, Group
+from pruning.training.noise import Noise
 
 ATTENTION = "winnow_packed"
 """Name under which transformers' models find `packed_attention`. No mask is registered for it: the groups say what a token sees."""
@@ -83,6 +84,7 @@ def packed_attention(
     attention_mask: None,
     *,
     packing: Sequence[Group],
+    noise: Noise | None = None,
     dropout: float = 0.0,
     scaling: float | None = None,
     sliding_window: int | None = None,
@@ -93,22 +95,12 @@ def packed_attention(
     A token sees the tokens of its own sequence that lie less than `sliding_window` away, and only earlier ones where the
     module is causal: what transformers' padded masks say for the same sequences.
     """
+    causal = bool(module.is_causal)
     outputs = []
     for group in packing:
         q, k, v = (_spread(states[0, :, group.start : group.end].transpose(0, 1), group) for states in (query, key, value))
-        causal = bool(module.is_causal)
-        mask = None if causal and sliding_window is None else _visible(group, causal, sliding_window, query.device)
-        context = functional.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=mask,
-            dropout_p=dropout,
-            is_causal=causal and mask is None,
-            scale=scaling,
-            enable_gqa=q.shape[1] != k.shape[1],
-        )
-        outputs.append(_gather(context, group))
+        visible = _visible(group, causal, sliding_window, query.device)
+        outputs.append(_gather(attend(q, k, v, visible, dropout, scaling, noise), group))
     return torch.cat(outputs)[None], None
 
 
@@ -126,21 +118,20 @@ class TrimmedLayer(nn.Module):
         super().__init__()
         self.layer = layer
 
-    def forward(self, hidden: torch.Tensor, *_: Any, packing: Sequence[Group], first: torch.Tensor, **__: Any) -> torch.Tensor:
+    def forward(
+        self, hidden: torch.Tensor, *_: Any, packing: Sequence[Group], first: torch.Tensor, noise: Noise | None = None, **__: Any
+    ) -> torch.Tensor:
         """[1, T, H] -> [1, S, H], sequences in the order of `first`."""
         attention = self.layer.attention.self
         heads, size = attention.num_attention_heads, attention.attention_head_size
+        dropout = attention.dropout.p if self.training else 0.0
         chosen = hidden[:, first]
-        key, value = (project(hidden)[0].unflatten(-1, (heads, size)) for project in (attention.key, attention.value))
         query = attention.query(chosen).view(-1, heads, 1, size)
-        outputs, done = [], 0
-        for group in packing:
+        key, value = (project(hidden)[0].unflatten(-1, (heads, size)) for project in (attention.key, attention.value))
+        outputs = []
+        for group, q in zip(packing, query.split([group.count for group in packing]), strict=True):
             k, v = (_spread(states[group.start : group.end], group) for states in (key, value))
-            dropout = attention.dropout.p if self.training else 0.0
-            q = query[done : done + group.count]
-            context = functional.scaled_dot_product_attention(q, k, v, attn_mask=group.keys, dropout_p=dropout, scale=attention.scaling)
-            outputs.append(context)
-            done += group.count
+            outputs.append(attend(q, k, v, group.keys, dropout, attention.scaling, noise))
         context = torch.cat(outputs).reshape(1, -1, heads * size)
         return self.layer.feed_forward_chunk(self.layer.attention.output(context, chosen))
 
@@ -148,6 +139,32 @@ class TrimmedLayer(nn.Module):
 def trim_last_layer(body: Any) -> None:
     """Computes the body's last layer for the classified token only: some 12% of a step at 6 layers. In place."""
     body.encoder.layer[-1] = TrimmedLayer(body.encoder.layer[-1])
+
+
+def attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    visible: torch.Tensor | None,
+    dropout: float,
+    scaling: float | None,
+    noise: Noise | None,
+) -> torch.Tensor:
+    """Scaled dot-product attention, [count, heads, length, D] each; `visible` says which keys a query sees, None = all.
+
+    With `noise` and dropout it is written out, for PyTorch's own would draw its dropout at three times the price.
+    """
+    grouped = query.shape[1] // key.shape[1]
+    if noise is None or dropout == 0.0:
+        return functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=visible, dropout_p=dropout, scale=scaling, enable_gqa=grouped > 1
+        )
+    if grouped > 1:
+        key, value = key.repeat_interleave(grouped, dim=1), value.repeat_interleave(grouped, dim=1)
+    scores = query * (query.shape[-1] ** -0.5 if scaling is None else scaling) @ key.transpose(2, 3)
+    if visible is not None:
+        scores = scores.masked_fill(~visible, float("-inf"))
+    return noise.drop(scores.softmax(-1), dropout) @ value
 
 
 def _spread(states: torch.Tensor, group: Group) -> torch.Tensor:
@@ -164,9 +181,15 @@ def _gather(context: torch.Tensor, group: Group) -> torch.Tensor:
 
 
 def _visible(group: Group, causal: bool, window: int | None, device: torch.device) -> torch.Tensor | None:
-    if window is None:
+    """Keys that each query of a group may see, broadcastable to [count, 1, length, length]; None = all.
+
+    Where earlier tokens only are seen, the padding behind a sequence never is.
+    """
+    if window is None and not causal:
         return group.keys
     place = torch.arange(group.length, device=device)
     distance = place[:, None] - place
-    seen = (distance < window) & ((distance >= 0) if causal else (-distance < window))
-    return seen if group.keys is None else seen & group.keys
+    seen = distance >= 0 if causal else torch.ones_like(distance, dtype=torch.bool)
+    if window is not None:
+        seen &= distance.abs() < window
+    return seen if causal or group.keys is None else seen & group.keys

@@ -112,7 +112,7 @@ def test_span_loss_is_that_of_question_answering(tmp_path: Path) -> None:
         ids = torch.from_numpy(data.tokens[data.offsets[unit] : data.offsets[unit + 1]].astype(np.int64))[None]
         start, end = torch.from_numpy(data.labels[unit])
         expected = theirs(input_ids=ids, start_positions=start[None], end_positions=end[None]).loss
-        assert float(ours[unit]) == pytest.approx(float(expected), abs=1e-5)
+        assert ours[unit].item() == pytest.approx(expected.item(), abs=1e-5)
 
 
 @pytest.mark.parametrize("family", ["bert", "deberta-v2", "opt"])
