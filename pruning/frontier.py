@@ -1,0 +1,221 @@
+"""The frontier: what finished fine-tunings say of each subset, with intervals, and which subset to take. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil, inf, isnan, nan, sqrt
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from pruning.records import Difference, FrontierPoint
+
+NOT_METRICS = frozenset(
+    "subset method rule kept kept_fraction rows_sha256 seed budget burn_in epochs seconds steps finished".split()
+)
+"""Columns of the table of fine-tunings that say which one it is and what it cost; every other column is a metric."""
+
+MARGIN = 0.005
+"""Accuracy that a person would give up for a smaller set, unless said otherwise: half a point."""
+
+CONFIDENCE = 0.95
+
+ENOUGH_SEEDS = 12
+"""More seeds than this are not asked for: a difference that small does not matter."""
+
+
+def rows_sha256(kept: NDArray[np.int64]) -> str:
+    """sha256 over the kept ids (little-endian int64, in order): whether two subsets of one name are the same rows."""
+    return hashlib.sha256(np.ascontiguousarray(kept, dtype="<i8").tobytes()).hexdigest()
+
+
+def equal_steps_epochs(full: int, kept: int, epochs: int, batch_size: int) -> int:
+    """Epochs over `kept` examples that come closest to as many optimizer steps as `epochs` over `full` ones, at least `epochs`.
+
+    >>> equal_steps_epochs(2000, 654, 3, 32)
+    9
+    """
+    steps = epochs * ceil(full / batch_size)
+    return max(epochs, round(steps / ceil(kept / batch_size)))
+
+
+def points(finished: pd.DataFrame, total: int) -> list[FrontierPoint]:
+    """One point per subset in `finished` (one row per fine-tuning), largest first.
+
+    `finished` has the columns of NOT_METRICS and one per metric; `total` is the number of examples before pruning. Intervals
+    are Student's t over seeds, nan with one seed. Differences are paired by seed.
+    """
+    if finished.empty:
+        return []
+    metrics = [name for name in finished.columns if name not in NOT_METRICS and finished[name].notna().any()]
+    headline = headline_of(metrics)
+    groups = {str(name): group.set_index("seed") for name, group in finished.groupby("subset", sort=False)}
+    full = groups.get("full")
+    made = [_point(name, group, groups, full, metrics, headline, total) for name, group in groups.items()]
+    return sorted(made, key=lambda point: -point.kept)
+
+
+def headline_of(metrics: Iterable[str]) -> str:
+    """The metric a frontier is read by: accuracy where there is one, else f1, else the first."""
+    names = list(metrics)
+    return next((name for name in ("f1", "accuracy") if name in names), names[0])
+
+
+def _point(
+    name: str,
+    group: pd.DataFrame,
+    groups: dict[str, pd.DataFrame],
+    full: pd.DataFrame | None,
+    metrics: Sequence[str],
+    headline: str,
+    total: int,
+) -> FrontierPoint:
+    random = groups.get(f"random@{name}")
+    kept = round(float(group["kept"].mean()))
+    seconds, steps = float(group["seconds"].mean()), round(float(group["steps"].mean()))
+    full_seconds, full_steps = (float(full["seconds"].mean()), round(float(full["steps"].mean()))) if full is not None else (nan, steps)
+    return FrontierPoint(
+        subset=name,
+        method=str(group["method"].iloc[0]),
+        kept=kept,
+        kept_fraction=kept / total,
+        seeds=len(group),
+        budget=str(group["budget"].iloc[0]),
+        metrics={metric: float(group[metric].mean()) for metric in metrics},
+        ci95={metric: interval(group[metric].to_numpy(float)) for metric in metrics},
+        vs_full=None if full is None or name == "full" else paired(group[headline], full[headline]),
+        vs_random=None if random is None else paired(group[headline], random[headline]),
+        seconds=seconds,
+        seconds_saved=full_seconds - seconds,
+        steps=steps,
+        steps_saved=full_steps - steps,
+    )
+
+
+def interval(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Student's t interval of the mean; (nan, nan) with one value.
+
+    >>> [round(end, 3) for end in interval(np.array([0.80, 0.81, 0.82]))]
+    [0.785, 0.835]
+    """
+    if len(values) < 2:
+        return nan, nan
+    half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * values.std(ddof=1) / sqrt(len(values)))
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def paired(ours: pd.Series, theirs: pd.Series) -> Difference:
+    """Mean and 95% interval of ours - theirs over the seeds (the index) that both have."""
+    both = (ours - theirs).dropna().to_numpy(float)
+    low, high = interval(both)
+    return Difference(mean=float(both.mean()) if len(both) else nan, low=low, high=high, pairs=len(both))
+
+
+def pareto(measured: Sequence[FrontierPoint], metric: str | None = None) -> list[FrontierPoint]:
+    """The points that no other beats: none keeps at most as much and scores at least as high. Smallest first."""
+    front: list[FrontierPoint] = []
+    best = -inf
+    for point in sorted(measured, key=lambda p: (p.kept, -p.metrics[metric or headline_of(p.metrics)])):
+        value = point.metrics[metric or headline_of(point.metrics)]
+        if value > best:
+            front.append(point)
+            best = value
+    return front
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """Which subset to take, or why none yet."""
+
+    subset: str | None
+    """None when no subset is shown to be good enough."""
+    sentence: str
+    more_seeds: int = 0
+    """Seeds that would probably settle the closest candidate; 0 when more would not help."""
+
+
+def recommend(measured: Sequence[FrontierPoint], margin: float = MARGIN, confidence: float = CONFIDENCE) -> Recommendation:
+    """The smallest subset shown not to be worse than full data by more than `margin`, with `confidence`.
+
+    One-sided paired t-tests of non-inferiority, from the largest subset down and stopping at the first that fails: a fixed
+    sequence, which keeps the chance of recommending any worse-than-margin subset at 1 - confidence without dividing it.
+    """
+    if not any(point.subset == "full" for point in measured):
+        return Recommendation(subset=None, sentence="Full data was not measured, so nothing can be compared with it.")
+    candidates = sorted((point for point in measured if point.vs_full is not None), key=lambda point: -point.kept)
+    if not candidates:
+        return Recommendation(subset=None, sentence="No subset was measured yet; run the frontier.")
+    passed: FrontierPoint | None = None
+    failed: FrontierPoint | None = None
+    for point in candidates:
+        if point.vs_full is not None and lower_bound(point.vs_full, confidence) > -margin:
+            passed = point
+        else:
+            failed = point
+            break
+    if passed is None:
+        return _none_yet(failed or candidates[0], margin, confidence)
+    return Recommendation(subset=passed.subset, sentence=_praise(passed, measured, margin, confidence))
+
+
+def lower_bound(difference: Difference, confidence: float = CONFIDENCE) -> float:
+    """One-sided lower confidence bound of a paired difference; -inf with fewer than two pairs."""
+    if difference.pairs < 2 or isnan(difference.low):
+        return -inf
+    freedom = difference.pairs - 1
+    error = (difference.high - difference.mean) / stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)
+    return float(difference.mean - stats.t.ppf(confidence, freedom) * error)
+
+
+def payback(score_seconds: float, seconds_saved: float) -> int | None:
+    """Fine-tunings after which scoring has paid for itself; None when the subset saves no time.
+
+    >>> payback(600, 45), payback(600, -1)
+    (14, None)
+    """
+    return ceil(score_seconds / seconds_saved) if seconds_saved > 0 else None
+
+
+def _praise(point: FrontierPoint, measured: Sequence[FrontierPoint], margin: float, confidence: float) -> str:
+    difference = point.vs_full
+    assert difference is not None
+    text = (
+        f"Recommended: {point.subset}, {point.kept:,} examples ({point.kept_fraction:.0%}): with {confidence:.0%} confidence at most "
+        f"{margin * 100:g} points worse than full data (measured {difference.mean * 100:+.1f})."
+    )
+    return f"{text} {_against_random(point, measured)}".strip()
+
+
+def _against_random(point: FrontierPoint, measured: Sequence[FrontierPoint]) -> str:
+    """Whether the rule is worth anything over chance, in words."""
+    if point.subset.startswith("random@"):
+        rule = point.subset.removeprefix("random@")
+        return f"It is a random subset: at this size the rule {rule} was not shown to do as well."
+    if point.vs_random is None or isnan(point.vs_random.low):
+        return ""
+    if point.vs_random.low > 0:
+        return f"It beats a random subset of the same size by {point.vs_random.mean * 100:.1f} points."
+    if point.vs_random.high < 0:
+        return f"But a random subset of the same size does better, by {-point.vs_random.mean * 100:.1f} points: take that instead."
+    return "A random subset of the same size does as well here."
+
+
+def _none_yet(point: FrontierPoint, margin: float, confidence: float) -> Recommendation:
+    difference = point.vs_full
+    if difference is None or difference.pairs < 2:
+        return Recommendation(subset=None, sentence="None yet: measure at least two seeds, better three.", more_seeds=2)
+    room = difference.mean + margin
+    start = f"None yet: {point.subset}, the largest one measured, is {difference.mean * 100:+.1f} points to full data"
+    if room <= 0:
+        return Recommendation(subset=None, sentence=f"{start}, which is more than the {margin * 100:g} allowed.")
+    error = (difference.high - difference.mean) / stats.t.ppf(0.5 + CONFIDENCE / 2, difference.pairs - 1)
+    spread = error * sqrt(difference.pairs)
+    needed = next((n for n in range(difference.pairs + 1, 200) if stats.t.ppf(confidence, n - 1) * spread / sqrt(n) < room), 200)
+    more = needed - difference.pairs
+    if more > ENOUGH_SEEDS:
+        return Recommendation(subset=None, sentence=f"{start}; its seeds differ too much for a verdict within {margin * 100:g} points.")
+    return Recommendation(subset=None, sentence=f"{start}; {more} more seed{'s' * (more > 1)} would probably settle it.", more_seeds=more)
