@@ -35,7 +35,7 @@ def gradients(network: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def through_engine(network: Network, data: Encoded) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     rows = np.arange(data.units)
-    batch = make_batch(data, rows, rows, CPU, network.groups)
+    batch = make_batch(data, rows, rows, CPU, packed=network.packed)
     network.train()
     logits = network(batch)
     outcome(data.kind, logits, batch).loss.mean().backward()

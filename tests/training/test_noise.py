@@ -68,5 +68,5 @@ def test_written_out_attention_is_attention(family: str, tmp_path: Path) -> None
     network = load_network(tiny_model(tmp_path, family, **more), data, used_tokens(data))
     network.draw_dropout_from(Silence(0))
     rows = np.arange(data.units)
-    batch = make_batch(data, rows, rows, CPU, network.groups)
+    batch = make_batch(data, rows, rows, CPU, packed=network.packed)
     torch.testing.assert_close(network.train()(batch), network.eval()(batch), atol=1e-5, rtol=0)

@@ -83,7 +83,7 @@ def test_a_batch_of_questions_equals_each_alone(family: str, kind: Kind, tmp_pat
     network.train()
 
     def of(units: list[int]) -> list[torch.Tensor]:
-        batch = make_batch(data, np.array(units), np.array(units), CPU, network.groups)
+        batch = make_batch(data, np.array(units), np.array(units), CPU, packed=network.packed)
         made = outcome(kind, network(batch), batch)
         (made.loss.sum() / data.units).backward()
         return [column.detach().float() for column in made]
@@ -106,7 +106,7 @@ def test_span_loss_is_that_of_question_answering(tmp_path: Path) -> None:
     theirs = AutoModelForQuestionAnswering.from_pretrained(path).eval()
     assert network.span_head is not None
     theirs.qa_outputs.load_state_dict(network.span_head.state_dict())
-    batch = make_batch(data, np.arange(2), np.arange(2), CPU, network.groups)
+    batch = make_batch(data, np.arange(2), np.arange(2), CPU, packed=network.packed)
     ours = outcome("span", network(batch), batch).loss
     for unit in range(2):
         ids = torch.from_numpy(data.tokens[data.offsets[unit] : data.offsets[unit + 1]].astype(np.int64))[None]
