@@ -132,7 +132,7 @@ class Run:
 
     def step(self, positions: NDArray[np.int64]) -> torch.Tensor:
         """One optimizer step on the rows at `positions`; returns them as a tensor on the device."""
-        batch = make_batch(self.data, self.plan.rows[positions], positions, self.device, self.network.groups)
+        batch = make_batch(self.data, self.plan.rows[positions], positions, self.device, packed=self.network.packed)
         with autocast(self.device, self.dtype):
             logits = self.network(batch)
         result = outcome(self.data.kind, logits, batch)
@@ -166,7 +166,7 @@ class Run:
     @torch.inference_mode()
     def predict(self, data: Encoded, units: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits of some units' sequences, in the order of `units`."""
-        batch = make_batch(data, units, units, self.device, self.network.groups)
+        batch = make_batch(data, units, units, self.device, packed=self.network.packed)
         with autocast(self.device, self.dtype):
             return self.network(batch).cpu().numpy()
 

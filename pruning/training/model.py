@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from pruning.errors import ModelError
 from pruning.records import Encoded, Kind
-from pruning.training.batches import GROUPS, Batch
+from pruning.training.batches import Batch
 from pruning.training.noise import Noise, draw_from
 from pruning.training.packing import ATTENTION, FAMILIES, packed_hidden, trim_last_layer
 
@@ -51,11 +51,6 @@ class Network(nn.Module):
         """Whether token ids may be renumbered: nothing in the architecture's forward pass looks at their values."""
         return self.packed or self.model.config.model_type in ("deberta", "deberta-v2")
 
-    @property
-    def groups(self) -> int:
-        """How many attention groups a batch for this network has; a padded batch is one."""
-        return GROUPS if self.packed else 1
-
     def forward(self, batch: Batch) -> torch.Tensor:
         """Float32 logits: [S, classes]; [S] one per option; [S, L, 2] start and end (-inf past a sequence's end)."""
         logits = (self._packed(batch) if self.packed else self._padded(batch)).float()
@@ -69,7 +64,7 @@ class Network(nn.Module):
         trim = {"first": batch.first} if self.trimmed else {}
         hidden = packed_hidden(self.model.base_model, batch, noise=self.noise, **trim)
         if self.span_head is not None:
-            return self.span_head(hidden)
+            return self.span_head(hidden[: batch.tokens])
         chosen = hidden if self.trimmed else hidden[batch.last if self.family.last_token else batch.first]
         return self.family.classify(self.model, chosen)
 
@@ -197,10 +192,9 @@ def _span_head(model: PreTrainedModel) -> nn.Linear:
 
 def _by_sequence(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     """[T, 2] -> [S, L, 2], -inf past a sequence's end."""
-    count, longest = len(batch.first), max(group.length for group in batch.groups)
-    order = torch.arange(count, device=logits.device)
+    order = torch.arange(len(batch.first), device=logits.device)
     sequence = order.repeat_interleave(batch.last - batch.first + 1, output_size=len(logits))
-    return logits.new_full((count, longest, 2), float("-inf")).index_put((sequence, batch.positions), logits)
+    return logits.new_full((len(order), batch.longest, 2), float("-inf")).index_put((sequence, batch.positions[: batch.tokens]), logits)
 
 
 def _spread(values: torch.Tensor, seen: torch.Tensor, filler: int) -> torch.Tensor:

@@ -101,6 +101,7 @@ def packed_attention(
         q, k, v = (_spread(states[0, :, group.start : group.end].transpose(0, 1), group) for states in (query, key, value))
         visible = _visible(group, causal, sliding_window, query.device)
         outputs.append(_gather(attend(q, k, v, visible, dropout, scaling, noise), group))
+    outputs.append(query.new_zeros(query.shape[2] - packing[-1].end, *outputs[0].shape[1:]))
     return torch.cat(outputs)[None], None
 
 
