@@ -299,9 +299,8 @@ def _ids(source: Source, id_column: str | None, keep: NDArray[np.bool_]) -> tupl
         raise DataError(f"{source.name} has no column {column!r} for ids; its columns are {', '.join(source.table.column_names[:20])}.")
     values = source.table[column]
     if not pa.types.is_integer(values.type) or values.null_count:
-        raise DataError(
-            f"Column {column!r} of {source.name} holds {'nulls' if values.null_count else values.type}; ids must be whole numbers, one a row."
-        )
+        found = "nulls" if values.null_count else values.type
+        raise DataError(f"Column {column!r} of {source.name} holds {found}; ids must be whole numbers, one a row.")
     ids = np.asarray(values.combine_chunks().cast(pa.int64()), dtype=np.int64)
     rows = np.flatnonzero(keep)
     order = rows[np.argsort(ids[rows], kind="stable")]
@@ -357,12 +356,9 @@ def _check_classes(train: Examples) -> None:
 
 def _check_seen(train: Examples, evaluation: Examples) -> None:
     seen = train.label_counts()
-    unseen = {name: count for name, count in evaluation.label_counts().items() if count and not seen[name]}
-    if unseen:
-        raise DataError(
-            f"{evaluation.source} has the label {next(iter(unseen))!r} ({sum(unseen.values())} rows), which {train.source} declares but never uses; "
-            "a model cannot learn it."
-        )
+    for name, count in evaluation.label_counts().items():
+        if count and not seen[name]:
+            raise DataError(f"{evaluation.source} has the label {name!r} ({count} rows), which {train.source} declares but never uses.")
 
 
 def _in_words(source: Source, column: str) -> str:

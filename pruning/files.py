@@ -20,8 +20,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """A path beside `path` to write a file (or folder) to; it takes `path`'s place when the block ends well.
 
     The content is on disk before the name changes, so a reader, or a machine that lost its power, finds the old
-    file or the new one. When the block fails, what was written is removed and the old file stays. Missing
-    parent folders are made. Raises ExperimentError, naming the file, when the system refuses to write it.
+    file or the new one (a folder that replaces a folder is missing for an instant). When the block fails, what was
+    written is removed and the old file stays. Missing parent folders are made. Raises ExperimentError, naming the
+    file, when the system refuses to write it.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -37,7 +38,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             _sync_tree(temporary)
-            os.replace(temporary, path)
+            _replace(temporary, path)
             _sync(path.parent)
     finally:
         _remove(temporary)
@@ -91,7 +92,8 @@ def _in_words(path: Path) -> Iterator[None]:
     except OSError as error:
         if not error.errno:
             raise
-        raise ExperimentError(f"{path} could not be written: {(error.strerror or str(error)).lower()}.") from error
+        elsewhere = f" ({error.filename})" if isinstance(error.filename, str) and Path(error.filename).parent != path.parent else ""
+        raise ExperimentError(f"{path} could not be written: {(error.strerror or str(error)).lower()}{elsewhere}.") from error
 
 
 def _sync_tree(path: Path) -> None:
@@ -107,6 +109,21 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Give `path` to what is at `temporary`; only a folder cannot be replaced in one step."""
+    if not path.is_dir():
+        os.replace(temporary, path)
+        return
+    old = temporary.with_suffix(".old")
+    os.replace(path, old)
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        os.replace(old, path)
+        raise
+    _remove(old)
 
 
 def _remove(path: Path) -> None:

@@ -11,7 +11,8 @@ import codecs
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -33,6 +34,9 @@ MAX_COLUMNS = 10_000
 
 TRAINING_SPLITS = ("train", "training")
 VALIDATION_SPLITS = ("validation", "valid", "dev", "val", "validation_matched")
+
+MAGIC = {b"PAR1": "Parquet", b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zX": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+"""First bytes of files that often carry a wrong name."""
 
 HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*(?:/[\w-][\w.-]*)?)(?::(?P<config>[^@#]+))?(?:@(?P<revision>[^#]+))?")
 """name, name:config, name@revision, name:config@revision."""
@@ -110,12 +114,15 @@ def _existing(name: str) -> Path | None:
 
 
 def _read_file(path: Path) -> Source:
+    if not path.is_file():
+        raise DataError(f"{path} is neither a file nor a folder.")
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path} is no file Winnow reads; it takes {', '.join(READERS)}, a folder saved by datasets, or a hub name.")
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty.")
+        _check_kind(path)
         return reader(path)
     except UnicodeDecodeError:
         raise DataError(_not_utf8(path)) from None
@@ -123,6 +130,15 @@ def _read_file(path: Path) -> Source:
         raise DataError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
     except MemoryError:
         raise DataError(f"{path} does not fit into memory.") from None
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse a file whose first bytes say that it is something else than its name does; nothing is ever unpacked."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    for magic, what in MAGIC.items():
+        if start.startswith(magic) and not (what == "Parquet" and path.suffix.lower() == ".parquet"):
+            raise DataError(f"{path} is a {what} file in truth; {'name it .parquet' if what == 'Parquet' else 'unpack it first'}.")
 
 
 def _not_utf8(path: Path) -> str:
@@ -163,7 +179,7 @@ def _parse_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"{path} line {number} is not JSON: {_one_line(error)}.") from None
     if not isinstance(row, dict):
-        raise DataError(f'{path} line {number} holds {_kind(row)}; each line must be an object like {{"text": ..., "label": ...}}.')
+        raise DataError(f'{path} line {number} holds {_kind(type(row))}; each line must be an object like {{"text": ..., "label": ...}}.')
     return row
 
 
@@ -183,7 +199,7 @@ def _read_json(path: Path) -> Source:
     rows = _json_rows(path, value)
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            raise DataError(f'{path} item {number} is {_kind(row)}; each must be an object like {{"text": ..., "label": ...}}.')
+            raise DataError(f'{path} item {number} is {_kind(type(row))}; each must be an object like {{"text": ..., "label": ...}}.')
     table, mixed = _table_of_dicts(iter(rows), lambda row: f"{path} row {row + 1}")
     return Source(name=str(path), table=table, mixed=mixed)
 
@@ -199,82 +215,109 @@ def _json_rows(path: Path, value: Any) -> list[Any]:
         columns = list(value.values())
         if columns and all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
             return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
-    raise DataError(f'{path} holds {_kind(value)}; it must be a list of objects like {{"text": ..., "label": ...}}.')
+    raise DataError(f'{path} holds {_kind(type(value))}; it must be a list of objects like {{"text": ..., "label": ...}}.')
 
 
 def _table_of_dicts(rows: Iterator[dict[str, Any]], place: Callable[[int], str]) -> tuple[pa.Table, dict[str, str]]:
     """Rows as a table with the union of their keys, and the columns that mix types, in words."""
-    chunks: dict[str, list[pa.Array]] = {}
-    first: dict[str, dict[str, int]] = {}
+    columns: dict[str, _Column] = {}
     done = 0
     while chunk := list(islice(rows, CHUNK)):
-        for name in dict.fromkeys(chain(chunks, chain.from_iterable(chunk))):
-            if name not in chunks and len(chunks) >= MAX_COLUMNS:
-                raise DataError(
-                    f"{place(done + len(chunk) - 1)} is reached with more than {MAX_COLUMNS} columns; at most that many can be read."
-                )
-            values = [row.get(name) for row in chunk]
-            kinds = first.setdefault(name, {})
-            for offset, value in enumerate(values):
-                if (kind := _KINDS.get(type(value), "")) not in kinds:
-                    kinds[kind] = done + offset
-            before = chunks.setdefault(name, [pa.nulls(done)] if done else [])
-            before.append(_array(values, lambda offset, name=name: f"{place(done + offset)}, {name!r},"))
+        for name in chain.from_iterable(chunk):
+            if name not in columns:
+                columns[name] = _Column(name, place, missing=done)
+        if len(columns) > MAX_COLUMNS:
+            raise DataError(f"{place(0)} and the rows after it name more than {MAX_COLUMNS} columns; at most that many can be read.")
+        for name, column in columns.items():
+            column.add([row.get(name) for row in chunk])
         done += len(chunk)
-    columns, mixed = {}, {}
-    for name, arrays in chunks.items():
-        columns[name], unlike = _together(arrays)
-        if unlike:
-            kinds = {kind: row for kind, row in first[name].items() if kind}
-            mixed[name] = " and ".join(f"{kind} ({place(row)})" for kind, row in kinds.items())
-    return pa.table(columns), mixed
+    table = pa.table({name: column.finish() for name, column in columns.items()})
+    return table, {name: column.mixture() for name, column in columns.items() if column.mixed}
 
 
-_KINDS = {str: "text", int: "a number", float: "a number", bool: "true or false", list: "a list", dict: "an object"}
+class _Column:
+    """One column's values, gathered a chunk at a time; JSON text when they have no common type that can be stored."""
 
+    def __init__(self, name: str, place: Callable[[int], str], missing: int) -> None:
+        self.name, self.place = name, place
+        self.chunks = [pa.nulls(missing)] if missing else []
+        self.rows = missing
+        self.kinds: dict[type, int] = {}
+        self.mixed = False
 
-def _kind(value: Any) -> str:
-    return _KINDS.get(type(value), "null")
+    def add(self, values: list[Any]) -> None:
+        """The values of the next rows."""
+        for kind in set(map(type, values)) - self.kinds.keys():
+            self.kinds[kind] = self.rows + next(offset for offset, value in enumerate(values) if type(value) is kind)
+        self.chunks.append(self._array(values))
+        self.rows += len(values)
 
+    def finish(self) -> pa.ChunkedArray:
+        """The whole column."""
+        if not self.mixed:
+            try:
+                return _storable(pa.concat_tables([pa.table({"": chunk}) for chunk in self.chunks], promote_options="permissive").column(0))
+            except pa.ArrowException:
+                self._mix()
+        return pa.chunked_array(self.chunks, pa.string())
 
-class _Unlike(Exception):
-    """Values that have no common Arrow type."""
+    def mixture(self) -> str:
+        """What a mixed column mixes, in words, with a place for each."""
+        first = {_kind(kind): row for kind, row in sorted(self.kinds.items(), key=lambda item: -item[1]) if kind is not type(None)}
+        return " and ".join(f"{kind} ({self.place(row)})" for kind, row in reversed(first.items()))
 
-
-def _array(values: Sequence[Any], place: Callable[[int], str]) -> pa.Array:
-    """Values as an Arrow array; as JSON text marked by its type when they have no common one."""
-    try:
-        return pa.array(values)
-    except UnicodeEncodeError:
-        for offset, value in enumerate(values):
-            if "\\ud" in json.dumps(value):
-                try:
-                    pa.array([value])
-                except UnicodeEncodeError:
-                    raise DataError(f"{place(offset)} has half a surrogate pair (\\ud800 to \\udfff alone), which is no text.") from None
-        raise
-    except (pa.ArrowException, OverflowError, TypeError, ValueError):
+    def _array(self, values: list[Any]) -> pa.Array:
+        if not self.mixed:
+            try:
+                return pa.array(values)
+            except UnicodeEncodeError:
+                raise DataError(f"{self._half_surrogate(values)} has half a surrogate pair in {self.name!r}, which is no text.") from None
+            except (pa.ArrowException, OverflowError, TypeError, ValueError):
+                self._mix()
         return _as_json(values)
+
+    def _mix(self) -> None:
+        self.mixed = True
+        self.chunks = [_as_json(chunk.to_pylist()) for chunk in self.chunks]
+
+    def _half_surrogate(self, values: list[Any]) -> str:
+        for offset, value in enumerate(values):
+            try:
+                json.dumps(value, ensure_ascii=False).encode()
+            except UnicodeEncodeError:
+                return self.place(self.rows + offset)
+        return self.place(self.rows)
 
 
 def _as_json(values: Iterable[Any]) -> pa.Array:
-    return pa.array([None if value is None else json.dumps(value) for value in values], _JSON_TEXT)
+    """Values as JSON text; what JSON does not have (dates, bytes) as its Python text."""
+    return pa.array([None if value is None else json.dumps(value, default=str) for value in values], pa.string())
 
 
-_JSON_TEXT = pa.large_string()
-"""Marks a chunk that had to become JSON text: the reader makes no other large strings."""
+def _storable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column, as JSON text where Parquet has no place for its type (an object without keys, a union)."""
+    if not pa.types.is_nested(column.type):
+        return column
+    try:
+        pq.write_table(pa.table({"column": column.slice(0, 0)}), pa.BufferOutputStream())
+        return column
+    except pa.ArrowException:
+        return pa.chunked_array([_as_json(chunk.to_pylist()) for chunk in column.chunks], pa.string())
 
 
-def _together(arrays: Sequence[pa.Array]) -> tuple[pa.ChunkedArray, bool]:
-    """The chunks of one column with one type, and whether that had to be JSON text."""
-    if not any(array.type == _JSON_TEXT for array in arrays):
-        try:
-            tables = [pa.table({"column": array}) for array in arrays]
-            return pa.concat_tables(tables, promote_options="permissive")["column"], False
-        except pa.ArrowException:
-            pass
-    texts = [array if array.type == _JSON_TEXT else _as_json(array.to_pylist()) for array in arrays]
-    return pa.chunked_array(texts).cast(pa.string()), True
+_KINDS: dict[type, str] = {
+    str: "text",
+    int: "numbers",
+    float: "numbers",
+    bool: "true/false",
+    list: "lists",
+    dict: "objects",
+    type(None): "null",
+}
+
+
+def _kind(kind: type) -> str:
+    return _KINDS[kind]
 
 
 # -- CSV ----------------------------------------------------------------------------------------------------------
@@ -396,22 +439,19 @@ def _hub_parts(name: str) -> tuple[str, str | None, str | None]:
     return matched["name"], matched["config"], matched["revision"]
 
 
-class _hub_in_words:
+@contextmanager
+def _hub_in_words(name: str) -> Iterator[None]:
     """Turns what can go wrong between here and the hub into one sentence."""
+    from datasets.exceptions import DatasetNotFoundError
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        from datasets.exceptions import DatasetNotFoundError
-
-        if error is None or not isinstance(error, Exception) or isinstance(error, DataError):
-            return
-        missing = f"There is no file or folder {self.name}"
-        if isinstance(error, DatasetNotFoundError):
-            raise DataError(f"{missing}, and the hub has no dataset of that name that can be read from here.") from None
+    missing = f"There is no file or folder {name}"
+    try:
+        yield
+    except DataError:
+        raise
+    except DatasetNotFoundError:
+        raise DataError(f"{missing}, and the hub has no dataset of that name that can be read from here.") from None
+    except Exception as error:
         if isinstance(error, ConnectionError) or "ffline" in str(error) or "onnection" in str(error):
             raise DataError(f"{missing}, and the hub cannot be reached to look for a dataset of that name.") from None
         raise DataError(f"{missing}, and the hub's dataset of that name cannot be read: {_one_line(error)}.") from None

