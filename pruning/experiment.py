@@ -167,6 +167,11 @@ class Experiment:
         """The training examples in source order, or some of their columns."""
         return _read_table(self.folder.examples, columns)
 
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Names and types of the examples' columns."""
+        return pq.read_schema(self.folder.examples)
+
     def evaluation(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The evaluation examples."""
         return _read_table(self.folder.evaluation, columns)

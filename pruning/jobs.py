@@ -55,7 +55,12 @@ def score_command(settings: Settings, directory: str | Path) -> list[str]:
 
 
 def frontier_command(
-    directory: str | Path, subsets: Sequence[str] = (), baselines: Sequence[str] | None = None, seeds: int = 3, budget: str = "epochs"
+    directory: str | Path,
+    subsets: Sequence[str] = (),
+    baselines: Sequence[str] | None = None,
+    seeds: int = 3,
+    budget: str = "epochs",
+    burn_in: int | None = None,
 ) -> list[str]:
     """The command line that measures subsets; no names = the automatic ladder with both baselines."""
     words = ["frontier", str(directory), "--seeds", str(seeds), "--budget", budget]
@@ -63,6 +68,8 @@ def frontier_command(
         words += ["--subsets", ",".join(subsets)]
     if baselines is not None:
         words += ["--baselines", ",".join(baselines)]
+    if burn_in is not None:
+        words += ["--burn-in", str(burn_in)]
     return words
 
 

@@ -1,0 +1,50 @@
+"""Which examples match: search and filters over an experiment, vectorised. Torch-free, face-free."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pruning.experiment import Experiment
+from pruning.export import SOURCE_PREFIX
+from pruning.tasks import TASKS
+
+
+def text_columns(experiment: Experiment) -> list[str]:
+    """The fields of the task that hold text, in reading order."""
+    task = TASKS[experiment.settings.task]
+    schema = experiment.schema
+    return [name for name in (*task.fields, *task.optional) if name in schema.names and pa.types.is_string(schema.field(name).type)]
+
+
+def source_columns(experiment: Experiment) -> list[str]:
+    """Names of the source's own columns, without the prefix."""
+    return [name.removeprefix(SOURCE_PREFIX) for name in experiment.schema.names if name.startswith(SOURCE_PREFIX)]
+
+
+def matching(
+    experiment: Experiment, *, kept: NDArray[np.bool_], show: str, h: NDArray[np.int64], levels: Collection[int] = (), text: str = ""
+) -> NDArray[np.int64]:
+    """Positions of the examples that match, in source order.
+
+    `show` is kept, pruned or all; `levels` the H-values wanted (none = any); `text` must occur in one of the text fields, letter
+    case ignored.
+    """
+    found = {"kept": kept, "pruned": ~kept}.get(show, np.ones(len(kept), dtype=bool)).copy()
+    if levels:
+        found &= np.isin(h, list(levels))
+    if text:
+        found &= contains(experiment.examples(text_columns(experiment)), text)
+    return np.flatnonzero(found)
+
+
+def contains(table: pa.Table, text: str) -> NDArray[np.bool_]:
+    """[N] rows in which any column contains the text, letter case ignored."""
+    found = np.zeros(table.num_rows, dtype=bool)
+    for column in table.columns:
+        found |= np.asarray(pc.fill_null(pc.match_substring(column, text, ignore_case=True), False).combine_chunks())
+    return found

@@ -1,0 +1,1 @@
+"""What the dashboard's pages share. Streamlit lives here, in pages/ and in app.py, and nowhere else."""

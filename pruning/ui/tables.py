@@ -1,0 +1,81 @@
+"""The tables: data frames for people, never more rows than a page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pruning import browse, report
+from pruning.decisions import Decided
+from pruning.experiment import Experiment
+from pruning.records import Difference, FrontierPoint, Subset
+
+
+def examples(experiment: Experiment, rows: NDArray[np.int64], subset: Subset, burn_in: int) -> pd.DataFrame:
+    """The examples at these positions: text, label, H, confidence, whether they stay, decisions by hand."""
+    columns = browse.text_columns(experiment)
+    table = experiment.examples(["id", *columns]).take(pa.array(rows))
+    shown = pd.DataFrame({name: table[name].to_pylist() for name in table.column_names})
+    if experiment.label_names and experiment.labels is not None:
+        shown["label"] = [experiment.label_names[i] for i in experiment.labels[rows]]
+        last = experiment.dynamics.predicted[:, -1, rows]
+        shown["mostly said"] = [experiment.label_names[np.bincount(votes).argmax()] for votes in last.T]
+    shown["H"] = experiment.h_score(burn_in)[rows]
+    shown["confidence"] = experiment.dynamics.gold_prob[:, burn_in:, rows].mean(axis=(0, 1)).round(3)
+    shown["stays"] = np.isin(experiment.ids[rows], subset.kept)
+    decided = experiment.decided
+    shown["by hand"] = [_by_hand(decided, example) for example in shown["id"]]
+    return shown
+
+
+def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
+    """The frontier's numbers."""
+    return pd.DataFrame(
+        {
+            "subset": point.subset,
+            "examples": point.kept,
+            "share": f"{point.kept_fraction:.1%}",
+            metric: round(point.metrics[metric], 4),
+            "95% interval": report.interval(*point.ci95[metric]),
+            "to full data": _difference(point.vs_full),
+            "to random": _difference(point.vs_random),
+            "seeds": point.seeds,
+            "seconds": round(point.seconds, 1),
+            "steps": point.steps,
+        }
+        for point in points
+    )
+
+
+def class_shares(experiment: Experiment, subset: Subset) -> pd.DataFrame:
+    """Each class's examples and share before and after."""
+    kept = np.isin(experiment.ids, subset.kept)
+    labels = experiment.labels if experiment.labels is not None else np.zeros(len(kept), dtype=np.int64)
+    before = np.bincount(labels, minlength=len(experiment.label_names))
+    after = np.bincount(labels[kept], minlength=len(experiment.label_names))
+    return pd.DataFrame(
+        {
+            "class": experiment.label_names,
+            "before": before,
+            "share before": [f"{share:.1%}" for share in before / max(1, before.sum())],
+            "after": after,
+            "share after": [f"{share:.1%}" for share in after / max(1, after.sum())],
+            "kept": [f"{share:.1%}" for share in after / np.maximum(1, before)],
+        }
+    )
+
+
+def _by_hand(decided: Decided, example: int) -> str:
+    side = "keep" if example in decided.kept else "drop" if example in decided.dropped else None
+    label = decided.labels.get(example)
+    return ", ".join(filter(None, [side, label and f"label {label}", *decided.tags.get(example, ()), decided.notes.get(example)]))
+
+
+def _difference(difference: Difference | None) -> str:
+    if difference is None or not difference.pairs:
+        return ""
+    return f"{difference.mean * 100:+.1f} points"
