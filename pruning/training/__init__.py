@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
-from pruning.errors import Cancelled, TrainingError
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, TrainSettings
 from pruning.training.checkpoint import discard
 from pruning.training.cost import Cost, probe
-from pruning.training.devices import cores, one_thread, pick_device
-from pruning.training.loop import train_run
+from pruning.training.devices import cores, pick_device
 from pruning.training.pool import train_side_by_side
+from pruning.training.rounds import train_in_rounds
 
 __all__ = ["Cost", "probe", "train"]
 
@@ -31,7 +30,7 @@ def train(
     `model` is a folder or a hub name. On the CPU the runs lie side by side in `workers` single-threaded processes (default:
     one per usable core, at most one per plan; 0 trains in this process, one run after another), and a run's recording does
     not depend on how many there are: it is bit-identical for the same plan, data, settings and versions. Runs on a GPU train
-    in this process.
+    in this process, several at once while its memory lasts; there a run's dropout depends on what trains beside it.
 
     Raises `ModelError` when the model cannot be loaded, `TrainingError` with the run's key when one fails, `UsageError` for a
     device or precision this machine does not have, and `Cancelled` when `stop()` becomes true. No process outlives the iterator.
@@ -42,7 +41,7 @@ def train(
         count = min(len(plans), workers or len(cores()))
         reports = train_side_by_side(plans, data, evaluation, model, settings, count, stop)
     else:
-        reports = _train_in_turn(plans, data, evaluation, model, settings, stop)
+        reports = train_in_rounds(plans, data, evaluation, model, settings, stop)
     checkpoints = {plan.key: plan.checkpoint for plan in plans}
     with closing(reports):
         for item in reports:
@@ -50,17 +49,3 @@ def train(
             # Whoever asks for the next item has taken this one: from here on the result is the caller's to keep.
             if isinstance(item, RunResult):
                 discard([checkpoints[item.key]])
-
-
-def _train_in_turn(
-    plans: Sequence[RunPlan], data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings, stop: Callable[[], bool]
-) -> Generator[Progress | EpochRecord | RunResult, None, None]:
-    with one_thread():
-        for plan in plans:
-            try:
-                for item in train_run(plan, data, evaluation, model, settings):
-                    yield item
-                    if stop():
-                        raise Cancelled(f"Training was stopped; {plan.key} was under way.")
-            except (RuntimeError, IndexError) as error:
-                raise TrainingError(f"Run {plan.key} failed with {type(error).__name__}: {' '.join(str(error).split())}") from error

@@ -65,6 +65,8 @@ class Batch:
 
     longest: int
     """Tokens of the longest sequence."""
+    most: int
+    """Sequences of the unit that has most."""
 
     @property
     def tokens(self) -> int:
@@ -111,6 +113,7 @@ def make_batch(data: Encoded, units: NDArray[np.int64], rows: NDArray[np.int64],
         labels=tensor(data.labels[sequences] if data.kind == "span" else data.labels[units]),
         groups=[_group(starts, lengths, part, ROUND_LENGTH if packed else 1, tensor) for part in parts],
         longest=int(lengths.max()),
+        most=int(per_unit.max()),
     )
 
 

@@ -89,7 +89,8 @@ def _serve(connection: Connection, plans: queue.SimpleQueue[RunPlan], setup: Set
         plan = plans.get()
         try:
             for item in train_run(plan, _present(data), evaluation, setup.model, setup.settings):
-                connection.send(item)
+                if item is not None:
+                    connection.send(item)
             connection.send(Finished(plan.key))
         except WinnowError as error:
             connection.send(Failure(plan.key, type(error).__name__, str(error)))

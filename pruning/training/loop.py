@@ -13,24 +13,27 @@ from torch import nn
 
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, TrainSettings
 from pruning.training import checkpoint
-from pruning.training.batches import make_batch, ragged, unit_lengths
+from pruning.training.batches import Batch, make_batch, ragged, unit_lengths
 from pruning.training.devices import autocast, peak_memory, pick_device, pick_precision
+from pruning.training.graphs import GraphedSteps, can_graph
 from pruning.training.model import keep_occurring_rows, load_network, renumber, used_tokens
 from pruning.training.noise import Noise
 from pruning.training.objective import outcome
 from pruning.training.order import epoch_batches, places, rate
 from pruning.training.recording import Recorder
 
+Report = Progress | EpochRecord | RunResult
+"""What a run has to say."""
+
 PROGRESS_SECONDS = 0.25
 """Least time between two signs of life."""
 
 
-def train_run(
-    plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings
-) -> Iterator[Progress | EpochRecord | RunResult]:
+def train_run(plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings) -> Iterator[Report | None]:
     """Trains one run in this process: its progress, one record per epoch when the plan asks for them, and its result last.
 
-    With a checkpoint of this very run, its finished records come again and training goes on after them.
+    None comes after a step that has nothing to report, so that whoever asks can stop between any two steps or let other runs
+    take turns. With a checkpoint of this very run, its finished records come again and training goes on after them.
     """
     run = Run(plan, data, evaluation, model, settings)
     records = run.resume()
@@ -60,7 +63,9 @@ class Run:
         self.fingerprint = plan.checkpoint and checkpoint.fingerprint(plan, data, network, settings, self.dtype)
         self.network = network.to(self.device)
         self.lengths = None if network.packed else unit_lengths(data)[plan.rows]
-        self.optimizer = make_optimizer(network, settings)
+        graphs = can_graph(data, network.packed, self.device, self.dtype)
+        self.graphs = GraphedSteps(data, settings.batch_size, self.update) if graphs else None
+        self.optimizer = make_optimizer(network, settings, capturable=graphs)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
         self.recorder = Recorder(plan.key, len(plan.rows), self.device)
         self.steps, self.epochs_done, self.seconds = 0, 0, 0.0
@@ -78,6 +83,8 @@ class Run:
         state, records = found
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["lr"].to(self.device) if isinstance(group["lr"], torch.Tensor) else group["lr"]
         self.scaler.load_state_dict(state["scaler"])
         checkpoint.restore_generators(state["generators"], self.device)
         self.noise.state = state["noise"]
@@ -99,7 +106,7 @@ class Run:
         }
         checkpoint.save(self.plan.checkpoint, state, records)
 
-    def epoch(self, epoch: int) -> Generator[Progress, None, EpochRecord]:
+    def epoch(self, epoch: int) -> Generator[Progress | None, None, EpochRecord]:
         """Trains every row once and returns what was recorded."""
         count = len(self.plan.rows)
         batches = epoch_batches(
@@ -111,46 +118,53 @@ class Run:
         started = told = perf_counter()
         seen = 0
         for positions in batches:
-            rows = self.step(positions)
+            self.step(positions)
             seen += len(positions)
-            if (now := perf_counter()) - told >= PROGRESS_SECONDS or seen == count:
-                accuracy = self.recorder.accuracy(seen, rows)
-                self.seconds += now - started
-                yield Progress(
-                    key=self.plan.key,
-                    epoch=epoch,
-                    examples=epoch * count + seen,
-                    total=self.plan.epochs * count,
-                    accuracy=accuracy,
-                    memory=peak_memory(self.device),
-                )
-                started = told = perf_counter()
+            tell = perf_counter() - told >= PROGRESS_SECONDS or seen == count
+            yield self.progress(epoch, seen, positions) if tell else None
+            told = perf_counter() if tell else told
         record = self.recorder.finish(epoch, place)
         self.epochs_done = epoch + 1
         self.seconds += perf_counter() - started
         return record
 
-    def step(self, positions: NDArray[np.int64]) -> torch.Tensor:
-        """One optimizer step on the rows at `positions`; returns them as a tensor on the device."""
-        batch = make_batch(self.data, self.plan.rows[positions], positions, self.device, packed=self.network.packed)
+    def progress(self, epoch: int, seen: int, latest: NDArray[np.int64]) -> Progress:
+        """Where the run stands after `seen` examples of an epoch; waits for the device."""
+        return Progress(
+            key=self.plan.key,
+            epoch=epoch,
+            examples=epoch * len(self.plan.rows) + seen,
+            total=self.plan.epochs * len(self.plan.rows),
+            accuracy=self.recorder.accuracy(seen, torch.from_numpy(latest).to(self.device)),
+            memory=peak_memory(self.device),
+        )
+
+    def step(self, positions: NDArray[np.int64]) -> None:
+        """One optimizer step on the rows at `positions`."""
+        units = self.plan.rows[positions]
+        for group in self.optimizer.param_groups:
+            now = self.settings.learning_rate * rate(self.steps, self.total_steps, self.settings.warmup_ratio)
+            group["lr"] = group["lr"].fill_(now) if isinstance(group["lr"], torch.Tensor) else now
+        if self.graphs is None or not self.graphs.replay(units, positions):
+            self.update(make_batch(self.data, units, positions, self.device, packed=self.network.packed))
+        self.steps += 1
+
+    def update(self, batch: Batch) -> None:
+        """What a step does on the device: forward, recording, backward, clip, AdamW."""
         with autocast(self.device, self.dtype):
             logits = self.network(batch)
         result = outcome(self.data.kind, logits, batch)
         self.recorder.add(batch.rows, result)
         self.learn(result.loss.mean())
-        return batch.rows
 
     def learn(self, loss: torch.Tensor) -> None:
-        """One update from a step's mean loss: backward, clip, scheduled AdamW."""
+        """One update from a step's mean loss: backward, clip, AdamW."""
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * rate(self.steps, self.total_steps, self.settings.warmup_ratio)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.steps += 1
+        self.optimizer.zero_grad(set_to_none=self.graphs is None)
 
     def evaluate(self) -> NDArray[np.float32] | None:
         """Raw logits on the evaluation data in eval mode, one row per sequence in the data's order; None without evaluation data."""
@@ -187,9 +201,14 @@ def in_data_order(parts: Sequence[NDArray[np.float32]], sequences: NDArray[np.in
     return outputs
 
 
-def make_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
-    """Fused AdamW as the Trainer sets it up: betas .9 and .999, eps 1e-8, no decay on biases and norms."""
+def make_optimizer(network: nn.Module, settings: TrainSettings, *, capturable: bool) -> torch.optim.AdamW:
+    """Fused AdamW as the Trainer sets it up: betas .9 and .999, eps 1e-8, no decay on biases and norms.
+
+    `capturable` keeps the learning rate on the device, where a recorded step can see it change.
+    """
     weights = [p for p in network.parameters() if p.ndim >= 2]
     others = [p for p in network.parameters() if p.ndim < 2]
     groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    for group in groups:
+        group["lr"] = torch.zeros((), device=group["params"][0].device) if capturable else settings.learning_rate
+    return torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=True, capturable=capturable)

@@ -32,7 +32,7 @@ def outcome(kind: Kind, logits: torch.Tensor, batch: Batch) -> Outcome:
     if kind == "span":
         return span(logits, batch.labels, batch.unit, len(batch.rows))
     if kind == "multiple_choice":
-        logits = options(logits, batch.unit, len(batch.rows))
+        logits = options(logits, batch.unit, len(batch.rows), batch.most)
     return choice(logits, batch.labels)
 
 
@@ -50,11 +50,11 @@ def choice(logits: torch.Tensor, labels: torch.Tensor) -> Outcome:
         return Outcome(loss, predicted == labels, probs.gather(1, gold)[:, 0], gold_logit - others.amax(-1), error, predicted)
 
 
-def options(scores: torch.Tensor, unit: torch.Tensor, units: int) -> torch.Tensor:
-    """[S] scores of options -> [n, most options], -inf where a unit has fewer. `unit` [S] says whose option each is, ascending."""
-    counts = torch.bincount(unit, minlength=units)
+def options(scores: torch.Tensor, unit: torch.Tensor, units: int, most: int) -> torch.Tensor:
+    """[S] scores of options -> [n, most], -inf where a unit has fewer. `unit` [S] says whose option each is, ascending."""
+    counts = _counts(unit, units)
     place = torch.arange(len(scores), device=scores.device) - (counts.cumsum(0) - counts)[unit]
-    return scores.new_full((units, int(counts.max())), float("-inf")).index_put((unit, place), scores)
+    return scores.new_full((units, most), float("-inf")).index_put((unit, place), scores)
 
 
 def span(logits: torch.Tensor, labels: torch.Tensor, unit: torch.Tensor, units: int) -> Outcome:
@@ -67,7 +67,7 @@ def span(logits: torch.Tensor, labels: torch.Tensor, unit: torch.Tensor, units: 
     windows = len(labels)
     ends = choice(logits.transpose(1, 2).reshape(2 * windows, -1), labels.reshape(-1))
     loss, correct, prob, margin, error, predicted = (column.view(windows, 2) for column in ends)
-    counts = torch.bincount(unit, minlength=units)
+    counts = _counts(unit, units)
     unit_loss = loss.new_zeros(units).index_add(0, unit, loss.mean(1)) / counts
     with torch.no_grad():
         order = torch.arange(windows, device=unit.device)
@@ -81,6 +81,11 @@ def span(logits: torch.Tensor, labels: torch.Tensor, unit: torch.Tensor, units: 
             error_norm=_reduce(error.square().mean(1).sqrt(), unit, units, "amax"),
             predicted=predicted[shown, 0],
         )
+
+
+def _counts(unit: torch.Tensor, units: int) -> torch.Tensor:
+    """[n] sequences of each unit, without waiting for the device as `bincount` does."""
+    return torch.zeros(units, dtype=torch.int64, device=unit.device).index_add(0, unit, torch.ones_like(unit))
 
 
 def _reduce(values: torch.Tensor, unit: torch.Tensor, units: int, how: str) -> torch.Tensor:

@@ -41,7 +41,7 @@ def test_choice_by_hand() -> None:
 
 
 def test_options_become_rows() -> None:
-    table = options(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), torch.tensor([0, 0, 1, 1, 1]), 2)
+    table = options(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), torch.tensor([0, 0, 1, 1, 1]), units=2, most=3)
     assert table.tolist() == [[1.0, 2.0, float("-inf")], [3.0, 4.0, 5.0]]
 
 
