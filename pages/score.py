@@ -1,5 +1,7 @@
 """Choose data and model, start scoring, watch it."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from pruning import data, jobs
@@ -42,9 +44,12 @@ if preview.problem:
 
 with st.form("score"):
     left, right = st.columns(2)
-    name = left.text_input("Name", "sample" if source == "sample" else "experiment")
-    model = right.text_input("Model", "sample", help="A folder, a hub name, or 'sample': all-MiniLM-L6-v2, 22.7M parameters.")
-    evaluation = left.text_input("Evaluation data", "", help="Empty = a fifth is split off, stratified by label.")
+    suggested = Path(source.rstrip("/")).stem or "experiment"
+    name = (
+        left.text_input("Name", key="name", placeholder=suggested, help="Of the experiment's folder. Empty = after the data.") or suggested
+    )
+    model = right.text_input("Model", "sample", key="model", help="A folder, a hub name, or 'sample': all-MiniLM-L6-v2, 22.7M parameters.")
+    evaluation = left.text_input("Evaluation data", key="evaluation", help="Empty = a fifth is split off, stratified by label.")
     limit = right.number_input("Sentences of the sample", 100, 9000, 800, 100, disabled=source != "sample")
     with st.expander("Recipe"):
         runs = st.number_input("Runs", 1, 100, 6, help="Fine-tunings, each with its own seed. The paper uses 6.")

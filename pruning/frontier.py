@@ -15,7 +15,21 @@ from scipy import stats
 from pruning.records import Difference, FrontierPoint
 
 NOT_METRICS = frozenset(
-    "subset method rule kept kept_fraction rows_sha256 seed budget burn_in epochs seconds steps finished".split()
+    [
+        "subset",
+        "method",
+        "rule",
+        "kept",
+        "kept_fraction",
+        "rows_sha256",
+        "seed",
+        "budget",
+        "burn_in",
+        "epochs",
+        "seconds",
+        "steps",
+        "finished",
+    ]
 )
 """Columns of the table of fine-tunings that say which one it is and what it cost; every other column is a metric."""
 

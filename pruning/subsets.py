@@ -220,4 +220,5 @@ def _generator(name: str, seed: int) -> np.random.Generator:
 
 def _what_there_is(runs: int) -> str:
     names = ", ".join(subset_name(removes, runs) for removes in ladder(runs))
-    return f"use full, {names}, any remove-..., or random@X, ambiguous@X, ccs@X, SCORE-high@X, SCORE-low@X for X one of these or a share"
+    rules = "random@X, ambiguous@X, ccs@X, SCORE-high@X, SCORE-low@X"
+    return f"use full, {names}, any remove-..., or {rules} for X one of these or a share"
