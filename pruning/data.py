@@ -272,7 +272,7 @@ def _keep(source: Source, fields: Fields, drop_invalid: bool) -> tuple[NDArray[n
     notes = []
     if fields.unlabelled is not None and fields.unlabelled.any():
         keep &= ~fields.unlabelled
-        notes.append(f"{int(fields.unlabelled.sum())} rows that say they have no label (-1) were dropped.")
+        notes.append(f"{_rows(int(fields.unlabelled.sum()))} dropped that say themselves that they have no label (-1).")
     invalid = np.zeros_like(keep)
     for problem in fields.problems:
         rows = problem.rows & keep & ~invalid
@@ -282,11 +282,13 @@ def _keep(source: Source, fields: Fields, drop_invalid: bool) -> tuple[NDArray[n
         if not drop_invalid:
             more = f" ({count} rows like it)" if count > 1 else ""
             raise DataError(f"{source.place(first)} {problem.what}{more}; mend it, or drop such rows with --drop-invalid.")
-        notes.append(
-            f"{count} row{'s' if count > 1 else ''} dropped: {source.place(first)} {problem.what}{' and others' if count > 1 else ''}."
-        )
+        notes.append(f"{_rows(count)} dropped: {source.place(first)} {problem.what}{' and others' if count > 1 else ''}.")
         invalid |= rows
     return keep & ~invalid, tuple(notes)
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'' if count == 1 else 's'}"
 
 
 def _ids(source: Source, id_column: str | None, keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], str]:

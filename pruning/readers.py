@@ -249,7 +249,8 @@ class _Column:
         """The values of the next rows."""
         for kind in set(map(type, values)) - self.kinds.keys():
             self.kinds[kind] = self.rows + next(offset for offset, value in enumerate(values) if type(value) is kind)
-        self.chunks.append(self._array(values))
+        array = self._array(values)
+        self.chunks.append(array)
         self.rows += len(values)
 
     def finish(self) -> pa.ChunkedArray:
