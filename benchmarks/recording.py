@@ -20,7 +20,7 @@ from benchmarks.machine import heading
 from pruning import data, models, sample
 from pruning.records import Encoded, RunPlan, TrainSettings
 from pruning.tasks import TASKS
-from pruning.training.batches import make_batch
+from pruning.training.batches import Batch
 from pruning.training.devices import autocast, one_thread
 from pruning.training.loop import Run
 from pruning.training.order import epoch_batches
@@ -31,13 +31,11 @@ BLOCK = 10
 class SilentRun(Run):
     """A run that trains just so, and records nothing."""
 
-    def step(self, positions):  # type: ignore[no-untyped-def]
-        """One optimizer step on the loss alone."""
-        batch = make_batch(self.data, self.plan.rows[positions], positions, self.device, self.network.groups)
+    def update(self, batch: Batch) -> None:
+        """Forward, loss, backward, clip, AdamW."""
         with autocast(self.device, self.dtype):
             logits = self.network(batch)
         self.learn(functional.cross_entropy(logits, batch.labels))
-        return batch.rows
 
 
 def main(steps: Annotated[int, typer.Option(help="Steps of each kind.")] = 400) -> None:
@@ -77,8 +75,9 @@ def _measure(encoded: Encoded, model: str, steps: int) -> tuple[list[float], lis
 
 
 def _quarters(recorded: list[float], silent: list[float]) -> list[float]:
-    parts = [(recorded, silent), *zip(np.array_split(recorded, 4), np.array_split(silent, 4), strict=True)]
-    return [float(np.median(a) / np.median(b)) for a, b in parts]
+    """The ratio of medians over everything, then over each quarter."""
+    both = np.array([recorded, silent])
+    return [float(np.median(part[0]) / np.median(part[1])) for part in (both, *np.array_split(both, 4, axis=1))]
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from pruning import data, jobs
+from pruning import data
 from pruning.errors import WinnowError
-from pruning.records import JobState, Settings, TrainSettings, default_seeds
+from pruning.records import Settings, TrainSettings, default_seeds
 from pruning.ui import live, state
 
 st.title("Score")
@@ -65,6 +65,3 @@ with st.form("score"):
         )
         live.start(settings, name, int(limit))
         st.rerun()
-
-if experiment is not None and experiment.status().state in (JobState.CANCELLED, JobState.INTERRUPTED, JobState.FAILED):
-    st.button("Resume", on_click=jobs.resume, args=(experiment.folder.root,), icon=":material/resume:")

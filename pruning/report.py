@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from pruning import frontier as frontiers
-from pruning.records import FrontierPoint, JobStatus
+from pruning.records import Difference, FrontierPoint, JobStatus
 
 if TYPE_CHECKING:
     from pruning.experiment import Experiment
@@ -170,7 +170,7 @@ def _show_frontier(points: list[FrontierPoint], budget: str) -> None:
     console.print(frontiers.recommend(points).sentence)
 
 
-def _difference(difference: frontiers.Difference | None) -> str:
+def _difference(difference: Difference | None) -> str:
     if difference is None or difference.pairs == 0:
         return ""
     return f"{difference.mean:+.3f} {interval(difference.low, difference.high, sign='+')}"

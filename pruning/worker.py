@@ -285,6 +285,7 @@ def _work(
                         on_epoch(plan, item)
                     elif isinstance(item, RunResult):
                         progress.end(plan)
+                        assert item.outputs is not None
                         on_result(plan, task.metrics(held_out, item.outputs, evaluation), item)
                     if time.monotonic() - logged > HEARTBEAT:
                         experiment.log("progress", **progress.event())

@@ -51,7 +51,7 @@ def test_every_rule_keeps_known_ids_once_in_source_order(
         if trainable:
             subsets.check_trainable(subset, labels, dynamics.ids)
         else:
-            with pytest.raises(SubsetError, match="no example|one class"):
+            with pytest.raises(SubsetError, match=r"no example|one class"):
                 subsets.check_trainable(subset, labels, dynamics.ids)
 
 
@@ -104,5 +104,5 @@ def test_subsets_combine() -> None:
     "name", ["loosing-ticket", "random", "luck@0.5", "random@nothing", "remove-", "remove-a", "remove-7", "random@1.5", "h-sideways@0.5"]
 )
 def test_names_that_do_not_exist_are_refused_with_those_that_do(name: str) -> None:
-    with pytest.raises(SubsetError, match="winning-ticket|between 0 and"):
+    with pytest.raises(SubsetError, match=r"winning-ticket|between 0 and"):
         subsets.resolve(name, recording(6, 3, 20, 2, 0), None)

@@ -61,9 +61,21 @@ def _watch(directory: str, was_running: bool) -> None:
         speed.metric("Speed", f"{status.rate:.0f} examples/s")
         left.metric("Time left", duration(status.seconds_left))
         lines.button(
-            "Cancel", on_click=jobs.cancel, args=(directory,), icon=":material/stop:", help="Stops at the next step; finished work is kept."
+            "Cancel", on_click=_cancel, args=(directory,), icon=":material/stop:", help="Stops at the next step; finished work is kept."
         )
         for key, run in sorted(status.runs.items()):
             st.text(f"{key}: epoch {run.epoch + 1}, {run.examples:,} of {run.total:,} examples, accuracy {run.accuracy:.2f}")
+    if status.state in (JobState.CANCELLED, JobState.INTERRUPTED, JobState.FAILED):
+        st.button("Resume", on_click=_resume, args=(directory,), icon=":material/resume:", help="Goes on after the last finished epoch.")
     st.caption("Accuracy while training, by run and epoch")
     st.dataframe(charts.epoch_table(experiment.epoch_accuracy()))
+
+
+def _resume(directory: str) -> None:
+    jobs.resume(directory)
+    st.toast("Going on in the background.")
+
+
+def _cancel(directory: str) -> None:
+    stopped = jobs.cancel(directory)
+    st.toast("Cancelled; finished work is kept." if stopped else "Asked to stop; a step is still being finished.")
