@@ -8,7 +8,7 @@ from contextlib import closing
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, TrainSettings
 from pruning.training.checkpoint import discard
 from pruning.training.cost import Cost, probe
-from pruning.training.devices import cores, pick_device
+from pruning.training.devices import pick_device, slots
 from pruning.training.pool import train_side_by_side
 from pruning.training.rounds import train_in_rounds
 
@@ -37,8 +37,9 @@ def train(
     """
     if not plans:
         return
-    if pick_device(settings.device).type == "cpu" and workers != 0:
-        count = min(len(plans), workers or len(cores()))
+    device = pick_device(settings.device)
+    if device.type == "cpu" and workers != 0:
+        count = min(len(plans), workers or slots(device))
         reports = train_side_by_side(plans, data, evaluation, model, settings, count, stop)
     else:
         reports = train_in_rounds(plans, data, evaluation, model, settings, stop)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pruning.records import Encoded
 
-GROUPS = 4
-"""Groups of similar length that attention pads separately within a packed batch."""
+GROUPS, GROUP_SPAN = 4, 16
+"""Attention pads a packed batch in up to 4 groups of similar length, one per 16 tokens of its longest sequence: each costs a little."""
 
 ROUND, ROUND_LENGTH = 32, 8
 """A packed batch is filled up to a multiple of 32 tokens, each attention group to a multiple of 8: the CPU's kernels are prepared
@@ -92,7 +92,8 @@ def make_batch(data: Encoded, units: NDArray[np.int64], rows: NDArray[np.int64],
     tokens, lengths = ragged(data.offsets, sequences[by_length])
     starts = np.cumsum(lengths) - lengths
     fillers = -len(tokens) % ROUND if packed else 0
-    parts = np.array_split(np.arange(len(lengths)), min(GROUPS if packed else 1, len(lengths)))
+    groups = min(GROUPS, len(lengths), 1 + int(lengths[-1]) // GROUP_SPAN) if packed else 1
+    parts = np.array_split(np.arange(len(lengths)), groups)
 
     def tensor(values: NDArray[Any]) -> torch.Tensor:
         made = torch.from_numpy(values)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from pruning.errors import WinnowError
 from pruning.records import Encoded, RunPlan, TrainSettings
 
 PR_SET_PDEATHSIG = 1
@@ -92,10 +91,8 @@ def _serve(connection: Connection, plans: queue.SimpleQueue[RunPlan], setup: Set
                 if item is not None:
                     connection.send(item)
             connection.send(Finished(plan.key))
-        except WinnowError as error:
-            connection.send(Failure(plan.key, type(error).__name__, str(error)))
         except Exception as error:
-            connection.send(Failure(plan.key, type(error).__name__, " ".join(str(error).split())))
+            connection.send(Failure(plan.key, type(error).__name__, str(error)))
 
 
 def _present(data: Encoded | None) -> Encoded:

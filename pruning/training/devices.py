@@ -53,9 +53,16 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 
 def cores() -> list[int]:
     """The cores this process may use, by number."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def slots(device: torch.device) -> int:
+    """How many runs lie side by side on a device: one per usable core, no more than a container's CPU quota is worth; one elsewhere."""
+    if device.type != "cpu":
+        return 1
+    quota = Path("/sys/fs/cgroup/cpu.max")
+    share, period = quota.read_text(encoding="ascii").split() if quota.is_file() else ("max", "100000")
+    return len(cores()) if share == "max" else max(1, min(len(cores()), round(int(share) / int(period))))
 
 
 def peak_memory(device: torch.device) -> int:

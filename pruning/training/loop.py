@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pruning.errors import TrainingError
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, TrainSettings
 from pruning.training import checkpoint
 from pruning.training.batches import Batch, make_batch, ragged, unit_lengths
@@ -46,10 +47,17 @@ def train_run(plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: s
     yield RunResult(key=plan.key, seconds=run.seconds, steps=run.steps, outputs=run.evaluate())
 
 
+def failed(key: str, error: str, message: str) -> TrainingError:
+    """What becomes of an error that no person can mend by its own words: the run's key and the cause in one sentence."""
+    return TrainingError(f"Training of {key} failed with {error}: {' '.join(message.split())}")
+
+
 class Run:
     """The state of one run: network, optimizer, schedule position, recording."""
 
     def __init__(self, plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings) -> None:
+        if not len(plan.rows):
+            raise TrainingError(f"Training of {plan.key} has no rows; a subset needs at least one example.")
         self.plan, self.settings = plan, settings
         self.device = pick_device(settings.device)
         self.dtype = pick_precision(settings.precision, self.device)

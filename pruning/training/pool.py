@@ -19,6 +19,7 @@ from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, 
 from pruning.training.checkpoint import PART, discard
 from pruning.training.child import Failure, Finished, Setup
 from pruning.training.devices import cores
+from pruning.training.loop import failed
 from pruning.training.shared import SharedMemory
 
 POLL_SECONDS = 0.1
@@ -107,7 +108,7 @@ class Child:
         try:
             item = self.connection.recv()
         except (EOFError, OSError):
-            raise TrainingError(f"Run {self.plan.key} ended without a word: {_obituary(self.process)}") from None
+            raise TrainingError(f"Training of {self.plan.key} ended without a word: {_obituary(self.process)}") from None
         if isinstance(item, Failure):
             raise _error(item)
         return item
@@ -146,4 +147,4 @@ def _error(failure: Failure) -> errors.WinnowError:
     known = getattr(errors, failure.error, None)
     if isinstance(known, type) and issubclass(known, errors.WinnowError):
         return known(failure.message)
-    return TrainingError(f"Run {failure.key} failed with {failure.error}: {failure.message}")
+    return failed(failure.key, failure.error, failure.message)

@@ -8,10 +8,10 @@ from contextlib import nullcontext
 
 import torch
 
-from pruning.errors import Cancelled, TrainingError
+from pruning.errors import Cancelled, WinnowError
 from pruning.records import Encoded, RunPlan, TrainSettings
 from pruning.training.devices import one_thread, pick_device
-from pruning.training.loop import Report, train_run
+from pruning.training.loop import Report, failed, train_run
 
 MOST_AT_ONCE = 6
 """Runs that share a GPU: more find nothing idle left."""
@@ -72,8 +72,10 @@ class Seat:
         except StopIteration:
             self.done = True
             return None
-        except (RuntimeError, IndexError) as error:
-            raise TrainingError(f"Run {self.plan.key} failed with {type(error).__name__}: {' '.join(str(error).split())}") from error
+        except WinnowError:
+            raise
+        except Exception as error:
+            raise failed(self.plan.key, type(error).__name__, str(error)) from error
 
 
 def _has_room(device: torch.device, seats: Sequence[Seat]) -> bool:

@@ -246,3 +246,10 @@ def test_rate_is_the_trainers_schedule(total: int, ratio: float) -> None:
         assert rate(step, total, ratio) == pytest.approx(schedule.get_last_lr()[0])
         optimizer.step()
         schedule.step()
+
+
+def test_a_plan_without_rows_and_rows_that_are_not_there_are_named(bert: str) -> None:
+    with pytest.raises(TrainingError, match="run 1 has no rows"):
+        run(bert, plan(np.array([], np.int64)), recipe())
+    with pytest.raises(TrainingError, match="Training of run 1 failed with IndexError"):
+        run(bert, plan([99]), recipe())

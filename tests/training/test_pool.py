@@ -73,7 +73,7 @@ def test_a_killed_process_is_named_with_its_run(model: str) -> None:
     running = train([plan(4, 10**6)], tiny_data(LENGTHS), None, model, recipe(), workers=1)
     next(running)
     children()[0].kill()
-    with pytest.raises(TrainingError, match=r"Run run 4 ended without a word: its process was killed"):
+    with pytest.raises(TrainingError, match=r"Training of run 4 ended without a word: its process was killed"):
         list(running)
 
 
@@ -81,7 +81,7 @@ def test_a_killed_process_is_named_with_its_run(model: str) -> None:
     ("rows", "settings", "error", "words"),
     [
         (3, recipe(learning_rate=1e30, max_grad_norm=1e30), TrainingError, "run 1 became NaN"),
-        (99, recipe(), TrainingError, "Run run 1 failed with IndexError"),
+        (99, recipe(), TrainingError, "Training of run 1 failed with IndexError"),
     ],
 )
 def test_a_run_that_fails_is_named(model: str, rows: int, settings: object, error: type[Exception], words: str) -> None:
