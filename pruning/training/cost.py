@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from pruning.records import Encoded, RunPlan, TrainSettings
-from pruning.training.devices import one_thread
+from pruning.training.devices import one_thread, slots
 from pruning.training.loop import Run
 from pruning.training.pool import child_environment
 
@@ -35,16 +35,20 @@ class Cost:
     """Training on one token of real text, for as many tokens as this data's sentences have."""
     evaluation_token: float
     """Predicting one token of evaluation data."""
+    slots: int
+    """Runs that lie side by side on this machine when the caller does not say."""
 
-    def seconds(self, plans: Sequence[RunPlan], data: Encoded, evaluation: Encoded | None, *, batch_size: int, slots: int) -> float:
-        """Wall clock of training `plans` in `slots` side by side, longest first."""
+    def seconds(
+        self, plans: Sequence[RunPlan], data: Encoded, evaluation: Encoded | None, *, batch_size: int, slots: int | None = None
+    ) -> float:
+        """Wall clock of training `plans` in `slots` side by side (default: as many as the machine has), longest first."""
         tokens = unit_tokens(data)
         after = self.start + (self.evaluation_token * len(evaluation.tokens) if evaluation is not None else 0.0)
         durations = [
             after + plan.epochs * (self.step * -(-len(plan.rows) // batch_size) + self.token * float(tokens[plan.rows].sum()))
             for plan in plans
         ]
-        return makespan(durations, slots)
+        return makespan(durations, slots or self.slots)
 
 
 def makespan(durations: Sequence[float], slots: int) -> float:
@@ -83,7 +87,7 @@ def probe(data: Encoded, model: str, settings: TrainSettings) -> Cost:
         [evaluation] = _medians([lambda: run.predict(run.data, long)], run.device, PROBE_SECONDS / 8)
     tokens = [int(unit_tokens(data)[rows].sum()) for rows in (short, long)]
     step, token = line(tokens, training)
-    return Cost(start=start, step=step, token=token, evaluation_token=evaluation / tokens[1])
+    return Cost(start=start, step=step, token=token, evaluation_token=evaluation / tokens[1], slots=slots(run.device))
 
 
 def line(tokens: Sequence[int], seconds: Sequence[float]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from pruning.training.cost import line, makespan
 from tests.training.test_loop import plan, recipe
 from tests.training.tiny import tiny_data, tiny_model
 
-COST = Cost(start=2.0, step=0.5, token=0.01, evaluation_token=0.001)
+COST = Cost(start=2.0, step=0.5, token=0.01, evaluation_token=0.001, slots=2)
 
 
 def test_prediction_by_hand() -> None:
@@ -23,6 +23,7 @@ def test_prediction_by_hand() -> None:
     assert alone == pytest.approx(2 + 0.1 + 2 * (2 * 0.5 + 0.4))
     three = [plan([0, 2], seed=seed) for seed in range(3)]
     assert COST.seconds(three, data, evaluation, batch_size=1, slots=2) == pytest.approx(2 * alone)
+    assert COST.seconds(three, data, evaluation, batch_size=1) == pytest.approx(2 * alone)
     assert COST.seconds(three, data, None, batch_size=1, slots=3) == pytest.approx(alone - 0.1)
 
 
@@ -43,5 +44,5 @@ def test_probe_measures_this_machine_in_seconds(tmp_path: Path) -> None:
     began = time.monotonic()
     cost = probe(data, tiny_model(tmp_path), recipe())
     assert time.monotonic() - began < 20
-    assert cost.start > 0 and cost.step >= 0 and cost.token > 0 and cost.evaluation_token > 0
+    assert cost.start > 0 and cost.step >= 0 and cost.token > 0 and cost.evaluation_token > 0 and cost.slots >= 1
     assert cost.seconds([plan(range(30), epochs=2)], data, None, batch_size=4, slots=1) > cost.start
