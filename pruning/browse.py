@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from pruning.experiment import Experiment
 from pruning.export import SOURCE_PREFIX
-from pruning.tasks import TASKS
 
 
 def text_columns(experiment: Experiment) -> list[str]:
-    """The fields of the task that hold text, in reading order."""
-    task = TASKS[experiment.settings.task]
-    schema = experiment.schema
-    return [name for name in (*task.fields, *task.optional) if name in schema.names and pa.types.is_string(schema.field(name).type)]
+    """The task's fields that hold text, in their order."""
+    fields = [field for field in experiment.schema if field.name not in ("id", "row", "label") and not field.name.startswith(SOURCE_PREFIX)]
+    return [field.name for field in fields if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
 
 
 def source_columns(experiment: Experiment) -> list[str]:

@@ -135,7 +135,7 @@ def coverage(values: NDArray[np.float64], size: int, hardest: float = 0.1, bins:
     kept: list[NDArray[np.int64]] = []
     wanted = size
     for index, bin_members in enumerate(members):
-        share = min(len(bin_members), -(-wanted // (len(members) - index)) if index == len(members) - 1 else wanted // (len(members) - index))
+        share = min(len(bin_members), wanted // (len(members) - index))
         kept.append(bin_members[np.linspace(0, len(bin_members) - 1, share).round().astype(np.int64)])
         wanted -= share
     return np.sort(np.concatenate(kept))
