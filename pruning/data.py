@@ -269,7 +269,7 @@ def _read(data: str | Path, split: str | None) -> Source:
 def _keep(source: Source, fields: Fields, drop_invalid: bool) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
     """[rows] which rows become examples, and in words why the others do not. Refuses invalid rows unless they may be dropped."""
     keep = np.ones(source.table.num_rows, dtype=np.bool_)
-    notes = []
+    notes = list(fields.notes)
     if fields.unlabelled is not None and fields.unlabelled.any():
         keep &= ~fields.unlabelled
         notes.append(f"{_rows(int(fields.unlabelled.sum()))} dropped that say themselves that they have no label (-1).")
@@ -281,7 +281,8 @@ def _keep(source: Source, fields: Fields, drop_invalid: bool) -> tuple[NDArray[n
         first, count = int(np.flatnonzero(rows)[0]), int(rows.sum())
         if not drop_invalid:
             more = f" ({count} rows like it)" if count > 1 else ""
-            raise DataError(f"{source.place(first)} {problem.what}{more}; mend it, or drop such rows with --drop-invalid.")
+            words = problem.found.get(first, problem.what)
+            raise DataError(f"{source.place(first)} {words}{more}; mend it, or drop such rows with --drop-invalid.")
         notes.append(f"{_rows(count)} dropped: {source.place(first)} {problem.what}{' and others' if count > 1 else ''}.")
         invalid |= rows
     return keep & ~invalid, tuple(notes)

@@ -205,17 +205,31 @@ def _read_json(path: Path) -> Source:
 
 
 def _json_rows(path: Path, value: Any) -> list[Any]:
-    """The rows of a JSON document: a list of objects, an object that holds one such list, or an object of equal columns."""
+    """The rows of a JSON document: a list of objects, an object that holds one such list, an object of equal columns, or SQuAD's own."""
     if isinstance(value, list):
         return value
     if isinstance(value, dict):
         tables = [inner for inner in value.values() if isinstance(inner, list) and inner and isinstance(inner[0], dict)]
         if len(tables) == 1:
-            return tables[0]
+            return _squad_rows(tables[0]) if "paragraphs" in tables[0][0] else tables[0]
         columns = list(value.values())
         if columns and all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
             return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
     raise DataError(f'{path} holds {_kind(type(value))}; it must be a list of objects like {{"text": ..., "label": ...}}.')
+
+
+def _squad_rows(articles: list[Any]) -> list[dict[str, Any]]:
+    """One row per question of SQuAD's own files: articles hold paragraphs, these a context and its questions with answers."""
+    return [
+        {"title": article.get("title"), "context": paragraph.get("context"), **question}
+        for article in _objects(articles)
+        for paragraph in _objects(article.get("paragraphs"))
+        for question in _objects(paragraph.get("qas"))
+    ]
+
+
+def _objects(values: Any) -> list[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
 
 
 def _table_of_dicts(rows: Iterator[dict[str, Any]], place: Callable[[int], str]) -> tuple[pa.Table, dict[str, str]]:

@@ -151,6 +151,8 @@ class Encoded:
     """[N] class index, or index of the right option; [S, 2] start and end token within the sequence for spans."""
     token_types: NDArray[np.int8] | None = None
     """[T] segment ids, where the model has them."""
+    characters: NDArray[np.int32] | None = None
+    """[T, 2] for spans: each token's character range in its unit's context, (-1, -1) for every token outside it."""
     classes: int = 0
     """Number of classes; 0 where the kind has none."""
     truncated: int = 0

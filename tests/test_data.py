@@ -31,11 +31,11 @@ def write_jsonl(path: Path, rows: list[Any]) -> Path:
     return path
 
 
-def _csv(path: Path, rows: list[dict[str, Any]], delimiter: str = ",") -> Path:
+def _csv(path: Path, rows: list[dict[str, Any]]) -> Path:
     import csv
 
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+        writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
     return path
@@ -60,7 +60,6 @@ WRITERS: Mapping[str, Callable[[Path, list[dict[str, Any]]], Path]] = {
     "a.jsonl": write_jsonl,
     "a.json": _json,
     "a.csv": _csv,
-    "a.tsv": lambda path, rows: _csv(path, rows, "\t"),
     "a.parquet": _parquet,
     "saved": _saved,
 }
@@ -68,9 +67,7 @@ WRITERS: Mapping[str, Callable[[Path, list[dict[str, Any]]], Path]] = {
 
 @pytest.fixture(params=WRITERS)
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The same rows in every format."""
-    if request.param == "a.tsv":  # a tab-separated file has no way to hold a line break or tab that all its readers agree on
-        pytest.skip("test_tab_separated_values holds its own")
+    """The same rows in every format but TSV, which cannot hold their line breaks."""
     return WRITERS[request.param](tmp_path / request.param, ROWS)
 
 

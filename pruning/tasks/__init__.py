@@ -8,10 +8,12 @@ from pruning.errors import DataError, UsageError
 from pruning.readers import Source
 from pruning.tasks.base import Fields, Guess, Part, Problem, Task
 from pruning.tasks.classification import Classification
+from pruning.tasks.multiple_choice import MultipleChoice
+from pruning.tasks.question_answering import QuestionAnswering
 
 __all__ = ["TASKS", "Fields", "Guess", "Part", "Problem", "Task", "detect"]
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(),)}
+TASKS: dict[str, Task] = {task.name: task for task in (QuestionAnswering(), MultipleChoice(), Classification())}
 """Name -> task, the most particular first: the first whose columns are there is taken."""
 
 
@@ -28,12 +30,15 @@ def detect(source: Source, task: str = "auto", columns: Mapping[str, str] | None
         if column not in there:
             raise DataError(f"{source.name} has no column {column!r} for {field}; its columns are {', '.join(there[:20])}.")
     candidates = list(TASKS.values()) if task == "auto" else [TASKS[task]]
-    fields = {field for one in candidates for field in (*one.fields, *one.optional, "label")}
-    if unknown := given.keys() - fields:
-        raise UsageError(f"There is no field {sorted(unknown)[0]!r}; name the column of any of {', '.join(sorted(fields))}.")
+    fields = dict.fromkeys(field for one in candidates for field in one.all_fields)
+    if unknown := sorted(given.keys() - fields.keys()):
+        raise UsageError(f"There is no field {unknown[0]!r}; name the column of any of {', '.join(fields)}.")
+    candidates = [one for one in candidates if given.keys() <= set(one.all_fields)]
+    if not candidates:
+        raise UsageError(f"No task has all the fields {', '.join(given)}.")
     for one in candidates:
         guess = one.guess(source, given)
         if guess is not None:
             return one, guess
-    wanted = " or ".join(f"{', '.join((*one.fields, 'label'))} ({one.name})" for one in candidates)
+    wanted = " or ".join(f"{', '.join(one.required)} ({one.name})" for one in candidates)
     raise DataError(f"Which columns of {source.name} are {wanted} cannot be told; name them. Its columns are {', '.join(there[:20])}.")

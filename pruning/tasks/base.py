@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -36,6 +36,8 @@ class Problem:
     """[rows] which ones."""
     what: str
     """In words, following the row's place: "has no text in 'sentence'"."""
+    found: Mapping[int, str] = field(default_factory=dict)
+    """The same with a row's own values, for the rows that have more to say."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -50,6 +52,8 @@ class Fields:
     """Rows that are refused, or dropped when asked."""
     unlabelled: NDArray[np.bool_] | None = None
     """[rows] rows that say themselves that they have no label (-1); always dropped."""
+    notes: tuple[str, ...] = ()
+    """What was decided while reading, in sentences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +76,19 @@ class Task(ABC):
     """As typed after --task."""
     kind: ClassVar[Kind]
     """What the model's head predicts."""
-    fields: ClassVar[tuple[str, ...]]
-    """Canonical fields an example must have, besides its label."""
+    required: ClassVar[tuple[str, ...]]
+    """Fields that must have a column, the label included."""
     optional: ClassVar[tuple[str, ...]] = ()
-    """Canonical fields an example may have."""
+    """Fields that may have one."""
     headline: ClassVar[str]
     """The metric that the frontier shows first, 0..1, higher is better."""
     max_length: ClassVar[int] = 128
     """Tokens per sequence in the paper's recipe."""
+
+    @property
+    def all_fields(self) -> tuple[str, ...]:
+        """Every field that a column can be named for."""
+        return (*self.required, *self.optional)
 
     @abstractmethod
     def guess(self, source: Source, given: Mapping[str, str]) -> Guess | None:

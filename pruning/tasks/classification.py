@@ -58,7 +58,7 @@ class Classification(Task):
 
     name = "classification"
     kind = "classification"
-    fields = ("text",)
+    required = ("text", "label")
     optional = ("text_pair",)
     headline = "accuracy"
 
@@ -74,7 +74,7 @@ class Classification(Task):
     def read(self, source: Source, columns: Mapping[str, str], label_names: Sequence[str] | None = None) -> Fields:
         """Texts that are not blank, labels as class indices."""
         fields, problems = {}, []
-        for name in (*self.fields, *self.optional):
+        for name in ("text", "text_pair"):
             if name in columns:
                 fields[name], problem = read_text(source, columns[name])
                 problems.append(problem)
