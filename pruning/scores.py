@@ -1,7 +1,8 @@
 """Scores: one number per example, from the recording alone. Pure functions over [runs, epochs, examples].
 
 Every score is an entry of `SCORES` with its range, its direction and its source. Adding one is adding an entry; a property
-test picks it up. Where papers and their published code differ, the docstring says which we follow.
+test picks it up. Where papers and their published code differ, the docstring says which we follow. Sums run in float64, one
+run at a time, so that a million examples need little more memory than their recording.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pruning.errors import ScoreError, UsageError
-from pruning.records import Dynamics
+from pruning.records import QUANTITIES, Dynamics
 
 Floats = NDArray[np.float64]
 
@@ -30,9 +32,23 @@ def h_score(correct: NDArray[np.bool_], burn_in: int = 0) -> NDArray[np.int64]:
     >>> h_score(right), h_score(right, burn_in=1)
     (array([2, 1, 0]), array([2, 1, 0]))
     """
-    if not 0 <= burn_in < correct.shape[1]:
-        raise UsageError(f"--burn-in is {burn_in}; with {correct.shape[1]} epochs it must be 0 to {correct.shape[1] - 1}.")
+    check_burn_in(burn_in, correct.shape[1])
     return correct[:, burn_in:].all(axis=1).sum(axis=0).astype(np.int64)
+
+
+def check_burn_in(burn_in: int, epochs: int) -> None:
+    """Raise UsageError when leaving out `burn_in` of the epochs would leave none."""
+    if not 0 <= burn_in < epochs:
+        raise UsageError(f"--burn-in is {burn_in}; with {epochs} epochs it must be 0 to {epochs - 1}.")
+
+
+def success_rate(correct: NDArray[np.bool_], burn_in: int = 0) -> Floats:
+    """[N] H-score over the number of runs; 0..1, higher = easier.
+
+    >>> success_rate(np.array([[[True, False]], [[True, True]]]))
+    array([1. , 0.5])
+    """
+    return h_score(correct, burn_in) / correct.shape[0]
 
 
 def confidence(gold_prob: NDArray[np.float32]) -> Floats:
@@ -52,7 +68,7 @@ def variability(gold_prob: NDArray[np.float32]) -> Floats:
     >>> variability(np.array([[[0.2, 1.0], [0.6, 1.0]]])).round(3)
     array([0.2, 0. ])
     """
-    return gold_prob.std(axis=1, dtype=np.float64).mean(axis=0)
+    return _mean_over_runs(gold_prob, lambda run: run.std(axis=0, dtype=np.float64))
 
 
 def pooled_variability(gold_prob: NDArray[np.float32]) -> Floats:
@@ -63,8 +79,10 @@ def pooled_variability(gold_prob: NDArray[np.float32]) -> Floats:
     >>> pooled_variability(np.array([[[0.2, 1.0], [0.6, 1.0]]])).round(3)
     array([0.283, 0.   ])
     """
-    values = gold_prob.reshape(-1, gold_prob.shape[-1])
-    return values.std(axis=0, ddof=1, dtype=np.float64) if len(values) > 1 else np.zeros(values.shape[1])
+    mean, squares = confidence(gold_prob), np.zeros(gold_prob.shape[-1])
+    for run, epoch in np.ndindex(*gold_prob.shape[:2]):
+        squares += (gold_prob[run, epoch] - mean) ** 2
+    return np.sqrt(squares / max(1, gold_prob.shape[0] * gold_prob.shape[1] - 1))
 
 
 def correctness(correct: NDArray[np.bool_]) -> Floats:
@@ -84,9 +102,9 @@ def forgetting(correct: NDArray[np.bool_]) -> Floats:
     >>> forgetting(np.array([[[True, False], [False, False], [True, False]]]))
     array([1., 3.])
     """
-    events = (correct[:, :-1] & ~correct[:, 1:]).sum(axis=1)
-    never = ~correct.any(axis=1)
-    return np.where(never, correct.shape[1], events).sum(axis=0).astype(np.float64)
+    events = (correct[:, :-1] & ~correct[:, 1:]).sum(axis=(0, 1))
+    never = (~correct.any(axis=1)).sum(axis=0)
+    return events + float(correct.shape[1]) * never
 
 
 def el2n(error_norm: NDArray[np.float32], epoch: int = -1) -> Floats:
@@ -116,35 +134,72 @@ def dyn_unc(gold_prob: NDArray[np.float32], window: int = 0) -> Floats:
     >>> dyn_unc(np.array([[[0.0, 1.0], [1.0, 1.0], [1.0, 1.0]]])).round(3)
     array([0.354, 0.   ])
     """
-    return _windows(gold_prob, window or _window(gold_prob, 10)).std(axis=-1, ddof=1, dtype=np.float64).mean(axis=(0, 1))
+    size = window or _window(gold_prob)
+    return _mean_over_runs(gold_prob, lambda run: _windows(run, size).std(axis=-1, ddof=1, dtype=np.float64).mean(axis=0))
 
 
 def dual(gold_prob: NDArray[np.float32], window: int = 0) -> Floats:
     """[N] mean over windows and runs of standard deviation * (1 - mean) of the gold probability: uncertain and hard.
 
-    0..0.71, higher = more useful (DUAL, 2025). Windows as in `dyn_unc`.
+    0..0.71, higher = more useful (Cho et al. 2025). Windows as in `dyn_unc`; the published code multiplies by 10.
 
     >>> dual(np.array([[[0.0, 1.0], [1.0, 1.0], [1.0, 1.0]]])).round(3)
     array([0.177, 0.   ])
     """
-    windows = _windows(gold_prob, window or _window(gold_prob, 10))
-    return (windows.std(axis=-1, ddof=1, dtype=np.float64) * (1 - windows.mean(axis=-1, dtype=np.float64))).mean(axis=(0, 1))
+    size = window or _window(gold_prob)
+
+    def one(run: NDArray[np.float32]) -> Floats:
+        windows = _windows(run, size)
+        return (windows.std(axis=-1, ddof=1, dtype=np.float64) * (1 - windows.mean(axis=-1, dtype=np.float64))).mean(axis=0)
+
+    return _mean_over_runs(gold_prob, one)
 
 
 def tdds(gold_prob: NDArray[np.float32], window: int = 3, decay: float = 0.9) -> Floats:
-    """[N] spread over a window of how much the gold log-probability changed from epoch to epoch, later windows weighing more.
+    """[N] how unevenly the prediction changed within a window of changes between epochs, later windows weighing more.
 
-    0.., higher = more influential (Zhang et al. 2024, J = window, needs E >= J + 1). The paper takes the change of the whole
-    predictive distribution (KL); the recording holds the gold probability, so the change of its logarithm stands for it.
+    0.., higher = more influential (Zhang et al. 2024; their J is `window`, so E >= window + 1). Between two epochs the change is
+    the sum over classes of |p_new log(p_new / p_old)|, as in their code; the norm of its deviations from the window's mean
+    enters with weight decay * (1 - decay)^age. The recording holds the gold probability, so all other classes count as one:
+    exact for two classes.
 
-    >>> bool((tdds(np.array([[[0.1], [0.9], [0.2], [0.9]]])) > 0).all())
+    >>> tdds(np.array([[[0.5, 0.5], [0.5, 0.9], [0.5, 0.9], [0.5, 0.9]]])).round(3)
+    array([0.   , 0.507])
+    """
+    if gold_prob.shape[1] < window + 1:
+        raise ScoreError(f"A window of {window} changes needs {window + 1} epochs; this recording has {gold_prob.shape[1]}.")
+
+    def one(run: NDArray[np.float32]) -> Floats:
+        gold = run.astype(np.float64)
+        change = _surprise(gold[1:], gold[:-1]) + _surprise(1 - gold[1:], 1 - gold[:-1])
+        windows = _windows(change, window)
+        norms = np.linalg.norm(windows - windows.mean(axis=-1, keepdims=True), axis=-1)
+        return decay * (1 - decay) ** np.arange(len(norms) - 1, -1, -1) @ norms
+
+    return _mean_over_runs(gold_prob, one)
+
+
+def mean_loss(loss: NDArray[np.float32]) -> Floats:
+    """[N] mean cross-entropy over epochs and runs, in nats; 0.., higher = harder.
+
+    >>> mean_loss(np.array([[[0.1, 2.0], [0.3, 4.0]]]))
+    array([0.2, 3. ])
+    """
+    return loss.mean(axis=(0, 1), dtype=np.float64)
+
+
+def random(ids: NDArray[np.int64], seed: int = 0) -> Floats:
+    """[N] a number of each id's own; 0..1, no direction. It follows the example, whatever the order or the others.
+
+    A hash (SplitMix64) rather than a draw; subsets named random@... draw anew for each seed instead.
+
+    >>> bool((random(np.array([7, 3])) == random(np.array([3, 7]))[::-1]).all())
     True
     """
-    change = np.abs(np.diff(np.log(np.clip(gold_prob, 1e-6, 1)), axis=1))
-    windows = _windows(change, window)
-    spread = ((windows - windows.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
-    weights = decay * (1 - decay) ** np.arange(spread.shape[1] - 1, -1, -1)
-    return np.asarray(np.einsum("rwn,w->n", spread, weights) / gold_prob.shape[0], dtype=np.float64)
+    bits = ids.astype(np.uint64) + np.uint64(seed) * np.uint64(0xD1B54A32D192ED03) + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
+    return (bits ^ (bits >> np.uint64(31))) / 2.0**64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,9 +208,10 @@ class Score:
 
     name: str
     title: str
-    compute: Callable[[Dynamics, int], NDArray[np.float64]]
-    """(recording, burn-in) -> [N]."""
-    low: float
+    of: Callable[[Any], NDArray[np.floating | np.integer]]
+    """The recorded quantity, [R, E, N] of the epochs counted, -> [N]."""
+    needs: str
+    """That quantity: a field of `Dynamics`."""
     high: Callable[[int, int], float]
     """(runs, epochs) -> largest possible value."""
     higher: str
@@ -165,6 +221,7 @@ class Score:
     source: str
     sentence: str
     """What it says, for people."""
+    low: float = 0.0
     epochs: int = 1
     """Fewest epochs it needs."""
 
@@ -178,8 +235,8 @@ def _entries() -> list[Score]:
         Score(
             name="h",
             title="H-score",
-            compute=lambda d, b: h_score(d.correct, b).astype(np.float64),
-            low=0,
+            of=h_score,
+            needs="correct",
             high=lambda runs, epochs: runs,
             higher="easier",
             keep="low",
@@ -189,8 +246,8 @@ def _entries() -> list[Score]:
         Score(
             name="confidence",
             title="Confidence",
-            compute=lambda d, b: confidence(d.gold_prob[:, b:]),
-            low=0,
+            of=confidence,
+            needs="gold_prob",
             high=constant(1),
             higher="easier",
             keep="low",
@@ -200,8 +257,8 @@ def _entries() -> list[Score]:
         Score(
             name="variability",
             title="Variability",
-            compute=lambda d, b: variability(d.gold_prob[:, b:]),
-            low=0,
+            of=variability,
+            needs="gold_prob",
             high=constant(0.5),
             higher="more ambiguous",
             keep="high",
@@ -211,8 +268,8 @@ def _entries() -> list[Score]:
         Score(
             name="pooled-variability",
             title="Variability over all runs",
-            compute=lambda d, b: pooled_variability(d.gold_prob[:, b:]),
-            low=0,
+            of=pooled_variability,
+            needs="gold_prob",
             high=constant(sqrt(0.5)),
             higher="more ambiguous",
             keep="high",
@@ -222,8 +279,8 @@ def _entries() -> list[Score]:
         Score(
             name="correctness",
             title="Correctness",
-            compute=lambda d, b: correctness(d.correct[:, b:]),
-            low=0,
+            of=correctness,
+            needs="correct",
             high=constant(1),
             higher="easier",
             keep="low",
@@ -233,8 +290,8 @@ def _entries() -> list[Score]:
         Score(
             name="forgetting",
             title="Forgetting",
-            compute=lambda d, b: forgetting(d.correct[:, b:]),
-            low=0,
+            of=forgetting,
+            needs="correct",
             high=lambda runs, epochs: runs * epochs,
             higher="harder",
             keep="high",
@@ -244,8 +301,8 @@ def _entries() -> list[Score]:
         Score(
             name="el2n",
             title="EL2N",
-            compute=lambda d, b: el2n(d.error_norm),
-            low=0,
+            of=el2n,
+            needs="error_norm",
             high=constant(sqrt(2)),
             higher="harder",
             keep="high",
@@ -255,7 +312,8 @@ def _entries() -> list[Score]:
         Score(
             name="aum",
             title="AUM",
-            compute=lambda d, b: aum(d.gold_margin[:, b:]),
+            of=aum,
+            needs="gold_margin",
             low=-inf,
             high=constant(inf),
             higher="easier",
@@ -266,8 +324,8 @@ def _entries() -> list[Score]:
         Score(
             name="dyn-unc",
             title="Dynamic uncertainty",
-            compute=lambda d, b: dyn_unc(d.gold_prob[:, b:]),
-            low=0,
+            of=dyn_unc,
+            needs="gold_prob",
             high=constant(sqrt(0.5)),
             higher="more ambiguous",
             keep="high",
@@ -278,37 +336,48 @@ def _entries() -> list[Score]:
         Score(
             name="dual",
             title="DUAL",
-            compute=lambda d, b: dual(d.gold_prob[:, b:]),
-            low=0,
+            of=dual,
+            needs="gold_prob",
             high=constant(sqrt(0.5)),
             higher="more uncertain and harder",
             keep="high",
-            source="DUAL, 2025",
+            source="Cho et al. 2025 (DUAL), windows as dynamic uncertainty",
             sentence="Dynamic uncertainty, weighed by difficulty.",
             epochs=2,
         ),
         Score(
             name="tdds",
             title="TDDS",
-            compute=lambda d, b: tdds(d.gold_prob[:, b:]),
-            low=0,
+            of=tdds,
+            needs="gold_prob",
             high=constant(inf),
             higher="more influential",
             keep="high",
-            source="Zhang et al. 2024, on the gold probability, J = 3",
-            sentence="How unevenly its loss changed from epoch to epoch.",
+            source="Zhang et al. 2024, J = 3, gold class against all others",
+            sentence="How unevenly its prediction changed from epoch to epoch.",
             epochs=4,
         ),
         Score(
             name="loss",
             title="Loss",
-            compute=lambda d, b: d.loss[:, b:].mean(axis=(0, 1), dtype=np.float64),
-            low=0,
+            of=mean_loss,
+            needs="loss",
             high=constant(inf),
             higher="harder",
             keep="high",
             source="mean cross-entropy in nats",
             sentence="Mean loss when it was trained on.",
+        ),
+        Score(
+            name="random",
+            title="Random",
+            of=random,
+            needs="ids",
+            high=constant(1),
+            higher="nothing",
+            keep="high",
+            source="a hash of the id",
+            sentence="Chance: what every other score has to beat.",
         ),
     ]
 
@@ -317,27 +386,55 @@ SCORES: dict[str, Score] = {score.name: score for score in _entries()}
 """Name -> score, in the order in which a person should meet them."""
 
 
+def missing(dynamics: Dynamics) -> frozenset[str]:
+    """Quantities that an imported recording does not have: nan (or -1 for whole numbers) throughout."""
+    return frozenset(name for name in (*QUANTITIES, "position") if _absent(getattr(dynamics, name)[:1, :1, :1]))
+
+
 def compute(name: str, dynamics: Dynamics, burn_in: int = 0) -> Floats:
     """[N] that score. Raises UsageError for a name that does not exist, ScoreError naming what the recording lacks."""
     if name not in SCORES:
         raise UsageError(f"There is no score {name!r}; the scores are {', '.join(SCORES)}.")
-    score = SCORES[name]
-    counted = dynamics.epochs - burn_in
+    check_burn_in(burn_in, dynamics.epochs)
+    score, counted = SCORES[name], dynamics.epochs - burn_in
     if counted < score.epochs:
         raise ScoreError(f"{score.title} needs {score.epochs} epochs; this recording has {dynamics.epochs}, of which {counted} count.")
-    return score.compute(dynamics, burn_in)
+    if score.needs in missing(dynamics):
+        raise ScoreError(f"{score.title} needs {score.needs}, which this recording does not have.")
+    values = dynamics.ids if score.needs == "ids" else getattr(dynamics, score.needs)[:, burn_in:]
+    return np.asarray(score.of(values), dtype=np.float64)
 
 
 def compute_all(dynamics: Dynamics, burn_in: int = 0) -> dict[str, Floats]:
     """Every score that this recording can give, by name."""
-    return {name: compute(name, dynamics, burn_in) for name, score in SCORES.items() if dynamics.epochs - burn_in >= score.epochs}
+    counted, lacking = dynamics.epochs - burn_in, missing(dynamics)
+    possible = (name for name, score in SCORES.items() if counted >= score.epochs and score.needs not in lacking)
+    return {name: compute(name, dynamics, burn_in) for name in possible}
 
 
-def _window(gold_prob: NDArray[np.float32], paper: int) -> int:
-    return paper if gold_prob.shape[1] > paper else 2
+def _absent(value: NDArray[np.generic]) -> bool:
+    return value.dtype != np.bool_ and bool((value == -1).all() if value.dtype.kind == "i" else np.isnan(value).all())
+
+
+def _mean_over_runs(values: NDArray[np.float32], of: Callable[[NDArray[np.float32]], Floats]) -> Floats:
+    """Mean over runs of `of(values[run])`, [E, N] -> [N], without a copy of all runs."""
+    total = np.zeros(values.shape[-1])
+    for run in values:
+        total += of(run)
+    return total / len(values)
+
+
+def _window(gold_prob: NDArray[np.float32]) -> int:
+    """The papers' window of 10 epochs, or 2 where there are fewer than 11."""
+    return 10 if gold_prob.shape[1] > 10 else 2
 
 
 def _windows(values: NDArray[np.floating], window: int) -> NDArray[np.floating]:
-    if values.shape[1] < window:
-        raise ScoreError(f"A window of {window} epochs needs as many; this recording has {values.shape[1]}.")
-    return sliding_window_view(values, window, axis=1)
+    """[E, N] -> [windows, N, window]."""
+    if len(values) < window:
+        raise ScoreError(f"A window of {window} epochs needs as many; this recording has {len(values)}.")
+    return sliding_window_view(values, window, axis=0)
+
+
+def _surprise(new: Floats, old: Floats) -> Floats:
+    return np.abs(new * (np.log(new + 1e-8) - np.log(old + 1e-8)))

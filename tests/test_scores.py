@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
@@ -78,11 +79,54 @@ def test_el2n_of_two_classes_follows_from_the_probability() -> None:
     assert np.allclose(scores.el2n(dynamics.error_norm), sqrt(2) * (1 - dynamics.gold_prob[:, -1].mean(axis=0)), atol=1e-5)
 
 
+def test_changes_of_a_two_class_prediction_by_hand() -> None:
+    """TDDS, J = 3: changes .5 -> .8, none, none. |.8 ln 1.6| + |.2 ln .4| = .5593; deviations from a third of it: norm .5593 * sqrt(2/3)."""
+    gold = np.array([0.5, 0.8, 0.8, 0.8])[None, :, None]
+    assert scores.tdds(gold)[0] == pytest.approx(0.9 * 0.5593 * sqrt(2 / 3), abs=1e-4)
+
+
+def test_later_windows_weigh_more() -> None:
+    early, late = np.array([0.5, 0.9, 0.9, 0.9, 0.9, 0.9]), np.array([0.5, 0.5, 0.5, 0.5, 0.5, 0.9])
+    first, second = scores.tdds(np.stack([early, late], axis=-1)[None])
+    assert second > 5 * first
+
+
+def test_dual_is_uncertainty_times_difficulty() -> None:
+    """One window (0.2, 0.6): std .2828, mean .4."""
+    assert scores.dual(np.array([[[0.2], [0.6]]]))[0] == pytest.approx(0.2828 * 0.6, abs=1e-4)
+
+
+def test_the_papers_window_is_ten_epochs_once_there_are_eleven() -> None:
+    prob = np.random.default_rng(0).random((1, 11, 1))
+    windows = [prob[0, start : start + 10, 0].std(ddof=1) for start in (0, 1)]
+    assert scores.dyn_unc(prob)[0] == pytest.approx(np.mean(windows))
+
+
+def test_random_differs_by_seed_and_fills_its_range() -> None:
+    ids = np.arange(10_000)
+    drawn = scores.random(ids)
+    assert 0.49 < drawn.mean() < 0.51
+    assert (drawn != scores.random(ids, seed=1)).all()
+    assert abs(np.corrcoef(drawn[1:], drawn[:-1])[0, 1]) < 0.03
+
+
+def test_an_imported_recording_gives_the_scores_it_can() -> None:
+    whole = recording(2, 4, 10, 3, 0)
+    nothing = np.broadcast_to(np.float32(np.nan), whole.correct.shape)
+    part = replace(whole, gold_margin=nothing, error_norm=nothing, position=np.broadcast_to(np.int32(-1), whole.correct.shape))
+    assert scores.missing(part) == {"gold_margin", "error_norm", "position"}
+    assert scores.compute_all(part).keys() == scores.SCORES.keys() - {"aum", "el2n"}
+    with pytest.raises(ScoreError, match="AUM needs gold_margin, which this recording does not have"):
+        scores.compute("aum", part)
+
+
 def test_what_the_recording_cannot_give_is_said() -> None:
     one_epoch = recording(1, 1, 5, 2, 0)
     with pytest.raises(ScoreError, match="needs 2 epochs; this recording has 1"):
         scores.compute("dyn-unc", one_epoch)
     with pytest.raises(ScoreError, match="TDDS needs 4 epochs"):
         scores.compute("tdds", recording(6, 3, 5, 2, 0))
+    with pytest.raises(UsageError, match="--burn-in is -1; with 1 epochs it must be 0 to 0"):
+        scores.compute("confidence", one_epoch, -1)
     with pytest.raises(UsageError, match="There is no score 'luck'; the scores are h, confidence"):
         scores.compute("luck", one_epoch)
