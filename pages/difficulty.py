@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pruning import browse, scores
+from pruning import audit, browse, scores
 from pruning.ui import charts, state, tables, widgets
 
 st.title("Difficulty")
@@ -21,6 +21,7 @@ st.plotly_chart(
     key="histogram",
     alt=f"Histogram of H from 0 to {dynamics.runs}, stacked by {stack}; the table below has the same numbers.",
 )
+st.text(audit.order_effect(dynamics).sentence)
 with st.expander("The same as a table"):
     st.dataframe(pd.crosstab(pd.Series(h, name="H"), pd.Series(parts, name=stack)))
 

@@ -13,13 +13,15 @@ experiment = state.scored()
 subset = state.subset(experiment)
 dynamics, h = experiment.dynamics, experiment.h_score(state.burn_in())
 
-side, search, bars = st.columns([2, 3, 3])
+side, search, bars, narrow = st.columns([2, 3, 2, 2])
 show = side.segmented_control("Show", ["pruned", "kept", "all"], default="pruned", key="show", bind="query-params")
 text = search.text_input("Search the text", key="q", bind="query-params")
 levels = bars.multiselect(
     "H", list(range(dynamics.runs + 1)), key="h", bind="query-params", help="Runs that got it right in every epoch; empty = any."
 )
-matching = browse.matching(experiment, kept=state.kept_mask(experiment, subset), show=show or "all", h=h, levels=levels, text=text)
+only = narrow.selectbox("Only", browse.ONLY, index=None, key="only", bind="query-params", placeholder="anything")
+kept = state.kept_mask(experiment, subset)
+matching = browse.matching(experiment, kept=kept, show=show or "all", h=h, levels=levels, text=text, only=only)
 kept_now = f"{subset.name}: {subset.size:,} of {subset.total:,} stay ({subset.kept_fraction:.0%})."
 st.write(f"{len(matching):,} examples match. {kept_now}")
 

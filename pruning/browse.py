@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pruning import audit
 from pruning.experiment import Experiment
 from pruning.export import SOURCE_PREFIX
 
@@ -24,20 +25,48 @@ def source_columns(experiment: Experiment) -> list[str]:
     return [name.removeprefix(SOURCE_PREFIX) for name in experiment.schema.names if name.startswith(SOURCE_PREFIX)]
 
 
+ONLY = ("suspected label errors", "duplicates", "decided by hand")
+"""What `matching` can be narrowed to."""
+
+
 def matching(
-    experiment: Experiment, *, kept: NDArray[np.bool_], show: str, h: NDArray[np.int64], levels: Collection[int] = (), text: str = ""
+    experiment: Experiment,
+    *,
+    kept: NDArray[np.bool_],
+    show: str,
+    h: NDArray[np.int64],
+    levels: Collection[int] = (),
+    text: str = "",
+    only: str | None = None,
 ) -> NDArray[np.int64]:
     """Positions of the examples that match, in source order.
 
     `show` is kept, pruned or all; `levels` the H-values wanted (none = any); `text` must occur in one of the text fields, letter
-    case ignored.
+    case ignored; `only` is one of ONLY.
     """
     found = {"kept": kept, "pruned": ~kept}.get(show, np.ones(len(kept), dtype=bool)).copy()
     if levels:
         found &= np.isin(h, list(levels))
     if text:
         found &= contains(experiment.examples(text_columns(experiment)), text)
+    if only == "suspected label errors":
+        found &= np.isin(np.arange(len(found)), experiment.suspects["position"])
+    elif only == "duplicates":
+        found &= audit.duplicate_groups(texts(experiment.examples(text_columns(experiment)))) >= 0
+    elif only == "decided by hand":
+        found &= np.isin(experiment.ids, list(experiment.decided.touched))
     return np.flatnonzero(found)
+
+
+def leaked(experiment: Experiment) -> int:
+    """How many training examples have a text that is in the evaluation data too."""
+    columns = text_columns(experiment)
+    return int(audit.leaked(texts(experiment.examples(columns)), texts(experiment.evaluation(columns))).sum())
+
+
+def texts(table: pa.Table) -> list[str]:
+    """[N] all text fields of each row as one text."""
+    return ["\n".join(str(value) for value in row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
 
 
 def contains(table: pa.Table, text: str) -> NDArray[np.bool_]:

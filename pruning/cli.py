@@ -257,9 +257,9 @@ def dashboard(
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
 ) -> None:
     """Open the dashboard, on this machine only."""
-    from pruning.ui import launch
+    from pruning.ui.launch import main as launch
 
-    launch.main(experiments, port)
+    launch(experiments, port)
 
 
 def _columns(pairs: list[str], **named: str | None) -> dict[str, str]:

@@ -53,9 +53,9 @@ class Decided:
     tags: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
     @property
-    def count(self) -> int:
+    def touched(self) -> set[int]:
         """Examples that any decision stands on."""
-        return len(self.kept | self.dropped | set(self.labels) | set(self.notes) | set(self.tags))
+        return {*self.kept, *self.dropped, *self.labels, *self.notes, *self.tags}
 
 
 def standing(decisions: Iterable[Decision]) -> list[Decision]:

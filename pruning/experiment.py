@@ -37,6 +37,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from pruning import audit
 from pruning import decisions as by_hand
 from pruning import frontier as frontiers
 from pruning import scores as score_registry
@@ -267,6 +268,13 @@ class Experiment:
         """The automatic subsets: the paper's ladder for this recording's R, largest first as published."""
         names = [rules.subset_name(removes, self.dynamics.runs) for removes in rules.ladder(self.dynamics.runs)]
         return [self.subset(name, burn_in) for name in names]
+
+    @cached_property
+    def suspects(self) -> pd.DataFrame:
+        """Suspected label errors, most suspect first (see `audit.label_errors`); empty where the task has no classes."""
+        if self.labels is None:
+            return pd.DataFrame(columns=["position", "quality", "suggested"])
+        return audit.label_errors(self.dynamics, self.labels, len(self.label_names))
 
     # -- the frontier ----------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pruning import audit
 from pruning import frontier as frontiers
 from pruning.records import Difference, FrontierPoint, JobStatus
 
@@ -130,6 +131,7 @@ def _show_histogram(experiment: Experiment, burn_in: int | None) -> None:
         bar = "█" * round(40 * count / counts.max())
         meaning = {0: "never right", dynamics.runs: "always right"}.get(h, "")
         console.print(f"  H = {h:<2} {count:>8,}  {bar} {meaning}")
+    console.print(audit.order_effect(dynamics).sentence)
 
 
 def _show_subsets(experiment: Experiment, burn_in: int | None) -> None:

@@ -33,7 +33,7 @@ def test_tags_add_up_and_notes_replace() -> None:
     state = decided([act("tag", 2, value="x"), act("tag", 2, value="y"), act("note", 2, value="a"), act("note", 2, value="b")])
     assert state.tags == {2: {"x", "y"}}
     assert state.notes == {2: "b"}
-    assert state.count == 1
+    assert state.touched == {2}
 
 
 def test_a_decision_survives_its_line() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pruning import browse, report
+from pruning.audit import Shares
 from pruning.decisions import Decided
 from pruning.experiment import Experiment
 from pruning.records import Difference, FrontierPoint, Subset
@@ -51,22 +53,28 @@ def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
     )
 
 
-def class_shares(experiment: Experiment, subset: Subset) -> pd.DataFrame:
-    """Each class's examples and share before and after."""
-    kept = np.isin(experiment.ids, subset.kept)
-    labels = experiment.labels if experiment.labels is not None else np.zeros(len(kept), dtype=np.int64)
-    before = np.bincount(labels, minlength=len(experiment.label_names))
-    after = np.bincount(labels[kept], minlength=len(experiment.label_names))
+def shares(audited: Shares) -> pd.DataFrame:
+    """Each value's examples before and after, the most frequent hundred."""
+    table = audited.table.head(100)
     return pd.DataFrame(
         {
-            "class": experiment.label_names,
-            "before": before,
-            "share before": [f"{share:.1%}" for share in before / max(1, before.sum())],
-            "after": after,
-            "share after": [f"{share:.1%}" for share in after / max(1, after.sum())],
-            "kept": [f"{share:.1%}" for share in after / np.maximum(1, before)],
+            "value": table["value"],
+            "before": table["before"],
+            "after": table["after"],
+            "kept": [f"{share:.1%}" for share in table["kept"]],
+            "": ["much less than the rest" if flagged else "" for flagged in table["flagged"]],
         }
     )
+
+
+def verdict(audited: Shares) -> str:
+    """Whether the subset treats the values differently, in a sentence."""
+    if isnan(audited.p_value):
+        return "There is nothing to compare."
+    if audited.p_value > 0.01:
+        return "The subset keeps every value about equally (chi-square test, p > 0.01)."
+    strength = "weakly" if audited.cramers_v < 0.1 else "clearly" if audited.cramers_v < 0.3 else "strongly"
+    return f"What stays depends {strength} on this column (Cramer's V {audited.cramers_v:.2f}, chi-square test, p < 0.01)."
 
 
 def _by_hand(decided: Decided, example: int) -> str:

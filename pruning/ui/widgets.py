@@ -9,6 +9,7 @@ import pyarrow as pa
 import streamlit as st
 from numpy.typing import NDArray
 
+from pruning import browse
 from pruning.decisions import Decision, standing
 from pruning.experiment import Experiment
 from pruning.export import SOURCE_PREFIX
@@ -17,6 +18,8 @@ from pruning.tasks import TASKS
 from pruning.ui import theme
 
 STAYS = "kept or pruned"
+LABEL = "label"
+"""The task's own label, whatever its column is called."""
 MOST_PARTS = 7
 """Values of a column that get a colour of their own; the rest are "other"."""
 
@@ -25,15 +28,27 @@ def parts(experiment: Experiment, kept: NDArray[np.bool_], column: str) -> tuple
     """[N] part of a stacked chart that each example belongs to, and the parts' colours."""
     if column == STAYS:
         return np.where(kept, "kept", "pruned").astype(object), {"kept": theme.KEPT, "pruned": theme.PRUNED}
-    values = np.array(
-        [str(value) for value in experiment.examples([SOURCE_PREFIX + column])[SOURCE_PREFIX + column].to_pylist()], dtype=object
-    )
-    names, counts = np.unique(values.astype(str), return_counts=True)
+    found = values(experiment, column)
+    names, counts = np.unique(found.astype(str), return_counts=True)
     common = [str(name) for name in names[np.argsort(-counts, kind="stable")][:MOST_PARTS]]
     if len(names) > MOST_PARTS:
-        values = np.where(np.isin(values.astype(str), common), values, "other")
+        found = np.where(np.isin(found.astype(str), common), found, "other")
         common.append("other")
-    return values, dict(zip(common, theme.CATEGORIES, strict=False))
+    return found, dict(zip(common, theme.CATEGORIES, strict=False))
+
+
+def values(experiment: Experiment, column: str) -> NDArray[np.object_]:
+    """[N] a source column's values, or the label's names, as text."""
+    if column == LABEL and experiment.labels is not None:
+        return np.array(experiment.label_names, dtype=object)[experiment.labels]
+    name = SOURCE_PREFIX + column
+    return np.array([str(value) for value in experiment.examples([name])[name].to_pylist()], dtype=object)
+
+
+@st.cache_data(max_entries=8, show_spinner="Comparing with the evaluation data ...", hash_funcs={Experiment: lambda e: str(e.folder.root)})
+def leaks(experiment: Experiment) -> int:
+    """Training examples whose text is in the evaluation data too."""
+    return browse.leaked(experiment)
 
 
 def example(experiment: Experiment, index: int) -> None:
