@@ -80,7 +80,7 @@ def test_el2n_of_two_classes_follows_from_the_probability() -> None:
 
 
 def test_changes_of_a_two_class_prediction_by_hand() -> None:
-    """TDDS, J = 3: changes .5 -> .8, none, none. |.8 ln 1.6| + |.2 ln .4| = .5593; deviations from a third of it: norm .5593 * sqrt(2/3)."""
+    """TDDS, J = 3: changes .5 -> .8, none, none. |.8 ln 1.6| + |.2 ln .4| = .5593; norm around a third of it: .5593 * sqrt(2/3)."""
     gold = np.array([0.5, 0.8, 0.8, 0.8])[None, :, None]
     assert scores.tdds(gold)[0] == pytest.approx(0.9 * 0.5593 * sqrt(2 / 3), abs=1e-4)
 
