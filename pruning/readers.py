@@ -500,11 +500,23 @@ def _source(name: str, table: pa.Table, features: Any = None) -> Source:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Dictionary, view and large strings as plain ones; everything else as it is."""
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    """The column with plain strings and lists in place of dictionaries, views and large ones; JSON text where it cannot be stored."""
+    kind = _plain_type(column.type)
+    return _storable(column if kind == column.type else column.cast(kind))
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain_type(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        kind = pa.string()
-    return column if kind == column.type else column.cast(kind)
+        return pa.string()
+    if any(is_kind(kind) for is_kind in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view)):
+        return pa.list_(_plain_type(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([part.with_type(_plain_type(part.type)) for part in kind])
+    return kind
 
 
 def _one_line(error: BaseException) -> str:
