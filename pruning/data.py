@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pruning import readers
@@ -304,6 +305,8 @@ def _ids(source: Source, id_column: str | None, keep: NDArray[np.bool_]) -> tupl
     if not pa.types.is_integer(values.type) or values.null_count:
         found = "nulls" if values.null_count else values.type
         raise DataError(f"Column {column!r} of {source.name} holds {found}; ids must be whole numbers, one a row.")
+    if pc.max(values).as_py() > np.iinfo(np.int64).max:
+        raise DataError(f"Column {column!r} of {source.name} holds ids beyond 2^63 - 1; choose another column of ids.")
     ids = np.asarray(values.combine_chunks().cast(pa.int64()), dtype=np.int64)
     rows = np.flatnonzero(keep)
     order = rows[np.argsort(ids[rows], kind="stable")]

@@ -30,7 +30,10 @@ CHUNK = 8192
 """Rows turned into Arrow arrays at a time."""
 
 MAX_COLUMNS = 10_000
-"""More columns than this are taken for a mistake in the file."""
+"""More columns than this are taken for a mistake in the file; so are the next three."""
+MAX_ROWS = 100_000_000
+MAX_DEPTH = 32
+MAX_BYTES = 32 << 30
 
 TRAINING_SPLITS = ("train", "training")
 VALIDATION_SPLITS = ("validation", "valid", "dev", "val", "validation_matched")
@@ -120,8 +123,9 @@ def _read_file(path: Path) -> Source:
     if reader is None:
         raise DataError(f"{path} is no file Winnow reads; it takes {', '.join(READERS)}, a folder saved by datasets, or a hub name.")
     try:
-        if path.stat().st_size == 0:
-            raise DataError(f"{path} is empty.")
+        size = path.stat().st_size
+        if not 0 < size <= MAX_BYTES:
+            raise DataError(f"{path} has {size:,} bytes; at most {MAX_BYTES:,} can be read." if size else f"{path} is empty.")
         _check_kind(path)
         return reader(path)
     except UnicodeDecodeError:
@@ -175,12 +179,24 @@ def _parse_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise
     except RecursionError:
-        raise DataError(f"{path} line {number} is nested too deeply.") from None
+        raise DataError(f"{path} line {number} is nested to more than {MAX_DEPTH} levels.") from None
     except ValueError as error:
         raise DataError(f"{path} line {number} is not JSON: {_one_line(error)}.") from None
+    _check_depth(row, f"{path} line {number}")
     if not isinstance(row, dict):
         raise DataError(f'{path} line {number} holds {_kind(type(row))}; each line must be an object like {{"text": ..., "label": ...}}.')
     return row
+
+
+def _check_depth(value: Any, place: str) -> None:
+    """Refuse lists and objects within each other to more than MAX_DEPTH levels; not by recursion, which would run out of stack."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [one for values in inner for one in values if isinstance(one, dict | list)]
+        if not level:
+            return
+    raise DataError(f"{place} is nested to more than {MAX_DEPTH} levels.")
 
 
 def _read_json(path: Path) -> Source:
@@ -189,13 +205,14 @@ def _read_json(path: Path) -> Source:
     except UnicodeDecodeError:
         raise
     except RecursionError:
-        raise DataError(f"{path} is nested too deeply.") from None
+        raise DataError(f"{path} is nested to more than {MAX_DEPTH} levels.") from None
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
             return _read_jsonl(path)
         raise DataError(f"{path} is not JSON: {_one_line(error)}.") from None
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {_one_line(error)}.") from None
+    _check_depth(value, str(path))
     rows = _json_rows(path, value)
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
@@ -239,7 +256,7 @@ def _table_of_dicts(rows: Iterator[dict[str, Any]], place: Callable[[int], str])
     while chunk := list(islice(rows, CHUNK)):
         for name in chain.from_iterable(chunk):
             if name not in columns:
-                columns[name] = _Column(name, place, missing=done)
+                columns[name] = _Column(_whole(name, place(done)), place, missing=done)
         if len(columns) > MAX_COLUMNS:
             raise DataError(f"{place(0)} and the rows after it name more than {MAX_COLUMNS} columns; at most that many can be read.")
         for name, column in columns.items():
@@ -247,6 +264,15 @@ def _table_of_dicts(rows: Iterator[dict[str, Any]], place: Callable[[int], str])
         done += len(chunk)
     table = pa.table({name: column.finish() for name, column in columns.items()})
     return table, {name: column.mixture() for name, column in columns.items() if column.mixed}
+
+
+def _whole(name: str, place: str) -> str:
+    """A column's name, unless it is no text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{place} or a row soon after it has half a surrogate pair in a column's name, which is no text.") from None
+    return name
 
 
 class _Column:
@@ -279,7 +305,8 @@ class _Column:
     def mixture(self) -> str:
         """What a mixed column mixes, in words, with a place for each."""
         first = {_kind(kind): row for kind, row in sorted(self.kinds.items(), key=lambda item: -item[1]) if kind is not type(None)}
-        return " and ".join(f"{kind} ({self.place(row)})" for kind, row in reversed(first.items()))
+        words = " and ".join(f"{kind} ({self.place(row)})" for kind, row in reversed(first.items()))
+        return words if len(first) > 1 else f"{words} of different sizes or kinds"
 
     def _array(self, values: list[Any]) -> pa.Array:
         if not self.mixed:
@@ -373,6 +400,8 @@ def _read_delimited(path: Path, delimiter: str, quoting: int) -> Source:
 
 
 def _header(path: Path, names: list[str]) -> list[str]:
+    if len(names) > MAX_COLUMNS:
+        raise DataError(f"{path} has {len(names)} columns; at most {MAX_COLUMNS} can be read.")
     names = [name.strip() or f"column {number}" for number, name in enumerate(names, 1)]
     repeated = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
     if repeated:
@@ -409,10 +438,34 @@ def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _read_parquet(path: Path) -> Source:
     try:
-        file = pq.ParquetFile(path)
-        return _source(str(path), file.read())
+        with pq.ParquetFile(path) as file:
+            _check_unpacked(path, file.metadata)
+            texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            table = file.read()
+        if (size := sum(_unpacked(column) for column in table.columns)) > MAX_BYTES:
+            raise DataError(f"{path} has {size:,} bytes when unpacked; at most {MAX_BYTES:,} can be read.")
+        return _source(str(path), table)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is no whole Parquet file: {_one_line(error)}.") from None
+
+
+def _check_unpacked(path: Path, metadata: Any) -> None:
+    """Refuse by its own account a file that grows beyond measure when it is read."""
+    if metadata.num_rows > MAX_ROWS:
+        raise DataError(f"{path} has {metadata.num_rows:,} rows; at most {MAX_ROWS:,} can be read.")
+    if metadata.num_columns > MAX_COLUMNS:
+        raise DataError(f"{path} has {metadata.num_columns} columns; at most {MAX_COLUMNS} can be read.")
+    size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    if size > MAX_BYTES:
+        raise DataError(f"{path} has {size:,} bytes when unpacked; at most {MAX_BYTES:,} can be read.")
+
+
+def _unpacked(column: pa.ChunkedArray) -> int:
+    """Bytes of a column without its dictionary: a long text that many rows share is held once until then."""
+    if not pa.types.is_dictionary(column.type) or not pa.types.is_string(column.type.value_type):
+        return int(column.nbytes)
+    return sum(pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices).cast(pa.int64())).as_py() or 0 for chunk in column.chunks)
 
 
 def _read_saved(path: Path, split: str | None) -> Source:
@@ -474,6 +527,8 @@ def _hub_in_words(name: str) -> Iterator[None]:
 
 def _choose_split(name: str, there: list[str], split: str | None) -> str:
     """The split asked for, else the training split, else the only one."""
+    if not there:
+        raise DataError(f"{name} has no splits.")
     wanted = [split] if split is not None else [one for one in TRAINING_SPLITS if one in there] or there
     if wanted[0] not in there or (split is None and len(wanted) > 1 and wanted == there):
         raise DataError(f"{name} has the splits {', '.join(there)}; {f'there is no {split!r}' if split else 'choose one with #NAME'}.")
@@ -490,13 +545,22 @@ def _source(name: str, table: pa.Table, features: Any = None) -> Source:
     names = table.column_names
     if len(set(names)) < len(names):
         raise DataError(f"{name} has two columns of the same name; each needs its own.")
+    notes: tuple[str, ...] = ()
     if features is None and b"huggingface" in (table.schema.metadata or {}):
-        import datasets
-
-        features = datasets.Features.from_arrow_schema(table.schema)
+        features, notes = _features(table.schema)
     class_names = {column: tuple(feature.names) for column, feature in (features or {}).items() if getattr(feature, "names", None)}
     columns = [_plain(table[column]) for column in names]
-    return Source(name=name, table=pa.table(columns, names=names), class_names=class_names)
+    return Source(name=name, table=pa.table(columns, names=names), class_names=class_names, notes=notes)
+
+
+def _features(schema: pa.Schema) -> tuple[Any, tuple[str, ...]]:
+    """The features that `datasets` left in a Parquet file's own description."""
+    import datasets
+
+    try:
+        return datasets.Features.from_arrow_schema(schema), ()
+    except Exception as error:
+        return None, (f"Its declared features cannot be read and were passed over: {_one_line(error)}.",)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

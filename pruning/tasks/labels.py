@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,14 +63,21 @@ def _as_text(source: Source, column: str) -> pa.ChunkedArray:
     values = source.table[column]
     kind = values.type
     if pa.types.is_floating(kind):
-        whole = mask(pc.equal(pc.floor(values), values).fill_null(True)) | mask(pc.is_nan(values).fill_null(True))
-        if not whole.all():
-            row = int(np.flatnonzero(~whole)[0])
-            raise DataError(f"{source.place(row)} has {values[row].as_py()} in {column!r}; a label is a class, not a fraction.")
-        values = pc.if_else(pc.is_nan(values), pa.scalar(None, kind), values).cast(pa.int64())
+        values = _whole_numbers(source, column, values.cast(pa.float64()))
     elif not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
         raise DataError(f"Column {column!r} of {source.name} holds {kind}; a label is text, a whole number or true/false.")
     return values.cast(pa.string())
+
+
+def _whole_numbers(source: Source, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Decimals that are whole numbers as such; nan as null."""
+    numbers = np.asarray(values.fill_null(np.nan).combine_chunks(), dtype=np.float64)
+    wrong = ~np.isnan(numbers) & ~((np.abs(numbers) < 2**53) & (np.trunc(numbers) == numbers))
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise DataError(f"{source.place(row)} has {numbers[row]:g} in {column!r}; a label is a class, not a quantity.")
+    missing = np.isnan(numbers)
+    return pa.chunked_array([pa.array(np.where(missing, 0, numbers).astype(np.int64), mask=missing)])
 
 
 def _of_classes(source: Source, column: str, declared: Sequence[str]) -> pa.ChunkedArray:
@@ -90,16 +98,17 @@ def _distinct(texts: pa.ChunkedArray) -> list[str]:
 
 def _order(name: str) -> tuple[int, int, str]:
     """Integers by value and before words, words by code point."""
-    try:
-        return (0, int(name), name)
-    except ValueError:
-        return (1, 0, name)
+    return (1, 0, name) if (number := _number(name)) is None else (0, number, name)
+
+
+def _number(name: str) -> int | None:
+    return int(name) if re.fullmatch(r"-?[0-9]{1,18}", name) else None
 
 
 def _are_classes(names: Sequence[str]) -> bool:
     """Whether names are words, or the numbers 0..k: then -1 beside them is no class of its own."""
-    numbers = [name for name in names if name.lstrip("-").isdigit()]
-    return len(names) > 1 and (not numbers or {int(name) for name in numbers} == set(range(len(names))))
+    numbers = {number for name in names if (number := _number(name)) is not None}
+    return len(names) > 1 and (not numbers or numbers == set(range(len(names))))
 
 
 def _check_number(source: Source, column: str, names: Sequence[str], rows: int) -> None:

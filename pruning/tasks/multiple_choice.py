@@ -29,6 +29,9 @@ BLANK = "_"
 """Where the option goes in a question to be completed (RACE)."""
 
 
+_NUMBER = re.compile(r"[0-9]{1,2}")
+
+
 class MultipleChoice(Task):
     """Right when the option with the highest logit is the answer. A question and its options are one unit."""
 
@@ -159,7 +162,7 @@ def _read_answers(
     declared = source.class_names.get(column)
     values = [None if value is None or str(value).strip() == "" else str(value).strip() for value in raw]
     unlabelled = np.asarray([value == "-1" for value in values], dtype=np.bool_)
-    numbers = {int(value) for value in values if value is not None and value.isdigit()}
+    numbers = {int(value) for value in values if value is not None and _NUMBER.fullmatch(value)}
     from_one = declared is None and keys is None and bool(numbers) and 0 not in numbers and max(numbers) == max(map(len, options))
     places = [
         _place(value, own, None if keys is None else keys[row], from_one)
@@ -174,7 +177,7 @@ def _place(answer: str | None, options: Sequence[str | None], keys: Sequence[str
         return None
     if keys is not None and answer in keys:
         return keys.index(answer)
-    if answer.isdigit() and len(answer) < 3:
+    if _NUMBER.fullmatch(answer):
         return _inside(int(answer) - from_one, options, answer)
     if len(answer) == 1 and answer.isalpha() and answer.isascii():
         return _inside(ord(answer.upper()) - ord("A"), options, answer)

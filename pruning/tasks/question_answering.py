@@ -148,7 +148,9 @@ def _answers(value: Any) -> dict[str, list[Any]] | None:
     if value is None:
         return None
     both = [own if isinstance(own, list) else [own] for own in (value["text"], value["answer_start"])]
-    if len(both[0]) != len(both[1]) or not all(isinstance(text, str) and text for text in both[0]) or None in both[1]:
+    if len(both[0]) != len(both[1]) or not all(isinstance(text, str) and text for text in both[0]):
+        return None
+    if not all(type(start) is int for start in both[1]):
         return None
     return {"text": both[0], "answer_start": both[1]}
 
