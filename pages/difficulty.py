@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pruning import audit, browse, scores
+from pruning import browse, scores
+from pruning.stability import burn_in_advice, stability
 from pruning.ui import charts, state, tables, widgets
 
 st.title("Difficulty")
@@ -21,7 +22,8 @@ st.plotly_chart(
     key="histogram",
     alt=f"Histogram of H from 0 to {dynamics.runs}, stacked by {stack}; the table below has the same numbers.",
 )
-st.text(audit.order_effect(dynamics).sentence)
+st.text(burn_in_advice(dynamics).sentence)
+st.text(stability(dynamics.correct, state.burn_in()).sentence)
 with st.expander("The same as a table"):
     st.dataframe(pd.crosstab(pd.Series(h, name="H"), pd.Series(parts, name=stack)))
 

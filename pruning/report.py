@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pruning import audit
 from pruning import frontier as frontiers
 from pruning.records import Difference, FrontierPoint, JobStatus
+from pruning.stability import burn_in_advice, stability
 
 if TYPE_CHECKING:
     from pruning.experiment import Experiment
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 PLAIN_INTERVAL = 10.0
 """Seconds between two lines where there is no terminal."""
 
-console = Console(highlight=False)
+PLAIN_WIDTH = 140
+"""Columns of the tables where there is no terminal."""
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
 @contextmanager
@@ -131,7 +135,8 @@ def _show_histogram(experiment: Experiment, burn_in: int | None) -> None:
         bar = "█" * round(40 * count / counts.max())
         meaning = {0: "never right", dynamics.runs: "always right"}.get(h, "")
         console.print(f"  H = {h:<2} {count:>8,}  {bar} {meaning}")
-    console.print(audit.order_effect(dynamics).sentence)
+    console.print(burn_in_advice(dynamics).sentence)
+    console.print(stability(dynamics.correct, experiment.burn_in(burn_in)).sentence)
 
 
 def _show_subsets(experiment: Experiment, burn_in: int | None) -> None:
