@@ -4,9 +4,21 @@ Each error is one sentence: what is wrong, where, and what would be right. The c
 pages turn them into words in one place each; anything that is not a `WinnowError` is our bug.
 """
 
+LONGEST = 2000
+"""Letters of the longest message."""
+
 
 class WinnowError(Exception):
     """Base of every error a person can mend. Exit code 1 on the command line."""
+
+    def __str__(self) -> str:
+        """The sentence on one line. What it quotes from data can neither break it, steer a terminal, nor flood one.
+
+        >>> str(WinnowError("no label\\n\\x1b[31mred"))
+        'no label  [31mred'
+        """
+        text = "".join(letter if letter.isprintable() else " " for letter in super().__str__())
+        return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 class UsageError(WinnowError):

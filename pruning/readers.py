@@ -445,6 +445,7 @@ def _read_parquet(path: Path) -> Source:
             table = file.read()
         if (size := sum(_unpacked(column) for column in table.columns)) > MAX_BYTES:
             raise DataError(f"{path} has {size:,} bytes when unpacked; at most {MAX_BYTES:,} can be read.")
+        table.validate(full=True)
         return _source(str(path), table)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is no whole Parquet file: {_one_line(error)}.") from None
@@ -537,6 +538,10 @@ def _choose_split(name: str, there: list[str], split: str | None) -> str:
 
 def _of_dataset(name: str, dataset: Any) -> Source:
     table = dataset.with_format("arrow")[:]
+    try:
+        table.validate(full=True)
+    except pa.ArrowException as error:
+        raise DataError(f"{name} is damaged: {_one_line(error)}.") from None
     return _source(name, table, dataset.features)
 
 
