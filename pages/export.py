@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pruning import audit, browse, export
+from pruning import browse, export
 from pruning.ui import state, tables, widgets
 
 st.title("Export")
@@ -11,14 +11,11 @@ subset = state.subset(experiment)
 st.write(f"{subset.name}: {subset.size:,} of {subset.total:,} examples ({subset.kept_fraction:.0%}); {subset.rule}.")
 for sentence in export.warnings(experiment, subset, state.burn_in()):
     st.warning(sentence, icon=":material/warning:")
-leaks = widgets.leaks(experiment)
-if leaks:
-    st.warning(f"{leaks:,} training examples are in the evaluation data too: the frontier flatters every subset that keeps them.")
 st.subheader("Before and after")
 column = st.selectbox("By", [*[widgets.LABEL] * bool(experiment.label_names), *browse.source_columns(experiment)])
-audited = audit.shares(widgets.values(experiment, column), state.kept_mask(experiment, subset))
+audited = widgets.audited(experiment, column, state.kept_mask(experiment, subset))
 st.dataframe(tables.shares(audited), hide_index=True)
-st.text(tables.verdict(audited))
+st.text(audited.sentence)
 
 format = (
     st.segmented_control(

@@ -1,148 +1,259 @@
-"""What would be lost, and what looks wrong: shares of classes and slices, label errors, duplicates, leakage. Pure."""
+"""What would be lost, and what looks wrong, before anything is thrown away. Pure functions over arrays and columns.
+
+`kept_shares` compares the kept share of classes and slices, `label_errors` lists labels that look wrong, `hard_kinds` tells the
+examples that no run got right apart. Duplicates and leakage are in `pruning.duplicates`.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from math import nan
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from pruning.errors import ScoreError, UsageError
 from pruning.records import Dynamics
+from pruning.scores import h_score, missing
 
-FLAG = 0.5
-"""A class or slice that keeps less than this part of what the whole set keeps is flagged."""
+Floats = NDArray[np.float64]
 
+FLOOR = 0.5
+"""A class or slice is flagged when its kept share falls below this part of the overall kept share."""
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Shares:
-    """How evenly a subset keeps the values of one column."""
+CHANCE = 0.01
+"""... and chance would do that in less than this share of random subsets (divided by the number of slices)."""
 
-    table: pd.DataFrame
-    """A row per value: value, before, after, kept (0..1), flagged; most frequent first."""
-    p_value: float
-    """Chi-square test that keeping does not depend on the value; nan with one value."""
-    cramers_v: float
-    """Strength of that dependence, 0 = none to 1; nan with one value."""
+MOST = 20
+"""Slices of one column; rarer values count together."""
 
-
-def shares(values: Sequence[object] | NDArray[np.object_], kept: NDArray[np.bool_], flag: float = FLAG) -> Shares:
-    """How many examples of each value stay, and whether that is more than chance.
-
-    A value is flagged when it keeps less than `flag` times the overall share.
-
-    >>> audit = shares(["a"] * 90 + ["b"] * 10, np.array([True] * 60 + [False] * 40))
-    >>> audit.table[["value", "before", "after", "flagged"]].to_dict("records")
-    [{'value': 'a', 'before': 90, 'after': 60, 'flagged': False}, {'value': 'b', 'before': 10, 'after': 0, 'flagged': True}]
-    """
-    table = pd.crosstab(pd.Series(np.asarray(values, dtype=object), name="value").astype(str), pd.Series(kept, name="kept"))
-    table = table.reindex(columns=[False, True], fill_value=0)
-    before, after = table.sum(axis=1).to_numpy(), table[True].to_numpy()
-    share = after / before
-    result = pd.DataFrame({"value": table.index.to_numpy(), "before": before, "after": after, "kept": share})
-    result["flagged"] = share < flag * kept.mean()
-    result = result.sort_values("before", ascending=False, kind="stable", ignore_index=True)
-    if len(result) < 2 or kept.all() or not kept.any():
-        return Shares(table=result, p_value=np.nan, cramers_v=np.nan)
-    test = stats.chi2_contingency(table.to_numpy(), correction=False)
-    return Shares(table=result, p_value=float(test.pvalue), cramers_v=float(np.sqrt(test.statistic / len(kept))))
-
-
-def duplicate_groups(texts: Sequence[str]) -> NDArray[np.int64]:
-    """[N] number of the group of equal texts that each belongs to, -1 for texts that occur once.
-
-    Letter case, punctuation and spacing are ignored.
-
-    >>> duplicate_groups(["A film.", "a  film", "another"])
-    array([ 0,  0, -1])
-    """
-    codes, _ = pd.factorize(np.array([normal(text) for text in texts], dtype=object))
-    counts = np.bincount(codes)
-    numbers = np.cumsum(counts > 1) - 1
-    return np.where(counts[codes] > 1, numbers[codes], -1).astype(np.int64)
-
-
-def leaked(texts: Sequence[str], held_out: Sequence[str]) -> NDArray[np.bool_]:
-    """[N] training texts that also occur in the evaluation data: the frontier would be measured on what was trained on.
-
-    >>> leaked(["A film.", "b"], ["a film"])
-    array([ True, False])
-    """
-    seen = {normal(text) for text in held_out}
-    return np.array([normal(text) in seen for text in texts], dtype=bool)
-
-
-def normal(text: str) -> str:
-    """Text as duplicates are compared: words in lower case, one space between them."""
-    return " ".join(re.findall(r"\w+", text.casefold()))
-
-
-def label_errors(dynamics: Dynamics, labels: NDArray[np.int64], classes: int) -> pd.DataFrame:
-    """Suspected label errors by confident learning (Northcutt et al. 2021, cleanlab), most suspect first.
-
-    Epoch 0 was predicted before the model had trained on the example, so its probabilities, averaged over runs, are
-    out-of-sample: no cross-validation is needed. The recording holds the gold probability and the predicted class; with more than
-    two classes what is left goes to the predicted class where that is wrong, else evenly to the others.
-    Columns: position, quality (0..1, low = suspect), suggested (class index).
-    """
-    from cleanlab.filter import find_label_issues
-    from cleanlab.rank import get_label_quality_scores
-
-    probabilities = out_of_sample(dynamics, labels, classes)
-    suspects = find_label_issues(labels, probabilities, n_jobs=1)
-    quality = get_label_quality_scores(labels, probabilities)
-    found = pd.DataFrame({"position": np.flatnonzero(suspects), "quality": quality[suspects]})
-    found["suggested"] = probabilities[suspects].argmax(axis=1)
-    return found.sort_values("quality", kind="stable", ignore_index=True)
-
-
-def out_of_sample(dynamics: Dynamics, labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
-    """[N, classes] probabilities of epoch 0, mean over runs, each row adding up to 1."""
-    rows = np.arange(dynamics.examples)
-    total = np.zeros((dynamics.examples, classes))
-    for gold, predicted in zip(dynamics.gold_prob[:, 0], dynamics.predicted[:, 0], strict=True):
-        rest = 1 - gold.astype(np.float64)
-        wrong = predicted != labels
-        one = np.repeat((rest / (classes - 1))[:, None], classes, axis=1)
-        one[wrong] = 0
-        one[rows[wrong], predicted[wrong]] = rest[wrong]
-        one[rows, labels] = gold
-        total += one
-    return total / total.sum(axis=1, keepdims=True)
+RARE = 0.9
+"""Examples whose words are rarer than in this share of all examples count as rare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderEffect:
-    """How much epoch 0 measured when an example came up rather than how hard it is."""
+class Share:
+    """One class or slice."""
 
-    early: float
-    """Accuracy in the first tenth of epoch 0, mean over runs."""
-    late: float
-    """Accuracy in its last tenth."""
-    correlation: float
-    """Spearman's correlation of place in the epoch with being right, over all runs."""
-    burn_in: int
-    """Epochs better left out of H."""
+    value: str
+    total: int
+    kept: int
+    flag: str
+    """"" = fine, "gone" = nothing of it is kept, "thin" = much less than its part is kept."""
+
+    @property
+    def kept_fraction(self) -> float:
+        """Share of it that stays, 0..1."""
+        return self.kept / self.total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """The kept share of every slice of one column."""
+
+    column: str
+    rows: tuple[Share, ...]
+    p_value: float
+    """Chi-square test that all slices are kept alike; nan where nothing can differ."""
+    cramers_v: float
+    """How strongly what is kept depends on the column, 0 (not at all) to 1."""
     sentence: str
 
+    @property
+    def flagged(self) -> tuple[Share, ...]:
+        """Slices that are gone or thin."""
+        return tuple(row for row in self.rows if row.flag)
 
-def order_effect(dynamics: Dynamics, threshold: float = 0.1) -> OrderEffect:
-    """Whether epoch 0 is luck: accuracy by place within the epoch, and the burn-in that follows.
 
-    Burn-in 1 is recommended when the last tenth of epoch 0 is better than the first by more than `threshold` and another
-    epoch is left to count.
+def kept_shares(
+    column: str, values: Sequence[object] | pd.Series | NDArray[np.generic], kept: NDArray[np.bool_], floor: float = FLOOR
+) -> Shares:
+    """How a selection [N] treats the classes or slices in `values` [N]. Raises UsageError where there are no examples.
+
+    >>> shares = kept_shares("label", ["a"] * 50 + ["b"] * 50, np.arange(100) < 45)
+    >>> [(row.value, row.kept, row.flag) for row in shares.rows], round(shares.cramers_v, 2)
+    ([('a', 45, ''), ('b', 0, 'gone')], 0.9)
     """
-    place = dynamics.position[:, 0].ravel()
-    right = dynamics.correct[:, 0].ravel()
-    tenth = max(1, dynamics.examples // 10)
-    early, late = float(right[place < tenth].mean()), float(right[place >= dynamics.examples - tenth].mean())
-    constant = right.all() or not right.any()
-    correlation = 0.0 if constant else float(stats.spearmanr(place, right).statistic)
-    lucky = late - early > threshold and dynamics.epochs > 1
-    sentence = f"In the first epoch accuracy rose from {early:.0%} (first tenth) to {late:.0%} (last tenth): " + (
-        "it measures when an example came up as much as how hard it is; leave it out (burn-in 1)." if lucky else "it can be counted."
+    if len(kept) == 0:
+        raise UsageError(f"There are no examples to compare by {column}.")
+    slices = (
+        values if isinstance(values, pd.Series) and isinstance(values.dtype, pd.CategoricalDtype) else pd.Series(values).astype("category")
     )
-    return OrderEffect(early=early, late=late, correlation=correlation, burn_in=int(lucky), sentence=sentence)
+    codes, names = slices.cat.codes.to_numpy(), [str(name) for name in slices.cat.categories]
+    totals = np.bincount(codes, minlength=len(names))
+    stays = np.bincount(codes, kept, minlength=len(names)).astype(np.int64)
+    chance = stats.hypergeom.cdf(stays, len(kept), int(kept.sum()), totals) * (totals > 0).sum()
+    thin = (stays / np.maximum(totals, 1) < floor * kept.mean()) & (chance < CHANCE)
+    rows = tuple(
+        Share(
+            value=names[i], total=int(totals[i]), kept=int(stays[i]), flag="gone" if not stays[i] and kept.any() else "thin" * bool(thin[i])
+        )
+        for i in range(len(names))
+        if totals[i]
+    )
+    p_value, strength = _dependence(totals, stays)
+    return Shares(column=column, rows=rows, p_value=p_value, cramers_v=strength, sentence=_about(column, rows, kept.mean(), p_value))
+
+
+def slices(column: str, values: pd.Series) -> tuple[str, pd.Series]:
+    """A column as at most MOST comparable slices: what they are called, and a categorical [N].
+
+    Numbers with many values become quarters of the examples, text becomes quarters by its number of words, other columns keep
+    their most frequent values and put the rest together.
+
+    >>> name, found = slices("review", pd.Series(["so good", "a much longer text than the other one", "bad"]))
+    >>> name, list(found.cat.categories)
+    ('words in review', ['1 to 1.5', '1.5 to 2', '2 to 5', '5 to 8'])
+    """
+    known = values.dropna()
+    if pd.api.types.is_numeric_dtype(known.dtype) and not pd.api.types.is_bool_dtype(known.dtype) and known.nunique() > MOST:
+        return column, _quarters(values.astype(float))
+    text = known.astype(str)
+    words = text.str.count(r"\S+")
+    if (known.nunique() > MOST and words.mean() > 3) or (known.nunique() > len(known) / 2 and words.max() > 3):
+        return f"words in {column}", _quarters(words.reindex(values.index).astype(float))
+    counts = text.value_counts()
+    if len(counts) > MOST:
+        text = text.where(text.isin(counts.index[: MOST - 1]), "(others)")
+    filled = text.reindex(values.index).fillna("(missing)")
+    return column, filled.astype(pd.CategoricalDtype(list(filled.value_counts().index)))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LabelErrors:
+    """Labels that look wrong, by confident learning on predictions made before the model trained on the example."""
+
+    suspect: NDArray[np.bool_]
+    """[N] probably mislabelled."""
+    quality: Floats
+    """[N] how well the label fits the predictions, 0..1; the lowest first is the order to look at them in."""
+    suggested: NDArray[np.int64]
+    """[N] the class that the predictions favour; of a suspect, always another than its label."""
+    sentence: str
+
+    @property
+    def ranked(self) -> NDArray[np.int64]:
+        """Positions of the suspects, worst first."""
+        found = np.flatnonzero(self.suspect)
+        return found[np.argsort(self.quality[found], kind="stable")]
+
+
+def label_errors(dynamics: Dynamics, labels: NDArray[np.int64], classes: int) -> LabelErrors:
+    """Confident learning (Northcutt et al. 2021, by cleanlab) on the first epoch's online predictions, averaged over runs.
+
+    In its first epoch a model has not trained on the example yet, so these predictions are out of sample and cost nothing.
+    Raises ScoreError when the recording lacks gold_prob, gold_margin or predicted, and UsageError for fewer than two classes.
+    """
+    if classes < 2:
+        raise UsageError(f"Label errors need at least two classes; there {'is' if classes == 1 else 'are'} {classes}.")
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    probabilities = class_probabilities(dynamics, labels, classes)
+    quality = np.asarray(get_label_quality_scores(labels, probabilities, method="normalized_margin"), dtype=np.float64)
+    other = probabilities.copy()
+    other[np.arange(len(labels)), labels] = -1
+    best_other = other.argmax(axis=1)
+    found = np.zeros(len(labels), dtype=bool)
+    if len(np.unique(labels)) > 1:
+        found = np.asarray(find_label_issues(labels, probabilities, filter_by="prune_by_noise_rate", n_jobs=1), dtype=bool)
+    suggested = np.where(found, best_other, probabilities.argmax(axis=1)).astype(np.int64)
+    many = f"{found.sum():,} of {len(labels):,} labels look wrong"
+    exactly = "" if classes == 2 else "; of the other classes only the predicted one's probability is recorded, the rest is spread evenly"
+    sentence = f"{many}, judged by {dynamics.runs} runs before they trained on the example{exactly}."
+    return LabelErrors(suspect=found, quality=quality, suggested=suggested, sentence=sentence)
+
+
+def class_probabilities(dynamics: Dynamics, labels: NDArray[np.int64], classes: int, epoch: int = 0) -> NDArray[np.float32]:
+    """[N, classes] probabilities of one epoch, mean over runs, rebuilt from what is recorded.
+
+    Exact for two classes. With more, the gold class is exact, and so is the predicted class where it is another: its probability
+    is gold_prob * exp(-gold_margin). What remains is spread evenly over the classes that are left.
+    """
+    lacking = missing(dynamics) & {"gold_prob", "gold_margin", "predicted"}
+    if lacking:
+        raise ScoreError(f"Class probabilities need {', '.join(sorted(lacking))}, which this recording does not have.")
+    rows, total = np.arange(len(labels)), np.zeros((len(labels), classes), dtype=np.float32)
+    for run in range(dynamics.runs):
+        gold, predicted = dynamics.gold_prob[run, epoch], dynamics.predicted[run, epoch]
+        wrong = predicted != labels
+        said = np.where(wrong, np.minimum(gold * np.exp(-dynamics.gold_margin[run, epoch]), 1 - gold), 0)
+        left = np.maximum(1 - gold - said, 0) / np.maximum(classes - 1 - wrong, 1)
+        total += left[:, None]
+        total[rows, labels] += gold - left
+        total[rows[wrong], predicted[wrong]] += (said - left)[wrong] if classes > 2 else (1 - gold - left)[wrong]
+    return total / total.sum(axis=1, keepdims=True)
+
+
+class Hard(StrEnum):
+    """Why no run got an example right throughout."""
+
+    MISLABELLED = "probably mislabelled"
+    RARE = "rare"
+    CONTESTED = "contested"
+
+
+def hard_kinds(dynamics: Dynamics, errors: LabelErrors, rarity: Floats, burn_in: int = 0) -> NDArray[np.object_]:
+    """[N] a `Hard` for each example with H = 0, else None.
+
+    Probably mislabelled: in the list of label errors. Rare: its words are rarer than those of nine in ten examples (`rarity`, see
+    `word_rarity`). Contested: the rest; runs and epochs disagree about it, or agree against its label without much conviction.
+    """
+    kinds = np.full(dynamics.examples, None, dtype=object)
+    hard = h_score(dynamics.correct, burn_in) == 0
+    kinds[hard] = Hard.CONTESTED
+    kinds[hard & (rarity > np.quantile(rarity, RARE))] = Hard.RARE
+    kinds[hard & errors.suspect] = Hard.MISLABELLED
+    return kinds
+
+
+def word_rarity(texts: Sequence[str], few: int = 2) -> Floats:
+    """[N] share of an example's different words that occur in at most `few` other examples; 0..1, 0 for a text without words.
+
+    >>> word_rarity(["the cat", "the dog", "the cat", "the axolotl"], few=0)
+    array([0. , 0.5, 0. , 0.5])
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    try:
+        words = CountVectorizer(token_pattern=r"(?u)\w+", binary=True, dtype=np.int32).fit_transform(texts)
+    except ValueError:  # no text has a word
+        return np.zeros(len(texts))
+    rare = (words.sum(axis=0) <= few + 1).astype(np.float64)
+    return np.asarray(words @ np.asarray(rare).ravel()).ravel() / np.maximum(np.asarray(words.sum(axis=1)).ravel(), 1)
+
+
+def _dependence(totals: NDArray[np.int64], stays: NDArray[np.int64]) -> tuple[float, float]:
+    """P of the chi-square test and Cramer's V of kept against slice."""
+    table = np.stack([stays, totals - stays])[:, totals > 0]
+    if table.shape[1] < 2 or (table.sum(axis=1) == 0).any():
+        return nan, 0.0
+    found = stats.chi2_contingency(table, correction=False)
+    return float(found.pvalue), float(np.sqrt(found.statistic / table.sum()))
+
+
+def _about(column: str, rows: Sequence[Share], overall: float, p_value: float) -> str:
+    flagged = [row for row in rows if row.flag]
+    if flagged:
+        worst = "; ".join(f"{row.value} keeps {row.kept:,} of {row.total:,} ({row.kept_fraction:.0%})" for row in flagged[:3])
+        more = f" and {len(flagged) - 3} more" if len(flagged) > 3 else ""
+        return f"By {column}, {worst}{more}, where {overall:.0%} are kept overall."
+    if p_value < CHANCE:
+        low, high = (pick(rows, key=lambda row: row.kept_fraction) for pick in (min, max))
+        return f"By {column}, between {low.kept_fraction:.0%} ({low.value}) and {high.kept_fraction:.0%} ({high.value}) are kept."
+    return f"By {column}, all slices are kept alike ({overall:.0%})."
+
+
+def _quarters(numbers: pd.Series) -> pd.Series:
+    """Four parts of about as many examples, named by their ends; "(missing)" where there is no number."""
+    edges = np.unique(np.nanquantile(numbers, [0, 0.25, 0.5, 0.75, 1])) if numbers.notna().any() else np.empty(0)
+    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)] or [f"{edge:.4g}" for edge in edges]
+    which = np.clip(np.searchsorted(edges, numbers.to_numpy(), side="right") - 1, 0, max(0, len(names) - 1))
+    codes = np.where(numbers.notna(), which, len(names))
+    categories = [*names, "(missing)"] if numbers.isna().any() else names
+    return pd.Series(pd.Categorical.from_codes(codes, categories), index=numbers.index)

@@ -9,15 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pruning import audit
+from pruning.data import SOURCE_PREFIX
 from pruning.experiment import Experiment
-from pruning.export import SOURCE_PREFIX
-
-
-def text_columns(experiment: Experiment) -> list[str]:
-    """The task's fields that hold text, in their order."""
-    fields = [field for field in experiment.schema if field.name not in ("id", "row", "label") and not field.name.startswith(SOURCE_PREFIX)]
-    return [field.name for field in fields if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
 
 
 def source_columns(experiment: Experiment) -> list[str]:
@@ -48,25 +41,14 @@ def matching(
     if levels:
         found &= np.isin(h, list(levels))
     if text:
-        found &= contains(experiment.examples(text_columns(experiment)), text)
+        found &= contains(experiment.examples(experiment.text_columns), text)
     if only == "suspected label errors":
-        found &= np.isin(np.arange(len(found)), experiment.suspects["position"])
+        found &= experiment.label_errors.suspect if experiment.label_errors is not None else False
     elif only == "duplicates":
-        found &= audit.duplicate_groups(texts(experiment.examples(text_columns(experiment)))) >= 0
+        found &= experiment.duplicates.group[: len(found)] >= 0
     elif only == "decided by hand":
         found &= np.isin(experiment.ids, list(experiment.decided.touched))
     return np.flatnonzero(found)
-
-
-def leaked(experiment: Experiment) -> int:
-    """How many training examples have a text that is in the evaluation data too."""
-    columns = text_columns(experiment)
-    return int(audit.leaked(texts(experiment.examples(columns)), texts(experiment.evaluation(columns))).sum())
-
-
-def texts(table: pa.Table) -> list[str]:
-    """[N] all text fields of each row as one text."""
-    return ["\n".join(str(value) for value in row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
 
 
 def contains(table: pa.Table, text: str) -> NDArray[np.bool_]:

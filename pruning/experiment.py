@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
@@ -42,7 +43,9 @@ from pruning import decisions as by_hand
 from pruning import frontier as frontiers
 from pruning import scores as score_registry
 from pruning import subsets as rules
+from pruning.data import SOURCE_PREFIX
 from pruning.decisions import Decided, Decision
+from pruning.duplicates import Duplicates, duplicates
 from pruning.errors import BusyError, ExperimentError, SubsetError
 from pruning.files import append_line, atomic_write, write_json
 from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobState, JobStatus, Progress, Settings, Subset
@@ -270,11 +273,20 @@ class Experiment:
         return [self.subset(name, burn_in) for name in names]
 
     @cached_property
-    def suspects(self) -> pd.DataFrame:
-        """Suspected label errors, most suspect first (see `audit.label_errors`); empty where the task has no classes."""
-        if self.labels is None:
-            return pd.DataFrame(columns=["position", "quality", "suggested"])
-        return audit.label_errors(self.dynamics, self.labels, len(self.label_names))
+    def label_errors(self) -> audit.LabelErrors | None:
+        """Labels that look wrong; None where the task has no classes."""
+        return None if self.labels is None else audit.label_errors(self.dynamics, self.labels, len(self.label_names))
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The task's fields that hold text, in their order."""
+        fields = [field for field in self.schema if field.name not in ("id", "row", "label") and not field.name.startswith(SOURCE_PREFIX)]
+        return [field.name for field in fields if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+
+    @cached_property
+    def duplicates(self) -> Duplicates:
+        """Groups of the same or nearly the same text, over the training examples and then the evaluation examples."""
+        return duplicates(pa.concat_arrays([_joined(self.examples(self.text_columns)), _joined(self.evaluation(self.text_columns))]))
 
     # -- the frontier ----------------------------------------------------------------------------------------
 
@@ -399,6 +411,12 @@ def own(folder: Folder, wait: float = 2.0) -> Iterator[None]:
 def full_subset(ids: NDArray[np.int64]) -> Subset:
     """Full data as a subset: nothing removed."""
     return Subset(name="full", method="full", rule="keep everything", kept=ids, total=len(ids), removes=())
+
+
+def _joined(table: pa.Table) -> pa.Array:
+    """[N] all columns of each row as one text."""
+    columns = [pc.fill_null(column.cast(pa.string()), "") for column in table.columns]
+    return pc.binary_join_element_wise(*columns, "\n").combine_chunks()
 
 
 def list_experiments(root: str | Path) -> list[Path]:

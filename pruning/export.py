@@ -20,13 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pruning.data import SOURCE_PREFIX
+from pruning.duplicates import leaks
 from pruning.errors import ExportError, UsageError
 from pruning.experiment import Experiment
 from pruning.files import atomic_write, sha256, write_json
 from pruning.records import Subset
-
-SOURCE_PREFIX = "source."
-"""What examples.parquet puts before the name of a source column."""
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make a spreadsheet run a cell; such cells get an apostrophe in front."""
@@ -257,6 +256,9 @@ def warnings(experiment: Experiment, subset: Subset, burn_in: int | None = None)
     measured = {point.subset for budget in ("epochs", "steps") for point in experiment.frontier(burn_in, budget)}
     if subset.name not in measured:
         found.append(f"{subset.name} was never trained on: what it costs in accuracy is unknown. Measure it with the frontier first.")
+    leaked = int(leaks(experiment.duplicates, subset.total)[: subset.total][np.isin(experiment.ids, subset.kept)].sum())
+    if leaked:
+        found.append(f"{leaked:,} of its examples are in the evaluation data too, or nearly: the frontier flatters it.")
     return found
 
 

@@ -234,7 +234,11 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "unknown ending": ("a.txt", b"a", "is no file Winnow reads"),
     "mixed text": ("a.jsonl", b'{"text": "a", "label": 1}\n{"text": 7, "label": 0}\n', r"mixes text \(.*line 1\) and numbers \(.*line 2\)"),
     "mixed labels": ("a.jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": "x"}\n', r"mixes numbers \(.*line 1\) and text"),
-    "fractions for labels": ("a.jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": 0.5}\n', "line 2 has 0.5 in 'label'; a label is a class"),
+    "fractions for labels": (
+        "a.jsonl",
+        b'{"text": "a", "label": 1}\n{"text": "b", "label": 0.5}\n',
+        "line 2 has 0.5 in 'label'; a label is a class",
+    ),
     "text of numbers": ("a.jsonl", b'{"text": 1, "label": 1}\n{"text": 2, "label": 0}\n', "'text' of .* holds int64; it must hold text"),
     "lists for labels": ("a.jsonl", b'{"text": "a", "label": [1]}\n', "a label is text, a whole number"),
     "missing text": (

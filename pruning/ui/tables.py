@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isnan
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pruning import browse, report
+from pruning import report
 from pruning.audit import Shares
 from pruning.decisions import Decided
 from pruning.experiment import Experiment
@@ -19,7 +18,7 @@ from pruning.records import Difference, FrontierPoint, Subset
 
 def examples(experiment: Experiment, rows: NDArray[np.int64], subset: Subset, burn_in: int) -> pd.DataFrame:
     """The examples at these positions: text, label, H, confidence, whether they stay, decisions by hand."""
-    columns = browse.text_columns(experiment)
+    columns = experiment.text_columns
     table = experiment.examples(["id", *columns]).take(pa.array(rows))
     shown = pd.DataFrame({name: table[name].to_pylist() for name in table.column_names})
     if experiment.label_names and experiment.labels is not None:
@@ -54,27 +53,12 @@ def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
 
 
 def shares(audited: Shares) -> pd.DataFrame:
-    """Each value's examples before and after, the most frequent hundred."""
-    table = audited.table.head(100)
+    """Each value's examples before and after."""
+    words = {"gone": "nothing of it stays", "thin": "much less of it stays"}
     return pd.DataFrame(
-        {
-            "value": table["value"],
-            "before": table["before"],
-            "after": table["after"],
-            "kept": [f"{share:.1%}" for share in table["kept"]],
-            "": ["much less than the rest" if flagged else "" for flagged in table["flagged"]],
-        }
+        {"value": row.value, "before": row.total, "after": row.kept, "stays": f"{row.kept_fraction:.1%}", "": words.get(row.flag, "")}
+        for row in audited.rows
     )
-
-
-def verdict(audited: Shares) -> str:
-    """Whether the subset treats the values differently, in a sentence."""
-    if isnan(audited.p_value):
-        return "There is nothing to compare."
-    if audited.p_value > 0.01:
-        return "The subset keeps every value about equally (chi-square test, p > 0.01)."
-    strength = "weakly" if audited.cramers_v < 0.1 else "clearly" if audited.cramers_v < 0.3 else "strongly"
-    return f"What stays depends {strength} on this column (Cramer's V {audited.cramers_v:.2f}, chi-square test, p < 0.01)."
 
 
 def _by_hand(decided: Decided, example: int) -> str:

@@ -9,10 +9,11 @@ import pyarrow as pa
 import streamlit as st
 from numpy.typing import NDArray
 
-from pruning import browse
+from pruning import audit
+from pruning.audit import Shares
+from pruning.data import SOURCE_PREFIX
 from pruning.decisions import Decision, standing
 from pruning.experiment import Experiment
-from pruning.export import SOURCE_PREFIX
 from pruning.records import DecisionKind
 from pruning.tasks import TASKS
 from pruning.ui import theme
@@ -45,10 +46,12 @@ def values(experiment: Experiment, column: str) -> NDArray[np.object_]:
     return np.array([str(value) for value in experiment.examples([name])[name].to_pylist()], dtype=object)
 
 
-@st.cache_data(max_entries=8, show_spinner="Comparing with the evaluation data ...", hash_funcs={Experiment: lambda e: str(e.folder.root)})
-def leaks(experiment: Experiment) -> int:
-    """Training examples whose text is in the evaluation data too."""
-    return browse.leaked(experiment)
+def audited(experiment: Experiment, column: str, kept: NDArray[np.bool_]) -> Shares:
+    """How evenly what stays covers a source column (numbers in four parts), or the label."""
+    if column == LABEL:
+        return audit.kept_shares(column, values(experiment, column), kept)
+    name = SOURCE_PREFIX + column
+    return audit.kept_shares(*audit.slices(column, experiment.examples([name])[name].to_pandas()), kept)
 
 
 def example(experiment: Experiment, index: int) -> None:

@@ -1,0 +1,220 @@
+"""Which examples are the same text, exactly or nearly. Pure: texts in, groups out.
+
+Exact: equal after letter case, punctuation and spacing are put aside. Near: at least `threshold` of their character 5-grams in
+common (Jaccard). Candidates come from MinHash signatures (rensa) in bands, and every candidate pair is then compared exactly, so
+nothing is listed that is not that similar; at a similarity of 0.8 or more, 99.8% of pairs become candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
+from pruning.errors import UsageError
+
+SIMILAR = 0.8
+"""Share of character 5-grams in common from which two texts are near duplicates."""
+
+_SHINGLE = 5
+_BANDS, _ROWS = 21, 6
+_NEIGHBOURS = 16
+_CHUNK = 20_000
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Duplicates:
+    """Groups of examples with the same or nearly the same text."""
+
+    group: NDArray[np.int64]
+    """[N] number of the example's group, in order of first appearance; -1 for a text of its own."""
+    exact: NDArray[np.bool_]
+    """[N] whether another example has exactly this text (case, punctuation and spacing aside)."""
+
+    @property
+    def groups(self) -> int:
+        """Number of groups, each of two examples or more."""
+        return int(self.group.max(initial=-1)) + 1
+
+    @property
+    def redundant(self) -> int:
+        """Examples that could go if each group kept one."""
+        return int((self.group >= 0).sum()) - self.groups
+
+    def members(self, group: int) -> NDArray[np.int64]:
+        """Positions of a group's examples, ascending."""
+        return np.flatnonzero(self.group == group)
+
+
+def duplicates(texts: Sequence[str] | pa.Array, threshold: float = SIMILAR) -> Duplicates:
+    """Groups of exact and near duplicates. To see what leaks, pass training and evaluation texts together, then `leaks`.
+
+    >>> duplicates(["A great film!", "a  great film", "No plot at all.", "Terrible"]).group
+    array([ 0,  0, -1, -1])
+    """
+    if not 0 < threshold <= 1:
+        raise UsageError(f"The similarity of near duplicates is {threshold}; it must be above 0 and at most 1.")
+    encoded = normalised(texts).dictionary_encode()
+    which = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    different: list[str] = encoded.dictionary.to_pylist()
+    exact = np.bincount(which, minlength=len(different))[which] > 1
+    return Duplicates(group=_numbered(_components(different, threshold)[which]), exact=exact)
+
+
+def normalised(texts: Sequence[str] | pa.Array) -> pa.Array:
+    """Texts without regard to case, punctuation and spacing; one that is all punctuation stays as it is."""
+    raw = pa.array(texts, pa.string()) if not isinstance(texts, (pa.Array, pa.ChunkedArray)) else texts.cast(pa.string())
+    raw = pc.fill_null(raw.combine_chunks() if isinstance(raw, pa.ChunkedArray) else raw, "")
+    words = pc.replace_substring_regex(pc.utf8_lower(pc.utf8_normalize(raw, form="NFKC")), r"[^\p{L}\p{M}\p{N}]+", " ")
+    trimmed = pc.utf8_trim_whitespace(words)
+    return pc.if_else(pc.equal(trimmed, ""), raw, trimmed)
+
+
+def leaks(found: Duplicates, training: int) -> NDArray[np.bool_]:
+    """[N] examples whose group lies on both sides, the first `training` of them being training texts.
+
+    >>> leaks(duplicates(["a b c d", "e f g h", "A B C D"]), training=2)
+    array([ True, False,  True])
+    """
+    inside = np.zeros(found.groups + 1, dtype=bool)
+    outside = inside.copy()
+    inside[found.group[:training]] = True
+    outside[found.group[training:]] = True
+    both = inside & outside
+    both[-1] = False  # -1, no group
+    return both[found.group]
+
+
+def conflicting(found: Duplicates, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """[N] examples of groups that carry more than one label: at least one of them is wrong, or the text does not decide.
+
+    >>> conflicting(duplicates(["a b c d", "A B C D", "e f"]), np.array([0, 1, 0]))
+    array([ True,  True, False])
+    """
+    grouped = found.group >= 0
+    pairs = np.unique(np.stack([found.group[grouped], labels[grouped]]), axis=1)
+    several = np.bincount(pairs[0], minlength=found.groups + 1) > 1
+    return several[found.group]
+
+
+def one_each(found: Duplicates, preferred: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+    """[N] True for one example of each group, the first or the first `preferred`, and for all that have no group.
+
+    >>> one_each(duplicates(["a b c d", "A B C D", "e f"]))
+    array([ True, False,  True])
+    """
+    keep = found.group < 0
+    order = np.arange(len(keep)) if preferred is None else np.argsort(~preferred, kind="stable")
+    _, first = np.unique(found.group[order], return_index=True)
+    keep[order[first]] = True
+    return keep
+
+
+def together(found: Duplicates, kept: NDArray[np.bool_], keep: bool = True) -> NDArray[np.bool_]:
+    """[N] a selection that splits no group: groups it splits are kept whole, or (keep=False) dropped whole.
+
+    >>> together(duplicates(["a b c d", "A B C D", "e f"]), np.array([True, False, False]))
+    array([ True,  True, False])
+    """
+    grouped = found.group >= 0
+    decided = kept.copy()
+    any_kept = np.bincount(found.group[grouped], kept[grouped], minlength=found.groups) > 0
+    any_gone = np.bincount(found.group[grouped], ~kept[grouped], minlength=found.groups) > 0
+    decided[grouped] = (any_kept if keep else ~any_gone)[found.group[grouped]]
+    return decided
+
+
+def _numbered(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Component labels to group numbers by first appearance; -1 where a component has one member."""
+    _, first, which, counts = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    number = np.full(len(first), -1)
+    several = np.flatnonzero(counts > 1)
+    number[several[np.argsort(first[several])]] = np.arange(len(several))
+    return number[which].astype(np.int64)
+
+
+def _components(texts: list[str], threshold: float) -> NDArray[np.int64]:
+    """[U] connected component of each of different texts, linked where they are similar enough."""
+    pairs = _candidates(texts)
+    similar = pairs[_jaccard(texts, pairs) >= threshold]
+    links = sparse.coo_array((np.ones(len(similar), dtype=bool), (similar[:, 0], similar[:, 1])), shape=(len(texts),) * 2)
+    return np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)
+
+
+def _candidates(texts: list[str]) -> NDArray[np.int64]:
+    """[P, 2] pairs of texts that agree in some band of their signatures: all such pairs in a band shared by up to 17 texts,
+    each with its next 16 and with the first in a band shared by more.
+    """
+    size = len(texts)
+    codes: list[NDArray[np.int64]] = []
+    for band in _bands(texts):
+        order = np.argsort(band, kind="stable")
+        ranked = band[order]
+        starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+        first = np.repeat(order[starts], np.diff(np.r_[starts, size]))
+        codes.append((first * size + order)[first != order])
+        for step in range(1, min(_NEIGHBOURS, size - 1) + 1):
+            same = np.flatnonzero(ranked[step:] == ranked[:-step])
+            if len(same) == 0:
+                break
+            codes.append(order[same] * size + order[same + step])
+    unique = np.unique(np.concatenate(codes)) if codes else np.empty(0, dtype=np.int64)
+    return np.stack([unique // size, unique % size], axis=1) if size else np.empty((0, 2), dtype=np.int64)
+
+
+def _bands(texts: list[str]) -> NDArray[np.uint64]:
+    """[bands, U] one number for each band of each text's MinHash signature."""
+    from rensa import RMinHash  # type: ignore[import-untyped]
+
+    mixers = np.random.default_rng(0).integers(1, 2**63, size=_ROWS, dtype=np.uint64) | np.uint64(1)
+    bands = np.empty((_BANDS, len(texts)), dtype=np.uint64)
+    for start, hashes, offsets in _shingled(texts):
+        matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, _BANDS * _ROWS, 1)
+        rows = np.array(matrix.to_rows(), dtype=np.uint64).reshape(-1, _BANDS, _ROWS)
+        bands[:, start : start + len(rows)] = (rows * mixers).sum(axis=2).T
+    return bands
+
+
+def _shingled(texts: Sequence[str]) -> Iterator[tuple[int, NDArray[np.uint64], NDArray[np.uint64]]]:
+    """Chunk by chunk: where it starts, the hashes of all character 5-grams, and where each text's begin."""
+    base = np.uint64(0x9E3779B97F4A7C15)
+    for start in range(0, len(texts), _CHUNK):
+        padded = [text.ljust(_SHINGLE) for text in texts[start : start + _CHUNK]]
+        code = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
+        hashes = np.zeros(len(code) - _SHINGLE + 1, dtype=np.uint64)
+        for place in range(_SHINGLE):
+            hashes = (hashes + code[place : place + len(hashes)] + np.uint64(1)) * base
+        lengths = np.array([len(text) for text in padded])
+        ends = np.cumsum(lengths)
+        inside = np.ones(len(code), dtype=bool)
+        for place in range(1, _SHINGLE):
+            inside[ends - place] = False
+        yield start, hashes[inside[: len(hashes)]], np.r_[0, np.cumsum(lengths - _SHINGLE + 1)].astype(np.uint64)
+
+
+def _jaccard(texts: list[str], pairs: NDArray[np.int64], chunk: int = 20_000) -> NDArray[np.float64]:
+    """[P] exact similarity of each pair: 5-grams in common over all of theirs."""
+    involved, place = np.unique(pairs, return_inverse=True)
+    place = place.reshape(pairs.shape)
+    hashes, lengths = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.int64)]
+    for _, found, offsets in _shingled([texts[index] for index in involved]):
+        hashes.append(found)
+        lengths.append(np.diff(offsets).astype(np.int64))
+    _, column = np.unique(np.concatenate(hashes), return_inverse=True)
+    starts = np.r_[0, np.cumsum(np.concatenate(lengths))]
+    grams = sparse.csr_array((np.ones(len(column), dtype=np.int32), column, starts), shape=(len(involved), column.max(initial=-1) + 1))
+    grams.sum_duplicates()
+    grams.data[:] = 1
+    sizes = np.diff(grams.indptr)
+    common = [np.empty(0)]
+    for start in range(0, len(pairs), chunk):
+        a, b = place[start : start + chunk].T
+        common.append(np.asarray(grams[a].multiply(grams[b]).sum(axis=1), dtype=np.float64).ravel())
+    shared = np.concatenate(common)
+    return shared / (sizes[place[:, 0]] + sizes[place[:, 1]] - shared)
