@@ -14,6 +14,11 @@ from typing import Any
 
 from pruning.errors import ExperimentError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
@@ -68,6 +73,8 @@ def append_line(path: str | Path, line: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
+            if fcntl is not None:
+                fcntl.flock(handle, fcntl.LOCK_EX)  # or the end looked at below may be another writer's half; closing frees it
             size = os.fstat(handle).st_size
             broken = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
             data = f"{chr(10) if broken else ''}{line}\n".encode()
