@@ -96,7 +96,7 @@ def test_no_source_is_changed(source: Path) -> None:
 def test_the_fingerprint_tells_contents_apart_but_not_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_jsonl(tmp_path / "a.jsonl", ROWS)
     whole = load(path)
-    monkeypatch.setattr("pruning.readers.CHUNK", 3)
+    monkeypatch.setattr("pruning.readers.limits.CHUNK", 3)
     assert load(path).fingerprint == whole.fingerprint == whole.select(np.arange(4)).fingerprint
     others = [ROWS[::-1], [{**ROWS[0], "label": 0}, *ROWS[1:]], [{**ROWS[0], "sentence": "a fine  film"}, *ROWS[1:]], ROWS[:3]]
     prints = {load(write_jsonl(path, rows)).fingerprint for rows in others}
@@ -204,7 +204,7 @@ def test_other_shapes_of_json(tmp_path: Path) -> None:
 
 
 def test_columns_without_a_common_type_are_kept_as_json_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pruning.readers.CHUNK", 2)
+    monkeypatch.setattr("pruning.readers.limits.CHUNK", 2)
     extras: list[Any] = ["x", "y", 1, {"a": [1]}, None, True]
     rows = [{"text": "t", "label": i % 2, "extra": extra, "object": {}} for i, extra in enumerate(extras)]
     rows[3]["late"] = 5
@@ -286,7 +286,7 @@ def test_invalid_rows_are_dropped_and_counted_when_asked(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["no/such.jsonl", "missing.csv", "~nobody/x", "a\0b", "https://example.org/x.jsonl"])
 def test_what_is_not_there_is_said_to_be_missing(name: str) -> None:
-    with pytest.raises(DataError, match="There is no file or folder"):
+    with pytest.raises(DataError, match="There is no file"):
         load(name)
 
 

@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 from pruning import readers
 from pruning.data import load, preview
 from pruning.errors import DataError, WinnowError
+from pruning.readers import limits
 
 INPUTS = int(os.environ.get("WINNOW_FUZZ", "60"))
 LIMIT = 10.0
@@ -158,7 +159,7 @@ def test_odd_places(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jsonl")
     (tmp_path / "folder.jsonl").mkdir()
     for name, expected in (
-        ("loop", "no file or folder"),
+        ("loop", "no file"),
         ("endless", "neither a file"),
         ("pipe", "neither a file"),
         ("folder", "did not save"),
@@ -231,14 +232,14 @@ def test_parquet_that_unpacks_beyond_measure(tmp_path: Path, monkeypatch: pytest
     shared = pa.DictionaryArray.from_arrays(pa.array([0] * 1_000_000, pa.int32()), pa.array(["a" * 10_000]))
     pq.write_table(pa.table({"text": shared, "label": pa.array([0, 1] * 500_000)}), tmp_path / "shared.parquet")
     assert (tmp_path / "shared.parquet").stat().st_size < 1_000_000
-    monkeypatch.setattr(readers, "MAX_BYTES", 1 << 30)
+    monkeypatch.setattr(limits, "MAX_BYTES", 1 << 30)
     assert "bytes when unpacked" in survives(tmp_path / "shared.parquet")
     pq.write_table(
         pa.table({"text": ["a" * 1000] * 1000, "label": [0, 1] * 500}), tmp_path / "plain.parquet", compression="zstd", use_dictionary=False
     )
-    monkeypatch.setattr(readers, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(limits, "MAX_BYTES", 100_000)
     assert "bytes when unpacked" in survives(tmp_path / "plain.parquet")
-    monkeypatch.setattr(readers, "MAX_ROWS", 100)
+    monkeypatch.setattr(limits, "MAX_ROWS", 100)
     assert "1,000 rows" in survives(tmp_path / "plain.parquet")
 
 
@@ -300,7 +301,7 @@ def test_any_json(folder: Path, value: Any) -> None:
 
 
 @fuzzed
-@given(suffix=st.sampled_from(sorted(readers.READERS)), content=st.binary(max_size=300))
+@given(suffix=st.sampled_from(sorted(readers.FILES)), content=st.binary(max_size=300))
 def test_any_bytes(folder: Path, suffix: str, content: bytes) -> None:
     path = folder / f"b{suffix}"
     path.write_bytes(content)
