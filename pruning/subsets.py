@@ -6,17 +6,25 @@ One grammar of names serves the command line, the pages, the frontier and the ma
     winning-ticket          remove H = 0 and H = R: the paper's largest automatic subset
     remove-0-1-6            remove these H-values; drop-easy and drop-hard stand for remove-R and remove-0
     random@X                as many as X keeps, drawn at random
+    stratified@X            the same, with the same share of every class and every H-value
     ambiguous@X             as many as X keeps, with the highest variability over all runs: the paper's baseline
-    ccs@X                   as many as X keeps, spread over all difficulties but the hardest tenth (coverage-centric selection)
+    ccs@X, ccs-0.3@X        as many as X keeps, spread over all difficulties but the hardest tenth or another share
+                            (coverage-centric selection)
+    mixed@X, mixed-0.3@X    as many as X keeps: half of them, or another share, as ambiguous@X, the others as stratified@X
     aum-high@X, loss-low@X  as many as X keeps, highest or lowest by any score
+    winning-ticket@X        as many as X keeps, drawn at random from the subset before the @
+    floor-0.2@X, floor-50@X X with the most ambiguous added back until no class keeps less than that share or number
+    X or Y, X and Y, X minus Y, (X)
 
-where X is a subset's name or a share such as 0.3.
+X and Y are names of subsets; after an @ also a share such as 0.3 or a number such as 500. An @ takes all that follows it:
+random@X or Y draws as many as X or Y keeps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
@@ -25,6 +33,7 @@ from numpy.typing import NDArray
 from pruning.errors import SubsetError
 from pruning.records import Dynamics, Subset
 from pruning.scores import SCORES, compute, h_score
+from pruning.selection import HARDEST, coverage, highest, quotas, stratified
 
 TICKET = "winning-ticket"
 DECISIONS = "+decisions"
@@ -69,35 +78,30 @@ def parse_removes(name: str, runs: int) -> tuple[int, ...] | None:
     fixed = {TICKET: (0, runs), "drop-easy": (runs,), "drop-hard": (0,)}
     if name in fixed:
         return fixed[name]
-    values = name.removeprefix("remove-").split("-")
-    if not name.startswith("remove-") or not all(value.isdigit() for value in values):
+    if not re.fullmatch(r"remove(-\d{1,6})+", name, re.ASCII):
         return None
-    removes = tuple(sorted({int(value) for value in values}))
+    removes = tuple(sorted({int(value) for value in name.split("-")[1:]}))
     if removes[-1] > runs:
         raise SubsetError(f"{name} removes H = {removes[-1]}; with {runs} runs H lies between 0 and {runs}.")
     return removes
 
 
 def resolve(name: str, dynamics: Dynamics, labels: Ids | None, burn_in: int = 0, seed: int = 0) -> Subset:
-    """The subset of that name (see the module's docstring). `seed` draws random subsets, a different one for each.
+    """The subset of that name (see the module's docstring). `seed` decides what is drawn at random (see `is_drawn`).
 
-    Raises SubsetError for a name that does not exist, listing what does, and for a size that cannot be had.
+    Raises SubsetError for a name that does not exist, listing what does, and for a size that cannot be had; ScoreError where a
+    rule needs what the recording lacks.
     """
-    if name == "full":
-        return Subset(name=name, method="full", rule="keep everything", kept=dynamics.ids, total=dynamics.examples, removes=())
-    removes = parse_removes(name, dynamics.runs)
-    if removes is not None:
-        return by_h(name, h_score(dynamics.correct, burn_in), dynamics.ids, removes)
-    method, at, of = name.partition("@")
-    if not at:
-        raise SubsetError(f"There is no subset {name!r}; {_what_there_is(dynamics.runs)}.")
-    size = _size(of, dynamics, labels, burn_in, seed)
-    if method == "random":
-        kept = np.sort(_generator(name, seed).permutation(dynamics.examples)[:size])
-        rule = f"{size} at random"
-    else:
-        kept, rule = _chosen(method, size, dynamics, labels, burn_in)
-    return Subset(name=name, method=method, rule=f"{rule}, as many as {of} keeps", kept=dynamics.ids[kept], total=dynamics.examples)
+    return _subset(_parsed(name, dynamics.runs), _Recording(dynamics, labels, burn_in, seed))
+
+
+def is_drawn(name: str) -> bool:
+    """Whether that name stands for other examples with another seed.
+
+    >>> is_drawn("random@0.3"), is_drawn("ccs@random@0.3"), is_drawn("drop-hard minus stratified@0.5")
+    (True, False, True)
+    """
+    return _drawn(_parsed(name, 0))
 
 
 def by_h(name: str, h: NDArray[np.int64], ids: Ids, removes: Sequence[int]) -> Subset:
@@ -107,56 +111,25 @@ def by_h(name: str, h: NDArray[np.int64], ids: Ids, removes: Sequence[int]) -> S
     return Subset(name=name, method="h-score", rule=f"remove H = {values}", kept=kept, total=len(ids), removes=tuple(removes))
 
 
-def highest(values: NDArray[np.float64], size: int) -> NDArray[np.int64]:
-    """Positions of the `size` highest values, ascending; equal values go by source order.
-
-    >>> highest(np.array([1.0, 3.0, 2.0, 3.0]), 2)
-    array([1, 3])
-    """
-    return np.sort(np.argsort(-values, kind="stable")[:size])
-
-
-def coverage(values: NDArray[np.float64], size: int, hardest: float = 0.1, bins: int = 50) -> NDArray[np.int64]:
-    """Positions of `size` examples spread evenly over difficulty (`values`, higher = harder), the hardest share left out.
-
-    Coverage-centric selection (CCS, Zheng et al. 2023): equal-width bins, the smallest first, each giving an equal part of what
-    is still wanted or all it has. Within a bin examples are taken at even steps of source order, so that nothing is random.
-    The hardest share gives way where `size` asks for more than the rest.
-
-    >>> coverage(np.array([0.0, 0.1, 0.2, 5.0, 5.1, 9.9]), 3, hardest=0.17, bins=2)
-    array([0, 2, 3])
-    """
-    dropped = min(int(len(values) * hardest), len(values) - size)
-    pool = np.argsort(values, kind="stable")[: len(values) - dropped]
-    low, high = values[pool].min(), values[pool].max()
-    width = (high - low) / bins or 1.0
-    which = np.minimum(((values[pool] - low) / width).astype(np.int64), bins - 1)
-    members = sorted((np.sort(pool[which == b]) for b in np.unique(which)), key=len)
-    kept: list[NDArray[np.int64]] = []
-    wanted = size
-    for index, bin_members in enumerate(members):
-        share = min(len(bin_members), wanted // (len(members) - index))
-        kept.append(bin_members[np.linspace(0, len(bin_members) - 1, share).round().astype(np.int64)])
-        wanted -= share
-    return np.sort(np.concatenate(kept))
-
-
 def balanced(subset: Subset, scores: NDArray[np.float64], ids: Ids, labels: Ids, floor: float) -> tuple[Subset, dict[int, int]]:
-    """The subset with examples added back where a class would fall below `floor` (0..1) of its size, highest score first.
+    """The subset with examples added back where a class would keep less than `floor`, highest score first.
 
-    Returns it and, by class, how many were added back.
+    A floor below 1 is a share of each class, from 1 on a number (or all there are). Returns the subset, named "floor-<floor>@...",
+    and how many were added back, by class.
     """
     kept = np.isin(ids, subset.kept)
     added: dict[int, int] = {}
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        missing = int(np.ceil(floor * len(members))) - int(kept[members].sum())
+        wanted = int(np.ceil(floor * len(members))) if floor < 1 else min(int(floor), len(members))
+        missing = wanted - int(kept[members].sum())
         if missing > 0:
             pruned = members[~kept[members]]
             kept[pruned[highest(scores[pruned], missing)]] = True
             added[int(label)] = missing
-    rule = f"{subset.rule}; never below {floor:.0%} of a class"
-    return replace(subset, name=f"{subset.name}+floor{floor:g}", rule=rule, kept=ids[kept]), added
+    back = ", ".join(f"{count} of class {label}" for label, count in added.items()) or "none"
+    rule = f"{subset.rule}; never below {f'{floor:.0%}' if floor < 1 else f'{floor:g}'} of a class ({back} added back)"
+    return replace(subset, name=f"floor-{floor:g}@{subset.name}", method="floor", rule=rule, kept=ids[kept], removes=None), added
 
 
 def combine(first: Subset, how: str, second: Subset, ids: Ids) -> Subset:
@@ -180,45 +153,232 @@ def check_trainable(subset: Subset, labels: Ids | None, ids: Ids) -> None:
         raise SubsetError(f"All {subset.size} examples that {subset.name} keeps have one class; a model trained on them learns nothing.")
 
 
-def _chosen(method: str, size: int, dynamics: Dynamics, labels: Ids | None, burn_in: int) -> tuple[NDArray[np.int64], str]:
-    if method == "ambiguous":
-        return highest(compute("pooled-variability", dynamics, burn_in), size), f"{size} with the highest variability over all runs"
-    if method == "ccs":
-        return _covered(-compute("aum", dynamics, burn_in), size, labels), f"{size} spread over all difficulties but the hardest tenth"
-    score, _, end = method.rpartition("-")
-    if score not in SCORES or end not in ("high", "low"):
-        raise SubsetError(f"There is no rule {method!r}; {_what_there_is(dynamics.runs)}.")
-    values = compute(score, dynamics, burn_in)
-    return highest(values if end == "high" else -values, size), f"{size} with the {end}est {SCORES[score].title}"
+# -- names to trees -------------------------------------------------------------------------------------------------------
 
 
-def _covered(difficulty: NDArray[np.float64], size: int, labels: Ids | None) -> NDArray[np.int64]:
+_LONGEST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """What a name says: a word; `word` applied to `parts[0]` (an @); or two parts joined by `word` (or, and, minus)."""
+
+    text: str
+    """The name in its one form: no spaces or parentheses that are not needed."""
+    word: str
+    parts: tuple[_Name, ...] = ()
+
+
+def _parsed(name: str, runs: int) -> _Name:
+    """Raises SubsetError for a name that the grammar does not know."""
+    if len(name) > _LONGEST:
+        raise SubsetError(f"A subset name of {len(name):,} characters is too long; {_LONGEST} are enough.")
+    tokens = re.findall(r"[()@]|[^\s()@]+", name)
+    tree = _expression(tokens, name, runs)
+    if tokens:
+        raise SubsetError(f"The subset name {name!r} makes no sense from {tokens[0]!r} on; {_what_there_is(runs)}.")
+    return tree
+
+
+def _expression(tokens: list[str], name: str, runs: int) -> _Name:
+    left = _operand(tokens, name, runs)
+    while tokens and tokens[0] in ("or", "and", "minus"):
+        how = tokens.pop(0)
+        right = _operand(tokens, name, runs)
+        apart = len(left.parts) == 1, bool(right.parts)  # or the text would say something else
+        texts = (f"({part.text})" if within else part.text for part, within in zip((left, right), apart, strict=True))
+        left = _Name(f" {how} ".join(texts), how, (left, right))
+    return left
+
+
+def _operand(tokens: list[str], name: str, runs: int) -> _Name:
+    if not tokens or tokens[0] in (")", "@"):
+        raise SubsetError(f"The subset name {name!r} is not complete; {_what_there_is(runs)}.")
+    word = tokens.pop(0)
+    if word == "(":
+        inside = _expression(tokens, name, runs)
+        if not tokens or tokens.pop(0) != ")":
+            raise SubsetError(f"The subset name {name!r} lacks a closing parenthesis.")
+        return inside
+    if tokens and tokens[0] == "@":
+        del tokens[0]
+        of = _expression(tokens, name, runs)
+        return _Name(f"{word}@{of.text}", word, (of,))
+    return _Name(word, word)
+
+
+def _drawn(tree: _Name) -> bool:
+    if len(tree.parts) == 2:
+        return any(_drawn(part) for part in tree.parts)
+    if not tree.parts:
+        return False
+    rule, _, _ = _ruled(tree.word)
+    return _drawn(tree.parts[0]) if tree.word.startswith("floor-") else rule in _DRAWN or not rule
+
+
+# -- trees to subsets -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    """What names are resolved against."""
+
+    dynamics: Dynamics
+    labels: Ids | None
+    burn_in: int
+    seed: int
+
+    def score(self, name: str) -> NDArray[np.float64]:
+        return compute(name, self.dynamics, self.burn_in)
+
+    def h(self) -> NDArray[np.int64]:
+        return h_score(self.dynamics.correct, self.burn_in)
+
+    def random(self, name: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, int.from_bytes(sha256(name.encode()).digest()[:8], "big")])
+
+    def strata(self) -> Ids:
+        """[N] one number for each pair of class and H-value."""
+        return self.h() if self.labels is None else self.labels * (self.dynamics.runs + 1) + self.h()
+
+
+def _subset(tree: _Name, recording: _Recording) -> Subset:
+    dynamics = recording.dynamics
+    if len(tree.parts) == 2:
+        first, second = (_subset(part, recording) for part in tree.parts)
+        return replace(combine(first, tree.word, second, dynamics.ids), name=tree.text)
+    if tree.parts:
+        return _applied(tree, recording)
+    if tree.word == "full":
+        return Subset(name="full", method="full", rule="keep everything", kept=dynamics.ids, total=dynamics.examples, removes=())
+    removes = parse_removes(tree.word, dynamics.runs)
+    if removes is None:
+        raise SubsetError(f"There is no subset {tree.word!r}; {_what_there_is(dynamics.runs)}.")
+    return replace(by_h(tree.word, recording.h(), dynamics.ids, removes), name=tree.text)
+
+
+def _applied(tree: _Name, recording: _Recording) -> Subset:
+    """`word`@X: a rule cut to the size of X, a part of another subset of that size, or X with a floor."""
+    dynamics, of = recording.dynamics, tree.parts[0]
+    rule, argument, choose = _ruled(tree.word)
+    if tree.word.startswith("floor-"):
+        return _floored(tree, recording)
+    size = _size(of, recording)
+    if choose is not None:
+        kept, words = choose(recording, size, argument, recording.random(tree.text))
+    else:
+        rule, source = "part", _subset(_parsed(tree.word, dynamics.runs), recording)
+        if size > source.size:
+            raise SubsetError(f"{tree.text} asks for {size:,} examples; {source.name} keeps only {source.size:,}.")
+        kept = np.sort(recording.random(tree.text).permutation(np.flatnonzero(np.isin(dynamics.ids, source.kept)))[:size])
+        words = f"{size} at random of: {source.rule}"
+    words = f"{words}, as many as {of.text} keeps"
+    return Subset(name=tree.text, method=rule, rule=words, kept=dynamics.ids[kept], total=dynamics.examples)
+
+
+def _floored(tree: _Name, recording: _Recording) -> Subset:
+    floor = _number(tree.word.removeprefix("floor-"))
+    if floor is None or floor <= 0:
+        raise SubsetError(f"{tree.word} names no floor; use a share of each class such as floor-0.2 or a number such as floor-50.")
+    if recording.labels is None:
+        raise SubsetError(f"{tree.text} needs classes; this task has none.")
+    base = _subset(tree.parts[0], recording)
+    floored, _ = balanced(base, recording.score("pooled-variability"), recording.dynamics.ids, recording.labels, floor)
+    return replace(floored, name=tree.text)
+
+
+_Chosen = tuple[NDArray[np.int64], str]
+_Choose = Callable[[_Recording, int, float, np.random.Generator], _Chosen]
+
+
+def _at_random(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
+    return np.sort(random.permutation(recording.dynamics.examples)[:size]), f"{size} at random"
+
+
+def _stratified(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
+    return stratified(recording.strata(), size, random), f"{size} at random, the same share of every class and H"
+
+
+def _ambiguous(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
+    return highest(recording.score("pooled-variability"), size), f"{size} with the highest variability over all runs"
+
+
+def _covering(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
     """Coverage within each class, so that classes keep their own shares."""
-    if labels is None:
-        return coverage(difficulty, size)
-    classes, counts = np.unique(labels, return_counts=True)
-    exact = size * counts / counts.sum()
-    quota = np.floor(exact).astype(np.int64)
-    quota[np.argsort(quota - exact, kind="stable")[: size - quota.sum()]] += 1
-    members = [np.flatnonzero(labels == label) for label in classes]
-    return np.sort(np.concatenate([m[coverage(difficulty[m], n)] for m, n in zip(members, quota, strict=True) if n]))
+    words = f"{size} spread over all difficulties but the hardest {'tenth' if argument == HARDEST else f'{argument:.0%}'}"
+    labels = np.zeros(recording.dynamics.examples, dtype=np.int64) if recording.labels is None else recording.labels
+    difficulty = -recording.score("aum")
+    parts = [(np.flatnonzero(labels == label), count) for label, count in quotas(labels, size)]
+    chosen = [members[coverage(difficulty[members], count, argument)] for members, count in parts if count]
+    return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *chosen])), words
 
 
-def _size(of: str, dynamics: Dynamics, labels: Ids | None, burn_in: int, seed: int) -> int:
-    try:
-        share = float(of)
-    except ValueError:
-        return resolve(of, dynamics, labels, burn_in, seed).size
-    if not 0 < share <= 1:
-        raise SubsetError(f"A subset cannot keep a share of {of}; it must lie between 0 and 1.")
-    return max(1, round(share * dynamics.examples))
+def _mixed(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
+    ambiguous = round(argument * size)
+    first = highest(recording.score("pooled-variability"), ambiguous)
+    others = np.setdiff1d(np.arange(recording.dynamics.examples), first)
+    rest = others[stratified(recording.strata()[others], size - ambiguous, random)]
+    words = f"{ambiguous} with the highest variability over all runs, {size - ambiguous} others at random by class and H"
+    return np.sort(np.concatenate([first, rest])), words
 
 
-def _generator(name: str, seed: int) -> np.random.Generator:
-    return np.random.default_rng([seed, int.from_bytes(sha256(name.encode()).digest()[:8], "big")])
+_RULES: dict[str, tuple[_Choose, float | None]] = {
+    "random": (_at_random, None),
+    "stratified": (_stratified, None),
+    "ambiguous": (_ambiguous, None),
+    "ccs": (_covering, HARDEST),
+    "mixed": (_mixed, 0.5),
+}
+"""Rule -> how it chooses, and the share it takes where its name says none."""
+
+_DRAWN = frozenset(["random", "stratified", "mixed"])
+"""Rules that choose anew for each seed."""
+
+
+def _ruled(word: str) -> tuple[str, float, _Choose | None]:
+    """The rule a word names, its share, and how it chooses; None where the word is no rule."""
+    score, _, end = word.rpartition("-")
+    if score in SCORES and end in ("high", "low"):
+        return word, 0.0, _by_score(score, end)
+    rule, dash, argument = word.partition("-")
+    if rule not in _RULES:
+        return "", 0.0, None
+    choose, share = _RULES[rule]
+    given = _number(argument) if dash else share
+    if dash and (share is None or given is None or given >= 1):
+        raise SubsetError(
+            f"{word} is no rule; " + (f"after {rule}- comes a share below 1." if share is not None else f"{rule} takes no share.")
+        )
+    return rule, given or 0.0, choose
+
+
+def _by_score(score: str, end: str) -> _Choose:
+    def choose(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
+        values = recording.score(score)
+        return highest(values if end == "high" else -values, size), f"{size} with the {end}est {SCORES[score].title}"
+
+    return choose
+
+
+def _size(of: _Name, recording: _Recording) -> int:
+    """How many examples a number, a share or a subset stands for."""
+    number, examples = (None if of.parts else _number(of.word)), recording.dynamics.examples
+    if number is None:
+        return _subset(of, recording).size
+    if number > 1 and number.is_integer():
+        if number > examples:
+            raise SubsetError(f"A subset cannot keep {number:,.0f} of {examples:,} examples.")
+        return int(number)
+    if not 0 < number <= 1:
+        raise SubsetError(f"A subset cannot keep a share of {of.word}; it must lie between 0 and 1, or be a whole number of examples.")
+    return max(1, round(number * examples))
+
+
+def _number(word: str) -> float | None:
+    return float(word) if re.fullmatch(r"\d+(\.\d+)?|\.\d+", word, re.ASCII) else None
 
 
 def _what_there_is(runs: int) -> str:
     names = ", ".join(subset_name(removes, runs) for removes in ladder(runs))
-    rules = "random@X, ambiguous@X, ccs@X, SCORE-high@X, SCORE-low@X"
-    return f"use full, {names}, any remove-..., or {rules} for X one of these or a share"
+    rules = ", ".join(f"{rule}@X" for rule in _RULES)
+    return f"use full, {names}, any remove-..., or {rules}, SCORE-high@X, SCORE-low@X, floor-0.2@X for X one of these or a share"

@@ -11,7 +11,16 @@ from tests.recordings import gold_labels, recording
 PAPER = [{0, 6}, {0, 1, 6}, {0, 1, 2, 6}, {0, 1, 2, 3, 6}, {0, 1, 5, 6}, {0, 1, 2, 3, 4, 6}, {0, 1, 2, 3, 5, 6}]
 """H-values removed by the paper's subsets for R = 6, in their published order."""
 
-RULES = ["random", "ambiguous", "ccs", *(f"{name}-{end}" for name in SCORES for end in ("high", "low"))]
+RULES = [
+    "random",
+    "stratified",
+    "ambiguous",
+    "ccs",
+    "ccs-0.3",
+    "mixed",
+    "mixed-0.2",
+    *(f"{name}-{end}" for name in SCORES for end in ("high", "low")),
+]
 
 
 def test_the_ladder_of_six_runs_is_the_papers() -> None:
@@ -41,6 +50,13 @@ def test_every_rule_keeps_known_ids_once_in_source_order(
     dynamics = recording(runs, epochs, examples, classes, seed, skew)
     labels = gold_labels(examples, classes, seed, skew)
     names = ["full", *(subsets.subset_name(removes, runs) for removes in subsets.ladder(runs)), "drop-easy", "drop-hard"]
+    names += [
+        "full@0.5",
+        "floor-0.3@winning-ticket",
+        "floor-2@ambiguous@0.2",
+        "drop-easy or (random@0.2) minus drop-hard",
+        "random@drop-easy",
+    ]
     names += [f"{rule}@0.4" for rule in RULES if epochs >= SCORES.get(rule.rpartition("-")[0], SCORES["h"]).epochs]
     for name in names:
         subset = subsets.resolve(name, dynamics, labels, seed=seed)
@@ -98,6 +114,109 @@ def test_subsets_combine() -> None:
     assert subsets.combine(a, "or", b, ids).kept.tolist() == [0, 1, 2, 3]
     assert subsets.combine(a, "and", b, ids).kept.tolist() == [2]
     assert subsets.combine(a, "minus", b, ids).kept.tolist() == [0, 1]
+
+
+def test_an_at_takes_all_that_follows_it() -> None:
+    dynamics = recording(6, 3, 300, 2, 5)
+
+    def kept(name: str) -> set[int]:
+        return set(subsets.resolve(name, dynamics, None).kept.tolist())
+
+    union = kept("winning-ticket or drop-easy")
+    assert union == kept("winning-ticket") | kept("drop-easy")
+    assert len(kept("random@winning-ticket or drop-easy")) == len(union)
+    assert kept("(random@winning-ticket) or drop-easy") == kept("random@winning-ticket") | kept("drop-easy")
+    assert kept("full minus drop-hard minus winning-ticket") == kept("full") - kept("drop-hard") - kept("winning-ticket")
+    assert kept("drop-easy and drop-hard") == kept("winning-ticket")
+
+
+def test_names_are_one_whatever_their_spacing() -> None:
+    dynamics = recording(6, 3, 300, 2, 5)
+    first, second = (subsets.resolve(name, dynamics, None) for name in (" random @ ( drop-easy or full )", "random@(drop-easy or full)"))
+    assert first.name == second.name == "random@drop-easy or full"
+    assert first.kept.tolist() == second.kept.tolist()
+
+
+def test_sizes_are_numbers_shares_or_subsets() -> None:
+    dynamics = recording(6, 3, 300, 2, 5)
+    sizes = {name: subsets.resolve(name, dynamics, None).size for name in ("random@120", "random@0.4", "random@1", "full@120")}
+    assert sizes == {"random@120": 120, "random@0.4": 120, "random@1": 300, "full@120": 120}
+    with pytest.raises(SubsetError, match="cannot keep 301 of 300 examples"):
+        subsets.resolve("aum-low@301", dynamics, None)
+
+
+def test_a_part_of_a_subset_lies_within_it() -> None:
+    dynamics = recording(6, 3, 300, 2, 5)
+    whole, part = (subsets.resolve(name, dynamics, None) for name in ("drop-hard", "drop-hard@50"))
+    assert part.size == 50 and np.isin(part.kept, whole.kept).all()
+    with pytest.raises(SubsetError, match="keeps only"):
+        subsets.resolve("winning-ticket@full", dynamics, None)
+
+
+def test_stratified_keeps_every_share_of_class_and_h() -> None:
+    dynamics, labels = recording(6, 3, 3000, 3, 7, skew=2), gold_labels(3000, 3, 7, skew=2)
+    strata = labels * 7 + h_score(dynamics.correct)
+    kept = np.isin(dynamics.ids, subsets.resolve("stratified@0.3", dynamics, labels).kept)
+    assert np.abs(np.bincount(strata[kept], minlength=21) - 0.3 * np.bincount(strata, minlength=21)).max() <= 1
+
+
+def test_mixed_is_part_ambiguous_and_part_stratified() -> None:
+    dynamics = recording(6, 3, 1000, 2, 7)
+    ambiguous = subsets.resolve("ambiguous@60", dynamics, None).kept
+    mixed = [subsets.resolve("mixed-0.2@300", dynamics, None, seed=seed).kept for seed in (0, 1)]
+    for kept in mixed:
+        assert len(kept) == 300 and np.isin(ambiguous, kept).all()
+    assert len(np.intersect1d(*mixed)) < 200
+
+
+def test_coverage_leaves_out_the_share_it_is_told() -> None:
+    dynamics = recording(6, 3, 1000, 2, 7)
+    hardness = -dynamics.gold_margin.mean(axis=(0, 1))
+    for name, share in (("ccs@200", 0.1), ("ccs-0.4@200", 0.4)):
+        kept = np.isin(dynamics.ids, subsets.resolve(name, dynamics, None).kept)
+        assert hardness[kept].max() <= np.quantile(hardness, 1 - share)
+
+
+def test_a_floor_in_a_name_adds_the_most_ambiguous_back() -> None:
+    dynamics, labels = recording(6, 3, 500, 4, 3, skew=3), gold_labels(500, 4, 3, skew=3)
+    floored = subsets.resolve("floor-0.5@aum-high@0.3", dynamics, labels)
+    kept = np.isin(dynamics.ids, floored.kept)
+    for label in range(4):
+        assert kept[labels == label].mean() >= 0.5
+    assert floored.name == "floor-0.5@aum-high@0.3" and "added back" in floored.rule
+    few = np.isin(dynamics.ids, subsets.resolve("floor-7@aum-high@0.1", dynamics, labels).kept)
+    assert all(few[labels == label].sum() >= min(7, (labels == label).sum()) for label in range(4))
+    with pytest.raises(SubsetError, match="needs classes"):
+        subsets.resolve("floor-0.5@full", dynamics, None)
+
+
+def test_what_is_drawn_changes_with_the_seed_and_nothing_else_does() -> None:
+    dynamics, labels = recording(6, 3, 400, 3, 5), gold_labels(400, 3, 5)
+    names = ["full", "winning-ticket", "floor-0.2@drop-easy", "floor-0.2@random@0.2", "drop-easy minus random@0.5", "winning-ticket@40"]
+    for name in [*names, *(f"{rule}@0.3" for rule in RULES if SCORES.get(rule.rpartition("-")[0], SCORES["h"]).epochs <= 3)]:
+        first, second = (subsets.resolve(name, dynamics, labels, seed=seed).kept.tolist() for seed in (1, 2))
+        assert (first != second) == subsets.is_drawn(name), name
+
+
+WORDS = ["(", ")", "@", " or ", " and ", " minus ", "full", "drop-easy", "random", "aum-low", "floor-0.2", "0.5", "7", "winning-ticket"]
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=9).map("".join) | st.text(max_size=10))
+def test_any_text_is_a_subset_or_one_sentence(name: str) -> None:
+    try:
+        subset = subsets.resolve(name, recording(3, 2, 20, 2, 0), None)
+    except SubsetError as error:
+        assert str(error).endswith(".")
+    else:
+        assert subsets.resolve(subset.name, recording(3, 2, 20, 2, 0), None).kept.tolist() == subset.kept.tolist()
+
+
+@pytest.mark.parametrize(
+    "name", ["(full", "full)", "full or", "@full", "floor-x@full", "floor-0@full", "random-0.3@0.5", "ccs-2@0.5", "x" * 501]
+)
+def test_names_that_make_no_sense_say_why(name: str) -> None:
+    with pytest.raises(SubsetError, match=r"parenthesis|makes no sense|not complete|names no floor|is no rule|too long"):
+        subsets.resolve(name, recording(6, 3, 20, 2, 0), gold_labels(20, 2, 0))
 
 
 @pytest.mark.parametrize(
