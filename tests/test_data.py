@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import httpx2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -297,6 +298,28 @@ def test_a_hub_name_without_a_hub_is_one_sentence(monkeypatch: pytest.MonkeyPatc
         load("stanfordnlp/sst2")
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (httpx2.ConnectError("refused"), "the hub cannot be reached"),
+        (TimeoutError(), "the hub cannot be reached"),
+        (datasets.exceptions.DatasetNotFoundError("gone"), "the hub has no dataset of that name"),
+        (
+            RuntimeError("Scripts are no longer supported\nfound x.py"),
+            "cannot be read: Scripts are no longer supported.",
+        ),
+    ],
+)
+def test_what_the_hub_says_is_one_sentence(monkeypatch: pytest.MonkeyPatch, error: Exception, message: str) -> None:
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", fail)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with pytest.raises(DataError, match=f"There is no file or folder some/name, and .*{message}"):
+        load("some/name")
+
+
 def test_a_hub_dataset_is_loaded_by_name_configuration_and_revision(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
@@ -304,6 +327,7 @@ def test_a_hub_dataset_is_loaded_by_name_configuration_and_revision(monkeypatch:
         asked.append((arguments, named))
         return datasets.DatasetDict({split: datasets.Dataset.from_list(ROWS) for split in ("train", "validation")})
 
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda *arguments, **named: None)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     monkeypatch.setattr(datasets, "get_dataset_split_names", lambda *arguments, **named: ["train", "validation", "test"])
     assert len(load("nyu-mll/glue:sst2@abc123")) == 4

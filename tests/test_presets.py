@@ -59,6 +59,7 @@ def test_a_preset_reads_the_hubs_features_and_evaluates_on_validation(name: str,
         asked.append(arguments)
         return datasets.DatasetDict(dict.fromkeys(names, part))
 
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda *arguments, **named: None)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     preset = PRESETS[name]
     train, evaluation = load_pair(preset.settings())

@@ -19,6 +19,9 @@ from pruning.readers.source import Source, one_line, storable
 TRAINING_SPLITS = ("train", "training")
 """The split that is read when none is named."""
 
+HUB_SECONDS = 10.0
+"""How long the hub may take to say whether it has a dataset."""
+
 HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*(?:/[\w-][\w.-]*)?)(?::(?P<config>[^@#]+))?(?:@(?P<revision>[^#]+))?")
 """name, name:config, name@revision, name:config@revision."""
 
@@ -79,6 +82,7 @@ def read_hub(name: str, split: str | None) -> Source:
 
     hub, config, revision = _hub_parts(name)
     with _hub_in_words(name):
+        _find(hub, revision)
         loaded = datasets.load_dataset(hub, config, revision=revision)
     chosen = _choose_split(name, list(loaded), split)
     return _of_dataset(f"{name}#{chosen}", loaded[chosen])
@@ -88,8 +92,8 @@ def hub_splits(name: str) -> tuple[str, ...]:
     """Names of the splits of a hub dataset."""
     import datasets
 
+    hub, config, revision = _hub_parts(name)
     with _hub_in_words(name):
-        hub, config, revision = _hub_parts(name)
         return tuple(str(split) for split in datasets.get_dataset_split_names(hub, config, revision=revision))
 
 
@@ -101,21 +105,30 @@ def _hub_parts(name: str) -> tuple[str, str | None, str | None]:
     return matched["name"], matched["config"], matched["revision"]
 
 
+def _find(hub: str, revision: str | None) -> None:
+    """Ask the hub once whether it has the dataset, because `datasets` itself asks an unreachable hub for half a minute."""
+    import huggingface_hub
+
+    if not huggingface_hub.constants.HF_HUB_OFFLINE:
+        huggingface_hub.HfApi().dataset_info(hub, revision=revision, timeout=HUB_SECONDS)
+
+
 @contextmanager
 def _hub_in_words(name: str) -> Iterator[None]:
     """Turns what can go wrong between here and the hub into one sentence."""
     from datasets.exceptions import DatasetNotFoundError
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     missing = f"There is no file or folder {name}"
     try:
         yield
-    except DataError:
-        raise
-    except DatasetNotFoundError:
+    except (DatasetNotFoundError, RepositoryNotFoundError, HFValidationError):
         raise DataError(f"{missing}, and the hub has no dataset of that name that can be read from here.") from None
     except Exception as error:
-        if isinstance(error, ConnectionError) or "ffline" in str(error) or "onnection" in str(error):
-            raise DataError(f"{missing}, and the hub cannot be reached to look for a dataset of that name.") from None
+        if isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.startswith("httpx"):
+            hint = "" if HF_HUB_OFFLINE else "; with HF_HUB_OFFLINE=1 a copy fetched earlier is used"
+            raise DataError(f"{missing}, and the hub cannot be reached to look for a dataset of that name{hint}.") from None
         raise DataError(f"{missing}, and the hub's dataset of that name cannot be read: {one_line(error)}.") from None
 
 
