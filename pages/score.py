@@ -7,6 +7,7 @@ import streamlit as st
 from pruning import data
 from pruning.errors import WinnowError
 from pruning.records import Settings, TrainSettings, default_seeds
+from pruning.tasks import TASKS
 from pruning.ui import live, state
 
 st.title("Score")
@@ -56,7 +57,7 @@ with st.form("score"):
         epochs = st.number_input("Epochs", 1, 50, 3)
         batch_size = st.number_input("Batch size", 1, 1024, 32)
         learning_rate = st.number_input("Learning rate", 1e-7, 1.0, 2e-5, format="%.1e")
-        max_length = st.number_input("Tokens per text", 4, 8192, 128)
+        max_length = st.number_input("Tokens per text", 4, 8192, TASKS[preview.task].max_length if preview.task else 128)
     if st.form_submit_button("Start scoring", type="primary", icon=":material/play_arrow:"):
         recipe = TrainSettings(epochs=int(epochs), batch_size=int(batch_size), learning_rate=learning_rate)
         seeds = default_seeds(int(runs))

@@ -108,7 +108,9 @@ def score(
     weight_decay: Annotated[float, typer.Option(help="AdamW's decay.")] = 0.0,
     warmup_ratio: Annotated[float, typer.Option(help="Share of steps of rising rate.")] = 0.0,
     max_grad_norm: Annotated[float, typer.Option(help="Gradients above this norm are scaled down.")] = 1.0,
-    max_length: Annotated[int, typer.Option(help="Tokens per text; longer ones are cut and counted.")] = 128,
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens per text; longer ones are cut and counted. Default: the task's own.")
+    ] = None,
     seed_list: Annotated[str | None, typer.Option(help="Comma-separated seeds, one per run. Default: the paper's.")] = None,
     burn_in: Annotated[int, typer.Option(help="First epochs left out of the H-score; 0 = the paper.")] = 0,
     fixed_order: Annotated[bool, typer.Option("--fixed-order", help="One order for all epochs of a run, as the paper's code.")] = False,

@@ -87,8 +87,8 @@ class Settings:
     """Drop (and count) rows without text or label instead of refusing them."""
     model: str = "sample"
     """A folder, a hub name, or "sample" for the model that comes with Winnow."""
-    max_length: int = 128
-    """Tokens per sequence; longer ones are cut and counted."""
+    max_length: int | None = None
+    """Tokens per sequence; longer ones are cut and counted. None = the task's own, as in the paper, filled in before any work."""
     seeds: tuple[int, ...] = PAPER_SEEDS
     """One seed per run; R = len(seeds)."""
     burn_in: int = 0
@@ -101,7 +101,7 @@ class Settings:
             raise UsageError("--runs is 0; at least one run is needed (the paper uses 6).")
         if len(set(self.seeds)) != len(self.seeds):
             raise UsageError(f"--seed-list repeats a seed ({', '.join(map(str, self.seeds))}); each run needs its own.")
-        _positive("--max-length", self.max_length)
+        _positive("--max-length", 1 if self.max_length is None else self.max_length)
         if not 0 < self.evaluation_fraction < 1:
             raise UsageError(f"--eval-fraction is {self.evaluation_fraction}; it must lie between 0 and 1.")
         if not 0 <= self.burn_in < self.train.epochs:

@@ -91,6 +91,7 @@ def score(settings: Settings, directory: str | Path, listen: Listener = lambda p
     """
     train, evaluation = datasource.load_pair(settings)
     fingerprint = models.fingerprint(models.locate(settings.model))
+    settings = settings.with_changes(max_length=settings.max_length or TASKS[train.task].max_length)
     with own(Folder(Path(directory))):
         experiment = Experiment.create(directory, settings, train, evaluation, fingerprint)
         _score(experiment, listen)
@@ -265,13 +266,14 @@ def _work(
             model = models.locate(settings.model)
             tokenizer = models.load_tokenizer(model)
             examples, held_out = experiment.examples(), experiment.evaluation()
-            encoded = task.encode(examples, tokenizer, settings.max_length)
-            evaluation = task.encode(held_out, tokenizer, settings.max_length)
+            max_length = settings.max_length or task.max_length
+            encoded = task.encode(examples, tokenizer, max_length)
+            evaluation = task.encode(held_out, tokenizer, max_length)
             if encoded.truncated:
                 experiment.log(
                     "note",
                     **progress.event(),
-                    message=f"{encoded.truncated} examples are longer than {settings.max_length} tokens and were cut.",
+                    message=f"{encoded.truncated} examples are longer than {max_length} tokens and were cut.",
                 )
             by_key = {plan.key: plan for plan in plans}
             with stop_on_signals() as stopped:

@@ -11,7 +11,7 @@ from pruning.records import JobState, Settings, default_seeds
 from tests.conftest import EPOCHS
 
 
-def wait_for(directory: Path, *states: JobState, seconds: float = 60) -> Experiment:
+def wait_for(directory: Path, *states: JobState, seconds: float = 150) -> Experiment:
     """The experiment once its job stands in one of the states."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
