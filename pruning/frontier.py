@@ -10,7 +10,7 @@ from math import ceil, inf, isnan, nan, sqrt
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from pruning.records import Difference, FrontierPoint
 
@@ -37,6 +37,9 @@ MARGIN = 0.005
 """Accuracy that a person would give up for a smaller set, unless said otherwise: half a point."""
 
 CONFIDENCE = 0.95
+
+FEWEST_SEEDS = 3
+"""Fewer pairs are no ground for a recommendation: two that happen to agree would look certain."""
 
 ENOUGH_SEEDS = 12
 """More seeds than this are not asked for: a difference that small does not matter."""
@@ -118,7 +121,7 @@ def interval(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> tup
     """
     if len(values) < 2:
         return nan, nan
-    half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * values.std(ddof=1) / sqrt(len(values)))
+    half = float(stdtrit(len(values) - 1, 0.5 + confidence / 2) * values.std(ddof=1) / sqrt(len(values)))
     return float(values.mean()) - half, float(values.mean()) + half
 
 
@@ -155,25 +158,29 @@ class Recommendation:
 def recommend(measured: Sequence[FrontierPoint], margin: float = MARGIN, confidence: float = CONFIDENCE) -> Recommendation:
     """The smallest subset shown not to be worse than full data by more than `margin`, with `confidence`.
 
-    One-sided paired t-tests of non-inferiority, from the largest subset down and stopping at the first that fails: a fixed
-    sequence, which keeps the chance of recommending any worse-than-margin subset at 1 - confidence without dividing it.
+    One-sided paired t-tests of non-inferiority, from the largest size down and stopping at the first size where none passes; at
+    one size the doubt allowed (1 - confidence) is divided among its subsets. So the chance of recommending any worse-than-margin
+    subset stays at 1 - confidence, however many were measured. Of those that pass at the smallest size, the best.
     """
     if not any(point.subset == "full" for point in measured):
         return Recommendation(subset=None, sentence="Full data was not measured, so nothing can be compared with it.")
-    candidates = sorted((point for point in measured if point.vs_full is not None), key=lambda point: -point.kept)
-    if not candidates:
+    sizes: dict[int, list[FrontierPoint]] = {}
+    for point in measured:
+        if point.vs_full is not None:
+            sizes.setdefault(point.kept, []).append(point)
+    if not sizes:
         return Recommendation(subset=None, sentence="No subset was measured yet; run the frontier.")
-    passed: FrontierPoint | None = None
-    failed: FrontierPoint | None = None
-    for point in candidates:
-        if point.vs_full is not None and lower_bound(point.vs_full, confidence) > -margin:
-            passed = point
-        else:
-            failed = point
+    best: FrontierPoint | None = None
+    for size in sorted(sizes, reverse=True):
+        each = 1 - (1 - confidence) / len(sizes[size])
+        passed = [point for point in sizes[size] if _to_full(point).pairs >= FEWEST_SEEDS and lower_bound(_to_full(point), each) > -margin]
+        if not passed:
+            if best is None:
+                return _none_yet(max(sizes[size], key=_mean), margin, each)
             break
-    if passed is None:
-        return _none_yet(failed or candidates[0], margin, confidence)
-    return Recommendation(subset=passed.subset, sentence=_praise(passed, measured, margin, confidence))
+        best = max(passed, key=_mean)
+    assert best is not None
+    return Recommendation(subset=best.subset, sentence=_praise(best, margin, confidence))
 
 
 def lower_bound(difference: Difference, confidence: float = CONFIDENCE) -> float:
@@ -181,8 +188,8 @@ def lower_bound(difference: Difference, confidence: float = CONFIDENCE) -> float
     if difference.pairs < 2 or isnan(difference.low):
         return -inf
     freedom = difference.pairs - 1
-    error = (difference.high - difference.mean) / stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)
-    return float(difference.mean - stats.t.ppf(confidence, freedom) * error)
+    error = (difference.high - difference.mean) / stdtrit(freedom, 0.5 + CONFIDENCE / 2)
+    return float(difference.mean - stdtrit(freedom, confidence) * error)
 
 
 def payback(score_seconds: float, seconds_saved: float) -> int | None:
@@ -194,21 +201,28 @@ def payback(score_seconds: float, seconds_saved: float) -> int | None:
     return ceil(score_seconds / seconds_saved) if seconds_saved > 0 else None
 
 
-def _praise(point: FrontierPoint, measured: Sequence[FrontierPoint], margin: float, confidence: float) -> str:
-    difference = point.vs_full
-    assert difference is not None
+def _to_full(point: FrontierPoint) -> Difference:
+    assert point.vs_full is not None
+    return point.vs_full
+
+
+def _mean(point: FrontierPoint) -> float:
+    mean = _to_full(point).mean
+    return -inf if isnan(mean) else mean
+
+
+def _praise(point: FrontierPoint, margin: float, confidence: float) -> str:
     text = (
         f"Recommended: {point.subset}, {point.kept:,} examples ({point.kept_fraction:.0%}): with {confidence:.0%} confidence at most "
-        f"{margin * 100:g} points worse than full data (measured {difference.mean * 100:+.1f})."
+        f"{margin * 100:g} points worse than full data (measured {_mean(point) * 100:+.1f})."
     )
-    return f"{text} {_against_random(point, measured)}".strip()
+    return f"{text} {_against_random(point)}".strip()
 
 
-def _against_random(point: FrontierPoint, measured: Sequence[FrontierPoint]) -> str:
+def _against_random(point: FrontierPoint) -> str:
     """Whether the rule is worth anything over chance, in words."""
     if point.subset.startswith("random@"):
-        rule = point.subset.removeprefix("random@")
-        return f"It is a random subset: at this size the rule {rule} was not shown to do as well."
+        return f"It is drawn at random: {point.subset.removeprefix('random@')} did no better at this size."
     if point.vs_random is None or isnan(point.vs_random.low):
         return ""
     if point.vs_random.low > 0:
@@ -219,16 +233,21 @@ def _against_random(point: FrontierPoint, measured: Sequence[FrontierPoint]) -> 
 
 
 def _none_yet(point: FrontierPoint, margin: float, confidence: float) -> Recommendation:
-    difference = point.vs_full
-    if difference is None or difference.pairs < 2:
-        return Recommendation(subset=None, sentence="None yet: measure at least two seeds, better three.", more_seeds=2)
+    difference = _to_full(point)
+    if difference.pairs < FEWEST_SEEDS:
+        more = FEWEST_SEEDS - difference.pairs
+        return Recommendation(
+            subset=None, sentence=f"None yet: measure {more} more seed{'s' * (more > 1)} of each subset.", more_seeds=more
+        )
     room = difference.mean + margin
-    start = f"None yet: {point.subset}, the largest one measured, is {difference.mean * 100:+.1f} points to full data"
-    if room <= 0:
+    start = f"None yet: {point.subset}, the best of the largest measured, is {difference.mean * 100:+.1f} points to full data"
+    if difference.high < -margin:
         return Recommendation(subset=None, sentence=f"{start}, which is more than the {margin * 100:g} allowed.")
-    error = (difference.high - difference.mean) / stats.t.ppf(0.5 + CONFIDENCE / 2, difference.pairs - 1)
+    if room <= 0:
+        return Recommendation(subset=None, sentence=f"{start}; it looks worse than the {margin * 100:g} allowed, but that may be chance.")
+    error = (difference.high - difference.mean) / stdtrit(difference.pairs - 1, 0.5 + CONFIDENCE / 2)
     spread = error * sqrt(difference.pairs)
-    needed = next((n for n in range(difference.pairs + 1, 200) if stats.t.ppf(confidence, n - 1) * spread / sqrt(n) < room), 200)
+    needed = next((n for n in range(difference.pairs + 1, 200) if stdtrit(n - 1, confidence) * spread / sqrt(n) < room), 200)
     more = needed - difference.pairs
     if more > ENOUGH_SEEDS:
         return Recommendation(subset=None, sentence=f"{start}; its seeds differ too much for a verdict within {margin * 100:g} points.")

@@ -113,6 +113,33 @@ def test_too_few_seeds_ask_for_more() -> None:
 def test_a_clear_loss_is_not_recommended() -> None:
     found = frontier.recommend([FULL, point("a", 500, 0.7, -0.1)])
     assert (found.subset, found.more_seeds) == (None, 0)
+    assert "more than the 0.5 allowed" in found.sentence
+    assert "may be chance" in frontier.recommend([FULL, point("a", 500, 0.79, -0.01, half=0.02)]).sentence
+
+
+def test_two_seeds_that_happen_to_agree_recommend_nothing() -> None:
+    found = frontier.recommend([FULL, point("a", 500, 0.8, 0.0, half=0.0, pairs=2)])
+    assert (found.subset, found.more_seeds) == (None, 1)
+    assert found.sentence == "None yet: measure 1 more seed of each subset."
+
+
+def test_at_one_size_the_best_that_passes_is_taken_and_one_that_fails_does_not_stop_it() -> None:
+    tickets = [point("a", 500, 0.79, -0.02), point("random@a", 500, 0.8, 0.0), point("ambiguous@a", 500, 0.801, 0.001)]
+    assert frontier.recommend([FULL, *tickets]).subset == "ambiguous@a"
+    found = frontier.recommend([FULL, *tickets[:2]])
+    assert found.subset == "random@a"
+    assert "drawn at random: a did no better" in found.sentence
+
+
+def test_the_doubt_allowed_is_divided_among_subsets_of_one_size() -> None:
+    """Lower bounds at 95%: -.0044, within half a point; at 1 - .05/3, needed for three of one size, they are not."""
+    close = point("a", 500, 0.8, -0.002, half=0.0035)
+    assert frontier.recommend([FULL, close]).subset == "a"
+    assert frontier.recommend([FULL, close, point("random@a", 500, 0.7, -0.1), point("ambiguous@a", 500, 0.7, -0.1)]).subset is None
+
+
+def test_a_size_at_which_nothing_passes_stops_the_search() -> None:
+    assert frontier.recommend([FULL, point("a", 500, 0.8, 0.0), point("b", 300, 0.7, -0.1), point("c", 200, 0.8, 0.0)]).subset == "a"
 
 
 def test_without_full_data_nothing_is_recommended() -> None:

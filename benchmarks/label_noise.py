@@ -1,0 +1,129 @@
+"""Does Winnow find wrong labels? Flip some of the sample's on purpose and look.
+
+    python -m benchmarks.label_noise [--train 2000] [--evaluation 1000] [--seeds 3] [--share 0.05 --share 0.1]
+
+For each share a seeded choice of training labels is flipped, the set is scored (6 runs x 3 epochs), and the table says how many of
+the flipped labels are in H = 0 and in the list of label errors, how much of that list is flipped, and the average precision of its
+order. The frontier then measures full data with the listed examples, without them, and without as many at random; evaluation
+labels are never flipped. It resumes where it was stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
+
+from benchmarks.machine import heading
+from pruning import report, scores, worker
+from pruning.decisions import Decision
+from pruning.experiment import Experiment
+from pruning.files import atomic_write
+from pruning.records import DecisionKind, Settings
+from pruning.sample import sample_split
+
+OTHER = {"positive": "negative", "negative": "positive"}
+CLEANED = "full+decisions"
+
+
+def main(
+    train: Annotated[int, typer.Option(help="Training sentences.")] = 2000,
+    evaluation: Annotated[int, typer.Option(help="Evaluation sentences.")] = 1000,
+    seeds: Annotated[int, typer.Option(help="Fine-tunings per point; 0 = no frontier.")] = 3,
+    share: Annotated[list[float], typer.Option(help="Share of labels to flip; may be given more than once.")] = [0.05, 0.10],  # noqa: B006
+) -> None:
+    """Run the study and print its Markdown."""
+    shares = " ".join(f"--share {value:g}" for value in share)
+    experiments = [scored(value, train, evaluation, seeds) for value in share]
+    print(
+        heading(
+            "Finding flipped labels", f"python -m benchmarks.label_noise --train {train} --evaluation {evaluation} --seeds {seeds} {shares}"
+        )
+    )
+    print("| flipped | order by | listed | in H = 0, recall | list: recall | precision | average precision | times the base rate |")
+    print("|---" * 8 + "|")
+    for experiment, flipped in experiments:
+        print("\n".join(found(experiment, flipped)))
+    print("\n| flipped | trained on | kept | flipped labels left | accuracy | 95% interval | seeds |\n|---|---|---|---|---|---|---|")
+    for experiment, flipped in experiments:
+        print("\n".join(frontier(experiment, flipped)))
+
+
+def scored(share: float, train: int, evaluation: int, seeds: int) -> tuple[Experiment, NDArray[np.bool_]]:
+    """The experiment on the sample with that share of labels flipped, and which they are."""
+    source, held_out = sample_split(train, evaluation)
+    rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+    flipped = np.zeros(train, dtype=bool)
+    flipped[np.random.default_rng(0).permutation(train)[: round(share * train)]] = True
+    folder = Path(f"experiments/label-noise-{train}-{share:g}")
+    data = folder.parent / f"{folder.name}.jsonl"
+    folder.parent.mkdir(exist_ok=True)
+    if not data.exists():
+        with atomic_write(data) as temporary:
+            temporary.write_text(
+                "".join(
+                    json.dumps({**row, "label": OTHER[row["label"]] if flip else row["label"]}, ensure_ascii=False) + "\n"
+                    for row, flip in zip(rows, flipped, strict=True)
+                ),
+                encoding="utf-8",
+            )
+    with report.listener(f"Scoring with {share:.0%} flipped") as listen:
+        experiment = worker.score(Settings(data=str(data), evaluation=str(held_out)), folder, listen)
+    if seeds:
+        if not experiment.decided.dropped:
+            suspects: NDArray[np.int64] = (
+                experiment.ids[experiment.label_errors.suspect] if experiment.label_errors else np.empty(0, np.int64)
+            )
+            experiment.decide(Decision(kind=DecisionKind.DROP, ids=tuple(int(i) for i in suspects)))
+        with report.listener(f"Frontier with {share:.0%} flipped") as listen:
+            experiment = worker.frontier(
+                folder, ["full", CLEANED, f"random@{len(experiment.measured_subset(CLEANED).kept)}"], [], seeds, listen=listen
+            )
+    return experiment, flipped
+
+
+def found(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:
+    """How well each order finds them; only the first is a list with an end of its own."""
+    errors, dynamics = experiment.label_errors, experiment.dynamics
+    assert errors is not None
+    hard = scores.h_score(dynamics.correct) == 0
+    base = flipped.mean()
+    orders = {
+        "label errors": -errors.quality,
+        "AUM": -scores.compute("aum", dynamics),
+        "loss": scores.compute("loss", dynamics),
+        "H": -scores.compute("h", dynamics),
+    }
+    lines = []
+    for name, order in orders.items():
+        listed = errors.suspect if name == "label errors" else order >= np.sort(order)[-errors.suspect.sum()]
+        precision = average_precision_score(flipped, order)
+        cells = [
+            f"{base:.0%}",
+            name,
+            f"{listed.sum():,}",
+            f"{flipped[hard].sum() / flipped.sum():.0%}",
+            f"{flipped[listed].sum() / flipped.sum():.0%}",
+        ]
+        lines.append(f"| {' | '.join(cells)} | {flipped[listed].mean():.0%} | {precision:.2f} | {precision / base:.1f} |")
+    return lines
+
+
+def frontier(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:
+    """What was measured with and without the listed examples."""
+    lines = []
+    for point in experiment.frontier():
+        kept = np.isin(experiment.ids, experiment.measured_subset(point.subset).kept)
+        name = {"full": "everything", CLEANED: "without the listed"}.get(point.subset, "without as many at random")
+        cells = [f"{flipped.mean():.0%}", name, f"{point.kept:,}", f"{(flipped & kept).sum():,}", f"{point.metrics['accuracy']:.3f}"]
+        lines.append(f"| {' | '.join(cells)} | {report.interval(*point.ci95['accuracy'])} | {point.seeds} |")
+    return lines
+
+
+if __name__ == "__main__":
+    typer.run(main)
