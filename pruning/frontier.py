@@ -72,7 +72,7 @@ def points(finished: pd.DataFrame, total: int) -> list[FrontierPoint]:
     headline = headline_of(metrics)
     groups = {str(name): group.set_index("seed") for name, group in finished.groupby("subset", sort=False)}
     full = groups.get("full")
-    made = [_point(name, group, groups, full, metrics, headline, total) for name, group in groups.items()]
+    made = [_point(name, group, _random_of(name, groups), full, metrics, headline, total) for name, group in groups.items()]
     return sorted(made, key=lambda point: -point.kept)
 
 
@@ -85,13 +85,12 @@ def headline_of(metrics: Iterable[str]) -> str:
 def _point(
     name: str,
     group: pd.DataFrame,
-    groups: dict[str, pd.DataFrame],
+    random: pd.DataFrame | None,
     full: pd.DataFrame | None,
     metrics: Sequence[str],
     headline: str,
     total: int,
 ) -> FrontierPoint:
-    random = groups.get(f"random@{name}")
     kept = round(float(group["kept"].mean()))
     seconds, steps = float(group["seconds"].mean()), round(float(group["steps"].mean()))
     full_seconds, full_steps = (float(full["seconds"].mean()), round(float(full["steps"].mean()))) if full is not None else (nan, steps)
@@ -111,6 +110,15 @@ def _point(
         steps=steps,
         steps_saved=full_steps - steps,
     )
+
+
+def _random_of(name: str, groups: dict[str, pd.DataFrame]) -> pd.DataFrame | None:
+    """The fine-tunings of the random subset of the size of `name`: its own, else any of that very size; None for one that is random."""
+    if groups[name]["method"].iloc[0] == "random":
+        return None
+    size = groups[name]["kept"].mean()
+    same = (group for group in groups.values() if group["method"].iloc[0] == "random" and group["kept"].mean() == size)
+    return groups.get(f"random@{name}", next(same, None))
 
 
 def interval(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float]:
