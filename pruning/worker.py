@@ -201,17 +201,22 @@ def _chosen(experiment: Experiment, names: Sequence[str], baselines: Sequence[st
 def _frontier(experiment: Experiment, chosen: Sequence[str], seeds: int, budget: str, burn_in: int | None, listen: Listener) -> None:
     settings = experiment.settings
     all_seeds = (*settings.seeds, *(seed for seed in default_seeds(seeds + settings.runs) if seed not in settings.seeds))[:seeds]
-    finished = {(row.subset, row.rows_sha256, row.seed, row.budget) for row in experiment.finished().itertuples()}
+    rows_before = experiment.finished().to_dict("records")
+    finished = {(row["subset"], row["rows_sha256"], row["seed"], row["budget"]) for row in rows_before}
+    trained = {(row["rows_sha256"], row["seed"], row["epochs"]): row for row in rows_before}
     work: dict[str, tuple[Subset, RunPlan]] = {}
     for name in chosen:
         for seed in all_seeds:
             subset = experiment.measured_subset(name, burn_in, seed)
-            own_budget = "epochs" if name == "full" else budget
-            if (name, rows_sha256(subset.kept), seed, own_budget) in finished:
+            own_budget, sha256 = "epochs" if name == "full" else budget, rows_sha256(subset.kept)
+            if (name, sha256, seed, own_budget) in finished:
                 continue
             epochs = settings.train.epochs
             if budget == "steps":
                 epochs = equal_steps_epochs(len(experiment.ids), subset.size, epochs, settings.train.batch_size)
+            if same := trained.get((sha256, seed, epochs)):  # under another name, or with a budget that comes to as many epochs
+                experiment.add_finished({**same, **_what(subset, own_budget, experiment.burn_in(burn_in))})
+                continue
             rows = np.flatnonzero(np.isin(experiment.ids, subset.kept))
             key = f"{name} seed {seed}"
             work[key] = subset, RunPlan(key=key, seed=seed, rows=rows, epochs=epochs, record=False)
@@ -229,20 +234,26 @@ def _frontier(experiment: Experiment, chosen: Sequence[str], seeds: int, budget:
 
 def _row(subset: Subset, plan: RunPlan, budget: str, burn_in: int, metrics: dict[str, float], result: RunResult) -> dict[str, Any]:
     return {
+        **_what(subset, budget, burn_in),
+        "seed": plan.seed,
+        "epochs": plan.epochs,
+        "seconds": result.seconds,
+        "steps": result.steps,
+        "finished": time.time(),
+        **metrics,
+    }
+
+
+def _what(subset: Subset, budget: str, burn_in: int) -> dict[str, Any]:
+    return {
         "subset": subset.name,
         "method": subset.method,
         "rule": subset.rule,
         "kept": subset.size,
         "kept_fraction": subset.kept_fraction,
         "rows_sha256": rows_sha256(subset.kept),
-        "seed": plan.seed,
         "budget": budget,
         "burn_in": burn_in,
-        "epochs": plan.epochs,
-        "seconds": result.seconds,
-        "steps": result.steps,
-        "finished": time.time(),
-        **metrics,
     }
 
 

@@ -18,7 +18,7 @@ def finetunings(**accuracy: list[float]) -> pd.DataFrame:
         rows += [
             {
                 "subset": subset,
-                "method": "m",
+                "method": subset.partition("@")[0],
                 "kept": kept,
                 "seed": seed,
                 "budget": "epochs",
@@ -45,6 +45,15 @@ def test_points_by_hand() -> None:
     assert (a.kept_fraction, a.seconds_saved, a.steps_saved) == (0.5, 50, 50)
     assert points["full"].vs_full is None
     assert points["random@a"].vs_random is None
+
+
+def test_a_rule_cut_to_a_size_is_compared_with_random_of_that_size() -> None:
+    """ambiguous@a has as many examples as random@a; b has another size and no random of its own."""
+    table = finetunings(full=[0.9, 0.9], ambiguous_at_a=[0.8, 0.7], random_at_a=[0.7, 0.7], b=[0.5, 0.5])
+    points = {point.subset: point for point in frontier.points(table, 1000)}
+    against = points["ambiguous@a"].vs_random
+    assert against is not None and against.mean == pytest.approx(0.05)
+    assert points["b"].vs_random is None and points["full"].vs_random is None
 
 
 def test_differences_pair_only_seeds_that_both_have() -> None:

@@ -63,6 +63,16 @@ def test_equal_steps_train_small_subsets_longer(scored: Experiment) -> None:
     assert abs(row["steps"] - full["steps"]) <= row["steps"] / row["epochs"]
 
 
+def test_the_same_rows_are_trained_once_under_whatever_name(scored: Experiment) -> None:
+    worker.frontier(scored.folder.root, ["drop-hard"], [], seeds=1)
+    first = worker.frontier(scored.folder.root, ["drop-hard"], [], seeds=1).finished()
+    again = worker.frontier(scored.folder.root, ["remove-0", "drop-hard and full"], [], seeds=1).finished().set_index("subset")
+    assert len(again) == len(first) + 2
+    for name in ("remove-0", "drop-hard and full"):
+        for column in ("rows_sha256", "seed", "epochs", "seconds", "accuracy", "finished"):
+            assert again.loc[name, column] == again.loc["drop-hard", column], column
+
+
 def test_wrong_names_are_refused_before_any_work(scored: Experiment) -> None:
     rows = len(scored.finished())
     for wrong, error in (
