@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pruning.data import load as load
     from pruning.experiment import Experiment as Experiment
     from pruning.export import verify as verify
+    from pruning.recorder import Recorder as Recorder
+    from pruning.recorder import Recording as Recording
     from pruning.records import Settings as Settings
     from pruning.records import TrainSettings as TrainSettings
     from pruning.worker import frontier as measure
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Experiment", "Settings", "TrainSettings", "load", "measure", "score", "verify"]
+__all__ = ["Experiment", "Recorder", "Recording", "Settings", "TrainSettings", "load", "measure", "score", "verify"]
 
 _HOMES = {
     "Experiment": ("pruning.experiment", "Experiment"),
+    "Recorder": ("pruning.recorder", "Recorder"),
+    "Recording": ("pruning.recorder", "Recording"),
     "Settings": ("pruning.records", "Settings"),
     "TrainSettings": ("pruning.records", "TrainSettings"),
     "load": ("pruning.data", "load"),

@@ -77,6 +77,8 @@ class Settings:
     """A name in `pruning.tasks.TASKS`, or auto before the data was read."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Field of the task -> column of the data, e.g. {"text": "sentence", "label": "label"}."""
+    recorded_by: str = "winnow"
+    """Whose training was recorded: winnow's own, or what it was taken over from (recorder, cartography, h-score)."""
     evaluation: str | None = None
     """Evaluation data, or None to split off `evaluation_fraction` of `data`."""
     evaluation_fraction: float = 0.2

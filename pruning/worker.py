@@ -21,7 +21,7 @@ import numpy as np
 from pruning import data as datasource
 from pruning import models
 from pruning import subsets as rules
-from pruning.errors import Cancelled, SubsetError, UsageError, WinnowError
+from pruning.errors import Cancelled, ExperimentError, SubsetError, UsageError, WinnowError
 from pruning.experiment import Experiment, Folder, full_subset, own
 from pruning.frontier import equal_steps_epochs, rows_sha256
 from pruning.records import EpochRecord, JobState, Progress, RunPlan, RunResult, Settings, Subset, default_seeds
@@ -117,6 +117,8 @@ def frontier(
     if seeds < 1:
         raise UsageError(f"--seeds is {seeds}; at least 1 is needed, and 3 for an interval worth reading.")
     experiment = Experiment(directory)
+    if not (experiment.settings.model and experiment.evaluation(["id"]).num_rows):
+        raise ExperimentError(f"{experiment.folder.root} lacks a model or evaluation data to measure with; record it with both.")
     chosen = _chosen(experiment, names, baselines, burn_in)
     with own(experiment.folder):
         _frontier(experiment, chosen, seeds, budget, burn_in, listen)
@@ -128,7 +130,7 @@ def resume(directory: str | Path, listen: Listener = lambda progress: None) -> E
     experiment = Experiment(directory)
     if not (experiment.folder.examples.exists() and experiment.folder.evaluation.exists()):
         return score(experiment.settings, directory, listen)
-    if len(experiment.finished_runs()) < experiment.settings.runs:
+    if experiment.settings.recorded_by == "winnow" and len(experiment.finished_runs()) < experiment.settings.runs:
         with own(experiment.folder):
             _score(experiment, listen)
         return Experiment(directory)

@@ -1,0 +1,102 @@
+"""From logits that somebody else's training gave to what Winnow records of an epoch. Pure, numpy only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pruning.errors import DataError
+from pruning.records import EpochRecord
+
+Ids = NDArray[np.int64]
+
+
+def from_logits(
+    key: str, epoch: int, logits: NDArray[np.floating], labels: Ids, position: NDArray[np.integer] | None = None
+) -> EpochRecord:
+    """One epoch from its logits [N, classes] and the right classes [N], both in the examples' order.
+
+    `position` [N] is each example's place within the epoch, None where nobody knows it.
+
+    >>> record = from_logits("run 0", 0, np.array([[2.0, 0.0], [1.0, 3.0]]), np.array([0, 0]))
+    >>> record.correct, record.gold_prob.round(3), record.gold_margin, record.predicted
+    (array([ True, False]), array([0.881, 0.119], dtype=float32), array([ 2., -2.], dtype=float32), array([0, 1]))
+    """
+    rows = np.arange(len(labels))
+    raised = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    probability = raised / raised.sum(axis=1, keepdims=True)
+    others = logits.astype(np.float64)
+    others[rows, labels] = -np.inf
+    margin = logits[rows, labels] - others.max(axis=1)
+    gold = probability[rows, labels]
+    probability[rows, labels] -= 1
+    predicted = logits.argmax(axis=1).astype(np.int64)
+    return EpochRecord(
+        key=key,
+        epoch=epoch,
+        correct=predicted == labels,
+        gold_prob=gold.astype(np.float32),
+        gold_margin=margin.astype(np.float32),
+        error_norm=np.linalg.norm(probability, axis=1).astype(np.float32),
+        loss=(np.log(raised.sum(axis=1)) + logits.max(axis=1) - logits[rows, labels]).astype(np.float32),
+        predicted=predicted,
+        position=_whole(len(labels), np.int32) if position is None else position.astype(np.int32),
+    )
+
+
+def from_success(key: str, epoch: int, correct: NDArray[np.bool_], gold_prob: NDArray[np.floating] | None = None) -> EpochRecord:
+    """One epoch of which only success [N], and perhaps the gold probability, is known: the rest is nan, whole numbers -1."""
+    nothing = np.full(len(correct), np.nan, dtype=np.float32)
+    return EpochRecord(
+        key=key,
+        epoch=epoch,
+        correct=correct,
+        gold_prob=nothing if gold_prob is None else gold_prob.astype(np.float32),
+        gold_margin=nothing,
+        error_norm=nothing,
+        loss=nothing,
+        predicted=_whole(len(correct), np.int64),
+        position=_whole(len(correct), np.int32),
+    )
+
+
+def class_order(gold: Ids, labels: Ids, classes: int, what: str) -> Ids:
+    """Their number of each of our classes, [classes]: `logits[:, order]` are in our order.
+
+    `gold` [N] are the right classes as the recording numbers them, `labels` [N] as the data does. Numbers may differ, examples not:
+    raises DataError, beginning with `what`, when one of their classes stands for two of ours.
+
+    >>> class_order(np.array([2, 0, 2, 1]), np.array([0, 1, 0, 2]), 3, "The recording")
+    array([2, 0, 1])
+    """
+    table = np.zeros((classes, classes), dtype=np.int64)
+    if len(gold) and (gold.min() < 0 or gold.max() >= classes):
+        raise DataError(
+            f"{what} numbers a class {gold.max() if gold.min() >= 0 else gold.min()}; with {classes} classes it is 0 to {classes - 1}."
+        )
+    np.add.at(table, (labels, gold), 1)
+    order = np.full(classes, -1, dtype=np.int64)
+    for ours in np.argsort(-table.max(axis=1), kind="stable"):
+        best = int(np.argmax(np.where(np.isin(np.arange(classes), order), -1, table[ours])))
+        order[ours] = best
+    wrong = np.flatnonzero(order[labels] != gold)
+    if len(wrong):
+        raise DataError(
+            f"{what} has other labels than the data, or another order: for {len(wrong):,} of {len(gold):,} examples, the first "
+            f"being number {wrong[0]}, where it says class {gold[wrong[0]]} and the data says {labels[wrong[0]]}."
+        )
+    return order
+
+
+def as_array(values: Any) -> NDArray[Any]:
+    """An array of a tensor of any library that has detach, cpu and numpy (half precision included), or of anything array-like."""
+    if hasattr(values, "detach"):
+        values = values.detach()
+        values = (values.float() if values.is_floating_point() else values).cpu().numpy()
+    return np.asarray(values)
+
+
+def _whole(size: int, kind: type[np.integer]) -> NDArray[Any]:
+    return np.full(size, -1, dtype=kind)
