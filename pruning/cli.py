@@ -114,6 +114,9 @@ def score(
     seed_list: Annotated[str | None, typer.Option(help="Comma-separated seeds, one per run. Default: the paper's.")] = None,
     burn_in: Annotated[int, typer.Option(help="First epochs left out of the H-score; 0 = the paper.")] = 0,
     fixed_order: Annotated[bool, typer.Option("--fixed-order", help="One order for all epochs of a run, as the paper's code.")] = False,
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints/--no-checkpoints", help="Keep each run's state after its last whole epoch, to go on from there.")
+    ] = True,
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
@@ -132,6 +135,7 @@ def score(
         max_length=max_length,
         seeds=default_seeds(runs) if seed_list is None else _seeds(seed_list),
         burn_in=burn_in,
+        checkpoints=checkpoints,
         train=TrainSettings(
             epochs=epochs,
             batch_size=batch_size,
@@ -209,10 +213,14 @@ def export(
 
 @app.command()
 @_one_sentence
-def verify(output: Annotated[Path, typer.Argument(metavar="FILE", help="An exported file or folder.")]) -> None:
-    """Check an export against its manifest."""
+def verify(output: Annotated[Path, typer.Argument(metavar="FILE", help="An exported file or folder, or an experiment's folder.")]) -> None:
+    """Check an export against its manifest, or every file of an experiment against its checksum."""
     from pruning import export as exports
+    from pruning.experiment import Experiment
 
+    if (output / "experiment.json").exists():
+        print(f"{output} is whole: {Experiment(output).verify()} files are what was recorded.")
+        return
     manifest = exports.verify(output)
     written = manifest["output"]
     print(f"{output} is what its manifest says: {manifest['subset']['name']}, {written['rows']} rows, sha256 {written['sha256'][:12]}.")
@@ -224,11 +232,12 @@ def status(directory: Directory, as_json: Json = False) -> None:
     """Where the experiment's latest job stands."""
     from pruning.experiment import Experiment
 
-    found = Experiment(directory).status()
+    experiment = Experiment(directory)
+    found, notes = experiment.status(), experiment.notes()
     if as_json:
-        print(json.dumps(report.status_dict(found)))
+        print(json.dumps({**report.status_dict(found), "notes": notes}))
     else:
-        print(report.status_sentence(found))
+        print("\n".join((report.status_sentence(found), *notes)))
 
 
 @app.command()

@@ -1,32 +1,14 @@
-"""The experiment's folder: a public format, and the only place that joins its paths.
+"""One experiment, read from its folder: what it is, its recording, and everything that follows from it.
 
-    experiment.json                    settings, data and model fingerprints, versions; written first
-    examples.parquet                   id, row, label, the task's fields, every source column as "source.<name>"
-    evaluation.parquet                 the same for the evaluation data
-    source.jsonl                       a copy of the source when it was JSON lines, so that an export is verbatim
-    dynamics/run=0/epoch=0.parquet     what one epoch of one run recorded, by id
-    frontier.parquet                   one row per fine-tuning of a subset
-    decisions.jsonl                    append-only: what a person decided by hand
-    events.jsonl                       append-only: progress of jobs; its last line is the sign of life
-    checkpoints/                       state of unfinished runs; gone when they are done
-    worker.log                         what the latest background worker printed
-    lock                               held by the one worker that may write
-    exports/<name>/                    data and its manifest.json, written last
-
-Everything else that a page or a command shows is derived from these files.
+What lies where is described in `pruning.folder`, who may write and how a job stands in `pruning.ownership`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +17,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from pruning import audit
+from pruning import audit, manifest, ownership
 from pruning import decisions as by_hand
 from pruning import frontier as frontiers
 from pruning import scores as score_registry
@@ -46,74 +27,13 @@ from pruning import subsets as rules
 from pruning.data import SOURCE_PREFIX
 from pruning.decisions import Decided, Decision
 from pruning.duplicates import Duplicates, duplicates
-from pruning.errors import BusyError, ExperimentError, SubsetError
-from pruning.files import append_line, atomic_write, write_json
-from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobState, JobStatus, Progress, Settings, Subset
+from pruning.errors import ExperimentError, SubsetError
+from pruning.files import append_line, write_json
+from pruning.folder import Folder, check, checksummed, checksums, read_lines, read_notes, read_table
+from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobStatus, Settings, Subset
 
 if TYPE_CHECKING:
     from pruning.data import Examples
-
-FORMAT = 1
-"""Version of the folder's format. An older one is opened or named; a newer one is refused."""
-
-LIBRARIES = ("torch", "transformers", "datasets", "numpy", "pyarrow")
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """Every path of one experiment."""
-
-    root: Path
-
-    @property
-    def manifest(self) -> Path:
-        return self.root / "experiment.json"
-
-    @property
-    def examples(self) -> Path:
-        return self.root / "examples.parquet"
-
-    @property
-    def evaluation(self) -> Path:
-        return self.root / "evaluation.parquet"
-
-    @property
-    def source(self) -> Path:
-        return self.root / "source.jsonl"
-
-    @property
-    def dynamics(self) -> Path:
-        return self.root / "dynamics"
-
-    def epoch(self, run: int, epoch: int) -> Path:
-        return self.dynamics / f"run={run}" / f"epoch={epoch}.parquet"
-
-    @property
-    def frontier(self) -> Path:
-        return self.root / "frontier.parquet"
-
-    @property
-    def decisions(self) -> Path:
-        return self.root / "decisions.jsonl"
-
-    @property
-    def events(self) -> Path:
-        return self.root / "events.jsonl"
-
-    def checkpoint(self, name: str) -> Path:
-        return self.root / "checkpoints" / f"{name}.pt"
-
-    @property
-    def lock(self) -> Path:
-        return self.root / "lock"
-
-    @property
-    def log(self) -> Path:
-        return self.root / "worker.log"
-
-    @property
-    def exports(self) -> Path:
-        return self.root / "exports"
 
 
 class Experiment:
@@ -124,7 +44,7 @@ class Experiment:
 
     def __init__(self, directory: str | Path) -> None:
         self.folder = Folder(Path(directory))
-        self.info = _read_manifest(self.folder.manifest)
+        self.info = manifest.read(self.folder.manifest)
 
     # -- making one ------------------------------------------------------------------------------------------
 
@@ -135,18 +55,18 @@ class Experiment:
         Raises ExperimentError naming the first setting that differs from the folder's.
         """
         folder = Folder(Path(directory))
-        manifest = _manifest(settings, train, evaluation, model_fingerprint)
+        made = manifest.make(settings, train, evaluation, model_fingerprint)
         if folder.manifest.exists():
-            manifest = _merge(_read_manifest(folder.manifest), manifest, folder.root)
+            made = manifest.merge(manifest.read(folder.manifest), made, folder.root)
         elif folder.root.exists() and any(path not in (folder.lock, folder.log, folder.events) for path in folder.root.iterdir()):
             raise ExperimentError(f"{folder.root} is not empty and holds no experiment; choose a new folder.")
-        write_json(folder.manifest, manifest)
+        write_json(folder.manifest, made)
         for path, examples in ((folder.examples, train), (folder.evaluation, evaluation)):
             if not path.exists():
-                with atomic_write(path) as temporary:
+                with checksummed(folder, path) as temporary:
                     pq.write_table(examples.table, temporary)
         if train.jsonl is not None and not folder.source.exists():
-            with atomic_write(folder.source) as temporary:
+            with checksummed(folder, folder.source) as temporary:
                 shutil.copyfile(train.jsonl, temporary)
         return cls(directory)
 
@@ -169,7 +89,7 @@ class Experiment:
 
     def examples(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The training examples in source order, or some of their columns."""
-        return _read_table(self.folder.examples, columns)
+        return read_table(self.folder.examples, columns)
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -178,7 +98,7 @@ class Experiment:
 
     def evaluation(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The evaluation examples."""
-        return _read_table(self.folder.evaluation, columns)
+        return read_table(self.folder.evaluation, columns)
 
     @cached_property
     def ids(self) -> NDArray[np.int64]:
@@ -202,6 +122,37 @@ class Experiment:
         """Runs whose every epoch is recorded."""
         return [run for run in range(self.settings.runs) if all(self.has_epoch(run, e) for e in range(self.settings.train.epochs))]
 
+    def files(self) -> list[Path]:
+        """The files that hold data, in a fixed order; those that are not there yet are left out."""
+        epochs = [self.folder.epoch(*place) for place in np.ndindex(self.settings.runs, self.settings.train.epochs)]
+        named = (self.folder.examples, self.folder.evaluation, self.folder.source, *epochs, self.folder.frontier)
+        return [path for path in named if path.exists()]
+
+    def verify(self) -> int:
+        """Check every file against its checksum; how many there are. Raises ExperimentError naming the first damaged one, and how many."""
+        damaged = [*self.damaged().values()]
+        if damaged:
+            more = f" {len(damaged) - 1} more files are damaged too." if damaged[1:] else ""
+            raise ExperimentError(damaged[0] + more)
+        return len(self.files())
+
+    def damaged(self) -> dict[Path, str]:
+        """Files that are not what was recorded, and a sentence for each. Reads every byte."""
+        known, found = checksums(self.folder), {}
+        for path in self.files():
+            try:
+                check(self.folder, path, known)
+            except ExperimentError as error:
+                found[path] = str(error)
+        return found
+
+    def damaged_runs(self) -> set[int]:
+        """Runs of which a file is not what was recorded."""
+        damaged = self.damaged()
+        return {
+            run for run, epoch in np.ndindex(self.settings.runs, self.settings.train.epochs) if self.folder.epoch(run, epoch) in damaged
+        }
+
     def write_epoch(self, run: int, record: EpochRecord) -> None:
         """Put one epoch's recording on disk, whole or not at all."""
         columns: dict[str, Any] = {
@@ -216,7 +167,7 @@ class Experiment:
             "position": record.position,
         }
         notes = {"accuracy": repr(float(record.correct.mean()))}
-        with atomic_write(self.folder.epoch(run, record.epoch)) as temporary:
+        with checksummed(self.folder, self.folder.epoch(run, record.epoch)) as temporary:
             pq.write_table(pa.table(columns).replace_schema_metadata(notes), temporary)
 
     def epoch_accuracy(self) -> NDArray[np.float64]:
@@ -224,24 +175,26 @@ class Experiment:
         accuracy = np.full((self.settings.runs, self.settings.train.epochs), np.nan)
         for run, epoch in np.ndindex(*accuracy.shape):
             if self.has_epoch(run, epoch):
-                accuracy[run, epoch] = float(pq.read_schema(self.folder.epoch(run, epoch)).metadata[b"accuracy"])
+                accuracy[run, epoch] = float(read_notes(self.folder.epoch(run, epoch)).get("accuracy", "nan"))
         return accuracy
 
     @cached_property
     def dynamics(self) -> Dynamics:
         """The recording of all complete runs; incomplete ones are left out, never counted as failures.
 
-        Raises ExperimentError when no run is complete, or a file does not hold exactly the experiment's examples.
+        Raises ExperimentError when no run is complete, or a file is not what was recorded or not of exactly the experiment's examples.
         """
         runs = self.finished_runs()
         if not runs:
             raise ExperimentError(f"{self.folder.root} has no complete run yet; score it first, or resume it.")
         shape = (len(runs), self.settings.train.epochs, len(self.ids))
         arrays: dict[str, NDArray[Any]] = {name: np.empty(shape, dtype) for name, dtype in _DTYPES.items()}
+        known = checksums(self.folder)
         for index, run in enumerate(runs):
             for epoch in range(shape[1]):
                 path = self.folder.epoch(run, epoch)
-                table = _read_table(path, ["id", *_DTYPES])
+                check(self.folder, path, known)
+                table = read_table(path, ["id", *_DTYPES])
                 if not np.array_equal(np.asarray(table["id"]), self.ids):
                     raise ExperimentError(f"{path} does not hold the examples of {self.folder.examples}, in their order.")
                 for name, array in arrays.items():
@@ -294,7 +247,7 @@ class Experiment:
         """One row per finished fine-tuning; empty when there is none."""
         if not self.folder.frontier.exists():
             return pd.DataFrame(columns=["subset", "method", "rows_sha256", "seed", "budget"])
-        return pd.read_parquet(self.folder.frontier)
+        return read_table(self.folder.frontier, None).to_pandas()
 
     def add_finished(self, row: Mapping[str, Any]) -> None:
         """Add one finished fine-tuning; one of the same rows, seed and budget is replaced."""
@@ -302,7 +255,7 @@ class Experiment:
         if self.folder.frontier.exists():
             table = pd.concat([self.finished(), table], ignore_index=True)
         table = table.drop_duplicates(["subset", "rows_sha256", "seed", "budget"], keep="last")
-        with atomic_write(self.folder.frontier) as temporary:
+        with checksummed(self.folder, self.folder.frontier) as temporary:
             table.to_parquet(temporary, index=False)
 
     def frontier(self, burn_in: int | None = None, budget: str = "epochs") -> list[FrontierPoint]:
@@ -340,7 +293,7 @@ class Experiment:
 
     def decisions(self) -> list[Decision]:
         """Every decision ever made, undos included, oldest first."""
-        return [Decision.from_dict(line) for line in _read_lines(self.folder.decisions)]
+        return [Decision.from_dict(line) for line in read_lines(self.folder.decisions)]
 
     @property
     def decided(self) -> Decided:
@@ -355,57 +308,24 @@ class Experiment:
     # -- jobs ------------------------------------------------------------------------------------------------
 
     def owned(self) -> bool:
-        """Whether a living worker holds the experiment. The operating system frees the lock of a dead one."""
-        lock = FileLock(self.folder.lock)
-        try:
-            with lock.acquire(timeout=0):
-                return False
-        except Timeout:
-            return True
+        """Whether a living worker holds the experiment."""
+        return ownership.owned(self.folder)
 
     def log(self, event: str, **values: Any) -> None:
         """Append one event."""
-        append_line(self.folder.events, json.dumps({"time": round(time.time(), 3), "event": event, **values}))
+        ownership.log(self.folder, event, **values)
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Every event, oldest first."""
-        yield from _read_lines(self.folder.events)
+        yield from read_lines(self.folder.events)
+
+    def notes(self) -> list[str]:
+        """What jobs had to say beside their progress, in sentences, each once, oldest first."""
+        return list(dict.fromkeys(event["message"] for event in self.events() if event["event"] == "note"))
 
     def status(self) -> JobStatus:
-        """The latest job as it really stands: running only while its worker holds the lock."""
-        last = _last_line(self.folder.events)
-        if last is None:
-            return JobStatus(state=JobState.RUNNING if self.owned() else JobState.NEW)
-        state = JobState(last["state"])
-        if state is JobState.RUNNING and not self.owned():
-            state = JobState.INTERRUPTED
-        return JobStatus(
-            state=state,
-            verb=last.get("verb", ""),
-            pid=last.get("pid"),
-            message=last.get("message", ""),
-            started=last.get("started"),
-            updated=last["time"],
-            done=last.get("done", 0),
-            total=last.get("total", 0),
-            rate=last.get("rate", 0.0),
-            runs={key: Progress(**values) for key, values in last.get("runs", {}).items()},
-        )
-
-
-@contextmanager
-def own(folder: Folder, wait: float = 2.0) -> Iterator[None]:
-    """Be the one worker that may write. Raises BusyError when there is one already."""
-    folder.root.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.lock)
-    try:
-        lock.acquire(timeout=wait)
-    except Timeout:
-        raise BusyError(f"Another worker is at {folder.root}; wait for it, or cancel it first.") from None
-    try:
-        yield
-    finally:
-        lock.release()
+        """The latest job as it really stands."""
+        return ownership.status(self.folder)
 
 
 def full_subset(ids: NDArray[np.int64]) -> Subset:
@@ -434,114 +354,3 @@ _DTYPES: dict[str, Any] = {
     "predicted": np.int64,
     "position": np.int32,
 }
-
-
-def _manifest(settings: Settings, train: Examples, evaluation: Examples, model_fingerprint: str) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "settings": settings.with_changes(task=train.task, columns=dict(train.columns)).to_dict(),
-        "data": {
-            "fingerprint": train.fingerprint,
-            "rows": len(train),
-            "label_names": list(train.label_names),
-            "dropped": train.dropped,
-            "notes": list(train.notes),
-            "evaluation": {"fingerprint": evaluation.fingerprint, "rows": len(evaluation), "notes": list(evaluation.notes)},
-        },
-        "model": {"source": settings.model, "fingerprint": model_fingerprint},
-        "versions": {name: version(name) for name in ("winnow", *LIBRARIES) if _installed(name)},
-    }
-
-
-def _installed(name: str) -> bool:
-    from importlib.metadata import PackageNotFoundError
-
-    try:
-        version(name)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
-def _merge(old: dict[str, Any], new: dict[str, Any], root: Path) -> dict[str, Any]:
-    """The old manifest, its seeds extended where the new ones begin with them; anything else that differs is refused."""
-    for place, before, after in (
-        ("data", old["data"]["fingerprint"], new["data"]["fingerprint"]),
-        ("evaluation data", old["data"]["evaluation"]["fingerprint"], new["data"]["evaluation"]["fingerprint"]),
-        ("model", old["model"]["fingerprint"], new["model"]["fingerprint"]),
-    ):
-        if before != after:
-            raise ExperimentError(f"{root} was made with other {place} (fingerprint {before[:12]}, now {after[:12]}); choose a new folder.")
-    seeds = new["settings"]["seeds"]
-    shorter = min(len(seeds), len(old["settings"]["seeds"]))
-    for name, before, after in _settings_pairs(old["settings"], new["settings"]):
-        if before != after:
-            raise ExperimentError(f"{root} was made with {name} = {before}, not {after}; choose a new folder or use {before}.")
-    if seeds[:shorter] != old["settings"]["seeds"][:shorter]:
-        raise ExperimentError(
-            f"{root} was made with seeds {old['settings']['seeds']}; more may be added at the end, but these are {seeds}."
-        )
-    longest = max(seeds, old["settings"]["seeds"], key=len)
-    return {**old, "settings": {**old["settings"], "seeds": longest}}
-
-
-def _settings_pairs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[tuple[str, Any, Any]]:
-    """Settings that decide the recording. Where data lies, and how it is read afterwards, may change."""
-    for name in new:
-        if name == "train":
-            yield from ((inner, old["train"].get(inner, value), value) for inner, value in new["train"].items() if inner != "device")
-        elif name not in ("data", "evaluation", "model", "seeds", "burn_in", "drop_invalid"):
-            yield name, old.get(name, new[name]), new[name]
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ExperimentError(f"{path.parent} is no experiment: it has no experiment.json.") from None
-    except (OSError, ValueError) as error:
-        raise ExperimentError(f"{path} cannot be read: {error}.") from None
-    if not isinstance(info, dict) or not isinstance(info.get("format"), int):
-        raise ExperimentError(f"{path} names no format version; it was not written by Winnow.")
-    if info["format"] > FORMAT:
-        raise ExperimentError(f"{path.parent} has format {info['format']}; this Winnow reads up to {FORMAT}: update Winnow to open it.")
-    return info
-
-
-def _read_table(path: Path, columns: Sequence[str] | None) -> pa.Table:
-    try:
-        return pq.ParquetFile(path).read(columns=list(columns) if columns is not None else None)
-    except FileNotFoundError:
-        raise ExperimentError(f"{path} is not there; resume the experiment to make it.") from None
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ExperimentError(f"{path} is damaged ({error}); delete it and resume the experiment.") from None
-
-
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """JSON lines that are whole; a last line cut short by a crash is passed over."""
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.endswith("\n") and line.strip():
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    continue
-
-
-def _last_line(path: Path) -> dict[str, Any] | None:
-    """The last whole line of a JSON-lines file, read from its end."""
-    if not path.exists():
-        return None
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 65536))
-        lines = file.read().split(b"\n")[:-1]
-    for line in reversed(lines):
-        try:
-            return dict(json.loads(line))
-        except ValueError:
-            continue
-    return None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +20,10 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+
+LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>tmp|old)|.+\.pt\.part")
+"""Names of what a killed writer leaves: half of a new file, an old folder that was about to be replaced, half a checkpoint."""
 
 
 @contextmanager
@@ -83,6 +89,23 @@ def append_line(path: str | Path, line: str) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
+    """Remove what killed writers left half-written in `folder`, if it was last touched `older_than` seconds ago.
+
+    A folder that was moved aside and whose successor never came is put back. Only for whoever knows that nobody writes there.
+    """
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        found = LEFTOVER.fullmatch(path.name)
+        if not found or (older_than and time.time() - path.lstat().st_mtime < older_than):
+            continue
+        if found["kind"] == "old" and not path.with_name(found["name"]).exists():
+            os.replace(path, path.with_name(found["name"]))
+        else:
+            _remove(path)
 
 
 def sha256(path: str | Path) -> str:

@@ -13,10 +13,13 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from pruning.errors import ExperimentError
-from pruning.experiment import Experiment, Folder
+from pruning.errors import BusyError, ExperimentError
+from pruning.experiment import Experiment
+from pruning.folder import Folder
+from pruning.ownership import last_words, own, owned
 from pruning.records import JobState, Settings
 
 NICENESS = 10
@@ -51,6 +54,7 @@ def score_command(settings: Settings, directory: str | Path) -> list[str]:
     if settings.seeds != default.seeds:
         words += ["--seed-list", ",".join(map(str, settings.seeds))]
     words += ["--drop-invalid"] * settings.drop_invalid + ["--fixed-order"] * settings.train.fixed_order
+    words += ["--no-checkpoints"] * (not settings.checkpoints)
     return words
 
 
@@ -77,10 +81,12 @@ def start(words: Sequence[str], directory: str | Path) -> threading.Thread:
     """Start `python -m pruning WORDS` at low priority in a session of its own, and watch it from a daemon thread.
 
     The worker's output goes to worker.log in the folder; when it dies without a last word of its own, the thread
-    leaves the end of that log as the reason.
+    leaves the end of that log as the reason. Raises BusyError when a worker is at the folder already.
     """
     root = Path(directory)
     root.mkdir(parents=True, exist_ok=True)
+    if owned(Folder(root)):
+        raise BusyError(f"Another worker is at {root}; wait for it, or cancel it first.")
     with Folder(root).log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "pruning", *words],
@@ -107,32 +113,26 @@ def cancel(directory: str | Path, wait: float = 10.0) -> bool:
     """
     experiment = Experiment(directory)
     end = time.monotonic() + wait
-    asked = False
+    asked: int | None = None
     while time.monotonic() < end:
         status = experiment.status()
-        if status.state is not JobState.RUNNING:
-            if asked:
+        if status.state not in (JobState.RUNNING, JobState.QUEUED):
+            if asked is not None:
                 return True
             raise ExperimentError(f"Nothing runs in {experiment.folder.root}; its state is {status.state}.")
-        if not asked and status.pid is not None:
-            os.kill(status.pid, signal.SIGTERM)
-            asked = True
+        if status.pid is not None and asked != status.pid:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(status.pid, signal.SIGTERM)
+            asked = status.pid
         time.sleep(0.1)
     return False
 
 
-def last_words(directory: str | Path, lines: int = 3) -> str:
-    """The end of what the worker of this folder printed; empty when there is nothing."""
-    log = Folder(Path(directory)).log
-    if not log.exists():
-        return ""
-    text = log.read_bytes()[-4000:].decode("utf-8", "replace").strip()
-    return "\n".join(text.splitlines()[-lines:])
-
-
 def _watch(process: subprocess.Popen[bytes], root: Path) -> None:
     code = process.wait()
-    if code and (root / "experiment.json").exists():
-        experiment = Experiment(root)
-        if experiment.status().state in (JobState.INTERRUPTED, JobState.RUNNING, JobState.NEW):
+    if not code or not (root / "experiment.json").exists():
+        return
+    experiment = Experiment(root)
+    if experiment.status().state in (JobState.INTERRUPTED, JobState.NEW):
+        with suppress(BusyError, ExperimentError), own(experiment.folder, wait=0.0):  # which also removes what it left half-written
             experiment.log("died", state=JobState.INTERRUPTED, message=last_words(root) or f"The worker ended with code {code}.")

@@ -95,6 +95,8 @@ class Settings:
     """One seed per run; R = len(seeds)."""
     burn_in: int = 0
     """Epochs left out of the H-score by default (0 = the paper). A reading of the recording: no retraining."""
+    checkpoints: bool = True
+    """Keep each run's state after its last whole epoch while it trains, so that it can go on from there; costs disk, changes no result."""
     train: TrainSettings = field(default_factory=TrainSettings)
     """How each run trains."""
 

@@ -21,7 +21,7 @@ from pruning.stability import burn_in_advice, stability
 
 if TYPE_CHECKING:
     from pruning.experiment import Experiment
-    from pruning.worker import JobProgress
+    from pruning.progress import JobProgress
 
 PLAIN_INTERVAL = 10.0
 """Seconds between two lines where there is no terminal."""

@@ -6,13 +6,8 @@ events.jsonl every second or so. Whatever kills it, finished pieces stay and `re
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,67 +16,13 @@ import numpy as np
 from pruning import data as datasource
 from pruning import models
 from pruning import subsets as rules
-from pruning.errors import Cancelled, ExperimentError, SubsetError, UsageError, WinnowError
-from pruning.experiment import Experiment, Folder, full_subset, own
+from pruning.errors import ExperimentError, SubsetError, UsageError
+from pruning.experiment import Experiment, full_subset
+from pruning.folder import Folder
 from pruning.frontier import equal_steps_epochs, rows_sha256
-from pruning.records import EpochRecord, JobState, Progress, RunPlan, RunResult, Settings, Subset, default_seeds
+from pruning.progress import JobProgress, Listener, Stop, job, stop_on_signals
+from pruning.records import EpochRecord, Progress, RunPlan, RunResult, Settings, Subset, default_seeds
 from pruning.tasks import TASKS
-
-Listener = Callable[["JobProgress"], None]
-"""Called with each sign of life, for a bar on a terminal."""
-
-HEARTBEAT = 1.0
-"""Seconds between two progress events at most."""
-
-
-class JobProgress:
-    """Counts a job's examples over all its runs; `runs` holds the latest progress of each run under way."""
-
-    def __init__(self, verb: str, plans: Sequence[RunPlan], done: int = 0) -> None:
-        self.verb = verb
-        self.runs: dict[str, Progress] = {}
-        self.found = done
-        self.total = done + sum(len(plan.rows) * plan.epochs for plan in plans)
-        self.started = time.time()
-        self._recent: list[tuple[float, int]] = []
-        self._ended = 0
-
-    @property
-    def done(self) -> int:
-        """Examples trained so far, those found finished included."""
-        return self.found + self._ended + sum(progress.examples for progress in self.runs.values())
-
-    @property
-    def rate(self) -> float:
-        """Examples per second over the last half minute."""
-        if len(self._recent) < 2:
-            return 0.0
-        (first, before), (last, after) = self._recent[0], self._recent[-1]
-        return (after - before) / (last - first) if last > first else 0.0
-
-    def update(self, progress: Progress) -> None:
-        """Take note of a run's sign of life."""
-        self.runs[progress.key] = progress
-        now = time.time()
-        self._recent = [(at, done) for at, done in self._recent if now - at < 30] + [(now, self.done)]
-
-    def end(self, plan: RunPlan) -> None:
-        """A run has ended."""
-        self.runs.pop(plan.key, None)
-        self._ended += len(plan.rows) * plan.epochs
-
-    def event(self) -> dict[str, Any]:
-        """What a progress event says."""
-        return {
-            "state": JobState.RUNNING,
-            "verb": self.verb,
-            "pid": os.getpid(),
-            "started": round(self.started, 3),
-            "done": self.done,
-            "total": self.total,
-            "rate": round(self.rate, 2),
-            "runs": {key: asdict(progress) for key, progress in self.runs.items()},
-        }
 
 
 def score(settings: Settings, directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
@@ -89,12 +30,13 @@ def score(settings: Settings, directory: str | Path, listen: Listener = lambda p
 
     Raises DataError, ModelError, ExperimentError (other settings), BusyError (owned), Cancelled, TrainingError.
     """
-    train, evaluation = datasource.load_pair(settings)
-    fingerprint = models.fingerprint(models.locate(settings.model))
-    settings = settings.with_changes(max_length=settings.max_length or TASKS[train.task].max_length)
-    with own(Folder(Path(directory))):
-        experiment = Experiment.create(directory, settings, train, evaluation, fingerprint)
-        _score(experiment, listen)
+    with stop_on_signals() as stop:
+        train, evaluation = datasource.load_pair(settings)
+        fingerprint = models.fingerprint(models.locate(settings.model))
+        settings = settings.with_changes(max_length=settings.max_length or TASKS[train.task].max_length)
+        with job(Folder(Path(directory)), "score") as progress:
+            experiment = Experiment.create(directory, settings, train, evaluation, fingerprint)
+            _score(experiment, progress, listen, stop)
     return Experiment(directory)
 
 
@@ -120,19 +62,20 @@ def frontier(
     if not (experiment.settings.model and experiment.evaluation(["id"]).num_rows):
         raise ExperimentError(f"{experiment.folder.root} lacks a model or evaluation data to measure with; record it with both.")
     chosen = _chosen(experiment, names, baselines, burn_in)
-    with own(experiment.folder):
-        _frontier(experiment, chosen, seeds, budget, burn_in, listen)
+    asked = {"names": [name for name in chosen if name != "full"], "baselines": [], "seeds": seeds, "budget": budget, "burn_in": burn_in}
+    with stop_on_signals() as stop, job(experiment.folder, "frontier", asked) as progress:
+        _frontier(experiment, progress, chosen, seeds, budget, burn_in, listen, stop)
     return Experiment(directory)
 
 
 def resume(directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
-    """Go on with the latest job: unfinished runs of the scoring first, then the frontier that was asked for last."""
+    """Go on with the latest job: unfinished or damaged runs of the scoring first, then the frontier that was asked for last."""
     experiment = Experiment(directory)
     if not (experiment.folder.examples.exists() and experiment.folder.evaluation.exists()):
         return score(experiment.settings, directory, listen)
-    if experiment.settings.recorded_by == "winnow" and len(experiment.finished_runs()) < experiment.settings.runs:
-        with own(experiment.folder):
-            _score(experiment, listen)
+    if _unfinished_runs(experiment):
+        with stop_on_signals() as stop, job(experiment.folder, "score") as progress:
+            _score(experiment, progress, listen, stop)
         return Experiment(directory)
     jobs = [event["job"] for event in experiment.events() if event["event"] == "started" and event.get("job")]
     if not jobs:
@@ -140,39 +83,46 @@ def resume(directory: str | Path, listen: Listener = lambda progress: None) -> E
     return frontier(directory, listen=listen, **jobs[-1])
 
 
-def _score(experiment: Experiment, listen: Listener) -> None:
+def _score(experiment: Experiment, progress: JobProgress, listen: Listener, stop: Stop) -> None:
     settings = experiment.settings
-    finished = set(experiment.finished_runs()) & _evaluated_runs(experiment)
+    unfinished = _unfinished_runs(experiment)
     rows = np.arange(len(experiment.ids))
     plans = [
         RunPlan(
             key=f"run {run}",
-            seed=seed,
+            seed=settings.seeds[run],
             rows=rows,
             epochs=settings.train.epochs,
-            checkpoint=str(experiment.folder.checkpoint(f"run={run}")),
+            checkpoint=_checkpoint(experiment, f"run={run}"),
         )
-        for run, seed in enumerate(settings.seeds)
-        if run not in finished
+        for run in unfinished
     ]
-    run_of = {plan.key: settings.seeds.index(plan.seed) for plan in plans}
+    run_of = {plan.key: run for plan, run in zip(plans, unfinished, strict=True)}
     full = full_subset(experiment.ids)
-    progress = JobProgress("score", plans, done=len(finished) * len(rows) * settings.train.epochs)
+    progress.plan(plans, found=(settings.runs - len(unfinished)) * len(rows) * settings.train.epochs)
     _work(
         experiment,
         plans,
         progress,
         listen,
-        job=None,
+        stop,
         on_epoch=lambda plan, record: experiment.write_epoch(run_of[plan.key], record),
         on_result=lambda plan, metrics, result: experiment.add_finished(_row(full, plan, "epochs", 0, metrics, result)),
     )
 
 
-def _evaluated_runs(experiment: Experiment) -> set[int]:
+def _unfinished_runs(experiment: Experiment) -> list[int]:
+    """Runs that lack an epoch or its evaluation, or of which a file is not what was recorded; none where others did the training."""
+    if experiment.settings.recorded_by != "winnow":
+        return []
     finished = experiment.finished()
-    seeds = set(finished.loc[finished["subset"] == "full", "seed"])
-    return {run for run, seed in enumerate(experiment.settings.seeds) if seed in seeds}
+    evaluated = set(finished.loc[finished["subset"] == "full", "seed"])
+    complete = set(experiment.finished_runs()) - experiment.damaged_runs()
+    return [run for run, seed in enumerate(experiment.settings.seeds) if run not in complete or seed not in evaluated]
+
+
+def _checkpoint(experiment: Experiment, name: str) -> str | None:
+    return str(experiment.folder.checkpoint(name)) if experiment.settings.checkpoints else None
 
 
 def _chosen(experiment: Experiment, names: Sequence[str], baselines: Sequence[str], burn_in: int | None) -> list[str]:
@@ -200,7 +150,16 @@ def _chosen(experiment: Experiment, names: Sequence[str], baselines: Sequence[st
     return list(dict.fromkeys(chosen))
 
 
-def _frontier(experiment: Experiment, chosen: Sequence[str], seeds: int, budget: str, burn_in: int | None, listen: Listener) -> None:
+def _frontier(
+    experiment: Experiment,
+    progress: JobProgress,
+    chosen: Sequence[str],
+    seeds: int,
+    budget: str,
+    burn_in: int | None,
+    listen: Listener,
+    stop: Stop,
+) -> None:
     settings = experiment.settings
     all_seeds = (*settings.seeds, *(seed for seed in default_seeds(seeds + settings.runs) if seed not in settings.seeds))[:seeds]
     rows_before = experiment.finished().to_dict("records")
@@ -221,7 +180,8 @@ def _frontier(experiment: Experiment, chosen: Sequence[str], seeds: int, budget:
                 continue
             rows = np.flatnonzero(np.isin(experiment.ids, subset.kept))
             key = f"{name} seed {seed}"
-            work[key] = subset, RunPlan(key=key, seed=seed, rows=rows, epochs=epochs, record=False)
+            state = _checkpoint(experiment, f"rows={sha256[:16]}-seed={seed}-epochs={epochs}")
+            work[key] = subset, RunPlan(key=key, seed=seed, rows=rows, epochs=epochs, record=False, checkpoint=state)
     plans = [plan for _, plan in work.values()]
 
     def keep(plan: RunPlan, metrics: dict[str, float], result: RunResult) -> None:
@@ -230,8 +190,8 @@ def _frontier(experiment: Experiment, chosen: Sequence[str], seeds: int, budget:
             _row(subset, plan, "epochs" if subset.name == "full" else budget, experiment.burn_in(burn_in), metrics, result)
         )
 
-    job = {"names": [name for name in chosen if name != "full"], "baselines": [], "seeds": seeds, "budget": budget, "burn_in": burn_in}
-    _work(experiment, plans, JobProgress("frontier", plans), listen, job, on_epoch=lambda plan, record: None, on_result=keep)
+    progress.plan(plans)
+    _work(experiment, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)
 
 
 def _row(subset: Subset, plan: RunPlan, budget: str, burn_in: int, metrics: dict[str, float], result: RunResult) -> dict[str, Any]:
@@ -264,71 +224,39 @@ def _work(
     plans: Sequence[RunPlan],
     progress: JobProgress,
     listen: Listener,
-    job: dict[str, Any] | None,
+    stop: Stop,
     on_epoch: Callable[[RunPlan, EpochRecord], None],
     on_result: Callable[[RunPlan, dict[str, float], RunResult], None],
 ) -> None:
-    """Train the plans, hand each piece on as it comes, and leave a true last line whatever happens."""
+    """Train the plans and hand each piece on as it comes."""
     from pruning.training import train
 
-    settings = experiment.settings
-    experiment.log("started", **progress.event(), job=job)
-    try:
-        if plans:
-            task = TASKS[settings.task]
-            model = models.locate(settings.model)
-            tokenizer = models.load_tokenizer(model)
-            examples, held_out = experiment.examples(), experiment.evaluation()
-            max_length = settings.max_length or task.max_length
-            encoded = task.encode(examples, tokenizer, max_length)
-            evaluation = task.encode(held_out, tokenizer, max_length)
-            if encoded.truncated:
-                experiment.log(
-                    "note",
-                    **progress.event(),
-                    message=f"{encoded.truncated} examples are longer than {max_length} tokens and were cut.",
-                )
-            by_key = {plan.key: plan for plan in plans}
-            with stop_on_signals() as stopped:
-                logged = 0.0
-                for item in train(plans, encoded, evaluation, str(model), settings.train, stop=stopped.is_set):
-                    plan = by_key[item.key]
-                    if isinstance(item, Progress):
-                        progress.update(item)
-                        listen(progress)
-                    elif isinstance(item, EpochRecord):
-                        on_epoch(plan, item)
-                    elif isinstance(item, RunResult):
-                        progress.end(plan)
-                        assert item.outputs is not None
-                        on_result(plan, task.metrics(held_out, item.outputs, evaluation), item)
-                    if time.monotonic() - logged > HEARTBEAT:
-                        experiment.log("progress", **progress.event())
-                        logged = time.monotonic()
-    except Cancelled:
-        experiment.log("cancelled", **{**progress.event(), "state": JobState.CANCELLED, "message": "Cancelled; finished work is kept."})
-        raise
-    except Exception as error:
-        message = str(error) if isinstance(error, WinnowError) else f"{type(error).__name__}: {error}"
-        experiment.log("failed", **{**progress.event(), "state": JobState.FAILED, "message": message})
-        raise
-    experiment.log("finished", **{**progress.event(), "state": JobState.DONE, "runs": {}})
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C, SIGTERM or a closed terminal sets; their old handlers come back afterwards.
-
-    Outside the main thread (a notebook's worker thread) signals stay as they are.
-    """
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
+    if not plans:
         return
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {getattr(signal, name): signal.signal(getattr(signal, name), lambda *_: stopped.set()) for name in names}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    settings = experiment.settings
+    task = TASKS[settings.task]
+    model = models.locate(settings.model)
+    tokenizer = models.load_tokenizer(model)
+    examples, held_out = experiment.examples(), experiment.evaluation()
+    max_length = settings.max_length or task.max_length
+    encoded = task.encode(examples, tokenizer, max_length)
+    evaluation = task.encode(held_out, tokenizer, max_length)
+    if encoded.truncated:
+        progress.say("note", message=f"{encoded.truncated} examples are longer than {max_length} tokens and were cut.")
+    if settings.checkpoints:
+        size = models.checkpoint_bytes(model) / 1e6
+        progress.say("note", message=f"Each run under way keeps its state on disk, up to {size:,.0f} MB; --no-checkpoints does without.")
+    by_key = {plan.key: plan for plan in plans}
+    with stop.between_steps():
+        for item in train(plans, encoded, evaluation, str(model), settings.train, stop=stop):
+            plan = by_key[item.key]
+            if isinstance(item, Progress):
+                progress.update(item)
+                listen(progress)
+            elif isinstance(item, EpochRecord):
+                on_epoch(plan, item)
+            elif isinstance(item, RunResult):
+                progress.end(plan)
+                assert item.outputs is not None
+                on_result(plan, task.metrics(held_out, item.outputs, evaluation), item)
+            progress.beat()

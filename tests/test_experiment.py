@@ -3,12 +3,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from pruning import data, worker
 from pruning.decisions import Decision
 from pruning.errors import BusyError, ExperimentError
-from pruning.experiment import FORMAT, Experiment, Folder, list_experiments, own
+from pruning.experiment import Experiment, list_experiments
+from pruning.folder import Folder, checksums
+from pruning.manifest import FORMAT
+from pruning.ownership import own
 from pruning.records import DecisionKind, JobState, Settings
 from tests.conftest import BURN_IN, EPOCHS, EXAMPLES, SEEDS
 
@@ -54,6 +59,7 @@ def test_files_of_other_examples_are_refused(scored: Experiment) -> None:
     table = pd.read_parquet(path)
     table["id"] = table["id"] + 1
     table.to_parquet(path)
+    scored.folder.checksums.unlink()
     with pytest.raises(ExperimentError, match="does not hold the examples"):
         _ = Experiment(scored.folder.root).dynamics
 
@@ -62,6 +68,31 @@ def test_a_damaged_file_is_named(scored: Experiment) -> None:
     scored.folder.epoch(0, 0).write_bytes(b"PAR1 but not really")
     with pytest.raises(ExperimentError, match=r"epoch=0\.parquet is damaged"):
         _ = Experiment(scored.folder.root).dynamics
+
+
+def test_a_changed_byte_is_found_when_opened_and_by_verify_and_mended_by_resume(scored: Experiment) -> None:
+    """A recording that still reads well, with other numbers in it: only its checksum tells."""
+    path = scored.folder.epoch(1, 2)
+    whole, h = path.read_bytes(), scored.h_score()
+    table = pq.read_table(path)
+    swapped = table.set_column(table.schema.get_field_index("correct"), "correct", pc.invert(table["correct"]))
+    pq.write_table(swapped, path)
+    again = Experiment(scored.folder.root)
+    with pytest.raises(ExperimentError, match=r"epoch=2\.parquet is damaged \(its sha256"):
+        _ = again.dynamics
+    with pytest.raises(ExperimentError, match=r"epoch=2\.parquet is damaged"):
+        again.verify()
+    mended = worker.resume(scored.folder.root)
+    assert path.read_bytes() == whole and (mended.h_score() == h).all()
+    assert mended.verify() == 3 + len(SEEDS) * EPOCHS + 1
+
+
+def test_every_data_file_has_its_checksum(scored: Experiment) -> None:
+    known = checksums(scored.folder)
+    assert {path.relative_to(scored.folder.root).as_posix() for path in scored.files()} == set(known)
+    scored.folder.frontier.write_bytes(scored.folder.frontier.read_bytes()[:-1])
+    with pytest.raises(ExperimentError, match=r"frontier\.parquet is damaged"):
+        scored.verify()
 
 
 def test_other_settings_are_refused_and_nothing_changes(scored: Experiment, settings: Settings) -> None:
@@ -84,6 +115,34 @@ def test_a_newer_format_is_refused_in_words(scored: Experiment) -> None:
     scored.folder.manifest.write_text(json.dumps({**info, "format": FORMAT + 1}))
     with pytest.raises(ExperimentError, match="update Winnow"):
         Experiment(scored.folder.root)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"format": 0}, "this Winnow reads 1 to 1: score the data again"),
+        ({"format": True}, "names no format version"),
+        ({"format": "1"}, "names no format version"),
+        ({"settings": 5}, "is damaged"),
+        ({"settings": {}}, "is damaged"),
+        ({"data": {}}, "is damaged"),
+        ({"model": []}, "is damaged"),
+    ],
+)
+def test_older_and_damaged_manifests_are_refused_in_words(scored: Experiment, change: dict[str, object], says: str) -> None:
+    info = json.loads(scored.folder.manifest.read_text())
+    scored.folder.manifest.write_text(json.dumps({**info, **change}))
+    with pytest.raises(ExperimentError, match=says):
+        Experiment(scored.folder.root)
+
+
+def test_a_folder_of_before_checksums_and_checkpoints_opens(scored: Experiment) -> None:
+    info = json.loads(scored.folder.manifest.read_text())
+    del info["settings"]["checkpoints"]
+    scored.folder.manifest.write_text(json.dumps(info))
+    scored.folder.checksums.unlink()
+    again = Experiment(scored.folder.root)
+    assert again.settings.checkpoints and again.dynamics.runs == len(SEEDS)
 
 
 def test_a_folder_without_an_experiment_is_said(tmp_path: Path) -> None:

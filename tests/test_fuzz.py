@@ -216,7 +216,7 @@ def test_columns_of_every_type_in_every_place(tmp_path: Path, kind: str, place: 
             "answer": pa.array([0, 1]),
         }
     pq.write_table(pa.table({**columns, place: COLUMNS[kind]}), tmp_path / "a.parquet")
-    survives(tmp_path / "a.parquet")
+    assert survives(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize("features", [b"{", b'{"info": 5}', b'{"info": {"features": {"text": {"_type": "Nope"}}}}'])
@@ -289,7 +289,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_any_rows_as_json_lines(folder: Path, rows: list[dict[str, Any]]) -> None:
     path = folder / "a.jsonl"
     path.write_bytes("".join(json.dumps(row) + "\n" for row in rows).encode())
-    survives(path)
+    assert survives(path)
 
 
 @fuzzed
@@ -297,7 +297,7 @@ def test_any_rows_as_json_lines(folder: Path, rows: list[dict[str, Any]]) -> Non
 def test_any_json(folder: Path, value: Any) -> None:
     path = folder / "a.json"
     path.write_text(json.dumps(value))
-    survives(path)
+    assert survives(path)
 
 
 @fuzzed
@@ -305,7 +305,7 @@ def test_any_json(folder: Path, value: Any) -> None:
 def test_any_bytes(folder: Path, suffix: str, content: bytes) -> None:
     path = folder / f"b{suffix}"
     path.write_bytes(content)
-    survives(path)
+    assert survives(path)
 
 
 @fuzzed
@@ -313,7 +313,7 @@ def test_any_bytes(folder: Path, suffix: str, content: bytes) -> None:
 def test_any_delimited_text(folder: Path, suffix: str, content: str) -> None:
     path = folder / f"c{suffix}"
     path.write_bytes(("text,label\n" if suffix == ".csv" else "text\tlabel\n").encode() + content.encode())
-    survives(path)
+    assert survives(path)
 
 
 def _whole_files(folder: Path) -> dict[str, bytes]:
@@ -332,7 +332,7 @@ def test_whole_files_damaged(folder: Path, suffix: str, damage: str) -> None:
     for seed in range(max(20, INPUTS // 4)):
         path = folder / f"d{suffix}"
         path.write_bytes(damages[damage](random.Random(seed), bytearray(whole)))
-        survives(path)
+        assert survives(path)
 
 
 def _cut(draw: random.Random, content: bytearray) -> bytearray:

@@ -7,6 +7,7 @@ from pruning import jobs
 from pruning.cli import app
 from pruning.errors import ExperimentError
 from pruning.experiment import Experiment
+from pruning.ownership import last_words
 from pruning.records import JobState, Settings, default_seeds
 from tests.conftest import EPOCHS
 
@@ -20,7 +21,7 @@ def wait_for(directory: Path, *states: JobState, seconds: float = 150) -> Experi
             if experiment.status().state in states and (JobState.RUNNING in states or not experiment.owned()):
                 return experiment
         time.sleep(0.1)
-    raise AssertionError(f"still not {states} after {seconds} s; last words: {jobs.last_words(directory)}")
+    raise AssertionError(f"still not {states} after {seconds} s; last words: {last_words(directory)}")
 
 
 def test_a_worker_scores_in_the_background(settings: Settings, tmp_path: Path) -> None:
@@ -77,6 +78,7 @@ def test_the_command_carries_every_setting(settings: Settings) -> None:
         drop_invalid=True,
         max_length=9,
         burn_in=1,
+        checkpoints=False,
         train=type(settings.train)(
             epochs=4,
             batch_size=5,
@@ -89,4 +91,6 @@ def test_the_command_carries_every_setting(settings: Settings) -> None:
             device="cpu",
         ),
     )
-    assert flags - set(jobs.score_command(changed, "x")) == {"--text", "--text-pair", "--label", "--runs"}
+    words = jobs.score_command(changed, "x")
+    assert flags - set(words) == {"--text", "--text-pair", "--label", "--runs", "--checkpoints"}
+    assert "--no-checkpoints" in words

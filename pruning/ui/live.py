@@ -10,6 +10,7 @@ import streamlit as st
 from pruning import data, jobs, sample
 from pruning.errors import ExperimentError, UsageError
 from pruning.experiment import Experiment
+from pruning.ownership import last_words
 from pruning.records import JobState, Settings
 from pruning.report import duration, status_sentence
 from pruning.ui import charts, state
@@ -34,7 +35,7 @@ def start(settings: Settings, name: str, limit: int) -> None:
     with st.spinner("Reading the data and starting the worker ..."):
         deadline = time.monotonic() + 60
         while not (folder / "experiment.json").exists() and time.monotonic() < deadline:
-            words = jobs.last_words(folder)
+            words = last_words(folder)
             if words.startswith("Error"):
                 raise ExperimentError(words.removeprefix("Error: "))
             time.sleep(0.2)

@@ -1,0 +1,177 @@
+"""The experiment's folder: a public format, and the only place that joins its paths.
+
+    experiment.json                    settings, data and model fingerprints, versions; written first
+    examples.parquet                   id, row, label, the task's fields, every source column as "source.<name>"
+    evaluation.parquet                 the same for the evaluation data
+    source.jsonl                       a copy of the source when it was JSON lines, so that an export is verbatim
+    dynamics/run=0/epoch=0.parquet     what one epoch of one run recorded, by id
+    frontier.parquet                   one row per fine-tuning of a subset
+    checksums.jsonl                    append-only: file, bytes and sha256 of every file above but the first, before it appears
+    decisions.jsonl                    append-only: what a person decided by hand
+    events.jsonl                       append-only: progress of jobs; its last line is the sign of life
+    checkpoints/                       state of unfinished fine-tunings; gone when they are done
+    worker.log                         what the latest background worker printed
+    lock                               held by the one worker that may write
+    exports/<name>/                    data and its manifest.json, written last
+
+Everything else that a page or a command shows is derived from these files. A file without a line in checksums.jsonl (of
+another tool) is taken as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pruning.errors import ExperimentError
+from pruning.files import append_line, atomic_write, sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Every path of one experiment."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "experiment.json"
+
+    @property
+    def examples(self) -> Path:
+        return self.root / "examples.parquet"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.root / "evaluation.parquet"
+
+    @property
+    def source(self) -> Path:
+        return self.root / "source.jsonl"
+
+    @property
+    def dynamics(self) -> Path:
+        return self.root / "dynamics"
+
+    def epoch(self, run: int, epoch: int) -> Path:
+        return self.dynamics / f"run={run}" / f"epoch={epoch}.parquet"
+
+    @property
+    def frontier(self) -> Path:
+        return self.root / "frontier.parquet"
+
+    @property
+    def checksums(self) -> Path:
+        return self.root / "checksums.jsonl"
+
+    @property
+    def decisions(self) -> Path:
+        return self.root / "decisions.jsonl"
+
+    @property
+    def events(self) -> Path:
+        return self.root / "events.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    def checkpoint(self, name: str) -> Path:
+        return self.checkpoints / f"{name}.pt"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "worker.log"
+
+    @property
+    def exports(self) -> Path:
+        return self.root / "exports"
+
+
+@contextmanager
+def checksummed(folder: Folder, path: Path) -> Iterator[Path]:
+    """`atomic_write` of one of the folder's own files, whose checksum is on disk before the file appears.
+
+    A crash in between leaves a line for a file that never came; the file that is there has its own line still.
+    """
+    with atomic_write(path) as temporary:
+        yield temporary
+        line = {"file": path.relative_to(folder.root).as_posix(), "bytes": temporary.stat().st_size, "sha256": sha256(temporary)}
+        append_line(folder.checksums, json.dumps(line))
+
+
+def checksums(folder: Folder) -> dict[str, set[str]]:
+    """File -> every sha256 it was ever written with; whichever of them it has, it is whole."""
+    found: dict[str, set[str]] = {}
+    for line in read_lines(folder.checksums):
+        found.setdefault(line["file"], set()).add(line["sha256"])
+    return found
+
+
+def check(folder: Folder, path: Path, known: dict[str, set[str]]) -> None:
+    """Raise ExperimentError when the file is not what was recorded; one without a recorded checksum passes."""
+    expected = known.get(path.relative_to(folder.root).as_posix())
+    if expected and path.exists() and (found := sha256(path)) not in expected:
+        raise ExperimentError(
+            f"{path} is damaged (its sha256 is {found[:12]}, not {min(expected)[:12]}); resume the experiment to make it anew."
+        )
+
+
+def read_table(path: Path, columns: Sequence[str] | None) -> pa.Table:
+    """A Parquet file of the folder, or some of its columns. Raises ExperimentError when it is missing or damaged."""
+    try:
+        return pq.ParquetFile(path).read(columns=list(columns) if columns is not None else None)
+    except FileNotFoundError:
+        raise ExperimentError(f"{path} is not there; resume the experiment to make it.") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ExperimentError(f"{path} is damaged ({error}); delete it and resume the experiment.") from None
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """What a Parquet file says of itself, without its data. Raises ExperimentError when it is damaged."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ExperimentError(f"{path} is damaged ({error}); delete it and resume the experiment.") from None
+    return {name.decode(): value.decode() for name, value in metadata.items()}
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """JSON lines that are whole; a last line cut short by a crash is passed over."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if line.endswith("\n") and line.strip():
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    continue
+
+
+def last_line(path: Path) -> dict[str, Any] | None:
+    """The last whole line of a JSON-lines file, read from its end."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 65536))
+        lines = file.read().split(b"\n")[:-1]
+    for line in reversed(lines):
+        try:
+            return dict(json.loads(line))
+        except (ValueError, TypeError):
+            continue
+    return None

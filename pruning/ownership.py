@@ -1,0 +1,112 @@
+"""Who is at an experiment, and where its job stands: a lock that the system frees when its holder dies, and a list of events."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pruning.errors import BusyError, ExperimentError
+from pruning.files import append_line, remove_leftovers
+from pruning.folder import Folder, last_line
+from pruning.records import JobState, JobStatus, Progress
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+EXPORTING = 3600.0
+"""Seconds after which a half-written export is taken for a left-over: exports are written without the lock."""
+
+
+@contextmanager
+def own(folder: Folder, wait: float = 2.0) -> Iterator[None]:
+    """Be the one worker that may write; what a killed one left half-written is removed first.
+
+    Raises BusyError when there is a worker already, ExperimentError when the folder cannot be written.
+    """
+    lock = FileLock(folder.lock)
+    try:
+        folder.root.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=wait)
+    except Timeout:
+        raise BusyError(f"Another worker is at {folder.root}; wait for it, or cancel it first.") from None
+    except OSError as error:
+        raise ExperimentError(f"{folder.root} could not be written: {(error.strerror or str(error)).lower()}.") from None
+    try:
+        sweep(folder)
+        yield
+    finally:
+        lock.release()
+
+
+def sweep(folder: Folder) -> None:
+    """Remove what killed writers left half-written. For the owner only."""
+    for place in (folder.root, folder.checkpoints, *folder.dynamics.glob("run=*")):
+        remove_leftovers(place)
+    for place in folder.exports.glob("*"):
+        remove_leftovers(place, older_than=EXPORTING)
+
+
+def owned(folder: Folder) -> bool:
+    """Whether a living worker holds the experiment. Nothing is written for it, and two who ask do not disturb each other."""
+    if not folder.lock.exists():
+        return False
+    if fcntl is None:
+        try:
+            with FileLock(folder.lock).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+    handle = os.open(folder.lock, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def log(folder: Folder, event: str, **values: Any) -> None:
+    """Append one event."""
+    append_line(folder.events, json.dumps({"time": round(time.time(), 3), "event": event, **values}))
+
+
+def status(folder: Folder) -> JobStatus:
+    """The latest job as it really stands: under way only while its worker holds the lock."""
+    last = last_line(folder.events)
+    if last is None:
+        return JobStatus(state=JobState.RUNNING if owned(folder) else JobState.NEW)
+    state = JobState(last["state"])
+    message = last.get("message", "")
+    if state in (JobState.RUNNING, JobState.QUEUED) and not owned(folder):
+        state, message = JobState.INTERRUPTED, message or last_words(folder.root, since=last.get("started") or 0.0)
+    return JobStatus(
+        state=state,
+        verb=last.get("verb", ""),
+        pid=last.get("pid"),
+        message=message,
+        started=last.get("started"),
+        updated=last["time"],
+        done=last.get("done", 0),
+        total=last.get("total", 0),
+        rate=last.get("rate", 0.0),
+        runs={key: Progress(**values) for key, values in last.get("runs", {}).items()},
+    )
+
+
+def last_words(directory: str | Path, lines: int = 3, since: float = 0.0) -> str:
+    """The end of what the background worker of this folder printed; empty when it printed nothing after `since`."""
+    log = Folder(Path(directory)).log
+    if not log.exists() or log.stat().st_mtime < since:
+        return ""
+    text = log.read_bytes()[-4000:].decode("utf-8", "replace").strip()
+    return "\n".join(text.splitlines()[-lines:])
