@@ -17,7 +17,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-.PHONY: demo app test test-slow lint screenshots clean help
+.PHONY: demo app test test-slow chaos lint screenshots clean help
 
 demo: $(VENV)/.run  ## score the sample, measure the frontier, export and verify the winning ticket
 	@$(RUN) -m pruning demo
@@ -32,6 +32,10 @@ test: $(VENV)/.dev  ## all tests but the slow ones
 test-slow: $(VENV)/.dev  ## the slow tests too
 	@$(RUN) tests/browser_setup.py
 	@$(RUN) -m pytest -m "not gpu"
+
+chaos: $(VENV)/.dev  ## kill the worker 50 times and the dashboard 10 times, and compare with undisturbed work (some 20 minutes)
+	@$(RUN) tests/browser_setup.py
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -m slow tests/test_chaos.py
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	@$(VENV)/bin/ruff check .

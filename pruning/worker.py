@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def _score(experiment: Experiment, progress: JobProgress, listen: Listener, stop
         on_epoch=lambda plan, record: experiment.write_epoch(run_of[plan.key], record),
         on_result=lambda plan, metrics, result: experiment.add_finished(_row(full, plan, "epochs", 0, metrics, result)),
     )
+    _tidy(experiment)
 
 
 def _unfinished_runs(experiment: Experiment) -> list[int]:
@@ -119,6 +121,16 @@ def _unfinished_runs(experiment: Experiment) -> list[int]:
     evaluated = set(finished.loc[finished["subset"] == "full", "seed"])
     complete = set(experiment.finished_runs()) - experiment.damaged_runs()
     return [run for run, seed in enumerate(experiment.settings.seeds) if run not in complete or seed not in evaluated]
+
+
+def _tidy(experiment: Experiment) -> None:
+    """Remove checkpoints that nothing will go on from: a killed worker may have left one of work that is finished."""
+    finished = experiment.finished_runs()
+    wanted = {experiment.folder.checkpoint(f"run={run}") for run in range(experiment.settings.runs) if run not in finished}
+    for path in set(experiment.folder.checkpoints.glob("*.pt")) - wanted:
+        path.unlink()
+    with suppress(OSError):  # there is none, or an unfinished run's is in it
+        experiment.folder.checkpoints.rmdir()
 
 
 def _checkpoint(experiment: Experiment, name: str) -> str | None:
@@ -192,6 +204,7 @@ def _frontier(
 
     progress.plan(plans)
     _work(experiment, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)
+    _tidy(experiment)
 
 
 def _row(subset: Subset, plan: RunPlan, budget: str, burn_in: int, metrics: dict[str, float], result: RunResult) -> dict[str, Any]:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import queue
-import signal
-import sys
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
 from pruning.records import Encoded, RunPlan, TrainSettings
-
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,12 +44,8 @@ class Finished:
     key: str
 
 
-def main(fd: int, parent: int, follow: bool) -> None:
-    """Serves the parent at the other end of socket `fd` until it hangs up. `follow` asks the kernel to kill this process with it."""
-    if follow and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+def main(fd: int) -> None:
+    """Serves the parent at the other end of socket `fd` until it hangs up."""
     connection = Connection(fd)
     try:
         setup: Setup = connection.recv()

@@ -26,13 +26,19 @@ POLL_SECONDS = 0.1
 """How often `stop` is asked when no child has anything to say."""
 
 START = """
-import signal
+import ctypes, os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-from pruning.training.checkpoint import PART, discard
+if {follow} and sys.platform == "linux":
+    ctypes.CDLL(None).prctl({death_signal}, signal.SIGKILL)
+if os.getppid() != {parent}:
+    os._exit(1)
 from pruning.training.child import main
-main({fd}, {parent}, {follow})
+main({fd})
 """
-"""What a child runs. An interrupt at the keyboard reaches it too, but the parent alone decides what that means."""
+"""What a child runs. An interrupt at the keyboard reaches it too, but the parent alone decides what that means. Before the slow
+imports it asks the kernel to die with its parent, and looks whether that is still there."""
+
+PR_SET_PDEATHSIG = 1
 
 
 def train_side_by_side(
@@ -86,7 +92,7 @@ class Child:
         with theirs:
             # The kernel's death signal follows the thread that starts a child, so only the main thread may ask for it.
             follow = threading.current_thread() is threading.main_thread()
-            start = START.format(fd=theirs.fileno(), parent=os.getpid(), follow=follow)
+            start = START.format(fd=theirs.fileno(), parent=os.getpid(), follow=follow, death_signal=PR_SET_PDEATHSIG)
             self.process = subprocess.Popen(
                 [sys.executable, "-c", start],
                 stdin=subprocess.DEVNULL,

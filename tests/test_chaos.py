@@ -1,0 +1,129 @@
+"""Whatever dies, at whatever moment: finished work is there, the state shown is true, and going on gives the same result.
+
+`make chaos` kills the worker at 50 random moments of scorings and frontiers, and the dashboard's server at 10; `make test` at 3.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pruning import jobs, worker
+from pruning.experiment import Experiment
+from pruning.files import LEFTOVER
+from pruning.records import JobState, Settings
+from tests.processes import alive, wait_until, winnow
+
+SUBSETS = ["remove-0"]
+CLOCKS = ["seconds", "finished"]
+"""Columns of the frontier that say how long something took and when it was: the only ones that may differ."""
+
+
+@dataclass
+class Tally:
+    """What the killing came to."""
+
+    kills: int = 0
+    moments: Counter[str] = field(default_factory=Counter)
+    slowest: float = 0.0
+    """Seconds until a killed worker was shown as interrupted, at most."""
+    jobs: int = 0
+    """Scorings and frontiers brought to their end."""
+
+    def __str__(self) -> str:
+        where = ", ".join(f"{count} {moment}" for moment, count in sorted(self.moments.items()))
+        return f"{self.kills} kills ({where}), {self.jobs} jobs, shown as interrupted after at most {self.slowest:.2f} s"
+
+
+@pytest.fixture(scope="module")
+def reference(scored_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """The same work without an interruption."""
+    folder = shutil.copytree(scored_once, tmp_path_factory.mktemp("reference") / "x")
+    return worker.frontier(folder, SUBSETS, ["random"], seeds=2)
+
+
+def next_words(folder: Path, settings: Settings) -> list[str] | None:
+    """What a person would type next; None when all is done."""
+    if not (folder / "experiment.json").exists():
+        return jobs.score_command(settings, folder)
+    experiment = Experiment(folder)
+    if experiment.status().state is not JobState.DONE:
+        return ["resume", str(folder)]
+    asked = any(event.get("verb") == "frontier" for event in experiment.events())
+    return None if asked else jobs.frontier_command(folder, SUBSETS, ["random"], seeds=2)
+
+
+def work(folder: Path, settings: Settings, tally: Tally, kills: int, draw: random.Random, longest: float) -> None:
+    """Do the whole work, killing each of the first workers at a random moment of its life."""
+    mark = folder.name + str(os.getpid())
+    while words := next_words(folder, settings):
+        process = winnow(*words, mark=mark, log=folder.parent / "words.txt")
+        if tally.kills < kills:
+            time.sleep(draw.uniform(0, longest))
+            if process.poll() is None:
+                kill(process.pid, folder, mark, tally)
+        code = process.wait()
+        assert code in (0, -signal.SIGKILL), (folder.parent / "words.txt").read_text()
+        tally.jobs += code == 0
+    assert not alive(mark)
+
+
+def kill(pid: int, folder: Path, mark: str, tally: Tally) -> None:
+    """SIGKILL the worker: its own processes die with it, what is on disk is whole, and it is shown as interrupted."""
+    began = (folder / "experiment.json").exists()
+    before = Experiment(folder).status().state if began else JobState.NEW
+    tally.moments[str(Experiment(folder).status().verb) if before is JobState.RUNNING else "starting"] += 1
+    os.kill(pid, signal.SIGKILL)
+    tally.kills += 1
+    tally.slowest = max(tally.slowest, wait_until(lambda: not alive(mark), 5, "the end of the worker's own processes"))
+    if (folder / "experiment.json").exists():
+        experiment = Experiment(folder)
+        ended = (JobState.DONE,) if before is not JobState.RUNNING else (JobState.INTERRUPTED, JobState.DONE)
+        wait_until(lambda: experiment.status().state in (*ended, JobState.INTERRUPTED, JobState.NEW), 10, "the state")
+        assert not experiment.owned()
+        experiment.verify()
+
+
+def assert_same(found: Experiment, expected: Experiment) -> None:
+    """Recordings and examples byte by byte, the frontier in everything but the clock; nothing lies about."""
+    for path in expected.files():
+        if path != expected.folder.frontier:
+            again = found.folder.root / path.relative_to(expected.folder.root)
+            assert again.read_bytes() == path.read_bytes(), again
+    assert ordered(found).equals(ordered(expected))
+    assert not [path for path in found.folder.root.rglob("*") if LEFTOVER.fullmatch(path.name)]
+    assert not found.folder.checkpoints.exists()
+    assert not found.owned() and found.status().state is JobState.DONE
+
+
+def ordered(experiment: Experiment) -> pd.DataFrame:
+    table = experiment.finished().drop(columns=CLOCKS)
+    return table.sort_values(["subset", "seed"]).reset_index(drop=True)
+
+
+def test_a_worker_killed_three_times(settings: Settings, reference: Experiment, tmp_path: Path) -> None:
+    tally = Tally()
+    work(tmp_path / "x", settings, tally, kills=3, draw=random.Random(1), longest=8)
+    assert tally.kills >= 1
+    assert_same(Experiment(tmp_path / "x"), reference)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_worker_killed_fifty_times(settings: Settings, reference: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tally, draw, rounds = Tally(), random.Random(2), 0
+    while tally.kills < 50:
+        rounds += 1
+        work(tmp_path / f"x{rounds}", settings, tally, 50, draw, longest=12)
+        assert_same(Experiment(tmp_path / f"x{rounds}"), reference)
+    with capsys.disabled():
+        print(f"\nworker: {tally}; {rounds} experiments, each byte-identical to the uninterrupted one")
