@@ -22,7 +22,9 @@ st.plotly_chart(
     key="histogram",
     alt=f"Histogram of H from 0 to {dynamics.runs}, stacked by {stack}; the table below has the same numbers.",
 )
-st.text(burn_in_advice(dynamics).sentence)
+lacking = scores.missing(dynamics)
+if "position" not in lacking:
+    st.text(burn_in_advice(dynamics).sentence)
 st.text(stability(dynamics.correct, state.burn_in()).sentence)
 with st.expander("The same as a table"):
     st.dataframe(pd.crosstab(pd.Series(h, name="H"), pd.Series(parts, name=stack)))
@@ -31,6 +33,9 @@ st.subheader(
     "Data map",
     help="Each example by how sure the model was of the right answer and how much that moved while it learned (Swayamdipta et al. 2020).",
 )
+if "gold_prob" in lacking:
+    st.info("This recording says what was right, but not how probable it was; the data map needs probabilities.")
+    st.stop()
 confidence = scores.compute("confidence", dynamics, state.burn_in())
 variability = scores.compute("variability", dynamics, state.burn_in())
 correctness = scores.compute("correctness", dynamics, state.burn_in())

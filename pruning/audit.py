@@ -32,6 +32,9 @@ CHANCE = 0.01
 MOST = 20
 """Slices of one column; rarer values count together."""
 
+NEEDED = frozenset(["gold_prob", "gold_margin", "predicted"])
+"""What class probabilities follow from, and so label errors."""
+
 RARE = 0.9
 """Examples whose words are rarer than in this share of all examples count as rare."""
 
@@ -172,22 +175,31 @@ def label_errors(dynamics: Dynamics, labels: NDArray[np.int64], classes: int) ->
 def class_probabilities(dynamics: Dynamics, labels: NDArray[np.int64], classes: int, epoch: int = 0) -> NDArray[np.float32]:
     """[N, classes] probabilities of one epoch, mean over runs, rebuilt from what is recorded.
 
+    See `run_probabilities` for how exact they are. Raises ScoreError when the recording lacks what they follow from.
+    """
+    lacking = missing(dynamics) & NEEDED
+    if lacking:
+        raise ScoreError(f"Class probabilities need {', '.join(sorted(lacking))}, which this recording does not have.")
+    total = np.zeros((len(labels), classes), dtype=np.float32)
+    for run in range(dynamics.runs):
+        total += run_probabilities(dynamics, labels, classes, run, epoch)
+    return total / total.sum(axis=1, keepdims=True)
+
+
+def run_probabilities(dynamics: Dynamics, labels: NDArray[np.int64], classes: int, run: int, epoch: int) -> NDArray[np.float32]:
+    """[N, classes] probabilities of one epoch of one run, rebuilt from what is recorded.
+
     Exact for two classes. With more, the gold class is exact, and so is the predicted class where it is another: its probability
     is gold_prob * exp(-gold_margin). What remains is spread evenly over the classes that are left.
     """
-    lacking = missing(dynamics) & {"gold_prob", "gold_margin", "predicted"}
-    if lacking:
-        raise ScoreError(f"Class probabilities need {', '.join(sorted(lacking))}, which this recording does not have.")
-    rows, total = np.arange(len(labels)), np.zeros((len(labels), classes), dtype=np.float32)
-    for run in range(dynamics.runs):
-        gold, predicted = dynamics.gold_prob[run, epoch], dynamics.predicted[run, epoch]
-        wrong = predicted != labels
-        said = np.where(wrong, np.minimum(gold * np.exp(-dynamics.gold_margin[run, epoch]), 1 - gold), 0)
-        left = np.maximum(1 - gold - said, 0) / np.maximum(classes - 1 - wrong, 1)
-        total += left[:, None]
-        total[rows, labels] += gold - left
-        total[rows[wrong], predicted[wrong]] += (said - left)[wrong] if classes > 2 else (1 - gold - left)[wrong]
-    return total / total.sum(axis=1, keepdims=True)
+    gold, predicted, rows = dynamics.gold_prob[run, epoch], dynamics.predicted[run, epoch], np.arange(len(labels))
+    wrong = predicted != labels
+    said = np.where(wrong, np.minimum(gold * np.exp(-dynamics.gold_margin[run, epoch]), 1 - gold), 0)
+    left = np.maximum(1 - gold - said, 0) / np.maximum(classes - 1 - wrong, 1)
+    probabilities = np.repeat(left[:, None], classes, axis=1)
+    probabilities[rows, labels] = gold
+    probabilities[rows[wrong], predicted[wrong]] = said[wrong] if classes > 2 else 1 - gold[wrong]
+    return probabilities
 
 
 class Hard(StrEnum):

@@ -154,6 +154,49 @@ def score(
     report.show(scored)
 
 
+@app.command(name="import")
+@_one_sentence
+def take_over(
+    recording: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RECORDING...",
+            help="Folders of dynamics_epoch_0.jsonl ... (cartography), one per run; or rewards, or a folder of runs, of the H-score code.",
+        ),
+    ],
+    data: Annotated[str, typer.Option(help="The data it is a recording of.")],
+    experiment: Annotated[Path, typer.Option("--experiment", help="The experiment's folder; made when it is not there.")],
+    runs: Annotated[
+        int | None, typer.Option(help="How many runs there must be. Default: cartography's folders; 6 for the H-score's.")
+    ] = None,
+    probabilities: Annotated[Path | None, typer.Option(help="The H-score code's file of gold probabilities.")] = None,
+    guid: Annotated[str | None, typer.Option(help="Column of the data with cartography's guids. Default: the ids.")] = None,
+    text: Annotated[str | None, typer.Option(help="Column with the text. Default: guessed and said.")] = None,
+    text_pair: Annotated[str | None, typer.Option(help="Column with the second text of a pair.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column with the label. Default: guessed and said.")] = None,
+    column: Annotated[list[str] | None, typer.Option("--column", metavar="FIELD=COLUMN", help="Any other field of the task.")] = None,
+    task: Annotated[str, typer.Option(help="A task's name, or auto.")] = "auto",
+    evaluation: Annotated[str | None, typer.Option("--eval", metavar="DATA", help="Evaluation data, for a frontier.")] = None,
+    model: Annotated[str, typer.Option(help="The model that was trained, for a frontier.")] = "",
+    batch_size: Annotated[int, typer.Option(help="Examples per step, for a frontier.")] = 32,
+    learning_rate: Annotated[float, typer.Option(help="Peak rate, for a frontier.")] = 2e-5,
+) -> None:
+    """Take over a recording that another tool made."""
+    from pruning import imports
+
+    settings = Settings(
+        data=data,
+        task=task,
+        columns=_columns(column or [], text=text, text_pair=text_pair, label=label),
+        evaluation=evaluation,
+        model=model,
+        train=TrainSettings(batch_size=batch_size, learning_rate=learning_rate),
+    )
+    taken = imports.take_over(recording, experiment, settings, runs=runs, probabilities=probabilities, guid=guid)
+    report.say_data(taken)
+    report.show(taken)
+
+
 @app.command()
 @_one_sentence
 def show(directory: Directory, burn_in: BurnIn = None, as_json: Json = False) -> None:
@@ -194,7 +237,9 @@ def export(
     directory: Directory,
     subset: Annotated[str, typer.Option(help="A subset's name; with '+decisions' after it, as decided by hand.")] = "winning-ticket",
     output: Annotated[Path | None, typer.Option(help="File to write. Default: the experiment's exports folder.")] = None,
-    format: Annotated[str, typer.Option(help="jsonl, csv, parquet or hf (a datasets folder).")] = "jsonl",
+    format: Annotated[
+        str, typer.Option(help="jsonl, csv, parquet, hf (a datasets folder), or cartography (what was recorded of the rows).")
+    ] = "jsonl",
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     burn_in: BurnIn = None,
 ) -> None:

@@ -227,8 +227,10 @@ class Experiment:
 
     @cached_property
     def label_errors(self) -> audit.LabelErrors | None:
-        """Labels that look wrong; None where the task has no classes."""
-        return None if self.labels is None else audit.label_errors(self.dynamics, self.labels, len(self.label_names))
+        """Labels that look wrong; None where the task has no classes, or the recording lacks what it takes."""
+        if self.labels is None or score_registry.missing(self.dynamics) & audit.NEEDED:
+            return None
+        return audit.label_errors(self.dynamics, self.labels, len(self.label_names))
 
     @property
     def text_columns(self) -> list[str]:

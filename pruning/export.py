@@ -20,12 +20,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pruning.audit import NEEDED, run_probabilities
 from pruning.data import SOURCE_PREFIX
 from pruning.duplicates import leaks
 from pruning.errors import ExportError, UsageError
 from pruning.experiment import Experiment
 from pruning.files import atomic_write, sha256, write_json
 from pruning.records import Subset
+from pruning.scores import missing
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make a spreadsheet run a cell; such cells get an apostrophe in front."""
@@ -95,7 +97,7 @@ def manifest_path(output: Path) -> Path:
 
 def default_output(experiment: Experiment, subset: Subset, format: str) -> Path:
     """Where an export goes when no place is named."""
-    ending = "data" if format == "hf" else f"data.{format}"
+    ending = "data" if format in ("hf", "cartography") else f"data.{format}"
     return experiment.folder.exports / subset.name.replace("@", "-of-").replace("+", "-with-") / ending
 
 
@@ -208,11 +210,33 @@ def _write_hf(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[i
     return len(dataset)
 
 
+def _write_cartography(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, str], path: Path) -> int:
+    """One folder per run as allenai/cartography writes them: run=0/training_dynamics/dynamics_epoch_0.jsonl ...
+
+    The guid is the id; the logits are logarithms of the recorded probabilities (see `audit.run_probabilities`), so that gold
+    probability and prediction are what they were. Labels changed by hand stay out: `gold` is what was trained on.
+    """
+    dynamics, gold, classes = experiment.dynamics, experiment.labels, len(experiment.label_names)
+    if gold is None or missing(dynamics) & NEEDED:
+        raise ExportError(f"{experiment.folder.root} has no class probabilities, which cartography's format is made of.")
+    chosen = np.flatnonzero(np.isin(experiment.ids, kept))
+    for run, epoch in np.ndindex(dynamics.runs, dynamics.epochs):
+        logits = np.log(np.maximum(run_probabilities(dynamics, gold, classes, run, epoch)[chosen], 1e-30)).round(6).tolist()
+        file = path / f"run={run}" / "training_dynamics" / f"dynamics_epoch_{epoch}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lines = zip(experiment.ids[chosen].tolist(), logits, gold[chosen].tolist(), strict=True)
+        file.write_text(
+            "".join(json.dumps({"guid": i, f"logits_epoch_{epoch}": z, "gold": y}) + "\n" for i, z, y in lines), encoding="utf-8"
+        )
+    return len(chosen)
+
+
 WRITERS: dict[str, Callable[[Experiment, NDArray[np.int64], Mapping[int, str], Path], int]] = {
     "jsonl": _write_jsonl,
     "csv": _write_csv,
     "parquet": _write_parquet,
     "hf": _write_hf,
+    "cartography": _write_cartography,
 }
 """Format -> writer of (experiment, kept ids, labels changed by hand, path), returning the rows written."""
 

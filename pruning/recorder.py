@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from pruning.data import Examples, load, load_pair
 from pruning.errors import DataError, TrainingError, UsageError
 from pruning.experiment import Experiment
+from pruning.logits import aligned, as_array, from_logits
 from pruning.models import fingerprint, locate
-from pruning.recorded import as_array, class_order, from_logits
 from pruning.records import JobState, Settings, TrainSettings, default_seeds
 from pruning.tasks import TASKS
 
@@ -129,9 +129,7 @@ class Run:
 
     def _finish(self) -> None:
         key = f"run {self.index}"
-        logits = self.logits
-        if self.classes:
-            logits = logits[:, class_order(self.gold, self.labels, self.classes, f"Epoch {self.epoch} of {key}")]
+        logits = aligned(self.logits, self.gold, self.labels, self.classes, f"Epoch {self.epoch} of {key}")
         self.experiment.write_epoch(self.index, from_logits(key, self.epoch, logits, self.labels, self.position.copy()))
         self.epoch, self.seen = self.epoch + 1, 0
         self.position.fill(-1)
@@ -224,7 +222,7 @@ def _examples(settings: Settings) -> tuple[Examples, Examples]:
     if settings.evaluation is not None:
         return load_pair(settings)
     train = load(settings.data, task=settings.task, columns=settings.columns, drop_invalid=settings.drop_invalid)
-    return train, train.select(np.zeros(len(train), dtype=np.bool_))
+    return train, replace(train.select(np.zeros(len(train), dtype=np.bool_)), notes=())
 
 
 def _numbered(dataset: Any, size: int) -> Any:

@@ -124,3 +124,15 @@ def test_names_that_do_not_exist_and_outputs_that_do(scored: Experiment, tmp_pat
 def test_wrong_usage_is_2() -> None:
     assert winnow("score").returncode == 2
     assert winnow("shove").returncode == 2
+
+
+def test_a_recording_of_cartography_goes_in_and_out(scored: Experiment, reviews: tuple[Path, Path], tmp_path: Path) -> None:
+    exported = tmp_path / "dynamics"
+    done = winnow("export", scored.folder.root, "--subset", "full", "--format", "cartography", "--output", exported)
+    assert done.returncode == 0, done.stderr
+    runs = [exported / f"run={run}" for run in range(len(SEEDS))]
+    done = winnow("import", *runs, "--data", reviews[0], "--experiment", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    assert Experiment(tmp_path / "again").h_score(0).tolist() == scored.h_score(0).tolist()
+    done = winnow("import", runs[0], "--data", reviews[0], "--experiment", tmp_path / "third", "--runs", "6")
+    assert done.returncode == 1 and done.stderr.startswith("Error: ") and "1 runs instead of 6" in done.stderr

@@ -53,7 +53,7 @@ def test_a_loop_is_recorded_row_by_row(data: Path) -> None:
 
 
 def test_quantities_are_those_of_the_engine() -> None:
-    from pruning.recorded import from_logits
+    from pruning.logits import from_logits
 
     random = np.random.default_rng(1)
     logits, labels = random.normal(size=(50, 4)).astype(np.float32) * 5, random.integers(0, 4, 50)

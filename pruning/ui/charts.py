@@ -111,13 +111,14 @@ def _hover(point: FrontierPoint, metric: str) -> str:
 
 def grid(dynamics: Dynamics, index: int) -> go.Figure:
     """Runs x epochs of one example: the probability it gave to the right answer, a tick where it was right."""
-    probability = dynamics.gold_prob[:, :, index]
-    ticks = np.where(dynamics.correct[:, :, index], "✓", "✗")
+    correct, probability = dynamics.correct[:, :, index], dynamics.gold_prob[:, :, index]
+    known = not np.isnan(probability).any()
+    ticks = np.where(correct, "✓", "✗")
     figure = go.Figure(
         go.Heatmap(
-            z=probability,
+            z=probability if known else correct.astype(float),
             text=ticks,
-            texttemplate="%{text} %{z:.2f}",
+            texttemplate="%{text} %{z:.2f}" if known else "%{text}",
             zmin=0,
             zmax=1,
             colorscale=[[0, theme.PRUNED], [0.5, "#F4F4F4"], [1, theme.KEPT]],

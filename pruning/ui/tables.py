@@ -14,6 +14,7 @@ from pruning.audit import Shares
 from pruning.decisions import Decided
 from pruning.experiment import Experiment
 from pruning.records import Difference, FrontierPoint, Subset
+from pruning.scores import missing
 
 
 def examples(experiment: Experiment, rows: NDArray[np.int64], subset: Subset, burn_in: int) -> pd.DataFrame:
@@ -23,6 +24,7 @@ def examples(experiment: Experiment, rows: NDArray[np.int64], subset: Subset, bu
     shown = pd.DataFrame({name: table[name].to_pylist() for name in table.column_names})
     if experiment.label_names and experiment.labels is not None:
         shown["label"] = [experiment.label_names[i] for i in experiment.labels[rows]]
+    if experiment.label_names and "predicted" not in missing(experiment.dynamics):
         last = experiment.dynamics.predicted[:, -1, rows]
         shown["mostly said"] = [experiment.label_names[np.bincount(votes).argmax()] for votes in last.T]
     shown["H"] = experiment.h_score(burn_in)[rows]

@@ -61,8 +61,9 @@ def example(experiment: Experiment, index: int) -> None:
         st.caption(part.name + ("" if part.right is None else " (right)" if part.right else ""))
         st.code(part.text, language=None, wrap_lines=True)
     if experiment.label_names:
-        said = np.bincount(experiment.dynamics.predicted[:, :, index].ravel(), minlength=len(experiment.label_names))
-        answers = ", ".join(f"{name} {count}x" for name, count in zip(experiment.label_names, said, strict=True) if count)
+        predicted = experiment.dynamics.predicted[:, :, index].ravel()
+        said = np.bincount(predicted[predicted >= 0], minlength=len(experiment.label_names))
+        answers = ", ".join(f"{name} {count}x" for name, count in zip(experiment.label_names, said, strict=True) if count) or "not recorded"
         st.text(f"Label: {experiment.label_names[row['label']]}. The model said: {answers}.")
 
 

@@ -62,31 +62,39 @@ def from_success(key: str, epoch: int, correct: NDArray[np.bool_], gold_prob: ND
     )
 
 
-def class_order(gold: Ids, labels: Ids, classes: int, what: str) -> Ids:
-    """Their number of each of our classes, [classes]: `logits[:, order]` are in our order.
+def aligned(logits: NDArray[np.floating], gold: Ids, labels: Ids, classes: int, what: str) -> NDArray[np.floating]:
+    """The logits [N, their classes] with the data's classes in the data's order, [N, classes]; 0 classes: options, which have no order.
 
     `gold` [N] are the right classes as the recording numbers them, `labels` [N] as the data does. Numbers may differ, examples not:
-    raises DataError, beginning with `what`, when one of their classes stands for two of ours.
+    raises DataError, beginning with `what`, when the classes are not as many, or one of theirs stands for two of ours.
 
-    >>> class_order(np.array([2, 0, 2, 1]), np.array([0, 1, 0, 2]), 3, "The recording")
-    array([2, 0, 1])
+    >>> aligned(np.array([[1.0, 9.0], [1.0, 9.0]]), np.array([1, 0]), np.array([0, 1]), 2, "The recording")
+    array([[9., 1.],
+           [9., 1.]])
     """
-    table = np.zeros((classes, classes), dtype=np.int64)
-    if len(gold) and (gold.min() < 0 or gold.max() >= classes):
-        raise DataError(
-            f"{what} numbers a class {gold.max() if gold.min() >= 0 else gold.min()}; with {classes} classes it is 0 to {classes - 1}."
-        )
-    np.add.at(table, (labels, gold), 1)
-    order = np.full(classes, -1, dtype=np.int64)
-    for ours in np.argsort(-table.max(axis=1), kind="stable"):
-        best = int(np.argmax(np.where(np.isin(np.arange(classes), order), -1, table[ours])))
-        order[ours] = best
+    if not classes and labels.max(initial=0) < logits.shape[1]:
+        order = np.arange(logits.shape[1])
+    elif logits.shape[1] != classes or (len(gold) and (gold.min() < 0 or gold.max() >= classes)):
+        numbered = f"{logits.shape[1]} logits an example and classes numbered {gold.min()} to {gold.max()}"
+        raise DataError(f"{what} has {numbered}, where the data has {classes or labels.max() + 1} classes.")
+    else:
+        order = _class_order(gold, labels, classes)
     wrong = np.flatnonzero(order[labels] != gold)
     if len(wrong):
         raise DataError(
             f"{what} has other labels than the data, or another order: for {len(wrong):,} of {len(gold):,} examples, the first "
             f"being number {wrong[0]}, where it says class {gold[wrong[0]]} and the data says {labels[wrong[0]]}."
         )
+    return logits[:, order]
+
+
+def _class_order(gold: Ids, labels: Ids, classes: int) -> Ids:
+    """Their number of each of our classes, [classes]: whichever goes with it most often, each once."""
+    table = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(table, (labels, gold), 1)
+    order = np.full(classes, -1, dtype=np.int64)
+    for ours in np.argsort(-table.max(axis=1), kind="stable"):
+        order[ours] = np.argmax(np.where(np.isin(np.arange(classes), order), -1, table[ours]))
     return order
 
 

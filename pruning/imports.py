@@ -1,0 +1,238 @@
+"""Recordings that other tools made, taken over into an experiment's folder.
+
+- allenai/cartography: one folder per run with dynamics_epoch_0.jsonl, dynamics_epoch_1.jsonl, ... of lines
+  {"guid": ..., "logits_epoch_0": [...], "gold": ...}. Every score follows from the logits.
+- The published code of the H-score, at either of its stages: the file of rewards [epochs, examples, runs] (with the file of gold
+  probabilities, where there is one), or the folder of its runs, each with all_outputs.bin and sampler.bin.
+
+Whatever is incomplete is refused: a run, an epoch or an example that is missing would otherwise count as a failure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pruning.data import SOURCE_PREFIX, load
+from pruning.errors import DataError, UsageError
+from pruning.experiment import Experiment
+from pruning.folder import Folder
+from pruning.logits import aligned, from_logits, from_success
+from pruning.ownership import own
+from pruning.recorder import make
+from pruning.records import PAPER_SEEDS, EpochRecord, JobState, Settings, default_seeds
+
+OUTPUTS, SAMPLER = "all_outputs.bin", "sampler.bin"
+
+Runs = list[list[EpochRecord]]
+"""Of each run, its epochs."""
+
+
+def take_over(
+    recording: Sequence[str | Path],
+    directory: str | Path,
+    settings: Settings,
+    *,
+    runs: int | None = None,
+    probabilities: str | Path | None = None,
+    guid: str | None = None,
+) -> Experiment:
+    """An experiment of a recording of `settings.data`; the settings' seeds and epochs become the recording's.
+
+    `runs` is how many there must be: by default one per folder of cartography's, and the paper's six of the H-score's. `guid` names
+    the column of the data that cartography's guids are in; by default they are the examples' ids. Raises DataError in one sentence
+    for what is missing, there twice or not of this data, UsageError for options that do not fit.
+    """
+    paths = [Path(path) for path in recording]
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"There is no {path}.")
+    cartography = all(_epoch_files(path) for path in paths)
+    if not cartography and len(paths) > 1:
+        raise UsageError("Several paths are several runs of cartography, each a folder with dynamics_epoch_0.jsonl; else give one.")
+    examples = load(settings.data, task=settings.task, columns=settings.columns, drop_invalid=settings.drop_invalid)
+    labels = examples.labels
+    if labels.dtype == object:
+        raise UsageError(f"Recordings of the task {examples.task} cannot be taken over: right and wrong are not one of several classes.")
+    if cartography:
+        keys = _keys(examples.table, guid)
+        found = [_cartography(path, keys, labels, len(examples.label_names)) for path in paths]
+    elif paths[0].is_dir():
+        found = _outputs(paths[0], labels, len(examples.label_names))
+    else:
+        found = _rewards(paths[0], probabilities, len(labels))
+    wanted = runs or (len(paths) if cartography else len(PAPER_SEEDS))
+    if len(found) != wanted:
+        raise DataError(
+            f"{paths[0]} holds {len(found)} runs instead of {wanted}; if that is all there are, say so with --runs {len(found)}."
+        )
+    if len({len(epochs) for epochs in found}) > 1:
+        raise DataError(f"The runs have {', '.join(str(len(epochs)) for epochs in found)} epochs; they must all have as many.")
+    recorder = "cartography" if cartography else "h-score"
+    recipe = replace(settings.train, epochs=len(found[0]))
+    return _write(directory, replace(settings, recorded_by=recorder, seeds=default_seeds(len(found)), train=recipe), found)
+
+
+def _write(directory: str | Path, settings: Settings, runs: Runs) -> Experiment:
+    with own(Folder(Path(directory))):
+        experiment = make(directory, settings)
+        for run, epochs in enumerate(runs):
+            for record in epochs:
+                experiment.write_epoch(run, record)
+        experiment.log("finished", state=JobState.DONE, verb="import", message=f"Taken over from {settings.recorded_by}.")
+    return experiment
+
+
+# -- allenai/cartography --------------------------------------------------------------------------------------------------
+
+
+def _epoch_files(path: Path) -> list[Path]:
+    """Its epochs' files, in order, whether `path` is the model's folder or the training_dynamics in it."""
+    inner = path / "training_dynamics"
+    files = list((inner if inner.is_dir() else path).glob("dynamics_epoch_*.jsonl")) if path.is_dir() else []
+    return sorted(files, key=lambda file: (len(file.name), file.name))
+
+
+def _cartography(path: Path, keys: list[str], labels: NDArray[np.int64], classes: int) -> list[EpochRecord]:
+    files = _epoch_files(path)
+    place = {key: index for index, key in enumerate(keys)}
+    records = []
+    for epoch, file in enumerate(files):
+        if file.name != f"dynamics_epoch_{epoch}.jsonl":
+            raise DataError(f"{file.parent} has no dynamics_epoch_{epoch}.jsonl, but {file.name}.")
+        logits, gold = _epoch(file, epoch, place)
+        records.append(from_logits(path.name, epoch, aligned(logits, gold, labels, classes, str(file)), labels))
+    return records
+
+
+def _epoch(file: Path, epoch: int, place: dict[str, int]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Logits [N, classes] and gold classes [N] of one file, in the data's order."""
+    column = f"logits_epoch_{epoch}"
+    rows: list[list[float] | None] = [None] * len(place)
+    gold = np.zeros(len(place), dtype=np.int64)
+    for number, line in _lines(file):
+        lacking = [name for name in ("guid", column, "gold") if name not in line]
+        if lacking:
+            raise DataError(f"Line {number} of {file} has no {' and no '.join(lacking)}.")
+        index = place.get(str(line["guid"]))
+        if index is None:
+            raise DataError(f"Line {number} of {file} is of guid {line['guid']}, which the data does not have; --guid names its column.")
+        if rows[index] is not None:
+            raise DataError(f"Line {number} of {file} is of guid {line['guid']} a second time.")
+        rows[index], gold[index] = line[column], line["gold"]
+    if None in rows:
+        missing = next(key for key, row in zip(place, rows, strict=True) if row is None)
+        raise DataError(f"{file} lacks {rows.count(None):,} of {len(rows):,} examples, the first being guid {missing}.")
+    try:
+        logits = np.array(rows, dtype=np.float64)
+    except ValueError:
+        raise DataError(f"{file} does not have equally many numbers in every {column}.") from None
+    if logits.ndim != 2 or not np.isfinite(logits).all():
+        raise DataError(f"{file} has a {column} that is no list of finite numbers.")
+    return logits, gold
+
+
+def _lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                raise DataError(f"Line {number} of {file} is no JSON: {error}.") from None
+            if not isinstance(value, dict):
+                raise DataError(f"Line {number} of {file} is no JSON object.")
+            yield number, value
+
+
+def _keys(table: pa.Table, guid: str | None) -> list[str]:
+    """What each example is called in the recording, in the data's order."""
+    name = "id" if guid is None else SOURCE_PREFIX + guid
+    if name not in table.column_names:
+        columns = ", ".join(column.removeprefix(SOURCE_PREFIX) for column in table.column_names if column.startswith(SOURCE_PREFIX))
+        raise DataError(f"The data has no column {guid!r} for guids; its columns are {columns}.")
+    keys = [str(value) for value in table[name].to_pylist()]
+    double = next((key for key, count in Counter(keys).items() if count > 1), None)
+    if double is not None:
+        raise DataError(f"Column {guid!r} of the data does not tell its examples apart: {double} is there twice.")
+    return keys
+
+
+# -- the published code of the H-score ------------------------------------------------------------------------------------
+
+
+def _rewards(path: Path, probabilities: str | Path | None, examples: int) -> Runs:
+    """[E, N, R] of 0 and 1, and the gold probabilities of the same shape."""
+    rewards = _tensor(path, examples)
+    if not np.isin(rewards, (0, 1)).all():
+        raise DataError(f"{path} has rewards other than 0 and 1; the file of probabilities comes after --probabilities.")
+    gold = None if probabilities is None else _tensor(Path(probabilities), examples)
+    if gold is not None and gold.shape != rewards.shape:
+        raise DataError(
+            f"{probabilities} has the shape {list(gold.shape)}, {path} has {list(rewards.shape)}; they must be of the same runs."
+        )
+    if gold is not None and not ((gold >= 0) & (gold <= 1)).all():
+        raise DataError(f"{probabilities} has values outside 0 to 1, which are no probabilities.")
+    return [
+        [
+            from_success(f"run {run}", epoch, rewards[epoch, :, run].astype(np.bool_), None if gold is None else gold[epoch, :, run])
+            for epoch in range(rewards.shape[0])
+        ]
+        for run in range(rewards.shape[2])
+    ]
+
+
+def _tensor(path: Path, examples: int) -> NDArray[Any]:
+    from pruning.training.tensors import load as load_tensors
+
+    values = load_tensors(path)
+    if not isinstance(values, np.ndarray) or values.ndim != 3 or 0 in values.shape:
+        found = list(values.shape) if isinstance(values, np.ndarray) else type(values).__name__
+        raise DataError(f"{path} holds {found}, not one tensor [epochs, examples, runs].")
+    if values.shape[1] != examples:
+        raise DataError(f"{path} has {values.shape[1]:,} examples, the data has {examples:,}; they must be the same, in the same order.")
+    return values
+
+
+def _outputs(folder: Path, labels: NDArray[np.int64], classes: int) -> Runs:
+    """The logits of every run's steps, put into the data's order by the run's one permutation."""
+    runs = sorted(
+        path for path in folder.iterdir() if path.is_dir() and (path.joinpath(OUTPUTS).exists() or path.joinpath(SAMPLER).exists())
+    )
+    if not runs:
+        raise DataError(f"{folder} has neither dynamics_epoch_0.jsonl nor runs with {OUTPUTS} and {SAMPLER}.")
+    return [_output(run, labels, classes) for run in runs]
+
+
+def _output(run: Path, labels: NDArray[np.int64], classes: int) -> list[EpochRecord]:
+    from pruning.training.tensors import load as load_tensors
+
+    for name in (OUTPUTS, SAMPLER):
+        if not run.joinpath(name).exists():
+            raise DataError(f"The run {run} has no {name}; without it, it would be missing in silence.")
+    order = np.asarray(load_tensors(run / SAMPLER), dtype=np.int64)
+    if not np.array_equal(np.sort(order), np.arange(len(labels))):
+        raise DataError(
+            f"{run / SAMPLER} is no order of the data's {len(labels):,} examples; a run on a pruned set says nothing of the others."
+        )
+    steps = load_tensors(run / OUTPUTS)
+    if not (isinstance(steps, list) and steps and all(isinstance(step, np.ndarray) and step.ndim == 2 for step in steps)):
+        raise DataError(f"{run / OUTPUTS} is no list of logits [batch, classes].")
+    if {step.shape[1] for step in steps} != {classes or steps[0].shape[1]}:
+        raise DataError(f"{run / OUTPUTS} has logits of {steps[0].shape[1]} classes, the data has {classes}.")
+    logits = np.concatenate(steps)
+    if len(logits) % len(labels):
+        raise DataError(f"{run / OUTPUTS} has {len(logits):,} rows, which are no whole epochs of {len(labels):,} examples.")
+    place = np.argsort(order)
+    return [
+        from_logits(run.name, epoch, part[place], labels, place) for epoch, part in enumerate(np.split(logits, len(logits) // len(labels)))
+    ]
