@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -16,12 +17,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
-from pruning import jobs, worker
+from pruning import jobs, ownership, worker
+from pruning.errors import Cancelled
 from pruning.experiment import Experiment
 from pruning.files import LEFTOVER
-from pruning.records import JobState, Settings
-from tests.processes import alive, wait_until, winnow
+from pruning.folder import Folder
+from pruning.records import JobState, Settings, default_seeds
+from tests.browser_setup import find
+from tests.processes import alive, dashboard, free_port, wait_until, winnow
 
 SUBSETS = ["remove-0"]
 CLOCKS = ["seconds", "finished"]
@@ -127,3 +132,51 @@ def test_a_worker_killed_fifty_times(settings: Settings, reference: Experiment, 
         assert_same(Experiment(tmp_path / f"x{rounds}"), reference)
     with capsys.disabled():
         print(f"\nworker: {tally}; {rounds} experiments, each byte-identical to the uninterrupted one")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(find() is None, reason="no Chromium: apt-get install chromium")
+def test_a_dashboard_killed_ten_times(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The worker that a dashboard started outlives it; the next one shows it running, and the recording is the same."""
+    many = settings.with_changes(seeds=default_seeds(40))
+    expected = worker.score(many, tmp_path / "reference" / "x")
+    folder, mark, port, draw = tmp_path / "experiments" / "x", tmp_path.name, free_port(), random.Random(3)
+    with pytest.raises(Cancelled):
+        worker.score(many, folder, lambda progress: os.kill(os.getpid(), signal.SIGTERM))
+    kills, seen_running, resumed = 0, 0, 0
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find(), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        while kills < 10:
+            with dashboard(folder.parent, mark=mark, port=port) as (address, server):
+                page.goto(f"{address}/score?experiment=x")
+                expect(page.get_by_text(re.compile(r"score (cancelled|interrupted|running|done)")).first).to_be_visible(timeout=60_000)
+                state = Experiment(folder).status().state
+                if state is JobState.RUNNING:
+                    expect(page.get_by_text(re.compile("score (running|done)")).first).to_be_visible(timeout=30_000)
+                    seen_running += 1
+                elif state is not JobState.DONE:
+                    page.get_by_role("button", name="Resume").click()
+                    wait_until(lambda: Experiment(folder).owned(), 60, "the resumed worker")
+                    resumed += 1
+                time.sleep(draw.uniform(0, 4))
+                before = ownership.status(Folder(folder))
+                server.kill()
+                server.wait()
+                kills += 1
+                if before.state is JobState.RUNNING and before.pid is not None and kills % 3 == 0:
+                    os.kill(before.pid, signal.SIGKILL)  # with its dashboard, as when a machine goes down
+                    wait_until(lambda: Experiment(folder).status().state is JobState.INTERRUPTED, 10, "the state")
+        browser.close()
+    if Experiment(folder).status().state is not JobState.DONE:
+        wait_until(lambda: not Experiment(folder).owned(), 300, "the worker's end")
+        worker.resume(folder)
+    assert resumed >= 1 and seen_running >= 1
+    assert_same(Experiment(folder), expected)
+    wait_until(lambda: not alive(mark), 10, "the end of all processes")
+    with capsys.disabled():
+        print(
+            f"\ndashboard: {kills} kills; {seen_running} times the next one found the worker running, {resumed} times it was resumed; identical"
+        )

@@ -15,6 +15,7 @@ import torch
 import transformers
 from torch import nn
 
+from pruning.errors import TrainingError
 from pruning.records import Encoded, EpochRecord, RunPlan, TrainSettings
 
 PART = ".part"
@@ -36,14 +37,24 @@ def fingerprint(plan: RunPlan, data: Encoded, network: nn.Module, settings: Trai
 
 
 def save(path: str, state: dict[str, Any], records: Sequence[EpochRecord]) -> None:
-    """Writes `state` (tensors and plain values) and the finished records; the file appears whole or not at all."""
+    """Writes `state` (tensors and plain values) and the finished records; the file appears whole or not at all.
+
+    Raises `TrainingError` when the system refuses, most often because the disk is full.
+    """
     part = Path(path + PART)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("wb") as file:
-        torch.save({**state, "records": [_to_tensors(record) for record in records]}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            torch.save({**state, "records": [_to_tensors(record) for record in records]}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch.save hides the system's own error in a RuntimeError
+        part.unlink(missing_ok=True)
+        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "the disk is full, or refused it"
+        raise TrainingError(
+            f"{path} could not be written: {reason}; free some space and resume, or go on with --no-checkpoints."
+        ) from error
 
 
 def load(path: str, expected: str) -> tuple[dict[str, Any], list[EpochRecord]] | None:
