@@ -14,13 +14,13 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from pruning.sample import sample_split
 from scipy import stats
 
 from benchmarks.machine import heading
 from pruning import report, worker
 from pruning.experiment import Experiment
 from pruning.records import FrontierPoint, Settings
+from pruning.sample import sample_split
 
 
 def main(

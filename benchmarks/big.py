@@ -1,0 +1,110 @@
+"""A synthetic experiment of any size, written straight into the folder's public format: no training, every file real.
+
+python -m benchmarks.big DIR [EXAMPLES]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pruning.data import Examples
+from pruning.experiment import Experiment
+from pruning.frontier import rows_sha256
+from pruning.records import EpochRecord, Settings
+
+RUNS, EPOCHS, WORDS = 6, 3, 12
+LABELS = ("contradiction", "entailment", "neutral")
+TOPICS = ("travel", "fiction", "government", "slate", "telephone")
+
+
+def make(directory: Path, examples: int, seed: int = 0) -> Experiment:
+    """Write the experiment (6 runs x 3 epochs, three classes, one slice, the ladder's frontier) and open it."""
+    random = np.random.default_rng(seed)
+    directory.mkdir(parents=True)
+    source = directory.with_name(directory.name + ".jsonl")
+    train, evaluation = _examples(random, examples, source), _examples(random, 2000, None)
+    settings = Settings(data=str(source), task="classification", model="sample", max_length=128)
+    experiment = Experiment.create(directory, settings, train, evaluation, "synthetic")
+    source.unlink()
+    ease = random.normal(1.2, 1.4, size=examples)
+    for run in range(RUNS):
+        for epoch in range(EPOCHS):
+            experiment.write_epoch(run, _record(random, run, epoch, ease, train.labels))
+    _frontier(experiment, random)
+    return experiment
+
+
+def _examples(random: np.random.Generator, examples: int, source: Path | None) -> Examples:
+    """Sentences of random words; one in fifty repeats an earlier one."""
+    vocabulary = np.array(["".join(random.choice(list("abcdefghiklmnoprstuvwy"), size=n)) for n in random.integers(3, 9, size=20_000)])
+    picked = vocabulary[(random.pareto(0.8, size=(examples, WORDS)) * 20).astype(np.int64) % len(vocabulary)]
+    texts = [" ".join(row) for row in picked]
+    for repeat in np.flatnonzero(random.random(examples) < 0.02)[1:]:
+        texts[repeat] = texts[repeat // 2]
+    labels = random.integers(0, len(LABELS), size=examples)
+    topics = np.array(TOPICS, dtype=object)[random.integers(0, len(TOPICS), size=examples)]
+    names = np.array(LABELS, dtype=object)[labels]
+    if source is not None:
+        with source.open("w", encoding="utf-8") as file:
+            file.writelines(
+                json.dumps({"sentence": t, "label": n, "topic": k}) + "\n" for t, n, k in zip(texts, names, topics, strict=True)
+            )
+    columns = {"id": np.arange(examples), "row": np.arange(examples), "label": labels, "text": pa.array(texts)}
+    own = {"source.sentence": pa.array(texts), "source.label": pa.array(names), "source.topic": pa.array(topics)}
+    return Examples(
+        table=pa.table({**columns, **own}),
+        task="classification",
+        columns={"text": "sentence", "label": "label"},
+        label_names=LABELS,
+        source=str(source),
+        jsonl=source,
+    )
+
+
+def _record(random: np.random.Generator, run: int, epoch: int, ease: NDArray[np.float64], labels: NDArray[np.int64]) -> EpochRecord:
+    """One epoch: a margin that grows with ease and epoch, everything else follows from it."""
+    size = len(ease)
+    margin = (ease * (0.6 + 0.5 * epoch) + random.normal(0, 0.8, size=size)).astype(np.float32)
+    gold = (1 / (1 + np.exp(-margin))).astype(np.float32)
+    correct = margin > 0
+    other = (labels + random.integers(1, len(LABELS), size=size)) % len(LABELS)
+    return EpochRecord(
+        key=f"run {run}",
+        epoch=epoch,
+        correct=correct,
+        gold_prob=gold,
+        gold_margin=margin,
+        error_norm=(np.sqrt(2) * (1 - gold)).astype(np.float32),
+        loss=(-np.log(gold)).astype(np.float32),
+        predicted=np.where(correct, labels, other).astype(np.int64),
+        position=random.permutation(size).astype(np.int32),
+    )
+
+
+def _frontier(experiment: Experiment, random: np.random.Generator) -> None:
+    """Made-up accuracies of three seeds, so that the frontier has its points."""
+    names = ["full", *(subset.name for subset in experiment.subsets())]
+    names += [f"random@{name}" for name in names[1:]]
+    for name in names:
+        for seed in (1, 2, 3):
+            subset = experiment.measured_subset(name, seed=seed)
+            row = {
+                **{key: value for key, value in asdict(subset).items() if key in ("method", "rule")},
+                **{"subset": name, "kept": subset.size, "kept_fraction": subset.kept_fraction, "rows_sha256": rows_sha256(subset.kept)},
+                **{"seed": seed, "budget": "epochs", "burn_in": 0, "epochs": EPOCHS, "finished": pd.Timestamp.now().isoformat()},
+                **{"accuracy": 0.9 - 0.1 * (1 - subset.kept_fraction) ** 2 + float(random.normal(0, 0.002))},
+                **{"seconds": 600 * subset.kept_fraction, "steps": subset.size * EPOCHS // 32},
+            }
+            experiment.add_finished(row)
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000)
