@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pruning import audit, manifest, ownership
+from pruning import audit, derived, manifest, ownership
 from pruning import decisions as by_hand
 from pruning import frontier as frontiers
 from pruning import scores as score_registry
@@ -30,6 +30,7 @@ from pruning.duplicates import Duplicates, duplicates
 from pruning.errors import ExperimentError, SubsetError
 from pruning.files import append_line, write_json
 from pruning.folder import Folder, check, checksummed, checksums, read_lines, read_notes, read_table
+from pruning.recording import Recording
 from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobStatus, Settings, Subset
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Experiment:
     def __init__(self, directory: str | Path) -> None:
         self.folder = Folder(Path(directory))
         self.info = manifest.read(self.folder.manifest)
+        self._rows: dict[tuple[str, int, int | None, int], str | None] = {}
 
     # -- making one ------------------------------------------------------------------------------------------
 
@@ -187,19 +189,8 @@ class Experiment:
         runs = self.finished_runs()
         if not runs:
             raise ExperimentError(f"{self.folder.root} has no complete run yet; score it first, or resume it.")
-        shape = (len(runs), self.settings.train.epochs, len(self.ids))
-        arrays: dict[str, NDArray[Any]] = {name: np.empty(shape, dtype) for name, dtype in _DTYPES.items()}
-        known = checksums(self.folder)
-        for index, run in enumerate(runs):
-            for epoch in range(shape[1]):
-                path = self.folder.epoch(run, epoch)
-                check(self.folder, path, known)
-                table = read_table(path, ["id", *_DTYPES])
-                if not np.array_equal(np.asarray(table["id"]), self.ids):
-                    raise ExperimentError(f"{path} does not hold the examples of {self.folder.examples}, in their order.")
-                for name, array in arrays.items():
-                    array[index, epoch] = np.asarray(table[name])
-        return Dynamics(ids=self.ids, seeds=tuple(self.settings.seeds[run] for run in runs), **arrays)
+        seeds = [self.settings.seeds[run] for run in runs]
+        return Recording(self.folder, self.ids, runs, seeds, self.settings.train.epochs)
 
     # -- what follows from it --------------------------------------------------------------------------------
 
@@ -228,9 +219,32 @@ class Experiment:
     @cached_property
     def label_errors(self) -> audit.LabelErrors | None:
         """Labels that look wrong; None where the task has no classes, or the recording lacks what it takes."""
-        if self.labels is None or score_registry.missing(self.dynamics) & audit.NEEDED:
+        labels = self.labels
+        if labels is None or score_registry.missing(self.dynamics) & audit.NEEDED:
             return None
-        return audit.label_errors(self.dynamics, self.labels, len(self.label_names))
+
+        def found() -> derived.Arrays:
+            errors = audit.label_errors(self.dynamics, labels, len(self.label_names))
+            return {name: np.asarray(getattr(errors, name)) for name in _LABEL_ERRORS}
+
+        kept = derived.remember(self.folder.cache("label-errors"), f"{self._stamp_of_runs} {audit.LABEL_EPOCHS}", found)
+        sentence = str(kept["sentence"])
+        return audit.LabelErrors(suspect=kept["suspect"], quality=kept["quality"], suggested=kept["suggested"], sentence=sentence)
+
+    @property
+    def _stamp_of_data(self) -> str:
+        return f"{self.info['data']['fingerprint']} {self.info['data']['evaluation']['fingerprint']}"
+
+    @property
+    def _stamp_of_runs(self) -> str:
+        return f"{self._stamp_of_data} {list(self.dynamics.seeds)}"
+
+    @property
+    def audited(self) -> bool:
+        """Whether duplicates and label errors were worked out already, so that asking for them takes no time."""
+        labelled = self.labels is not None and not score_registry.missing(self.dynamics) & audit.NEEDED
+        wanted = {"duplicates": self._stamp_of_data, **({"label-errors": self._stamp_of_runs} if labelled else {})}
+        return all(derived.remembered(self.folder.cache(name), stamp) is not None for name, stamp in wanted.items())
 
     @property
     def text_columns(self) -> list[str]:
@@ -241,7 +255,14 @@ class Experiment:
     @cached_property
     def duplicates(self) -> Duplicates:
         """Groups of the same or nearly the same text, over the training examples and then the evaluation examples."""
-        return duplicates(pa.concat_arrays([_joined(self.examples(self.text_columns)), _joined(self.evaluation(self.text_columns))]))
+
+        def found() -> derived.Arrays:
+            texts = [_joined(table(self.text_columns)) for table in (self.examples, self.evaluation)]
+            both = duplicates(pa.concat_arrays(texts))
+            return {"group": both.group, "exact": both.exact}
+
+        kept = derived.remember(self.folder.cache("duplicates"), self._stamp_of_data, found)
+        return Duplicates(group=kept["group"], exact=kept["exact"])
 
     # -- the frontier ----------------------------------------------------------------------------------------
 
@@ -280,10 +301,14 @@ class Experiment:
         return by_hand.apply(subset, self.decided, self.ids) if plus else subset
 
     def _stands_for(self, name: str, seed: int, burn_in: int | None) -> str | None:
-        try:
-            return frontiers.rows_sha256(self.measured_subset(name, burn_in, seed).kept)
-        except SubsetError:
-            return None
+        by_hand_of = self.folder.decisions.stat().st_size if "+decisions" in name and self.folder.decisions.exists() else 0
+        asked = (name, seed, burn_in, by_hand_of)
+        if asked not in self._rows:
+            try:
+                self._rows[asked] = frontiers.rows_sha256(self.measured_subset(name, burn_in, seed).kept)
+            except SubsetError:
+                self._rows[asked] = None
+        return self._rows[asked]
 
     def export(self, name: str, output: str | Path, format: str = "jsonl", force: bool = False) -> dict[str, Any]:
         """Write that subset and its manifest; see `pruning.export.build`."""
@@ -347,12 +372,4 @@ def list_experiments(root: str | Path) -> list[Path]:
     return sorted(found, key=lambda path: path.joinpath("experiment.json").stat().st_mtime, reverse=True)
 
 
-_DTYPES: dict[str, Any] = {
-    "correct": np.bool_,
-    "gold_prob": np.float32,
-    "gold_margin": np.float32,
-    "error_norm": np.float32,
-    "loss": np.float32,
-    "predicted": np.int64,
-    "position": np.int32,
-}
+_LABEL_ERRORS = ("suspect", "quality", "suggested", "sentence")

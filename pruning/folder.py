@@ -10,6 +10,8 @@
     decisions.jsonl                    append-only: what a person decided by hand
     events.jsonl                       append-only: progress of jobs; its last line is the sign of life
     checkpoints/                       state of unfinished fine-tunings; gone when they are done
+    views.jsonl                        append-only: filters that a person saved under a name
+    cache/                             what took long to work out; may be deleted at any time
     worker.log                         what the latest background worker printed
     lock                               held by the one worker that may write
     exports/<name>/                    data and its manifest.json, written last
@@ -75,6 +77,13 @@ class Folder:
     @property
     def decisions(self) -> Path:
         return self.root / "decisions.jsonl"
+
+    @property
+    def views(self) -> Path:
+        return self.root / "views.jsonl"
+
+    def cache(self, name: str) -> Path:
+        return self.root / "cache" / f"{name}.npz"
 
     @property
     def events(self) -> Path:

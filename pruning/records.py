@@ -254,6 +254,10 @@ class Dynamics:
     predicted: NDArray[np.int64]
     position: NDArray[np.int32]
 
+    def first(self, name: str) -> NDArray[Any]:
+        """[1, 1, 1] the very first value of that quantity: enough to see whether it was recorded at all."""
+        return np.asarray(getattr(self, name)[:1, :1, :1])
+
     @property
     def runs(self) -> int:
         """R, the number of complete runs."""

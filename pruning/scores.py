@@ -388,7 +388,7 @@ SCORES: dict[str, Score] = {score.name: score for score in _entries()}
 
 def missing(dynamics: Dynamics) -> frozenset[str]:
     """Quantities that an imported recording does not have: nan (or -1 for whole numbers) throughout."""
-    return frozenset(name for name in (*QUANTITIES, "position") if _absent(getattr(dynamics, name)[:1, :1, :1]))
+    return frozenset(name for name in (*QUANTITIES, "position") if _absent(dynamics.first(name)))
 
 
 def compute(name: str, dynamics: Dynamics, burn_in: int = 0) -> Floats:

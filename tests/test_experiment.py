@@ -46,12 +46,12 @@ def test_epoch_accuracy_is_that_of_the_recording(scored: Experiment) -> None:
 
 
 def test_an_incomplete_run_is_left_out_not_counted_as_failure(scored: Experiment) -> None:
-    whole = scored.dynamics
+    whole = scored.dynamics.correct
     scored.folder.epoch(1, 1).unlink()
     again = Experiment(scored.folder.root)
     assert again.finished_runs() == [0, 2]
     assert again.dynamics.seeds == (SEEDS[0], SEEDS[2])
-    assert (again.h_score() == whole.correct[[0, 2], BURN_IN:].all(axis=1).sum(axis=0)).all()
+    assert (again.h_score() == whole[[0, 2], BURN_IN:].all(axis=1).sum(axis=0)).all()
 
 
 def test_files_of_other_examples_are_refused(scored: Experiment) -> None:
