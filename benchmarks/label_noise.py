@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from benchmarks.machine import heading
-from pruning import report, scores, worker
+from pruning import audit, report, scores, worker
 from pruning.decisions import Decision
 from pruning.experiment import Experiment
 from pruning.files import atomic_write
@@ -88,20 +88,22 @@ def scored(share: float, train: int, evaluation: int, seeds: int) -> tuple[Exper
 
 
 def found(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:
-    """How well each order finds them; only the first is a list with an end of its own."""
+    """How well each order finds them; only label errors are a list with an end of its own, the others are cut to its length."""
     errors, dynamics = experiment.label_errors, experiment.dynamics
     assert errors is not None
     hard = scores.h_score(dynamics.correct) == 0
     base = flipped.mean()
+    first = audit.label_errors(dynamics, experiment.labels, len(experiment.label_names), epochs=1)
+    lists = {"label errors": errors, "label errors, epoch 0 only": first}
     orders = {
-        "label errors": -errors.quality,
+        **{name: -found.quality for name, found in lists.items()},
         "AUM": -scores.compute("aum", dynamics),
         "loss": scores.compute("loss", dynamics),
         "H": -scores.compute("h", dynamics),
     }
     lines = []
     for name, order in orders.items():
-        listed = errors.suspect if name == "label errors" else order >= np.sort(order)[-errors.suspect.sum()]
+        listed = lists[name].suspect if name in lists else order >= np.sort(order)[-errors.suspect.sum()]
         precision = average_precision_score(flipped, order)
         cells = [
             f"{base:.0%}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
+from itertools import pairwise, product
 from math import nan
 
 import numpy as np
@@ -34,6 +34,10 @@ MOST = 20
 
 NEEDED = frozenset(["gold_prob", "gold_margin", "predicted"])
 """What class probabilities follow from, and so label errors."""
+
+LABEL_EPOCHS = 3
+"""Epochs whose online predictions tell wrong labels. The first alone is out of sample but unsure in small sets; in later ones a
+model slowly learns wrong labels too (compared in benchmarks/results/label-noise.md)."""
 
 RARE = 0.9
 """Examples whose words are rarer than in this share of all examples count as rare."""
@@ -129,7 +133,7 @@ def slices(column: str, values: pd.Series) -> tuple[str, pd.Series]:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LabelErrors:
-    """Labels that look wrong, by confident learning on predictions made before the model trained on the example."""
+    """Labels that look wrong, by confident learning on the first epochs' online predictions."""
 
     suspect: NDArray[np.bool_]
     """[N] probably mislabelled."""
@@ -146,10 +150,11 @@ class LabelErrors:
         return found[np.argsort(self.quality[found], kind="stable")]
 
 
-def label_errors(dynamics: Dynamics, labels: NDArray[np.int64], classes: int) -> LabelErrors:
-    """Confident learning (Northcutt et al. 2021, by cleanlab) on the first epoch's online predictions, averaged over runs.
+def label_errors(dynamics: Dynamics, labels: NDArray[np.int64], classes: int, epochs: int = LABEL_EPOCHS) -> LabelErrors:
+    """Confident learning (Northcutt et al. 2021, by cleanlab) on the first `epochs` epochs' online predictions, averaged over runs.
 
-    In its first epoch a model has not trained on the example yet, so these predictions are out of sample and cost nothing.
+    They cost nothing: each was made at the example's own step, before its update. With `epochs` = 1 the model had never trained on
+    the example, so the predictions are out of sample; with few more it has seen it once or twice, but is much surer of the rest.
     Raises ScoreError when the recording lacks gold_prob, gold_margin or predicted, and UsageError for fewer than two classes.
     """
     if classes < 2:
@@ -157,7 +162,7 @@ def label_errors(dynamics: Dynamics, labels: NDArray[np.int64], classes: int) ->
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
-    probabilities = class_probabilities(dynamics, labels, classes)
+    probabilities = class_probabilities(dynamics, labels, classes, epochs)
     quality = np.asarray(get_label_quality_scores(labels, probabilities, method="normalized_margin"), dtype=np.float64)
     other = probabilities.copy()
     other[np.arange(len(labels)), labels] = -1
@@ -168,12 +173,12 @@ def label_errors(dynamics: Dynamics, labels: NDArray[np.int64], classes: int) ->
     suggested = np.where(found, best_other, probabilities.argmax(axis=1)).astype(np.int64)
     many = f"{found.sum():,} of {len(labels):,} labels look wrong"
     exactly = "" if classes == 2 else "; of the other classes only the predicted one's probability is recorded, the rest is spread evenly"
-    sentence = f"{many}, judged by {dynamics.runs} runs before they trained on the example{exactly}."
+    sentence = f"{many}, judged by {dynamics.runs} runs, each time just before they trained on the example{exactly}."
     return LabelErrors(suspect=found, quality=quality, suggested=suggested, sentence=sentence)
 
 
-def class_probabilities(dynamics: Dynamics, labels: NDArray[np.int64], classes: int, epoch: int = 0) -> NDArray[np.float32]:
-    """[N, classes] probabilities of one epoch, mean over runs, rebuilt from what is recorded.
+def class_probabilities(dynamics: Dynamics, labels: NDArray[np.int64], classes: int, epochs: int = 1) -> NDArray[np.float32]:
+    """[N, classes] probabilities, mean over runs and the first `epochs` epochs, rebuilt from what is recorded.
 
     See `run_probabilities` for how exact they are. Raises ScoreError when the recording lacks what they follow from.
     """
@@ -181,7 +186,7 @@ def class_probabilities(dynamics: Dynamics, labels: NDArray[np.int64], classes: 
     if lacking:
         raise ScoreError(f"Class probabilities need {', '.join(sorted(lacking))}, which this recording does not have.")
     total = np.zeros((len(labels), classes), dtype=np.float32)
-    for run in range(dynamics.runs):
+    for run, epoch in product(range(dynamics.runs), range(min(epochs, dynamics.epochs))):
         total += run_probabilities(dynamics, labels, classes, run, epoch)
     return total / total.sum(axis=1, keepdims=True)
 
