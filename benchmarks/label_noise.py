@@ -90,7 +90,7 @@ def scored(share: float, train: int, evaluation: int, seeds: int) -> tuple[Exper
 def found(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:
     """How well each order finds them; only label errors are a list with an end of its own, the others are cut to its length."""
     errors, dynamics = experiment.label_errors, experiment.dynamics
-    assert errors is not None
+    assert errors is not None and experiment.labels is not None
     hard = scores.h_score(dynamics.correct) == 0
     base = flipped.mean()
     first = audit.label_errors(dynamics, experiment.labels, len(experiment.label_names), epochs=1)
