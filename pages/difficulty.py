@@ -22,8 +22,9 @@ st.plotly_chart(
     key="histogram",
     alt=f"Histogram of H from 0 to {dynamics.runs}, stacked by {stack}; the table below has the same numbers.",
 )
-lacking = scores.missing(dynamics)
-if "position" not in lacking:
+if experiment.stopped:
+    st.text(experiment.stopped)
+if "position" not in scores.missing(dynamics):
     st.text(burn_in_advice(dynamics).sentence)
 st.text(stability(dynamics.correct, state.burn_in()).sentence)
 with st.expander("The same as a table"):
@@ -33,7 +34,7 @@ st.subheader(
     "Data map",
     help="Each example by how sure the model was of the right answer and how much that moved while it learned (Swayamdipta et al. 2020).",
 )
-if "gold_prob" in lacking:
+if "gold_prob" in scores.missing(dynamics):
     st.info("This recording says what was right, but not how probable it was; the data map needs probabilities.")
     st.stop()
 confidence = scores.compute("confidence", dynamics, state.burn_in())

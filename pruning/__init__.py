@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pruning.experiment import Experiment as Experiment
     from pruning.export import verify as verify
     from pruning.recorder import Recorder as Recorder
-    from pruning.recorder import Recording as Recording
+    from pruning.recorder import RecorderMixin as RecorderMixin
     from pruning.records import Settings as Settings
     from pruning.records import TrainSettings as TrainSettings
     from pruning.worker import frontier as measure
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Experiment", "Recorder", "Recording", "Settings", "TrainSettings", "load", "measure", "score", "verify"]
+__all__ = ["Experiment", "Recorder", "RecorderMixin", "Settings", "TrainSettings", "load", "measure", "score", "verify"]
 
 _HOMES = {
     "Experiment": ("pruning.experiment", "Experiment"),
     "Recorder": ("pruning.recorder", "Recorder"),
-    "Recording": ("pruning.recorder", "Recording"),
+    "RecorderMixin": ("pruning.recorder", "RecorderMixin"),
     "Settings": ("pruning.records", "Settings"),
     "TrainSettings": ("pruning.records", "TrainSettings"),
     "load": ("pruning.data", "load"),

@@ -113,6 +113,10 @@ def score(
     ] = None,
     seed_list: Annotated[str | None, typer.Option(help="Comma-separated seeds, one per run. Default: the paper's.")] = None,
     burn_in: Annotated[int, typer.Option(help="First epochs left out of the H-score; 0 = the paper.")] = 0,
+    stop_when_stable: Annotated[
+        float | None,
+        typer.Option(help="End before all runs once as many others would rank the examples alike to this, 0..1, with 95% confidence."),
+    ] = None,
     fixed_order: Annotated[bool, typer.Option("--fixed-order", help="One order for all epochs of a run, as the paper's code.")] = False,
     checkpoints: Annotated[
         bool, typer.Option("--checkpoints/--no-checkpoints", help="Keep each run's state after its last whole epoch, to go on from there.")
@@ -136,6 +140,7 @@ def score(
         seeds=default_seeds(runs) if seed_list is None else _seeds(seed_list),
         burn_in=burn_in,
         checkpoints=checkpoints,
+        stop_when_stable=stop_when_stable,
         train=TrainSettings(
             epochs=epochs,
             batch_size=batch_size,

@@ -85,6 +85,16 @@ class Experiment:
         return Settings.from_dict(self.info["settings"])
 
     @property
+    def stopped(self) -> str:
+        """Why scoring ended before all its runs, in a sentence; empty when it did not."""
+        return str(self.info.get("stopped", ""))
+
+    def stop_scoring(self, runs: int, sentence: str) -> None:
+        """Make do with the first `runs` runs, and say why. Asking for more runs later goes on from there."""
+        settings = {**self.info["settings"], "seeds": self.info["settings"]["seeds"][:runs]}
+        write_json(self.folder.manifest, {**self.info, "settings": settings, "stopped": sentence})
+
+    @property
     def label_names(self) -> tuple[str, ...]:
         """Names of the classes, by index; empty where the task has none."""
         return tuple(self.info["data"]["label_names"])

@@ -254,6 +254,7 @@ def _manifest(experiment: Experiment, subset: Subset, output: Path, format: str,
         "versions": experiment.info["versions"],
         "settings": experiment.settings.to_dict(),
         "seeds": list(experiment.dynamics.seeds),
+        "stopped": experiment.stopped,
         "subset": {
             "name": subset.name,
             "method": subset.method,

@@ -38,6 +38,7 @@ def score_command(settings: Settings, directory: str | Path) -> list[str]:
         "--model": (settings.model, default.model),
         "--max-length": (settings.max_length, default.max_length),
         "--burn-in": (settings.burn_in, default.burn_in),
+        "--stop-when-stable": (settings.stop_when_stable, default.stop_when_stable),
         "--epochs": (settings.train.epochs, default.train.epochs),
         "--batch-size": (settings.train.batch_size, default.train.batch_size),
         "--learning-rate": (settings.train.learning_rate, default.train.learning_rate),

@@ -23,7 +23,7 @@ OLDEST = 1
 
 LIBRARIES = ("torch", "transformers", "datasets", "numpy", "pyarrow")
 
-AFTERWARDS = ("data", "evaluation", "model", "seeds", "burn_in", "drop_invalid", "checkpoints")
+AFTERWARDS = ("data", "evaluation", "model", "seeds", "burn_in", "drop_invalid", "checkpoints", "stop_when_stable")
 """Settings that may change: where data lies, how it is read, and how work is done."""
 
 
@@ -67,8 +67,9 @@ def merge(old: dict[str, Any], new: dict[str, Any], root: Path) -> dict[str, Any
     shorter = min(len(ours), len(theirs))
     if theirs[:shorter] != ours[:shorter]:
         raise ExperimentError(f"{root} was made with seeds {ours}; more may be added at the end, but these are {theirs}.")
-    changes = {"seeds": max(theirs, ours, key=len), "checkpoints": new["settings"]["checkpoints"]}
-    return {**old, "settings": {**old["settings"], **changes}}
+    changes = {"seeds": max(theirs, ours, key=len), **{name: new["settings"][name] for name in ("checkpoints", "stop_when_stable")}}
+    kept = {name: value for name, value in old.items() if name != "stopped" or len(ours) >= len(theirs)}
+    return {**kept, "settings": {**old["settings"], **changes}}
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -11,9 +11,9 @@ A plain loop says after each forward pass which rows of the data the batch held 
                 run.add(rows, logits)           # before the weights are updated by it
                 ...
 
-A Trainer does so by itself, whatever its sampler, once `Recording` comes before it:
+A Trainer does so by itself, whatever its sampler, once `RecorderMixin` comes before it:
 
-    class RecordingTrainer(pruning.Recording, Trainer): ...
+    class RecordingTrainer(pruning.RecorderMixin, Trainer): ...
 
     for seed in recorder.unfinished:
         RecordingTrainer(recorder=recorder, args=TrainingArguments(seed=seed, ...), train_dataset=encoded, ...).train()
@@ -157,7 +157,7 @@ class Run:
             )
 
 
-class Recording:
+class RecorderMixin:
     """Put before a `transformers.Trainer` among the bases of a class: its training is recorded, row by row.
 
     Takes `recorder` besides the Trainer's own arguments; the run is that of `args.seed`. The training set is the recorder's data,

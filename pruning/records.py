@@ -97,6 +97,8 @@ class Settings:
     """Epochs left out of the H-score by default (0 = the paper). A reading of the recording: no retraining."""
     checkpoints: bool = True
     """Keep each run's state after its last whole epoch while it trains, so that it can go on from there; costs disk, changes no result."""
+    stop_when_stable: float | None = None
+    """Rank agreement, 0..1, at which scoring ends before all its runs; None = never."""
     train: TrainSettings = field(default_factory=TrainSettings)
     """How each run trains."""
 
@@ -108,6 +110,8 @@ class Settings:
         _positive("--max-length", 1 if self.max_length is None else self.max_length)
         if not 0 < self.evaluation_fraction < 1:
             raise UsageError(f"--eval-fraction is {self.evaluation_fraction}; it must lie between 0 and 1.")
+        if self.stop_when_stable is not None and not 0 < self.stop_when_stable < 1:
+            raise UsageError(f"--stop-when-stable is {self.stop_when_stable}; a rank agreement lies between 0 and 1, such as 0.9.")
         if not 0 <= self.burn_in < self.train.epochs:
             raise UsageError(f"--burn-in is {self.burn_in}; with {self.train.epochs} epochs it must be 0 to {self.train.epochs - 1}.")
 

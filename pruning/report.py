@@ -136,6 +136,8 @@ def _show_histogram(experiment: Experiment, burn_in: int | None) -> None:
         bar = "█" * round(40 * count / counts.max())
         meaning = {0: "never right", dynamics.runs: "always right"}.get(h, "")
         console.print(f"  H = {h:<2} {count:>8,}  {bar} {meaning}")
+    if experiment.stopped:
+        console.print(experiment.stopped)
     if "position" not in missing(dynamics):
         console.print(burn_in_advice(dynamics).sentence)
     console.print(stability(dynamics.correct, experiment.burn_in(burn_in)).sentence)

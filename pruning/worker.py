@@ -23,7 +23,14 @@ from pruning.folder import Folder
 from pruning.frontier import equal_steps_epochs, rows_sha256
 from pruning.progress import JobProgress, Listener, Stop, job, stop_on_signals
 from pruning.records import EpochRecord, Progress, RunPlan, RunResult, Settings, Subset, default_seeds
+from pruning.stability import stability
 from pruning.tasks import TASKS
+
+ROUND = 2
+"""Runs between two looks at whether the ranks are stable."""
+
+FEWEST_RUNS = 4
+"""Runs before the first such look: two halves of one run each say little."""
 
 
 def score(settings: Settings, directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
@@ -101,16 +108,37 @@ def _score(experiment: Experiment, progress: JobProgress, listen: Listener, stop
     run_of = {plan.key: run for plan, run in zip(plans, unfinished, strict=True)}
     full = full_subset(experiment.ids)
     progress.plan(plans, found=(settings.runs - len(unfinished)) * len(rows) * settings.train.epochs)
-    _work(
-        experiment,
-        plans,
-        progress,
-        listen,
-        stop,
-        on_epoch=lambda plan, record: experiment.write_epoch(run_of[plan.key], record),
-        on_result=lambda plan, metrics, result: experiment.add_finished(_row(full, plan, "epochs", 0, metrics, result)),
-    )
+    at_once = len(plans) if settings.stop_when_stable is None else ROUND
+    for start in range(0, len(plans), max(1, at_once)):
+        if _stopped_early(experiment):
+            progress.total = progress.done
+            break
+        _work(
+            experiment,
+            plans[start : start + at_once],
+            progress,
+            listen,
+            stop,
+            on_epoch=lambda plan, record: experiment.write_epoch(run_of[plan.key], record),
+            on_result=lambda plan, metrics, result: experiment.add_finished(_row(full, plan, "epochs", 0, metrics, result)),
+        )
     _tidy(experiment)
+
+
+def _stopped_early(experiment: Experiment) -> bool:
+    """End scoring with the runs there are when they rank the examples as steadily as was asked for."""
+    threshold, complete = experiment.settings.stop_when_stable, experiment.finished_runs()
+    if threshold is None or len(complete) < FEWEST_RUNS or complete != list(range(len(complete))):
+        return False
+    found = stability(Experiment(experiment.folder.root).dynamics.correct, experiment.settings.burn_in)
+    if not found.ranks_settled(threshold):
+        return False
+    sentence = (
+        f"Scoring stopped after {len(complete)} of {experiment.settings.runs} runs: as many others would rank the examples alike to "
+        f"{found.rank_agreement:.2f}, with 95% confidence to more than the {threshold:g} asked for."
+    )
+    experiment.stop_scoring(len(complete), sentence)
+    return True
 
 
 def _unfinished_runs(experiment: Experiment) -> list[int]:

@@ -79,6 +79,7 @@ def test_the_command_carries_every_setting(settings: Settings) -> None:
         max_length=9,
         burn_in=1,
         checkpoints=False,
+        stop_when_stable=0.9,
         train=type(settings.train)(
             epochs=4,
             batch_size=5,

@@ -144,7 +144,7 @@ def test_a_trainer_is_recorded_row_by_row(data: Path, tiny: str, tmp_path: Path,
     import datasets
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
 
-    class RecordingTrainer(pruning.Recording, Trainer): ...
+    class RecordingTrainer(pruning.RecorderMixin, Trainer): ...
 
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     rows = [json.loads(line) for line in data.read_text().splitlines()]
@@ -198,7 +198,7 @@ def test_a_trainer_is_recorded_row_by_row(data: Path, tiny: str, tmp_path: Path,
 def test_a_trainer_with_other_rows_is_refused(data: Path, tiny: str, tmp_path: Path) -> None:
     from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
 
-    class RecordingTrainer(pruning.Recording, Trainer): ...
+    class RecordingTrainer(pruning.RecorderMixin, Trainer): ...
 
     model = AutoModelForSequenceClassification.from_pretrained(tiny, num_labels=2)
     arguments = TrainingArguments(output_dir=str(tmp_path / "out"), seed=5, report_to=[], use_cpu=True)

@@ -42,6 +42,20 @@ def test_resume_redoes_only_what_is_missing(scored: Experiment) -> None:
     assert sorted(again.finished()["seed"]) == sorted(SEEDS)
 
 
+def test_scoring_ends_when_the_ranks_are_stable_and_goes_on_when_asked(settings: Settings, tmp_path: Path) -> None:
+    """Any agreement is enough for a threshold near 0, so four of the six runs are trained; asked without one, the others follow."""
+    asked = settings.with_changes(seeds=(1, 2, 3, 4, 5, 6), burn_in=2, stop_when_stable=0.001)
+    folder = tmp_path / "stable"
+    experiment = worker.score(asked, folder)
+    assert experiment.dynamics.runs == experiment.settings.runs == 4
+    assert experiment.stopped.startswith("Scoring stopped after 4 of 6 runs") and experiment.info["stopped"] == experiment.stopped
+    stamp = experiment.folder.epoch(3, 0).stat().st_mtime_ns
+    assert worker.score(asked, folder).settings.runs == worker.resume(folder).settings.runs == 4
+    more = worker.score(asked.with_changes(stop_when_stable=None), folder)
+    assert more.dynamics.seeds == asked.seeds and more.stopped == ""
+    assert experiment.folder.epoch(3, 0).stat().st_mtime_ns == stamp
+
+
 def test_frontier_measures_and_keeps_its_points(scored: Experiment) -> None:
     names = ["remove-0", f"remove-{len(SEEDS)}"]
     trainable = [name for name in names if scored.subset(name).size > 10]
