@@ -4,13 +4,18 @@ The main script lies in pruning/ui/, apart from pages/, because a folder of that
 Streamlit serve a first deep link without the shell.
 """
 
+import sys
 from pathlib import Path
 
 import streamlit as st
 
-app = st.App(Path(__file__).parent / "pruning" / "ui" / "main.py")
+ROOT = Path(__file__).resolve().parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from pruning.ui import launch  # noqa: E402
 
 if __name__ == "__main__":
-    from pruning.ui.launch import main
+    launch.main(Path("experiments"), 8501)
 
-    main(Path("experiments"), 8501)
+app = st.App(ROOT / "pruning" / "ui" / "main.py", middleware=launch.middleware())

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pruning import sample
+from pruning import roots, sample
 from pruning.errors import ModelError
 from pruning.files import sha256
 
@@ -28,6 +28,8 @@ def locate(model: str) -> Path:
     """
     if model == SAMPLE:
         return sample.sample_model()
+    if problem := roots.refusal(model):
+        raise ModelError(problem)
     path = Path(model).expanduser()
     if not path.is_dir():
         if path.exists():

@@ -1,4 +1,4 @@
-"""Every place that writes, killed before, in the middle of and after its rename; no room, no rights, a clock that jumps, an end by request."""
+"""Every place that writes, killed before, in the middle of and after its rename; no room, no rights, no true clock, an end by request."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from pruning import roots
 from pruning.errors import DataError
 from pruning.readers import limits
 from pruning.readers.delimited import read_csv, read_tsv
@@ -74,6 +75,8 @@ def splits(data: str | Path) -> tuple[str, ...]:
 
 
 def _existing(name: str) -> Path | None:
+    if problem := roots.refusal(name):
+        raise DataError(problem)
     try:
         path = Path(name).expanduser()
         return path if path.exists() else None

@@ -40,7 +40,9 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         port = free.getsockname()[1]
     experiments = tmp_path / "experiments"
     command = [sys.executable, "-m", "pruning", "app", "--experiments", str(experiments), "--port", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", "WINNOW_ROOTS": str(tmp_path.parent)}, stdout=subprocess.DEVNULL
+    )
     address = f"http://localhost:{port}"
     try:
         wait_until(lambda: answers(address), 60)

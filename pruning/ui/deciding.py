@@ -1,0 +1,110 @@
+"""Decisions by hand: keep, drop, relabel, note and tag, for one example, for those selected, or for all that match; undo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from pruning.browse import View
+from pruning.decisions import Decision, standing
+from pruning.records import DecisionKind
+
+LISTED = 10
+
+
+def decide(view: View, chosen: NDArray[np.int64], matching: NDArray[np.int64]) -> None:
+    """One row of buttons for the rows chosen in the table, or for all that match."""
+    scope = st.segmented_control(
+        "Decide for",
+        ["selected", "all"],
+        default="selected",
+        key="where",
+        required=True,
+        format_func=lambda where: f"{len(chosen):,} selected" if where == "selected" else f"all {len(matching):,} that match",
+    )
+    ids = view.experiment.ids[chosen if scope == "selected" else matching]
+    act, none = partial(_act, view, ids), not len(ids)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.button("Keep", icon=":material/check:", on_click=act, args=(DecisionKind.KEEP,), disabled=none)
+        st.button("Drop", icon=":material/close:", on_click=act, args=(DecisionKind.DROP,), disabled=none)
+        if view.experiment.label_names:
+            st.selectbox(
+                "Change the label to",
+                view.experiment.label_names,
+                index=None,
+                key="relabel",
+                disabled=none,
+                on_change=partial(_from, act, DecisionKind.RELABEL, "relabel"),
+                width=200,
+            )
+        st.text_input("Tag", key="tag", disabled=none, on_change=partial(_from, act, DecisionKind.TAG, "tag"), width=160)
+        st.text_input("Note", key="note", disabled=none, on_change=partial(_from, act, DecisionKind.NOTE, "note"), width=220)
+    st.caption("Nothing is deleted: decisions are a list, below, that can be undone.")
+
+
+def one(view: View, position: int, then: Callable[[], None]) -> None:
+    """Keep or drop the example that is open, by button or key, and go on to the next."""
+    act = partial(_act, view, view.experiment.ids[[position]])
+
+    def go(kind: DecisionKind) -> None:
+        act(kind)
+        then()
+
+    st.button("Keep this", icon=":material/check:", shortcut="y", on_click=go, args=(DecisionKind.KEEP,))
+    st.button("Drop this", icon=":material/close:", shortcut="x", on_click=go, args=(DecisionKind.DROP,))
+
+
+def listed(view: View) -> None:
+    """The standing decisions, latest first, each with its undo."""
+    acts = view.standing
+    st.subheader("Decisions")
+    if not acts:
+        st.caption("None yet.")
+        return
+    state = view.decided
+    st.text(f"{len(state.kept):,} kept and {len(state.dropped):,} dropped by hand, {len(state.labels):,} labels changed.")
+    for number, decision in enumerate(acts[: -LISTED - 1 : -1]):
+        words, undo = st.columns([5, 1], vertical_alignment="center")
+        words.text(f"{decision.kind} {decision.value} - {len(decision.ids):,} example{'s' if len(decision.ids) != 1 else ''}")
+        undo.button(
+            "Undo",
+            key=f"undo-{decision.key}",
+            on_click=_undo,
+            args=(view, decision.key),
+            icon=":material/undo:",
+            shortcut="u" if number == 0 else None,
+        )
+    if len(acts) > LISTED:
+        st.caption(f"And {len(acts) - LISTED:,} earlier ones.")
+    again = _last_undone(view)
+    if again is not None:
+        st.button("Redo what was undone last", icon=":material/redo:", on_click=_undo, args=(view, again))
+
+
+def _act(view: View, ids: NDArray[np.int64], kind: DecisionKind, value: str = "") -> None:
+    view.experiment.decide(Decision(kind=kind, ids=tuple(ids.tolist()), value=value))
+    st.toast(f"{kind.capitalize()}: {len(ids):,} example{'s' if len(ids) != 1 else ''}.")
+
+
+def _from(act: Callable[[DecisionKind, str], None], kind: DecisionKind, key: str) -> None:
+    value = st.session_state[key]
+    if value:
+        act(kind, str(value))
+        st.session_state[key] = None if key == "relabel" else ""
+
+
+def _undo(view: View, key: str) -> None:
+    view.experiment.decide(Decision(kind=DecisionKind.UNDO, value=key))
+
+
+def _last_undone(view: View) -> str | None:
+    """The key of the latest act when it is an undo: undoing that brings the decision back."""
+    every = view.experiment.decisions()
+    if not every or every[-1].kind is not DecisionKind.UNDO:
+        return None
+    undone = every[-1].value
+    return every[-1].key if len(standing(every)) < len(standing(every[:-1])) and any(d.key == undone for d in every) else None

@@ -1,0 +1,235 @@
+"""Who may talk to the dashboard, and what a browser may do with its answers: in front of every page, route and websocket.
+
+- Host must be a name the server was given, Origin the very same place: a page of another site can neither read nor act,
+  whatever name it lets point here (DNS rebinding), and not from another port of this machine either.
+- With WINNOW_PASSWORD set, nothing at all is answered to a browser that has not said it.
+- Every answer says that nothing may be loaded from elsewhere, framed, sniffed or told to other sites.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import html
+import logging
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from importlib.resources import files
+from ipaddress import ip_address
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PASSWORD = "WINNOW_PASSWORD"
+"""Environment variable with the password for shared use."""
+
+SHORTEST_PASSWORD = 12
+COOKIE = "winnow_session"
+SIGN_IN = "/sign-in"
+SESSION_SECONDS = 12 * 3600
+WRONG_SECONDS = 1.0
+"""How long a wrong password keeps everybody waiting: one guess a second, whoever asks."""
+
+LONGEST_FORM = 4096
+LOG = logging.getLogger(__name__)
+
+
+def is_loopback(address: str | None) -> bool:
+    """Whether a server bound to this address is reached from this machine only.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback(None)
+    (True, True, False, False)
+    """
+    if not address:
+        return False
+    if address == "localhost" or address.startswith("unix://"):
+        return True
+    try:
+        return ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def refusal_to_start(address: str | None, password: str | None) -> str | None:
+    """Why a server must not start so, in one sentence; None when it may."""
+    if password is not None and len(password) < SHORTEST_PASSWORD:
+        return f"{PASSWORD} has {len(password)} characters; use at least {SHORTEST_PASSWORD}."
+    if password is None and not is_loopback(address):
+        return f"The dashboard would listen on {address or 'every interface'} without a password; set {PASSWORD}, or bind it to 127.0.0.1."
+    return None
+
+
+def content_policy() -> str:
+    """The Content-Security-Policy: everything from here, nothing from elsewhere, only the inline scripts that Streamlit ships."""
+    page = files("streamlit").joinpath("static/index.html").read_text(encoding="utf-8")
+    inline = [
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in re.findall(r"<script>(.*?)</script>", page, re.S)
+    ]
+    scripts = " ".join(["'self'", "'wasm-unsafe-eval'", *(f"'sha256-{digest}'" for digest in inline)])
+    rules = {
+        "default-src": "'self'",
+        "script-src": scripts,
+        "style-src": "'self' 'unsafe-inline'",
+        "img-src": "'self' data: blob:",
+        "font-src": "'self' data:",
+        "connect-src": "'self'",
+        "worker-src": "'self' blob:",
+        "media-src": "'self' data: blob:",
+        "object-src": "'none'",
+        "frame-src": "'none'",
+        "frame-ancestors": "'none'",
+        "form-action": "'self'",
+        "base-uri": "'self'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+def host_allowed(host: str | None, names: Sequence[str]) -> bool:
+    """Whether a Host header names one of these, whatever the port.
+
+    >>> host_allowed("localhost:8501", ["localhost"]), host_allowed("evil.example:8501", ["localhost"]), host_allowed(None, ["localhost"])
+    (True, False, False)
+    """
+    try:
+        parts = urlsplit(f"//{host}")
+        plain = bool(host) and not (parts.path or parts.query or parts.fragment or "@" in parts.netloc)
+        return (
+            plain
+            and parts.hostname is not None
+            and (parts.port or True)
+            and parts.hostname.rstrip(".") in {n.strip("[]").lower() for n in names}
+        )
+    except ValueError:
+        return False
+
+
+def origin_allowed(origin: str | None, host: str | None) -> bool:
+    """Whether an Origin header is the place that the Host header names; none at all is, for what is no websocket."""
+    if origin is None:
+        return True
+    parts = urlsplit(origin)
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == (host or "").lower()
+
+
+class Guard:
+    """ASGI middleware in front of the dashboard."""
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str], password: str | None = None) -> None:
+        self.app = app
+        self.hosts = hosts
+        self.gate = Gate(password) if password else None
+        self.headers = {
+            "content-security-policy": content_policy(),
+            "x-content-type-options": "nosniff",
+            "x-frame-options": "DENY",
+            "referrer-policy": "no-referrer",
+            "cross-origin-opener-policy": "same-origin",
+            "cross-origin-resource-policy": "same-origin",
+            "permissions-policy": "camera=(), geolocation=(), microphone=()",
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what may be answered."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def guarded(message: Message) -> None:
+            nonlocal started
+            if message["type"] in ("http.response.start", "websocket.accept"):
+                started = True
+                headers = MutableHeaders(scope=message)
+                for name, value in self.headers.items():
+                    headers[name] = value
+            await send(message)
+
+        answer = self._refusal(scope)
+        if answer is None and self.gate is not None:
+            answer = await self.gate.answer(scope, receive)
+        try:
+            if answer is None:
+                await self.app(scope, receive, guarded)
+            elif scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            else:
+                await answer(scope, receive, guarded)
+        except Exception:
+            LOG.exception("A request failed")
+            if started or scope["type"] == "websocket":
+                raise
+            await PlainTextResponse("Something went wrong; the server's log says what.", 500)(scope, receive, guarded)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host"), headers.get("origin")
+        if not host_allowed(host, self.hosts):
+            return PlainTextResponse("This server is not reached under that name.", 421)
+        if not origin_allowed(origin, host) or (origin is None and scope["type"] == "websocket"):
+            return PlainTextResponse("Other sites may not talk to this server.", 403)
+        return None
+
+
+class Gate:
+    """One password for all; whoever said it gets a random token that lives in a cookie here and for some hours."""
+
+    def __init__(self, password: str) -> None:
+        self._password = hashlib.sha256(password.encode()).digest()
+        self._sessions: dict[bytes, float] = {}
+        self._guessing = asyncio.Lock()
+
+    async def answer(self, scope: Scope, receive: Receive) -> Response | None:
+        """The answer to somebody who is not signed in, or signs in; None lets the request through."""
+        if self._signed_in(scope):
+            return None
+        if scope["type"] == "websocket":
+            return Response(status_code=401)
+        request = Request(scope, receive)
+        if scope["path"] == SIGN_IN and scope["method"] == "POST":
+            return await self._sign_in(request)
+        return HTMLResponse(_form(""), 401, {"cache-control": "no-store"})
+
+    def _signed_in(self, scope: Scope) -> bool:
+        cookies = Headers(scope=scope).get("cookie", "")
+        tokens = [part.partition("=")[2] for part in cookies.split("; ") if part.startswith(f"{COOKIE}=")]
+        return any(self._sessions.get(_digest(token), 0.0) > time.monotonic() for token in tokens)
+
+    async def _sign_in(self, request: Request) -> Response:
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > LONGEST_FORM:
+                return PlainTextResponse("That is too long for a password.", 413)
+        said = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
+        async with self._guessing:
+            if not hmac.compare_digest(_digest(said), self._password):
+                await asyncio.sleep(WRONG_SECONDS)
+                return HTMLResponse(_form("That is not the password."), 401, {"cache-control": "no-store"})
+        token = secrets.token_urlsafe(32)
+        now = time.monotonic()
+        self._sessions = {known: end for known, end in self._sessions.items() if end > now} | {_digest(token): now + SESSION_SECONDS}
+        answer = RedirectResponse("/", 303)
+        secure = request.url.scheme == "https"
+        answer.set_cookie(COOKIE, token, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=secure)
+        return answer
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _form(problem: str) -> str:
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Winnow</title>
+<style>body{{font:16px sans-serif;max-width:20rem;margin:20vh auto;padding:0 1rem}}input,button{{font:inherit;padding:.5rem;width:100%;
+box-sizing:border-box;margin:.3rem 0}}</style></head>
+<body><h1>Winnow</h1><form method="post" action="{SIGN_IN}"><label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" autofocus required>
+<button>Sign in</button></form><p role="alert">{html.escape(problem)}</p></body></html>"""

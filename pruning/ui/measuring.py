@@ -1,0 +1,88 @@
+"""The Frontier page's pieces: choosing a point, asking for more seeds or more points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from pruning import frontier, jobs
+from pruning.browse import View
+from pruning.records import FrontierPoint, JobState
+from pruning.report import duration
+from pruning.subsets import DECISIONS
+from pruning.ui import state, tables
+
+BASELINES = ["random", "ambiguous", "ccs", "stratified", "mixed"]
+BASELINES_HELP = (
+    "What every subset is compared with, at its own size. random: chance. ambiguous: the highest variability (the paper's). "
+    "ccs: spread over all difficulties. stratified: random with each class's share. mixed: half ambiguous, half stratified."
+)
+
+
+def clicked() -> None:
+    """A click on a point chooses its subset for every page."""
+    points = st.session_state["frontier"].selection.points
+    if points and points[0].get("customdata"):
+        state.choose(points[0]["customdata"][0])
+
+
+def chooser(view: View, points: Sequence[FrontierPoint], metric: str, chosen: str) -> None:
+    """The same without the chart: one point's numbers, and a button for each point beside it in size."""
+    names = [point.subset for point in points]
+    start = next((i for i, point in enumerate(points) if point.subset.removesuffix(DECISIONS) == chosen), 0)
+    st.session_state["point"] = names[start]
+    st.selectbox("Point", names, key="point", on_change=lambda: state.choose(st.session_state["point"]), help="Largest first.")
+    point = points[start]
+    row = tables.frontier([point], metric).iloc[0]
+    columns = st.columns(4)
+    columns[0].metric("Examples", f"{point.kept:,}", f"{point.kept_fraction:.0%} of all", delta_color="off", delta_arrow="off")
+    columns[1].metric(
+        f"{metric}, {point.seeds} seeds", f"{point.metrics[metric]:.3f}", row["95% interval"], delta_color="off", delta_arrow="off"
+    )
+    columns[2].metric(
+        "Against full data", row["to full data"] or "-", f"random: {row['to random'] or '-'}", delta_color="off", delta_arrow="off"
+    )
+    columns[3].metric(
+        "Saved a fine-tuning", duration(max(0.0, point.seconds_saved)), _payback(view, point), delta_color="off", delta_arrow="off"
+    )
+
+
+def _payback(view: View, point: FrontierPoint) -> str:
+    """When the cost of scoring is earned back, in words."""
+    full = next((p.seconds for p in view.frontier("epochs") if p.subset == "full"), 0.0)
+    times = frontier.payback(full * view.experiment.settings.runs, point.seconds_saved)
+    return f"scoring pays back after {times:,}" if times else "no pay-back"
+
+
+def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -> None:
+    """Start a measurement: more seeds of the chosen point, or more points."""
+    experiment = view.experiment
+    running = experiment.status().state in (JobState.RUNNING, JobState.QUEUED)
+    measured = next((point for point in points if point.subset.removesuffix(DECISIONS) == chosen), None)
+    st.subheader("Measure")
+    if measured is not None:
+        more = st.button(f"Three more seeds of {chosen}", icon=":material/add:", disabled=running, help="And of what it is compared with.")
+        if more:
+            _start(view, [measured.subset], None, measured.seeds + 3, budget)
+    with st.form("measure"):
+        names = st.multiselect(
+            "Subsets",
+            [*state.subset_names(experiment), f"{chosen}{DECISIONS}"],
+            accept_new_options=True,
+            help="Empty = the paper's whole ladder. Any name of the grammar can be typed, such as mixed@0.5 or random@500; "
+            "+decisions is the subset as you changed it by hand.",
+        )
+        baselines = st.multiselect("Beside each, at equal size", BASELINES, default=["random", "ambiguous"], help=BASELINES_HELP)
+        seeds = st.number_input("Fine-tunings per point", 1, 50, 3, help="Three give an interval; finished ones are kept.")
+        if st.form_submit_button("Measure", type="primary", icon=":material/play_arrow:", disabled=running):
+            _start(view, names, baselines, int(seeds), budget)
+
+
+def _start(view: View, names: Sequence[str], baselines: Sequence[str] | None, seeds: int, budget: str) -> None:
+    root = view.experiment.folder.root
+    for name in names:
+        view.subset(name.removesuffix(DECISIONS))
+    jobs.start(jobs.frontier_command(root, names, baselines, seeds, budget, view.burn_in), root)
+    st.toast("Measuring in the background; the sidebar shows how far it is.")
+    st.rerun()
