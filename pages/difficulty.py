@@ -1,55 +1,58 @@
 """Which examples are easy, contested or hard."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pruning import browse, scores
 from pruning.stability import burn_in_advice, stability
-from pruning.ui import charts, state, tables, widgets
+from pruning.ui import charts, picking, state, widgets
 
 st.title("Difficulty")
-experiment = state.scored()
-dynamics, h = experiment.dynamics, experiment.h_score(state.burn_in())
-subset = state.subset(experiment)
-kept = state.kept_mask(experiment, subset)
+view = state.scored()
+dynamics, h = view.experiment.dynamics, view.h
+kept = view.kept(state.subset(view))
 
-stack = st.selectbox("Stack by", [widgets.STAYS, *browse.source_columns(experiment)], key="stack", bind="query-params")
-parts, colours = widgets.parts(experiment, kept, stack)
+stack = st.selectbox("Stack by", [widgets.STAYS, *view.columns], key="stack", bind="query-params")
+parts, colours = widgets.parts(view, kept, stack)
 st.subheader("How many runs got it right", help="The H-score: the number of runs in which an example was right in every epoch counted.")
-st.plotly_chart(
-    charts.histogram(h, dynamics.runs, parts, colours),
+counts = pd.crosstab(pd.Series(h, name="H"), parts).reindex(range(dynamics.runs + 1), fill_value=0)
+widgets.chart(
+    charts.histogram(counts, colours, "H: runs that got it right in every epoch"),
+    counts,
     key="histogram",
-    alt=f"Histogram of H from 0 to {dynamics.runs}, stacked by {stack}; the table below has the same numbers.",
+    alt=f"Histogram of H from 0 to {dynamics.runs}, stacked by {stack}; the table below it has the same numbers.",
+    on_select=picking.bar,
+    index=True,
 )
-if experiment.stopped:
-    st.text(experiment.stopped)
-if "position" not in scores.missing(dynamics):
-    st.text(burn_in_advice(dynamics).sentence)
-st.text(stability(dynamics.correct, state.burn_in()).sentence)
-with st.expander("The same as a table"):
-    st.dataframe(pd.crosstab(pd.Series(h, name="H"), pd.Series(parts, name=stack)))
+picking.level(view, kept)
+if view.experiment.stopped:
+    st.text(view.experiment.stopped)
+st.text(picking.remembered(view, "advice", lambda: burn_in_advice(dynamics).sentence))
+st.text(picking.remembered(view, "stability", lambda: stability(dynamics.correct, view.burn_in).sentence))
 
 st.subheader(
-    "Data map",
-    help="Each example by how sure the model was of the right answer and how much that moved while it learned (Swayamdipta et al. 2020).",
+    "Map",
+    help="Each example by two scores. Confidence against variability is the data map: how sure the model was of the right answer, "
+    "and how much that moved while it learned (Swayamdipta et al. 2020).",
 )
-if "gold_prob" in scores.missing(dynamics):
-    st.info("This recording says what was right, but not how probable it was; the data map needs probabilities.")
-    st.stop()
-confidence = scores.compute("confidence", dynamics, state.burn_in())
-variability = scores.compute("variability", dynamics, state.burn_in())
-correctness = scores.compute("correctness", dynamics, state.burn_in())
-picked = st.plotly_chart(
-    charts.data_map(confidence, variability, correctness),
+left, right = st.columns(2)
+x = left.selectbox("Across", view.score_names, picking.place(view, "variability"), key="x", bind="query-params", format_func=picking.title)
+y = right.selectbox("Up", view.score_names, picking.place(view, "confidence"), key="y", bind="query-params", format_func=picking.title)
+box = picking.box(view, x, y)
+chosen = picking.inside(view, x, y, box)
+cells = picking.cells(view, x, y)
+widgets.chart(
+    charts.plane(view.score(x), view.score(y), view.score("correctness"), (picking.title(x), picking.title(y), "share right"), box),
+    cells,
     key="map",
-    on_select="rerun",
-    selection_mode="box",
-    alt="Data map: variability across, confidence up; draw a box to list its examples below.",
+    alt=f"{picking.title(x)} across, {picking.title(y)} up; the sliders above choose a box, whose examples are listed below.",
+    on_select=partial(picking.drawn, view, x, y),
+    mode="box",
+    index=True,
 )
-boxes = picked.selection.get("box", [])
-if boxes:
-    (x0, x1), (y0, y1) = sorted(boxes[0]["x"]), sorted(boxes[0]["y"])
-    inside = np.flatnonzero((variability >= x0) & (variability <= x1) & (confidence >= y0) & (confidence <= y1))
-    st.write(f"{len(inside):,} examples in the box; the first 100:")
-    st.dataframe(tables.examples(experiment, inside[:100], subset, state.burn_in()), hide_index=True)
+if box is not None:
+    picking.listed(view, chosen, kept, f"{len(chosen):,} examples in the box ({len(chosen) / max(1, len(h)):.0%} of all).")
+    stays = int(np.count_nonzero(kept[chosen]))
+    st.caption(f"{stays:,} of them stay in this subset.")

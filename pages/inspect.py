@@ -3,43 +3,47 @@
 import numpy as np
 import streamlit as st
 
-from pruning import browse
-from pruning.ui import charts, state, tables, widgets
-
-PAGE = 50
+from pruning.scores import SCORES
+from pruning.ui import deciding, example, filters, state, tables, widgets
 
 st.title("Inspect")
-experiment = state.scored()
-subset = state.subset(experiment)
-dynamics, h = experiment.dynamics, experiment.h_score(state.burn_in())
+view = state.scored()
+subset = state.subset(view)
+kept = view.kept(subset)
+wanted, versus = filters.ask(view)
+if not filters.ready(view, wanted):
+    st.stop()
+matching = view.matching(wanted, kept, view.kept(view.subset(versus)) if versus else None)
+st.markdown(f"{len(matching):,} examples match. {subset.name}: {subset.size:,} of {subset.total:,} stay ({subset.kept_fraction:.0%}).")
+st.caption(f"{widgets.class_shares(view, kept)} {widgets.estimate(view, subset.name, subset.size)}")
 
-side, search, bars, narrow = st.columns([2, 3, 2, 2])
-show = side.segmented_control("Show", ["pruned", "kept", "all"], default="pruned", key="show", bind="query-params")
-text = search.text_input("Search the text", key="q", bind="query-params")
-levels = bars.multiselect(
-    "H", list(range(dynamics.runs + 1)), key="h", bind="query-params", help="Runs that got it right in every epoch; empty = any."
-)
-only = narrow.selectbox("Only", browse.ONLY, index=None, key="only", bind="query-params", placeholder="anything")
-kept = state.kept_mask(experiment, subset)
-matching = browse.matching(experiment, kept=kept, show=show or "all", h=h, levels=levels, text=text, only=only)
-kept_now = f"{subset.name}: {subset.size:,} of {subset.total:,} stay ({subset.kept_fraction:.0%})."
-st.write(f"{len(matching):,} examples match. {kept_now}")
+size = st.session_state.get("size") or filters.SIZES[0]
+pages = max(1, -(-len(matching) // size))
+with st.container(horizontal=True, vertical_alignment="center"):
+    number = st.pagination(pages, key="page", bind="query-params") if pages > 1 else 1
+    st.segmented_control(
+        "Rows a page", filters.SIZES, default=filters.SIZES[0], key="size", bind="query-params", label_visibility="collapsed"
+    )
+rows = matching[(number - 1) * size : number * size]
+score = next((name for name in (wanted.sort, wanted.score) if name in SCORES), "confidence")
 
-pages = max(1, -(-len(matching) // PAGE))
-number = st.pagination(pages, key="page", bind="query-params") if pages > 1 else 1
-rows = matching[(number - 1) * PAGE : number * PAGE]
+
+def opened() -> None:
+    """The first row chosen in the table is the example shown below it."""
+    if st.session_state["rows"].selection.rows:
+        st.session_state[example.AT] = (number - 1) * size + st.session_state["rows"].selection.rows[0] + 1
+
+
 picked = st.dataframe(
-    tables.examples(experiment, rows, subset, state.burn_in()), key="rows", hide_index=True, on_select="rerun", selection_mode="multi-row"
+    tables.examples(view, rows, kept, score),
+    key="rows",
+    hide_index=True,
+    on_select=opened,
+    selection_mode="multi-row",
+    alt="The examples that match, a page at a time",
 )
 chosen = rows[np.array([index for index in picked.selection.rows if index < len(rows)], dtype=int)]
-widgets.decide(experiment, chosen, matching)
-
-if len(rows):
-    st.subheader("One example")
-    options = [int(index) for index in (chosen if len(chosen) else rows)]
-    index = st.selectbox("Example", options, format_func=lambda i: f"id {experiment.ids[i]}, H = {h[i]}")
-    widgets.example(experiment, index)
-    st.plotly_chart(
-        charts.grid(dynamics, index), key="grid", alt="Runs by epochs: probability of the right answer, with a tick where it was right."
-    )
-widgets.decisions(experiment)
+deciding.decide(view, chosen, matching)
+if len(matching):
+    example.detail(view, matching, kept, size)
+deciding.listed(view)

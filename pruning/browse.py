@@ -1,54 +1,261 @@
-"""Which examples match: search and filters over an experiment, vectorised. Torch-free, face-free."""
+"""One experiment as a page looks at it: filters, search, columns and scores, vectorised and kept. Torch-free, face-free."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pruning import audit, scores
 from pruning.data import SOURCE_PREFIX
+from pruning.decisions import DECIDED_BY_HAND, Decided, Decision, apply, standing
+from pruning.duplicates import Duplicates
 from pruning.experiment import Experiment
+from pruning.records import FrontierPoint, Subset
+
+ONLY = ("suspected label errors", "duplicates", DECIDED_BY_HAND)
+"""What a filter can be narrowed to."""
+
+SOURCE_ORDER = "source order"
+LABEL = "label"
+"""The task's own label, whatever its column is called."""
+
+AT_ONCE = 20_000
+"""Up to so many examples duplicates and label errors are worked out when asked for; beyond, in a process of their own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What a person wants to see. Everything left at its default lets all examples through."""
+
+    show: str = "all"
+    """kept, pruned, all, or a comparison with the other subset: "only here", "only there"."""
+    text: str = ""
+    """Words that must all occur, letter case ignored; "a phrase" in quotes occurs as it is."""
+    levels: tuple[int, ...] = ()
+    """H-values wanted."""
+    labels: tuple[str, ...] = ()
+    predicted: tuple[str, ...] = ()
+    """What the model said most often in its last epoch."""
+    column: str = ""
+    values: tuple[str, ...] = ()
+    """Slices of `column` (see `audit.slices`)."""
+    only: str | None = None
+    """One of ONLY."""
+    score: str = ""
+    between: tuple[float, float] | None = None
+    """Range of `score`, ends included."""
+    sort: str = SOURCE_ORDER
+    """A score's name."""
+    descending: bool = False
+
+
+class View:
+    """An experiment read with one burn-in. What was worked out once is kept for as long as the object lives."""
+
+    def __init__(self, experiment: Experiment, burn_in: int) -> None:
+        self.experiment = experiment
+        self.burn_in = burn_in
+        self._scores: dict[str, NDArray[np.float32]] = {}
+        self._slices: dict[str, tuple[str, pd.Series]] = {}
+        self._subsets: dict[str, Subset] = {}
+        self._found: dict[str, NDArray[np.bool_]] = {}
+        self._frontier: dict[tuple[str, int, int], list[FrontierPoint]] = {}
+        self._decisions: tuple[int, list[Decision], Decided] = (-1, [], Decided())
+
+    # -- by example ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def h(self) -> NDArray[np.int64]:
+        """[N] H-scores."""
+        return self.experiment.h_score(self.burn_in)
+
+    @cached_property
+    def score_names(self) -> list[str]:
+        """Scores that this recording can give."""
+        dynamics, lacking = self.experiment.dynamics, scores.missing(self.experiment.dynamics)
+        counted = dynamics.epochs - self.burn_in
+        return [name for name, score in scores.SCORES.items() if counted >= score.epochs and score.needs not in lacking]
+
+    def score(self, name: str) -> NDArray[np.float32]:
+        """[N] that score."""
+        if name not in self._scores:
+            self._scores[name] = scores.compute(name, self.experiment.dynamics, self.burn_in).astype(np.float32)
+            self.release()
+        return self._scores[name]
+
+    def release(self) -> None:
+        """Give back what is only needed to work out scores; correctness, probabilities and predictions stay at hand."""
+        release = getattr(self.experiment.dynamics, "release", None)
+        if release is not None:
+            release("gold_margin", "error_norm", "loss", "position")
+
+    @cached_property
+    def said(self) -> NDArray[np.int16]:
+        """[N] the class each example got most often in the last epoch; the first of equals. -1 where it was not recorded."""
+        last = self.experiment.dynamics.predicted[:, -1]
+        classes = len(self.experiment.label_names)
+        votes = np.stack([(last == label).sum(axis=0, dtype=np.int16) for label in range(classes)])
+        return np.where(votes.max(axis=0) > 0, votes.argmax(axis=0), -1).astype(np.int16)
+
+    @cached_property
+    def texts(self) -> pa.Table:
+        """The task's text fields."""
+        return self.experiment.examples(self.experiment.text_columns)
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The label, where there are classes, and the source's own columns."""
+        return [*[LABEL] * bool(self.experiment.label_names), *source_columns(self.experiment)]
+
+    def slices(self, column: str) -> tuple[str, pd.Series]:
+        """What a column's comparable slices are called, and a categorical [N] (see `audit.slices`)."""
+        if column not in self._slices:
+            labels = self.experiment.labels
+            if column == LABEL and labels is not None:
+                self._slices[column] = LABEL, pd.Series(pd.Categorical.from_codes(labels, list(self.experiment.label_names)))
+            else:
+                name = SOURCE_PREFIX + column
+                self._slices[column] = audit.slices(column, self.experiment.examples([name])[name].to_pandas())
+        return self._slices[column]
+
+    def rows(self, positions: NDArray[np.int64]) -> pd.DataFrame:
+        """The text fields of these examples."""
+        table = self.texts.take(pa.array(positions))
+        return pd.DataFrame({name: table[name].to_pylist() for name in table.column_names})
+
+    def row(self, position: int) -> dict[str, object]:
+        """Everything there is of one example, read from its part of the file alone."""
+        with pq.ParquetFile(self.experiment.folder.examples) as file:
+            start = 0
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                if position < start + rows:
+                    names = [name for name in file.schema_arrow.names if not name.startswith(SOURCE_PREFIX)]
+                    return dict(file.read_row_group(group, columns=names).slice(position - start, 1).to_pylist()[0])
+                start += rows
+        raise IndexError(position)
+
+    # -- by hand ---------------------------------------------------------------------------------------------
+
+    @property
+    def decided(self) -> Decided:
+        """What the standing decisions add up to, read anew only when there are more."""
+        return self._read_decisions()[2]
+
+    @property
+    def standing(self) -> list[Decision]:
+        """The decisions that were not undone, oldest first."""
+        return self._read_decisions()[1]
+
+    def _read_decisions(self) -> tuple[int, list[Decision], Decided]:
+        path = self.experiment.folder.decisions
+        size = path.stat().st_size if path.exists() else 0
+        if size != self._decisions[0]:
+            every = self.experiment.decisions()
+            self._decisions = size, standing(every), self.experiment.decided
+        return self._decisions
+
+    # -- subsets ---------------------------------------------------------------------------------------------
+
+    def rule(self, name: str) -> Subset:
+        """The subset of that name, without decisions by hand."""
+        if name not in self._subsets:
+            if len(self._subsets) >= 32:
+                self._subsets.clear()
+            self._subsets[name] = self.experiment.subset(name, self.burn_in)
+        return self._subsets[name]
+
+    def subset(self, name: str) -> Subset:
+        """The subset of that name after decisions by hand."""
+        return apply(self.rule(name), self.decided, self.experiment.ids)
+
+    def kept(self, subset: Subset) -> NDArray[np.bool_]:
+        """[N] whether each example stays."""
+        return np.isin(self.experiment.ids, subset.kept)
+
+    def frontier(self, budget: str) -> list[FrontierPoint]:
+        """Every measured subset; worked out anew only when there is more to read."""
+        folder = self.experiment.folder
+        measured, decided = (path.stat().st_mtime_ns if path.exists() else 0 for path in (folder.frontier, folder.decisions))
+        key = (budget, measured, decided)
+        if key not in self._frontier:
+            self._frontier = {old: points for old, points in self._frontier.items() if old[1:] == key[1:]}
+            self._frontier[key] = self.experiment.frontier(self.burn_in, budget)
+        return self._frontier[key]
+
+    # -- what matches ----------------------------------------------------------------------------------------
+
+    @property
+    def audited(self) -> bool:
+        """Whether label errors and duplicates can be asked for without a wait."""
+        return len(self.h) <= AT_ONCE or self.experiment.audited
+
+    @property
+    def duplicates(self) -> Duplicates:
+        """Groups of the same or nearly the same text."""
+        return self.experiment.duplicates
+
+    def matching(self, wanted: Filter, kept: NDArray[np.bool_], other: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """Positions of the examples that match, sorted as wanted. `kept` and `other` [N]: what this and the other subset keep."""
+        there = kept if other is None else other
+        sides = {"kept": kept, "pruned": ~kept, "only here": kept & ~there, "only there": there & ~kept}
+        found = sides.get(wanted.show, np.ones(len(kept), dtype=bool)).copy()
+        if wanted.levels:
+            found &= np.isin(self.h, wanted.levels)
+        if wanted.text.strip():
+            found &= self._containing(wanted.text)
+        labels = list(self.experiment.label_names)
+        if wanted.labels and self.experiment.labels is not None:
+            found &= np.isin(self.experiment.labels, [labels.index(name) for name in wanted.labels if name in labels])
+        if wanted.predicted and labels:
+            found &= np.isin(self.said, [labels.index(name) for name in wanted.predicted if name in labels])
+        if wanted.column and wanted.values:
+            found &= self.slices(wanted.column)[1].isin(list(wanted.values)).to_numpy()
+        if wanted.only:
+            found &= self._only(wanted.only)
+        if wanted.score and wanted.between is not None:
+            values = self.score(wanted.score)
+            found &= (values >= np.float32(wanted.between[0])) & (values <= np.float32(wanted.between[1]))
+        return self._sorted(np.flatnonzero(found), wanted)
+
+    def _only(self, what: str) -> NDArray[np.bool_]:
+        """[N] examples that look wrong, repeat or were decided by hand."""
+        if what == DECIDED_BY_HAND:
+            return np.isin(self.experiment.ids, np.fromiter(self.decided.touched, dtype=np.int64))
+        if what == "duplicates":
+            return self.duplicates.group[: len(self.h)] >= 0
+        errors = self.experiment.label_errors
+        return np.zeros(len(self.h), dtype=bool) if errors is None else errors.suspect
+
+    def _sorted(self, found: NDArray[np.int64], wanted: Filter) -> NDArray[np.int64]:
+        if wanted.sort not in scores.SCORES:
+            return found[::-1] if wanted.descending else found
+        values = self.score(wanted.sort)[found]
+        return found[np.argsort(-values if wanted.descending else values, kind="stable")]
+
+    def _containing(self, text: str) -> NDArray[np.bool_]:
+        """[N] rows in whose texts every word occurs; the latest answers are kept."""
+        if text not in self._found:
+            if len(self._found) >= 16:
+                self._found.pop(next(iter(self._found)))
+            found = np.ones(len(self.h), dtype=bool)
+            for phrase, word in re.findall(r'"([^"]+)"|(\S+)', text):
+                found &= contains(self.texts, phrase or word)
+            self._found[text] = found
+        return self._found[text]
 
 
 def source_columns(experiment: Experiment) -> list[str]:
     """Names of the source's own columns, without the prefix."""
     return [name.removeprefix(SOURCE_PREFIX) for name in experiment.schema.names if name.startswith(SOURCE_PREFIX)]
-
-
-ONLY = ("suspected label errors", "duplicates", "decided by hand")
-"""What `matching` can be narrowed to."""
-
-
-def matching(
-    experiment: Experiment,
-    *,
-    kept: NDArray[np.bool_],
-    show: str,
-    h: NDArray[np.int64],
-    levels: Collection[int] = (),
-    text: str = "",
-    only: str | None = None,
-) -> NDArray[np.int64]:
-    """Positions of the examples that match, in source order.
-
-    `show` is kept, pruned or all; `levels` the H-values wanted (none = any); `text` must occur in one of the text fields, letter
-    case ignored; `only` is one of ONLY.
-    """
-    found = {"kept": kept, "pruned": ~kept}.get(show, np.ones(len(kept), dtype=bool)).copy()
-    if levels:
-        found &= np.isin(h, list(levels))
-    if text:
-        found &= contains(experiment.examples(experiment.text_columns), text)
-    if only == "suspected label errors":
-        found &= experiment.label_errors.suspect if experiment.label_errors is not None else False
-    elif only == "duplicates":
-        found &= experiment.duplicates.group[: len(found)] >= 0
-    elif only == "decided by hand":
-        found &= np.isin(experiment.ids, list(experiment.decided.touched))
-    return np.flatnonzero(found)
 
 
 def contains(table: pa.Table, text: str) -> NDArray[np.bool_]:
@@ -57,3 +264,13 @@ def contains(table: pa.Table, text: str) -> NDArray[np.bool_]:
     for column in table.columns:
         found |= np.asarray(pc.fill_null(pc.match_substring(column, text, ignore_case=True), False).combine_chunks())
     return found
+
+
+def inside(x: NDArray[np.float32], y: NDArray[np.float32], box: tuple[float, float, float, float]) -> NDArray[np.int64]:
+    """Positions of the points in a box (x from, x to, y from, y to), ends included.
+
+    >>> inside(np.array([0.1, 0.4]), np.array([0.5, 0.5]), (0.0, 0.2, 0.0, 1.0))
+    array([0])
+    """
+    x0, x1, y0, y1 = (np.float32(end) for end in box)
+    return np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1))

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from pruning.errors import UsageError
 from pruning.records import DecisionKind, Subset
 
+DECIDED_BY_HAND = "decided by hand"
+"""What a filter calls examples that any decision stands on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:

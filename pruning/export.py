@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -181,6 +182,15 @@ def _write_csv(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[
     return written
 
 
+def csv_text(table: pd.DataFrame) -> bytes:
+    """A small table as CSV that no spreadsheet runs: cells that begin like a formula get an apostrophe in front."""
+    shown = table.rename(columns=_cell)
+    for name in shown.columns:
+        if not pd.api.types.is_numeric_dtype(shown[name].dtype):
+            shown[name] = shown[name].astype(object).map(_cell)
+    return shown.to_csv(index=False).encode()
+
+
 def _cell(value: Any) -> Any:
     if isinstance(value, (list, dict)):
         value = json.dumps(value, ensure_ascii=False, default=str)
@@ -274,7 +284,7 @@ def _manifest(experiment: Experiment, subset: Subset, output: Path, format: str,
 
 def warnings(experiment: Experiment, subset: Subset, burn_in: int | None = None) -> list[str]:
     """What a person should know before training on this subset, in sentences."""
-    found = []
+    found = [experiment.settings.caveat] if experiment.settings.caveat else []
     complete, asked = experiment.dynamics.runs, experiment.settings.runs
     if complete < asked:
         found.append(f"Only {complete} of {asked} runs are complete; the scores rest on those.")

@@ -1,46 +1,140 @@
 import numpy as np
 import pytest
 
-from pruning import browse
+from pruning import browse, views
+from pruning.browse import Filter, View
 from pruning.decisions import Decision
 from pruning.experiment import Experiment
 from pruning.records import DecisionKind
 
 
 @pytest.fixture
-def kept(scored: Experiment) -> np.ndarray:
-    return np.isin(scored.ids, scored.subset("remove-0").kept)
+def view(scored: Experiment) -> View:
+    return View(scored, scored.settings.burn_in)
 
 
-def test_search_ignores_letter_case_and_looks_at_every_text(scored: Experiment, kept: np.ndarray) -> None:
-    found = browse.matching(scored, kept=kept, show="all", h=scored.h_score(), text="FILM")
-    texts = scored.examples(["text"])["text"].to_pylist()
-    assert found.tolist() == [i for i, text in enumerate(texts) if "film" in text]
+def found(view: View, **wanted: object) -> list[int]:
+    return view.matching(Filter(**wanted), view.kept(view.subset("drop-hard"))).tolist()  # type: ignore[arg-type]
 
 
-def test_kept_and_pruned_are_two_halves(scored: Experiment, kept: np.ndarray) -> None:
-    h = scored.h_score()
-    halves = [browse.matching(scored, kept=kept, show=show, h=h) for show in ("kept", "pruned")]
-    assert sorted(np.concatenate(halves)) == list(range(len(scored.ids)))
-    assert (h[halves[1]] == 0).all()
+def test_search_ignores_letter_case_and_needs_every_word(view: View) -> None:
+    texts = view.texts["text"].to_pylist()
+    assert found(view, text="FILM") == [i for i, text in enumerate(texts) if "film" in text]
+    assert found(view, text="film the") == [i for i, text in enumerate(texts) if "film" in text and "the" in text]
+    assert found(view, text='"film the"') == [i for i, text in enumerate(texts) if "film the" in text]
+    assert found(view, text="no such word") == []
 
 
-def test_filters_add_up(scored: Experiment, kept: np.ndarray) -> None:
-    h = scored.h_score()
-    found = browse.matching(scored, kept=kept, show="all", h=h, levels=[0, 3], text="plot")
-    assert set(h[found]) <= {0, 3}
-    assert set(found) < set(browse.matching(scored, kept=kept, show="all", h=h, levels=[0, 3]))
+def test_kept_and_pruned_are_two_halves(view: View) -> None:
+    kept, pruned = found(view, show="kept"), found(view, show="pruned")
+    assert sorted(kept + pruned) == found(view) == list(range(120))
+    assert (view.h[pruned] == 0).all()
 
 
-def test_narrowed_to_what_was_decided_looks_wrong_or_repeats(scored: Experiment, kept: np.ndarray) -> None:
-    h = scored.h_score()
-    scored.decide(Decision(kind=DecisionKind.NOTE, ids=(4, 7), value="look again"))
-    assert browse.matching(scored, kept=kept, show="all", h=h, only="decided by hand").tolist() == [4, 7]
-    assert scored.label_errors is not None
-    suspects = browse.matching(scored, kept=kept, show="all", h=h, only="suspected label errors")
-    assert suspects.tolist() == np.flatnonzero(scored.label_errors.suspect).tolist()
-    repeated = browse.matching(scored, kept=kept, show="all", h=h, only="duplicates")
-    assert (scored.duplicates.group[repeated] >= 0).all()
+def test_the_difference_between_two_subsets(view: View) -> None:
+    here, there = view.kept(view.subset("drop-hard")), view.kept(view.subset("drop-easy"))
+    only_here = view.matching(Filter(show="only here"), here, there)
+    only_there = view.matching(Filter(show="only there"), here, there)
+    assert set(view.h[only_here]) == {3}
+    assert set(view.h[only_there]) == {0}
+
+
+def test_filters_add_up(view: View) -> None:
+    labels = np.array(view.experiment.label_names)[view.experiment.labels]
+    source = np.array(view.experiment.examples(["source.source"])["source.source"].to_pylist())
+    confidence = view.score("confidence")
+    wanted = found(
+        view,
+        levels=(1, 2, 3),
+        labels=("positive",),
+        column="source",
+        values=("s0", "s2"),
+        score="confidence",
+        between=(0.4, 0.9),
+        text="film",
+    )
+    texts = view.texts["text"].to_pylist()
+    expected = (
+        (view.h > 0)
+        & (labels == "positive")
+        & np.isin(source, ["s0", "s2"])
+        & (confidence >= np.float32(0.4))
+        & (confidence <= np.float32(0.9))
+        & np.array(["film" in text for text in texts])
+    )
+    assert wanted == np.flatnonzero(expected).tolist()
+    assert 0 < len(wanted) < 120
+
+
+def test_what_the_model_mostly_said(view: View) -> None:
+    votes = view.experiment.dynamics.predicted[:, -1]
+    names = view.experiment.label_names
+    expected = [i for i in range(120) if names[int(np.bincount(votes[:, i]).argmax())] == "negative"]
+    assert found(view, predicted=("negative",)) == expected
+
+
+def test_sorted_by_any_score(view: View) -> None:
+    values = view.score("loss")
+    down = found(view, sort="loss", descending=True)
+    assert (np.diff(values[down]) <= 0).all()
+    assert (np.diff(values[found(view, sort="loss")]) >= 0).all()
+    assert found(view, descending=True) == list(range(119, -1, -1))
+
+
+def test_narrowed_to_what_was_decided_looks_wrong_or_repeats(view: View) -> None:
+    view.experiment.decide(Decision(kind=DecisionKind.NOTE, ids=(4, 7), value="look again"))
+    assert found(view, only="decided by hand") == [4, 7]
+    errors = view.experiment.label_errors
+    assert errors is not None
+    assert found(view, only="suspected label errors") == np.flatnonzero(errors.suspect).tolist()
+    assert (view.duplicates.group[found(view, only="duplicates")] >= 0).all()
+
+
+def test_what_was_worked_out_once_is_read_by_the_next(view: View) -> None:
+    again = View(Experiment(view.experiment.folder.root), view.burn_in)
+    assert not again.experiment.audited
+    group, suspect = view.duplicates.group, view.experiment.label_errors.suspect  # type: ignore[union-attr]
+    assert again.experiment.audited
+    assert (again.duplicates.group == group).all()
+    assert (again.experiment.label_errors.suspect == suspect).all()  # type: ignore[union-attr]
+    view.experiment.folder.cache("duplicates").write_bytes(b"damaged")
+    assert (Experiment(view.experiment.folder.root).duplicates.group == group).all()
+
+
+def test_decisions_are_seen_at_once(view: View) -> None:
+    before = view.subset("full").size
+    view.experiment.decide(drop := Decision(kind=DecisionKind.DROP, ids=(4, 7)))
+    assert view.subset("full").size == before - 2
+    view.experiment.decide(Decision(kind=DecisionKind.UNDO, value=drop.key))
+    assert view.subset("full").size == before
+    assert view.standing == []
+
+
+def test_one_row_is_read_from_its_part_of_the_file(view: View) -> None:
+    assert view.row(77)["text"] == view.texts["text"][77].as_py()
+    with pytest.raises(IndexError):
+        view.row(120)
+
+
+def test_scores_give_back_what_they_needed(view: View) -> None:
+    view.score("aum")
+    assert "gold_margin" not in vars(view.experiment.dynamics)
+    assert len(view.score("aum")) == 120
+
+
+def test_a_box_is_both_its_ranges() -> None:
+    x, y = np.array([0.1, 0.2, 0.3], np.float32), np.array([0.5, 0.6, 0.9], np.float32)
+    assert browse.inside(x, y, (0.1, 0.2, 0.6, 1.0)).tolist() == [1]
+
+
+def test_views_are_saved_by_name_and_forgotten(scored: Experiment) -> None:
+    folder = scored.folder
+    views.save(folder, "wrong", {"only": "suspected label errors"})
+    views.save(folder, "films", {"q": "film"})
+    views.save(folder, "wrong", {"only": "duplicates", "h": [0, 1]})
+    assert views.saved(folder) == {"wrong": {"only": "duplicates", "h": [0, 1]}, "films": {"q": "film"}}
+    views.save(folder, "wrong", None)
+    assert list(views.saved(folder)) == ["films"]
 
 
 def test_source_columns_have_their_own_names(scored: Experiment) -> None:

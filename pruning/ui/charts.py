@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isnan
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,55 +14,103 @@ from numpy.typing import NDArray
 from pruning.records import Dynamics, FrontierPoint
 from pruning.ui import theme
 
-MAP_POINTS = 10_000
-"""More examples than this are drawn as a density, not as points."""
+MAP_POINTS = 2_000
+"""More examples than this are drawn as cells, sized by how many they hold. Drawn without WebGL, which not every browser has."""
+
+CELLS = 45
+"""Cells along each axis of the map."""
+
+Box = tuple[float, float, float, float]
+"""x from, x to, y from, y to."""
 
 MARGIN = {"l": 8, "r": 8, "t": 16, "b": 8}
 
 
-def histogram(h: NDArray[np.int64], runs: int, parts: NDArray[np.object_], colours: dict[str, str]) -> go.Figure:
-    """Examples by success rate H/R, stacked by `parts` ([N] names); `colours` gives the order and colour of the parts."""
+def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str, ends: bool = True) -> go.Figure:
+    """Bars from a table (a row a bar, a column a part of the stack); `ends` names H = 0 and H = R in words."""
     figure = go.Figure()
-    for name, colour in colours.items():
-        counts = np.bincount(h[parts == name], minlength=runs + 1)
+    bars = [str(value) for value in counts.index]
+    for name in counts.columns:
         figure.add_bar(
-            x=np.arange(runs + 1),
-            y=counts,
-            name=name,
-            marker_color=colour,
-            hovertemplate="H = %{x}: %{y:,} examples<extra>" + name + "</extra>",
+            x=list(range(len(bars))),
+            y=counts[name],
+            name=str(name),
+            marker_color=colours.get(str(name), theme.NEUTRAL),
+            customdata=bars,
+            hovertemplate="%{customdata}: %{y:,} examples<extra>" + str(name) + "</extra>",
         )
-    figure.update_layout(barmode="stack", margin=MARGIN, height=360, legend={"orientation": "h", "y": 1.12})
-    ticks = [
-        f"{value}<br>never right" if value == 0 else f"{value}<br>always right" if value == runs else str(value)
-        for value in range(runs + 1)
-    ]
-    figure.update_xaxes(title="H: runs that got it right in every epoch", tickvals=list(range(runs + 1)), ticktext=ticks)
+    figure.update_layout(barmode="stack", margin=MARGIN, height=340, legend={"orientation": "h", "y": 1.15}, bargap=0.15)
+    if ends:
+        bars[0], bars[-1] = f"{bars[0]}<br>never right", f"{bars[-1]}<br>always right"
+    figure.update_xaxes(title=x, tickvals=list(range(len(bars))), ticktext=bars)
     figure.update_yaxes(title="examples", rangemode="tozero")
     return figure
 
 
-def data_map(confidence: NDArray[np.float64], variability: NDArray[np.float64], correctness: NDArray[np.float64]) -> go.Figure:
-    """Confidence against variability; points coloured by correctness, or a density where there are too many."""
+def plane(
+    x: NDArray[np.float32], y: NDArray[np.float32], colour: NDArray[np.float32], names: tuple[str, str, str], box: Box | None
+) -> go.Figure:
+    """Examples by two scores; coloured by a third (0..1); in cells where there are too many for points. `box` is drawn when given."""
     figure = go.Figure()
-    if len(confidence) <= MAP_POINTS:
-        figure.add_scattergl(
-            x=variability,
-            y=confidence,
-            mode="markers",
-            customdata=np.arange(len(confidence)),
-            marker={"color": correctness, "colorscale": "Cividis", "size": 5, "opacity": 0.7, "colorbar": {"title": "share right"}},
-            hovertemplate="variability %{x:.2f}<br>confidence %{y:.2f}<extra></extra>",
+    ranges = [_range(x), _range(y)]
+    hover = names[0] + " %{x:.2f}<br>" + names[1] + " %{y:.2f}"
+    marker: dict[str, Any] = {"colorscale": "Cividis", "cmin": 0, "cmax": 1, "colorbar": {"title": {"text": names[2]}}}
+    if len(x) <= MAP_POINTS:
+        figure.add_scatter(
+            x=x, y=y, mode="markers", marker={**marker, "color": colour, "size": 5, "opacity": 0.7}, hovertemplate=hover + "<extra></extra>"
         )
     else:
-        counts, x, y = np.histogram2d(variability, confidence, bins=60, range=((0, 0.5), (0, 1)))
-        figure.add_heatmap(
-            x=x[:-1] + np.diff(x) / 2, y=y[:-1] + np.diff(y) / 2, z=np.log10(counts.T + 1), colorscale="Cividis", showscale=False
+        centre_x, centre_y, counts, means = _cells(x, y, colour, ranges)
+        size = 3 + 9 * np.log(counts) / max(np.log(counts.max(initial=1)), 1e-9)
+        figure.add_scatter(
+            x=centre_x,
+            y=centre_y,
+            mode="markers",
+            customdata=counts,
+            marker={**marker, "color": means, "size": size, "symbol": "square", "line": {"width": 0}},
+            hovertemplate=hover + "<br>%{customdata:,} examples<extra></extra>",
         )
-        figure.add_scatter(x=[-1], y=[-1], mode="markers", showlegend=False)
+    if box is not None:
+        figure.add_shape(type="rect", x0=box[0], x1=box[1], y0=box[2], y1=box[3], line={"color": theme.CHOSEN, "width": 2, "dash": "dot"})
     figure.update_layout(margin=MARGIN, height=420, dragmode="select")
-    figure.update_xaxes(title="variability: how much its probability moves", range=[-0.01, 0.51])
-    figure.update_yaxes(title="confidence: mean probability of the right answer", range=[-0.02, 1.02])
+    figure.update_xaxes(title=names[0], range=ranges[0])
+    figure.update_yaxes(title=names[1], range=ranges[1])
+    return figure
+
+
+def _cells(
+    x: NDArray[np.float32], y: NDArray[np.float32], colour: NDArray[np.float32], ranges: Sequence[tuple[float, float]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Centres of the cells that hold examples, how many, and the mean colour."""
+    places = []
+    for values, (low, high) in zip((x, y), ranges, strict=True):
+        scaled = np.nan_to_num((values - np.float32(low)) * np.float32(CELLS / (high - low)), nan=-1.0)
+        places.append(np.where((scaled >= 0) & (scaled < CELLS), scaled, -1).astype(np.int32))
+    inside = (places[0] >= 0) & (places[1] >= 0)
+    cell = (places[0] * CELLS + places[1])[inside]
+    counts = np.bincount(cell, minlength=CELLS * CELLS)
+    sums = np.bincount(cell, colour[inside], minlength=CELLS * CELLS)
+    filled = np.flatnonzero(counts)
+    across, up = (low + (index + 0.5) * (high - low) / CELLS for index, (low, high) in zip(divmod(filled, CELLS), ranges, strict=True))
+    return across, up, counts[filled], sums[filled] / counts[filled]
+
+
+def _range(values: NDArray[np.float32]) -> tuple[float, float]:
+    """The axis that shows all finite values, with a little room."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    room = (high - low or 1.0) * 0.02
+    return low - room, high + room
+
+
+def lines(table: pd.DataFrame, x: str, y: str) -> go.Figure:
+    """One line for each column over the table's index."""
+    figure = go.Figure()
+    for name in table.columns:
+        figure.add_scatter(x=table.index, y=table[name], mode="lines+markers", name=str(name), line={"width": 1.5})
+    figure.update_layout(margin=MARGIN, height=260, legend={"orientation": "h", "y": 1.2})
+    figure.update_xaxes(title=x, dtick=1)
+    figure.update_yaxes(title=y, range=[-0.02, 1.02])
     return figure
 
 
@@ -83,13 +132,13 @@ def frontier(points: Sequence[FrontierPoint], metric: str, chosen: str, logarith
             marker={
                 "color": theme.METHODS.get(method, theme.OTHER),
                 "size": 12,
-                "line": {"width": [3 if p.subset == chosen else 0 for p in group], "color": "#D55E00"},
+                "line": {"width": [3 if p.subset == chosen else 0 for p in group], "color": theme.CHOSEN},
             },
             customdata=[[p.subset] for p in group],
             text=[_hover(p, metric) for p in group],
             hovertemplate="%{text}<extra></extra>",
         )
-    figure.update_layout(margin=MARGIN, height=440, legend={"orientation": "h", "y": 1.1})
+    figure.update_layout(margin=MARGIN, height=440, legend={"orientation": "h", "y": 1.12}, clickmode="event+select")
     figure.update_xaxes(title="examples kept", type="log" if logarithmic else "linear")
     figure.update_yaxes(title=metric.replace("_", " "))
     return figure
@@ -131,9 +180,3 @@ def grid(dynamics: Dynamics, index: int) -> go.Figure:
     figure.update_xaxes(title="epoch", tickvals=list(range(epochs)), ticktext=[str(e + 1) for e in range(epochs)])
     figure.update_yaxes(tickvals=list(range(runs)), ticktext=[f"run {r}" for r in range(runs)], autorange="reversed")
     return figure
-
-
-def epoch_table(accuracy: NDArray[np.float64]) -> pd.DataFrame:
-    """[R, E] accuracies as a table for people: a row a run, blank where there is none yet."""
-    runs, epochs = accuracy.shape
-    return pd.DataFrame(accuracy, index=[f"run {r}" for r in range(runs)], columns=[f"epoch {e + 1}" for e in range(epochs)])

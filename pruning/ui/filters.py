@@ -27,7 +27,7 @@ def ask(view: View) -> tuple[Filter, str | None]:
         default="pruned",
         key="show",
         bind="query-params",
-        format_func=lambda side: _side(side, versus),
+        help=f"Only here: kept by this subset, not by {versus}; only there: the reverse." if versus else None,
     )
     text = search.text_input("Search the text", key="q", bind="query-params", help='All words must occur; put "a phrase" in quotes.')
     chosen = levels.multiselect(
@@ -86,10 +86,6 @@ def ready(view: View, wanted: Filter) -> bool:
 
     wait()
     return False
-
-
-def _side(side: str, versus: str | None) -> str:
-    return {"only here": "kept here, not there", "only there": "kept there, not here"}.get(side, side) if versus else side
 
 
 def _title(name: str) -> str:

@@ -13,7 +13,7 @@ from pruning.experiment import Experiment
 from pruning.ownership import last_words
 from pruning.records import JobState, Settings
 from pruning.report import duration, status_sentence
-from pruning.ui import charts, state
+from pruning.ui import state, tables
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -69,7 +69,7 @@ def _watch(directory: str, was_running: bool) -> None:
     if status.state in (JobState.CANCELLED, JobState.INTERRUPTED, JobState.FAILED):
         st.button("Resume", on_click=_resume, args=(directory,), icon=":material/resume:", help="Goes on after the last finished epoch.")
     st.caption("Accuracy while training, by run and epoch")
-    st.dataframe(charts.epoch_table(experiment.epoch_accuracy()))
+    st.dataframe(tables.epochs(experiment.epoch_accuracy()))
 
 
 def _resume(directory: str) -> None:

@@ -54,7 +54,7 @@ def bar() -> None:
 def level(view: View, kept: NDArray[np.bool_]) -> None:
     """The examples of one bar, chosen by a click or here."""
     levels = list(range(view.experiment.dynamics.runs + 1))
-    chosen = st.segmented_control("Examples of a bar", levels, key=LEVEL, bind="query-params", format_func=lambda value: f"H = {value}")
+    chosen = st.segmented_control("Examples of the bar H =", levels, key=LEVEL, bind="query-params")
     if chosen is None:
         return
     rows = np.flatnonzero(view.h == chosen)
@@ -63,7 +63,7 @@ def level(view: View, kept: NDArray[np.bool_]) -> None:
         "Open them in Inspect",
         icon=":material/search:",
         key="open-level",
-        on_click=lambda: st.session_state.update({"show": "all", "h": [chosen], "page": 1, "_goto": "inspect"}),
+        on_click=lambda: st.session_state.update({"show": "all", "h": [chosen], "page": 1}),
     )
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
+from pruning.browse import View
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment, list_experiments
 from pruning.records import JobState, Subset
 from pruning.report import status_sentence
-from pruning.subsets import TICKET
+from pruning.subsets import DECISIONS, TICKET, ladder, subset_name
 
 SUBSET_HELP = (
     "The training set that every page is about. 'Winning ticket' is the paper's name for dropping what is always right (H = R) "
     "and what is never right (H = 0)."
 )
+BURN_IN_HELP = "First epochs left out of H. 0 is the paper; on small sets the first epoch measures luck more than difficulty."
 
 EXPERIMENT, SUBSET, BURN_IN = "experiment", "subset", "burn_in"
 """Names in the URL."""
@@ -38,7 +38,7 @@ def chosen() -> Experiment | None:
     return _open(str(folder), _stamp(folder))
 
 
-def scored() -> Experiment:
+def scored() -> View:
     """The experiment of this view once it has a complete run; before, the page says what to do and ends here."""
     experiment = chosen()
     if experiment is None:
@@ -49,17 +49,22 @@ def scored() -> Experiment:
         st.info(f"{experiment.name} has no complete run yet: {status_sentence(experiment.status())}.", icon=":material/hourglass_top:")
         st.page_link(page("score"), label="Watch it on Score", icon=":material/play_circle:")
         st.stop()
-    return experiment
+    folder = experiment.folder.root
+    return _view(str(folder), _stamp(folder), burn_in())
 
 
-def subset(experiment: Experiment) -> Subset:
+def subset(view: View) -> Subset:
     """The subset of this view, decisions by hand applied."""
-    name = st.session_state.get(SUBSET) or TICKET
     try:
-        return experiment.measured_subset(f"{name}+decisions", burn_in())
+        return view.subset(st.session_state.get(SUBSET) or TICKET)
     except WinnowError as error:
         st.error(str(error))
         st.stop()
+
+
+def choose(name: str) -> None:
+    """Make that subset the one that every page is about; for callbacks."""
+    st.session_state[SUBSET] = name.removesuffix(DECISIONS)
 
 
 def burn_in() -> int:
@@ -78,43 +83,29 @@ def shell() -> None:
     if not names:
         st.caption("No experiment yet.")
         return
+    opened = st.session_state.pop("_open", None)
+    if opened in names:
+        st.session_state[EXPERIMENT] = opened
     st.selectbox("Experiment", names, key=EXPERIMENT, bind="query-params")
     experiment = chosen()
     if experiment is None:
         return
-    running = experiment.status().state is JobState.RUNNING
+    running = experiment.status().state in (JobState.RUNNING, JobState.QUEUED)
     st.fragment(_badge, run_every=2 if running else None)()
     if experiment.finished_runs():
-        names = subset_names(experiment)
-        st.selectbox(
-            "Subset",
-            names,
-            key=SUBSET,
-            bind="query-params",
-            help=SUBSET_HELP,
-        )
-        if experiment.dynamics.epochs > 1:
-            st.number_input(
-                "Burn-in",
-                0,
-                experiment.dynamics.epochs - 1,
-                experiment.settings.burn_in,
-                key=BURN_IN,
-                bind="query-params",
-                help="First epochs left out of H. 0 is the paper; on small sets the first epoch measures luck more than difficulty.",
-            )
+        st.selectbox("Subset", subset_names(experiment), key=SUBSET, bind="query-params", help=SUBSET_HELP)
+        epochs = experiment.settings.train.epochs
+        if epochs > 1:
+            usual = experiment.settings.burn_in
+            st.number_input("Burn-in", 0, epochs - 1, usual, key=BURN_IN, bind="query-params", help=BURN_IN_HELP)
 
 
 def subset_names(experiment: Experiment) -> list[str]:
     """Every subset a person can choose: the ladder, its ends, and whatever was measured."""
-    ladder = [subset.name for subset in experiment.subsets(burn_in())]
-    measured = [name.removesuffix("+decisions") for name in experiment.finished()["subset"].unique()]
-    return list(dict.fromkeys([*ladder, "drop-easy", "drop-hard", *measured, "full"]))
-
-
-def kept_mask(experiment: Experiment, of: Subset) -> NDArray[np.bool_]:
-    """[N] whether each example stays."""
-    return np.isin(experiment.ids, of.kept)
+    runs = len(experiment.finished_runs())
+    names = [subset_name(removes, runs) for removes in ladder(runs)]
+    measured = [name.removesuffix(DECISIONS) for name in experiment.finished()["subset"].unique()]
+    return list(dict.fromkeys([*names, "drop-easy", "drop-hard", *measured, "full"]))
 
 
 def _badge() -> None:
@@ -134,6 +125,11 @@ def _stamp(folder: Path) -> tuple[int, ...]:
     return ((folder / "experiment.json").stat().st_mtime_ns, *epochs)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=2, show_spinner=False)
 def _open(folder: str, stamp: tuple[int, ...]) -> Experiment:
     return Experiment(folder)
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _view(folder: str, stamp: tuple[int, ...], burn_in: int) -> View:
+    return View(_open(folder, stamp), burn_in)

@@ -6,31 +6,28 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pruning import report
 from pruning.audit import Shares
+from pruning.browse import View
 from pruning.decisions import Decided
-from pruning.experiment import Experiment
-from pruning.records import Difference, FrontierPoint, Subset
-from pruning.scores import missing
+from pruning.records import Difference, FrontierPoint
 
 
-def examples(experiment: Experiment, rows: NDArray[np.int64], subset: Subset, burn_in: int) -> pd.DataFrame:
-    """The examples at these positions: text, label, H, confidence, whether they stay, decisions by hand."""
-    columns = experiment.text_columns
-    table = experiment.examples(["id", *columns]).take(pa.array(rows))
-    shown = pd.DataFrame({name: table[name].to_pylist() for name in table.column_names})
-    if experiment.label_names and experiment.labels is not None:
-        shown["label"] = [experiment.label_names[i] for i in experiment.labels[rows]]
-    if experiment.label_names and "predicted" not in missing(experiment.dynamics):
-        last = experiment.dynamics.predicted[:, -1, rows]
-        shown["mostly said"] = [experiment.label_names[np.bincount(votes).argmax()] for votes in last.T]
-    shown["H"] = experiment.h_score(burn_in)[rows]
-    shown["confidence"] = experiment.dynamics.gold_prob[:, burn_in:, rows].mean(axis=(0, 1)).round(3)
-    shown["stays"] = np.isin(experiment.ids[rows], subset.kept)
-    decided = experiment.decided
+def examples(view: View, rows: NDArray[np.int64], kept: NDArray[np.bool_], score: str = "confidence") -> pd.DataFrame:
+    """The examples at these positions: text, label, H, a score, whether they stay, decisions by hand."""
+    experiment, decided = view.experiment, view.decided
+    names = experiment.label_names
+    shown = view.rows(rows)
+    shown.insert(0, "id", experiment.ids[rows])
+    if names and experiment.labels is not None:
+        shown["label"] = [names[i] for i in experiment.labels[rows]]
+        shown["mostly said"] = [names[i] if i >= 0 else "" for i in view.said[rows]]
+    shown["H"] = view.h[rows]
+    if score in view.score_names and score != "h":
+        shown[score] = view.score(score)[rows].round(3)
+    shown["stays"] = kept[rows]
     shown["by hand"] = [_by_hand(decided, example) for example in shown["id"]]
     return shown
 
@@ -47,7 +44,8 @@ def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
             "to full data": _difference(point.vs_full),
             "to random": _difference(point.vs_random),
             "seeds": point.seeds,
-            "seconds": round(point.seconds, 1),
+            "seconds a fine-tuning": round(point.seconds, 1),
+            "seconds saved": round(point.seconds_saved, 1),
             "steps": point.steps,
         }
         for point in points
@@ -58,9 +56,34 @@ def shares(audited: Shares) -> pd.DataFrame:
     """Each value's examples before and after."""
     words = {"gone": "nothing of it stays", "thin": "much less of it stays"}
     return pd.DataFrame(
-        {"value": row.value, "before": row.total, "after": row.kept, "stays": f"{row.kept_fraction:.1%}", "": words.get(row.flag, "")}
+        {
+            "value": row.value,
+            "before": row.total,
+            "after": row.kept,
+            "stays": f"{row.kept_fraction:.1%}",
+            "remark": words.get(row.flag, ""),
+        }
         for row in audited.rows
     )
+
+
+def grid(probability: NDArray[np.float32], correct: NDArray[np.bool_], said: Sequence[Sequence[str]] | None) -> pd.DataFrame:
+    """One example's recording, [R, E]: a row a run, a column an epoch."""
+    runs, epochs = probability.shape
+    cells = [
+        [
+            f"{'right' if correct[r, e] else 'wrong'} {probability[r, e]:.2f}" + (f" ({said[r][e]})" if said and not correct[r, e] else "")
+            for e in range(epochs)
+        ]
+        for r in range(runs)
+    ]
+    return pd.DataFrame(cells, index=[f"run {r}" for r in range(runs)], columns=[f"epoch {e + 1}" for e in range(epochs)])
+
+
+def epochs(accuracy: NDArray[np.float64]) -> pd.DataFrame:
+    """[R, E] accuracies: a row a run, blank where there is none yet."""
+    runs, count = accuracy.shape
+    return pd.DataFrame(accuracy, index=[f"run {r}" for r in range(runs)], columns=[f"epoch {e + 1}" for e in range(count)])
 
 
 def _by_hand(decided: Decided, example: int) -> str:

@@ -4,6 +4,7 @@ KEPT = "#0072B2"
 PRUNED = "#E69F00"
 CONTESTED = "#CC79A7"
 NEUTRAL = "#8795A1"
+CHOSEN = "#D55E00"
 
 METHODS = {"full": NEUTRAL, "h-score": KEPT, "random": PRUNED, "ambiguous": CONTESTED}
 """Colour of a frontier point by its subset's method; other rules are green."""

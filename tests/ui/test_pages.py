@@ -58,7 +58,7 @@ def test_dropping_all_that_match_and_undoing(scored: Experiment, monkeypatch: py
     app = open_page("inspect", scored.folder.root.parent, monkeypatch)
     app.text_input(key="q").set_value("film").run()
     matching = int(app.main.markdown[0].value.split(" ")[0].replace(",", ""))
-    app.segmented_control(key="where").set_value("all that match").run()
+    app.segmented_control(key="where").set_value("all").run()
     next(button for button in app.button if button.label == "Drop").click().run()
     assert len(scored.decided.dropped) == matching > 0
     next(button for button in app.button if button.label == "Undo").click().run()
