@@ -14,8 +14,9 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from pruning.ui import launch  # noqa: E402
+from pruning.ui.routes import ROUTES  # noqa: E402
 
 if __name__ == "__main__":
     launch.main(Path("experiments"), 8501)
 
-app = st.App(ROOT / "pruning" / "ui" / "main.py", middleware=launch.middleware())
+app = st.App(ROOT / "pruning" / "ui" / "main.py", middleware=launch.middleware(), routes=ROUTES)

@@ -128,7 +128,7 @@ def test_from_a_file_to_a_verified_download(
     page.get_by_role("button", name="Build").click()
     expect(page.get_by_text("verified against the manifest")).to_be_visible()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download", exact=True).click()
+        page.get_by_role("link", name="Download", exact=True).click()
     got = tmp_path / "got.jsonl"
     download.value.save_as(got)
     experiment = Experiment(experiments / "mine")
