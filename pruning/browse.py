@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,6 +58,10 @@ class Filter:
     descending: bool = False
 
 
+Matches = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_] | None]
+"""What matched, and the masks it was asked with, held so that theirs stay their identities."""
+
+
 class View:
     """An experiment read with one burn-in. What was worked out once is kept for as long as the object lives."""
 
@@ -67,6 +72,8 @@ class View:
         self._slices: dict[str, tuple[str, pd.Series]] = {}
         self._subsets: dict[str, Subset] = {}
         self._found: dict[str, NDArray[np.bool_]] = {}
+        self._masks: dict[tuple[str, int], NDArray[np.bool_]] = {}
+        self._matches: dict[tuple[Filter, int, int, int], Matches] = {}
         self._frontier: dict[tuple[str, int, int], list[FrontierPoint]] = {}
         self._decisions: tuple[int, list[Decision], Decided] = (-1, [], Decided())
 
@@ -168,8 +175,7 @@ class View:
     def rule(self, name: str) -> Subset:
         """The subset of that name, without decisions by hand."""
         if name not in self._subsets:
-            if len(self._subsets) >= 32:
-                self._subsets.clear()
+            _make_room(self._subsets, 16)
             self._subsets[name] = self.experiment.subset(name, self.burn_in)
         return self._subsets[name]
 
@@ -179,7 +185,11 @@ class View:
 
     def kept(self, subset: Subset) -> NDArray[np.bool_]:
         """[N] whether each example stays."""
-        return np.isin(self.experiment.ids, subset.kept)
+        key = (subset.name, self._read_decisions()[0])
+        if key not in self._masks:
+            _make_room(self._masks, 4)
+            self._masks[key] = np.isin(self.experiment.ids, subset.kept)
+        return self._masks[key]
 
     def frontier(self, budget: str) -> list[FrontierPoint]:
         """Every measured subset; worked out anew only when there is more to read."""
@@ -204,7 +214,17 @@ class View:
         return self.experiment.duplicates
 
     def matching(self, wanted: Filter, kept: NDArray[np.bool_], other: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """Positions of the examples that match, sorted as wanted. `kept` and `other` [N]: what this and the other subset keep."""
+        """Positions of the examples that match, sorted as wanted. `kept` and `other` [N]: what this and the other subset keep.
+
+        The latest answers are kept, for masks that `kept` gave.
+        """
+        key = (wanted, id(kept), id(other), self._read_decisions()[0])
+        if key not in self._matches:
+            _make_room(self._matches, 4)
+            self._matches[key] = self._matching(wanted, kept, other), kept, other
+        return self._matches[key][0]
+
+    def _matching(self, wanted: Filter, kept: NDArray[np.bool_], other: NDArray[np.bool_] | None) -> NDArray[np.int64]:
         there = kept if other is None else other
         sides = {"kept": kept, "pruned": ~kept, "only here": kept & ~there, "only there": there & ~kept}
         found = sides.get(wanted.show, np.ones(len(kept), dtype=bool)).copy()
@@ -244,13 +264,18 @@ class View:
     def _containing(self, text: str) -> NDArray[np.bool_]:
         """[N] rows in whose texts every word occurs; the latest answers are kept."""
         if text not in self._found:
-            if len(self._found) >= 16:
-                self._found.pop(next(iter(self._found)))
+            _make_room(self._found, 16)
             found = np.ones(len(self.h), dtype=bool)
             for phrase, word in re.findall(r'"([^"]+)"|(\S+)', text):
                 found &= contains(self.texts, phrase or word)
             self._found[text] = found
         return self._found[text]
+
+
+def _make_room(kept: dict[Any, Any], most: int) -> None:
+    """Forget the oldest, so that one more makes `most`."""
+    while len(kept) >= most:
+        kept.pop(next(iter(kept)))
 
 
 def source_columns(experiment: Experiment) -> list[str]:
