@@ -238,6 +238,26 @@ def frontier(
 
 @app.command()
 @_one_sentence
+def audit(
+    directory: Directory,
+    subset: Annotated[str, typer.Option(help="A subset's name; with '+decisions' after it, as decided by hand.")] = "winning-ticket",
+    burn_in: BurnIn = None,
+    as_json: Json = False,
+) -> None:
+    """What a subset would lose, by class and by every column; labels that look wrong; duplicates and leakage."""
+    from pruning.experiment import Experiment
+    from pruning.findings import findings
+
+    experiment = Experiment(directory)
+    found = findings(experiment, experiment.measured_subset(subset, burn_in), burn_in)
+    if as_json:
+        print(json.dumps(found.to_dict(), allow_nan=False))
+    else:
+        print("\n".join(found.sentences()))
+
+
+@app.command()
+@_one_sentence
 def export(
     directory: Directory,
     subset: Annotated[str, typer.Option(help="A subset's name; with '+decisions' after it, as decided by hand.")] = "winning-ticket",

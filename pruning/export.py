@@ -291,6 +291,8 @@ def warnings(experiment: Experiment, subset: Subset, burn_in: int | None = None)
     measured = {point.subset for budget in ("epochs", "steps") for point in experiment.frontier(burn_in, budget)}
     if subset.name not in measured:
         found.append(f"{subset.name} was never trained on: what it costs in accuracy is unknown. Measure it with the frontier first.")
+    if experiment.labels is not None and len(np.unique(experiment.labels[np.isin(experiment.ids, subset.kept)])) == 1:
+        found.append(f"All {subset.size:,} examples it keeps have one class; a model trained on them learns nothing.")
     leaked = int(leaks(experiment.duplicates, subset.total)[: subset.total][np.isin(experiment.ids, subset.kept)].sum())
     if leaked:
         found.append(f"{leaked:,} of its examples are in the evaluation data too, or nearly: the frontier flatters it.")

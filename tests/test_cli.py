@@ -126,6 +126,15 @@ def test_wrong_usage_is_2() -> None:
     assert winnow("shove").returncode == 2
 
 
+def test_the_audit_is_printed_and_is_data(scored: Experiment) -> None:
+    done = winnow("audit", scored.folder.root, "--subset", "remove-0")
+    assert done.returncode == 0 and "labels look wrong" in done.stdout and "By source" in done.stdout
+    found = json.loads(winnow("audit", scored.folder.root, "--subset", "remove-0", "--json").stdout)
+    assert (found["subset"], found["total"]) == ("remove-0", EXAMPLES)
+    assert [shares["column"] for shares in found["shares"]] == ["label", "words in sentence", "source"]
+    assert winnow("audit", scored.folder.root, "--subset", "lucky").returncode == 1
+
+
 def test_a_recording_of_cartography_goes_in_and_out(scored: Experiment, reviews: tuple[Path, Path], tmp_path: Path) -> None:
     exported = tmp_path / "dynamics"
     done = winnow("export", scored.folder.root, "--subset", "full", "--format", "cartography", "--output", exported)

@@ -14,6 +14,29 @@ def test_exact_and_near_duplicates_are_found_and_others_are_not() -> None:
     assert found.exact.tolist() == [True, True, False, False, False]
 
 
+def test_what_the_sample_holds_and_no_more() -> None:
+    """The sample's two pairs of equal sentences, and those of its other sentences that come nearest to each other."""
+    equal = ["...a pretentious mess...", "Stock up on silver bullets for director Neil Marshall's intense freight train of a film."]
+    apart = [
+        *(
+            "...a bland, pretentious mess.",
+            "Doesn't really add up to much.",
+            "Doesn't add up to much.",
+            "Full of surprises.",
+            "No surprises.",
+        ),
+        *(
+            "One of the best movies of the year.",
+            "One of the worst movies of the year.",
+            "Grating and tedious.",
+            "Aggravating and tedious.",
+        ),
+    ]
+    found = duplicates([*equal, *apart, *equal])
+    assert found.groups == found.redundant == 2
+    assert [found.members(group).tolist() for group in range(2)] == [[0, 11], [1, 12]]
+
+
 def test_what_leaks_lies_on_both_sides() -> None:
     texts = [FILM, "x y z and more words here", FILM + "."]
     assert leaks(duplicates(texts), 2).tolist() == [True, False, True]

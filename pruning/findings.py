@@ -1,0 +1,155 @@
+"""Everything the audit finds in one subset of an experiment, as data and as sentences: what would be lost, and what looks wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from math import isnan
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pruning import audit
+from pruning.data import SOURCE_PREFIX
+from pruning.duplicates import conflicting, leaks
+from pruning.experiment import Experiment
+from pruning.records import Subset
+
+WORST = 5
+"""Suspected labels that the sentences list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """An example whose label looks wrong."""
+
+    id: int
+    label: str
+    suggested: str
+    quality: float
+    """How well the label fits the predictions, 0..1."""
+    kept: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What the audit finds. Counts are of training examples."""
+
+    subset: str
+    kept: int
+    total: int
+    shares: tuple[audit.Shares, ...]
+    """Of the label and of every column: numbers by quarters, text by its length."""
+    hard: dict[str, int] | None
+    """Examples that no run got right throughout, by why; None where the recording cannot tell."""
+    suspects: tuple[Suspect, ...] | None
+    """Labels that look wrong, worst first; None where the recording cannot tell."""
+    groups: int
+    """Groups of the same or nearly the same text."""
+    redundant: int
+    """Examples that could go if each group kept one."""
+    contradicting: int
+    """Examples in groups that carry more than one label."""
+    split: int
+    """Groups of which the subset keeps a part."""
+    leaking: int
+    """Kept examples that are in the evaluation data too, or nearly."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; null for the p-value of a column in which nothing can differ."""
+        return {**asdict(self), "shares": [_plain(one) for one in self.shares]}
+
+    def sentences(self) -> Iterator[str]:
+        """What to read, flagged slices first."""
+        yield f"{self.subset} keeps {self.kept:,} of {self.total:,} examples."
+        for one in sorted(self.shares, key=lambda shares: not shares.flagged):
+            yield f"{'! ' if one.flagged else ''}{one.sentence} (Cramer's V {one.cramers_v:.2f})"
+        if self.hard is not None and (hard := sum(self.hard.values())):
+            yield f"{hard:,} examples with H = 0: {', '.join(f'{count:,} {why}' for why, count in self.hard.items())}."
+        if self.suspects is not None:
+            stay = sum(suspect.kept for suspect in self.suspects)
+            yield f"{len(self.suspects):,} labels look wrong; {stay:,} of them stay in this subset."
+            for suspect in self.suspects[:WORST]:
+                yield f"  {suspect.id}: {suspect.label}, looks like {suspect.suggested}: {suspect.text[:100]}"
+        yield (
+            f"{self.groups:,} groups of the same or nearly the same text: {self.redundant:,} examples could go, {self.contradicting:,} "
+            f"contradict each other, {self.split:,} groups are kept in part."
+        )
+        yield f"{self.leaking:,} kept examples are in the evaluation data too, or nearly."
+
+
+def findings(experiment: Experiment, subset: Subset, burn_in: int | None = None) -> Findings:
+    """The audit of that subset. Label errors and duplicates take a while the first time (see `Experiment.audited`)."""
+    kept = np.isin(experiment.ids, subset.kept)
+    both = experiment.duplicates
+    group = both.group[: subset.total]
+    members, stay = (np.bincount(group[chosen & (group >= 0)], minlength=both.groups) for chosen in (np.ones_like(kept), kept))
+    inside = np.bincount(group[group >= 0], minlength=both.groups) > 1
+    contradicting = 0
+    if experiment.labels is not None:
+        contradicting = int(conflicting(replace(both, group=group, exact=both.exact[: subset.total]), experiment.labels).sum())
+    return Findings(
+        subset=subset.name,
+        kept=subset.size,
+        total=subset.total,
+        shares=tuple(_shares(experiment, kept)),
+        hard=_hard(experiment, burn_in),
+        suspects=_suspects(experiment, kept),
+        groups=int(inside.sum()),
+        redundant=int((members[inside] - 1).sum()),
+        contradicting=contradicting,
+        split=int((inside & (stay > 0) & (stay < members)).sum()),
+        leaking=int((leaks(both, subset.total)[: subset.total] & kept).sum()),
+    )
+
+
+def _plain(shares: audit.Shares) -> dict[str, Any]:
+    rows = [{**asdict(row), "kept_fraction": row.kept_fraction} for row in shares.rows]
+    return {**asdict(shares), "rows": rows, "p_value": None if isnan(shares.p_value) else shares.p_value}
+
+
+def _shares(experiment: Experiment, kept: NDArray[np.bool_]) -> Iterator[audit.Shares]:
+    label = SOURCE_PREFIX + experiment.settings.columns.get("label", "label")
+    if experiment.labels is not None:
+        yield audit.kept_shares("label", np.asarray(experiment.label_names)[experiment.labels], kept)
+    for field in experiment.schema:
+        if field.name.startswith(SOURCE_PREFIX) and field.name != label and not pa.types.is_nested(field.type):
+            column = experiment.examples([field.name])[field.name].to_pandas()
+            yield audit.kept_shares(*audit.slices(field.name.removeprefix(SOURCE_PREFIX), column), kept)
+
+
+def _hard(experiment: Experiment, burn_in: int | None) -> dict[str, int] | None:
+    errors = experiment.label_errors
+    if errors is None:
+        return None
+    rarity = audit.word_rarity(_texts(experiment))
+    kinds = Counter(kind for kind in audit.hard_kinds(experiment.dynamics, errors, rarity, experiment.burn_in(burn_in)) if kind is not None)
+    return {str(kind): kinds[kind] for kind in audit.Hard}
+
+
+def _suspects(experiment: Experiment, kept: NDArray[np.bool_]) -> tuple[Suspect, ...] | None:
+    errors, labels, names = experiment.label_errors, experiment.labels, experiment.label_names
+    if errors is None or labels is None:
+        return None
+    texts = _texts(experiment)
+    return tuple(
+        Suspect(
+            id=int(experiment.ids[place]),
+            label=names[labels[place]],
+            suggested=names[errors.suggested[place]],
+            quality=float(errors.quality[place]),
+            kept=bool(kept[place]),
+            text=texts[place],
+        )
+        for place in errors.ranked
+    )
+
+
+def _texts(experiment: Experiment) -> list[str]:
+    """[N] the text fields of each example, as one line."""
+    rows = zip(*(column.to_pylist() for column in experiment.examples(experiment.text_columns).columns), strict=True)
+    return [" | ".join(" ".join(str(part).split()) for part in row if part is not None) for row in rows]
