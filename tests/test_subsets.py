@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pruning import subsets
-from pruning.errors import SubsetError
+from pruning.errors import ScoreError, SubsetError
 from pruning.scores import SCORES, h_score
 from tests.recordings import gold_labels, recording
 
@@ -47,7 +49,8 @@ def test_h_values_above_nine_are_numbers_not_digits() -> None:
 def test_every_rule_keeps_known_ids_once_in_source_order(
     runs: int, epochs: int, examples: int, classes: int, skew: float, seed: int
 ) -> None:
-    dynamics = recording(runs, epochs, examples, classes, seed, skew)
+    ids = 3 * np.random.default_rng(seed).permutation(examples)
+    dynamics = replace(recording(runs, epochs, examples, classes, seed, skew), ids=ids)
     labels = gold_labels(examples, classes, seed, skew)
     names = ["full", *(subsets.subset_name(removes, runs) for removes in subsets.ladder(runs)), "drop-easy", "drop-hard"]
     names += [
@@ -60,8 +63,8 @@ def test_every_rule_keeps_known_ids_once_in_source_order(
     names += [f"{rule}@0.4" for rule in RULES if epochs >= SCORES.get(rule.rpartition("-")[0], SCORES["h"]).epochs]
     for name in names:
         subset = subsets.resolve(name, dynamics, labels, seed=seed)
-        assert np.isin(subset.kept, dynamics.ids).all(), name
-        assert (np.diff(subset.kept) > 0).all(), name
+        assert np.isin(subset.kept, ids).all(), name
+        assert (np.diff(np.argsort(ids)[subset.kept // 3]) > 0).all(), name
         assert subset.total == examples
         trainable = subset.size > 0 and len(np.unique(labels[np.isin(dynamics.ids, subset.kept)])) > 1
         if trainable:
@@ -196,6 +199,32 @@ def test_what_is_drawn_changes_with_the_seed_and_nothing_else_does() -> None:
     for name in [*names, *(f"{rule}@0.3" for rule in RULES if SCORES.get(rule.rpartition("-")[0], SCORES["h"]).epochs <= 3)]:
         first, second = (subsets.resolve(name, dynamics, labels, seed=seed).kept.tolist() for seed in (1, 2))
         assert (first != second) == subsets.is_drawn(name), name
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("el2n-high@0.5", "EL2N needs error_norm, which this recording does not have."),
+        ("dual-high@0.5", "DUAL needs 2 epochs; this recording has 1, of which 1 count."),
+        ("winning-ticket", r"winning-ticket \(remove H = 0 and 1\) keeps no example; there is nothing to train on."),
+        ("aum-low@21", "A subset cannot keep 21 of 20 examples."),
+        ("aum-low@0", "A subset cannot keep a share of 0; it must lie between 0 and 1, or be a whole number of examples."),
+        ("floor-0.3@full", "floor-0.3@full needs classes; this task has none."),
+    ],
+)
+def test_what_a_small_or_partial_recording_cannot_give_is_one_sentence(name: str, sentence: str) -> None:
+    """One run, one epoch, no error norms, no classes."""
+    whole = recording(1, 1, 20, 2, 0)
+    dynamics = replace(whole, error_norm=np.full_like(whole.error_norm, np.nan))
+    with pytest.raises((ScoreError, SubsetError), match=f"^{sentence}$"):
+        subsets.check_trainable(subsets.resolve(name, dynamics, None), None, dynamics.ids)
+
+
+def test_a_subset_of_one_class_says_so() -> None:
+    dynamics, labels = recording(6, 3, 30, 2, 0), np.array([0] * 29 + [1])
+    with pytest.raises(SubsetError, match=r"^All 29 examples that most keeps have one class; a model trained on them learns nothing.$"):
+        subset = subsets.Subset(name="most", method="m", rule="r", kept=dynamics.ids[:29], total=30)
+        subsets.check_trainable(subset, labels, dynamics.ids)
 
 
 WORDS = ["(", ")", "@", " or ", " and ", " minus ", "full", "drop-easy", "random", "aum-low", "floor-0.2", "0.5", "7", "winning-ticket"]
