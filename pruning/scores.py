@@ -1,16 +1,17 @@
 """Scores: one number per example, from the recording alone. Pure functions over [runs, epochs, examples].
 
-Every score is an entry of `SCORES` with its range, its direction and its source. Adding one is adding an entry; a property
-test picks it up. Where papers and their published code differ, the docstring says which we follow. Sums run in float64, one
-run at a time, so that a million examples need little more memory than their recording.
+Every score is a function with its entry in `SCORES` above it: its range, its direction and its source. Adding one is adding such a
+function; a property test picks it up. Where papers and their published code differ, the docstring says which we follow. Sums run in
+float64, one run at a time, so that a million examples need little more memory than their recording.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from math import inf, sqrt
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -22,6 +23,58 @@ from pruning.records import QUANTITIES, Dynamics
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One score: how it is computed, what its numbers mean, where it comes from."""
+
+    name: str
+    title: str
+    of: Callable[..., NDArray[np.floating | np.integer]]
+    """The recorded quantity, [R, E, N] of the epochs counted, -> [N]."""
+    needs: str
+    """That quantity, a field of `Dynamics`: the name of the function's parameter."""
+    high: Callable[[int, int], float]
+    """(runs, epochs) -> largest possible value."""
+    higher: str
+    """What a higher number means, in a word: easier, harder, more ambiguous ..."""
+    keep: str
+    """The end that pruning by this score keeps: "high" or "low"."""
+    source: str
+    sentence: str
+    """What it says, for people."""
+    low: float = 0.0
+    epochs: int = 1
+    """Fewest epochs it needs."""
+
+
+SCORES: dict[str, Score] = {}
+"""Name -> score, in the order in which a person should meet them."""
+
+_Of = TypeVar("_Of", bound=Callable[..., NDArray[np.floating | np.integer]])
+_SWAYAMDIPTA = "Swayamdipta et al. 2020"
+
+
+def _score(name: str, title: str, sentence: str, *, high: float | Callable[[int, int], float], **about: Any) -> Callable[[_Of], _Of]:
+    """Put the function below into the registry; `about` are the other fields of `Score`."""
+    largest = high if callable(high) else lambda runs, epochs: float(high)
+
+    def register(of: _Of) -> _Of:
+        needs = next(iter(signature(of).parameters))
+        SCORES[name] = Score(name=name, title=title, sentence=sentence, of=of, needs=needs, high=largest, **about)
+        return of
+
+    return register
+
+
+@_score(
+    "h",
+    "H-score",
+    "Runs in which the model got it right in every epoch.",
+    high=lambda runs, epochs: runs,
+    higher="easier",
+    keep="low",
+    source="Tayaranian et al., CoLLAs 2024",
+)
 def h_score(correct: NDArray[np.bool_], burn_in: int = 0) -> NDArray[np.int64]:
     """[N] number of runs in which the example was right in every epoch from `burn_in` on; 0..R, higher = easier.
 
@@ -51,6 +104,7 @@ def success_rate(correct: NDArray[np.bool_], burn_in: int = 0) -> Floats:
     return h_score(correct, burn_in) / correct.shape[0]
 
 
+@_score("confidence", "Confidence", "Mean probability given to the right answer.", high=1, higher="easier", keep="low", source=_SWAYAMDIPTA)
 def confidence(gold_prob: NDArray[np.float32]) -> Floats:
     """[N] mean gold probability over epochs and runs; 0..1, higher = easier (Swayamdipta et al. 2020).
 
@@ -60,6 +114,15 @@ def confidence(gold_prob: NDArray[np.float32]) -> Floats:
     return gold_prob.mean(axis=(0, 1), dtype=np.float64)
 
 
+@_score(
+    "variability",
+    "Variability",
+    "How much that probability moves between epochs.",
+    high=0.5,
+    higher="more ambiguous",
+    keep="high",
+    source=_SWAYAMDIPTA,
+)
 def variability(gold_prob: NDArray[np.float32]) -> Floats:
     """[N] standard deviation (ddof 0) of the gold probability over epochs, mean over runs; 0..0.5, higher = more ambiguous.
 
@@ -71,6 +134,15 @@ def variability(gold_prob: NDArray[np.float32]) -> Floats:
     return _mean_over_runs(gold_prob, lambda run: run.std(axis=0, dtype=np.float64))
 
 
+@_score(
+    "pooled-variability",
+    "Variability over all runs",
+    "How much that probability moves between epochs and runs.",
+    high=sqrt(0.5),
+    higher="more ambiguous",
+    keep="high",
+    source="Tayaranian et al., CoLLAs 2024 (the ambiguous baseline)",
+)
 def pooled_variability(gold_prob: NDArray[np.float32]) -> Floats:
     """[N] standard deviation (ddof 1) over all E*R gold probabilities; the paper's "ambiguous" baseline keeps the highest.
 
@@ -85,6 +157,7 @@ def pooled_variability(gold_prob: NDArray[np.float32]) -> Floats:
     return np.sqrt(squares / max(1, gold_prob.shape[0] * gold_prob.shape[1] - 1))
 
 
+@_score("correctness", "Correctness", "Share of all looks at it that were right.", high=1, higher="easier", keep="low", source=_SWAYAMDIPTA)
 def correctness(correct: NDArray[np.bool_]) -> Floats:
     """[N] share of epochs and runs in which the example was right; 0..1, higher = easier (Swayamdipta et al. 2020).
 
@@ -94,6 +167,15 @@ def correctness(correct: NDArray[np.bool_]) -> Floats:
     return correct.mean(axis=(0, 1), dtype=np.float64)
 
 
+@_score(
+    "forgetting",
+    "Forgetting",
+    "Times it was right and then wrong again; never right counts every epoch.",
+    high=lambda runs, epochs: runs * epochs,
+    higher="harder",
+    keep="high",
+    source="Toneva et al. 2019",
+)
 def forgetting(correct: NDArray[np.bool_]) -> Floats:
     """[N] times the example went from right to wrong between epochs, summed over runs; never right in a run counts E.
 
@@ -107,6 +189,15 @@ def forgetting(correct: NDArray[np.bool_]) -> Floats:
     return events + float(correct.shape[1]) * never
 
 
+@_score(
+    "el2n",
+    "EL2N",
+    "Distance of the last epoch's probabilities from the right answer.",
+    high=sqrt(2),
+    higher="harder",
+    keep="high",
+    source="Paul et al. 2021, at the last epoch",
+)
 def el2n(error_norm: NDArray[np.float32], epoch: int = -1) -> Floats:
     """[N] norm of (probabilities - one-hot) at one epoch, mean over runs; 0..sqrt(2), higher = harder (Paul et al. 2021).
 
@@ -116,6 +207,16 @@ def el2n(error_norm: NDArray[np.float32], epoch: int = -1) -> Floats:
     return error_norm[:, epoch].mean(axis=0, dtype=np.float64)
 
 
+@_score(
+    "aum",
+    "AUM",
+    "How clearly the right answer leads the next best; strongly negative hints at a wrong label.",
+    high=inf,
+    higher="easier",
+    keep="low",
+    source="Pleiss et al. 2020",
+    low=-inf,
+)
 def aum(gold_margin: NDArray[np.float32]) -> Floats:
     """[N] mean over epochs and runs of gold logit minus best other logit; any number, low = suspect label (Pleiss et al. 2020).
 
@@ -125,6 +226,16 @@ def aum(gold_margin: NDArray[np.float32]) -> Floats:
     return gold_margin.mean(axis=(0, 1), dtype=np.float64)
 
 
+@_score(
+    "dyn-unc",
+    "Dynamic uncertainty",
+    "How much its probability moves within a few epochs.",
+    high=sqrt(0.5),
+    higher="more ambiguous",
+    keep="high",
+    source="He et al. 2024, windows of 2 epochs where there are fewer than 11",
+    epochs=2,
+)
 def dyn_unc(gold_prob: NDArray[np.float32], window: int = 0) -> Floats:
     """[N] standard deviation (ddof 1) of the gold probability within windows of consecutive epochs, mean over windows and runs.
 
@@ -138,6 +249,16 @@ def dyn_unc(gold_prob: NDArray[np.float32], window: int = 0) -> Floats:
     return _mean_over_runs(gold_prob, lambda run: _windows(run, size).std(axis=-1, ddof=1, dtype=np.float64).mean(axis=0))
 
 
+@_score(
+    "dual",
+    "DUAL",
+    "Dynamic uncertainty, weighed by difficulty.",
+    high=sqrt(0.5),
+    higher="more uncertain and harder",
+    keep="high",
+    source="Cho et al. 2025 (DUAL), windows as dynamic uncertainty",
+    epochs=2,
+)
 def dual(gold_prob: NDArray[np.float32], window: int = 0) -> Floats:
     """[N] mean over windows and runs of standard deviation * (1 - mean) of the gold probability: uncertain and hard.
 
@@ -155,6 +276,16 @@ def dual(gold_prob: NDArray[np.float32], window: int = 0) -> Floats:
     return _mean_over_runs(gold_prob, one)
 
 
+@_score(
+    "tdds",
+    "TDDS",
+    "How unevenly its prediction changed from epoch to epoch.",
+    high=inf,
+    higher="more influential",
+    keep="high",
+    source="Zhang et al. 2024, J = 3, gold class against all others",
+    epochs=4,
+)
 def tdds(gold_prob: NDArray[np.float32], window: int = 3, decay: float = 0.9) -> Floats:
     """[N] how unevenly the prediction changed within a window of changes between epochs, later windows weighing more.
 
@@ -179,6 +310,7 @@ def tdds(gold_prob: NDArray[np.float32], window: int = 3, decay: float = 0.9) ->
     return _mean_over_runs(gold_prob, one)
 
 
+@_score("loss", "Loss", "Mean loss when it was trained on.", high=inf, higher="harder", keep="high", source="mean cross-entropy in nats")
 def mean_loss(loss: NDArray[np.float32]) -> Floats:
     """[N] mean cross-entropy over epochs and runs, in nats; 0.., higher = harder.
 
@@ -188,6 +320,7 @@ def mean_loss(loss: NDArray[np.float32]) -> Floats:
     return loss.mean(axis=(0, 1), dtype=np.float64)
 
 
+@_score("random", "Random", "Chance: what every other score has to beat.", high=1, higher="nothing", keep="high", source="a hash of the id")
 def random(ids: NDArray[np.int64], seed: int = 0) -> Floats:
     """[N] a number of each id's own; 0..1, no direction. It follows the example, whatever the order or the others.
 
@@ -200,190 +333,6 @@ def random(ids: NDArray[np.int64], seed: int = 0) -> Floats:
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
     return (bits ^ (bits >> np.uint64(31))) / 2.0**64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """One score: how it is computed, what its numbers mean, where it comes from."""
-
-    name: str
-    title: str
-    of: Callable[[Any], NDArray[np.floating | np.integer]]
-    """The recorded quantity, [R, E, N] of the epochs counted, -> [N]."""
-    needs: str
-    """That quantity: a field of `Dynamics`."""
-    high: Callable[[int, int], float]
-    """(runs, epochs) -> largest possible value."""
-    higher: str
-    """What a higher number means, in a word: easier, harder, more ambiguous ..."""
-    keep: str
-    """The end that pruning by this score keeps: "high" or "low"."""
-    source: str
-    sentence: str
-    """What it says, for people."""
-    low: float = 0.0
-    epochs: int = 1
-    """Fewest epochs it needs."""
-
-
-def _entries() -> list[Score]:
-    def constant(value: float) -> Callable[[int, int], float]:
-        return lambda runs, epochs: value
-
-    swayamdipta = "Swayamdipta et al. 2020"
-    return [
-        Score(
-            name="h",
-            title="H-score",
-            of=h_score,
-            needs="correct",
-            high=lambda runs, epochs: runs,
-            higher="easier",
-            keep="low",
-            source="Tayaranian et al., CoLLAs 2024",
-            sentence="Runs in which the model got it right in every epoch.",
-        ),
-        Score(
-            name="confidence",
-            title="Confidence",
-            of=confidence,
-            needs="gold_prob",
-            high=constant(1),
-            higher="easier",
-            keep="low",
-            source=swayamdipta,
-            sentence="Mean probability given to the right answer.",
-        ),
-        Score(
-            name="variability",
-            title="Variability",
-            of=variability,
-            needs="gold_prob",
-            high=constant(0.5),
-            higher="more ambiguous",
-            keep="high",
-            source=swayamdipta,
-            sentence="How much that probability moves between epochs.",
-        ),
-        Score(
-            name="pooled-variability",
-            title="Variability over all runs",
-            of=pooled_variability,
-            needs="gold_prob",
-            high=constant(sqrt(0.5)),
-            higher="more ambiguous",
-            keep="high",
-            source="Tayaranian et al., CoLLAs 2024 (the ambiguous baseline)",
-            sentence="How much that probability moves between epochs and runs.",
-        ),
-        Score(
-            name="correctness",
-            title="Correctness",
-            of=correctness,
-            needs="correct",
-            high=constant(1),
-            higher="easier",
-            keep="low",
-            source=swayamdipta,
-            sentence="Share of all looks at it that were right.",
-        ),
-        Score(
-            name="forgetting",
-            title="Forgetting",
-            of=forgetting,
-            needs="correct",
-            high=lambda runs, epochs: runs * epochs,
-            higher="harder",
-            keep="high",
-            source="Toneva et al. 2019",
-            sentence="Times it was right and then wrong again; never right counts every epoch.",
-        ),
-        Score(
-            name="el2n",
-            title="EL2N",
-            of=el2n,
-            needs="error_norm",
-            high=constant(sqrt(2)),
-            higher="harder",
-            keep="high",
-            source="Paul et al. 2021, at the last epoch",
-            sentence="Distance of the last epoch's probabilities from the right answer.",
-        ),
-        Score(
-            name="aum",
-            title="AUM",
-            of=aum,
-            needs="gold_margin",
-            low=-inf,
-            high=constant(inf),
-            higher="easier",
-            keep="low",
-            source="Pleiss et al. 2020",
-            sentence="How clearly the right answer leads the next best; strongly negative hints at a wrong label.",
-        ),
-        Score(
-            name="dyn-unc",
-            title="Dynamic uncertainty",
-            of=dyn_unc,
-            needs="gold_prob",
-            high=constant(sqrt(0.5)),
-            higher="more ambiguous",
-            keep="high",
-            source="He et al. 2024, windows of 2 epochs where there are fewer than 11",
-            sentence="How much its probability moves within a few epochs.",
-            epochs=2,
-        ),
-        Score(
-            name="dual",
-            title="DUAL",
-            of=dual,
-            needs="gold_prob",
-            high=constant(sqrt(0.5)),
-            higher="more uncertain and harder",
-            keep="high",
-            source="Cho et al. 2025 (DUAL), windows as dynamic uncertainty",
-            sentence="Dynamic uncertainty, weighed by difficulty.",
-            epochs=2,
-        ),
-        Score(
-            name="tdds",
-            title="TDDS",
-            of=tdds,
-            needs="gold_prob",
-            high=constant(inf),
-            higher="more influential",
-            keep="high",
-            source="Zhang et al. 2024, J = 3, gold class against all others",
-            sentence="How unevenly its prediction changed from epoch to epoch.",
-            epochs=4,
-        ),
-        Score(
-            name="loss",
-            title="Loss",
-            of=mean_loss,
-            needs="loss",
-            high=constant(inf),
-            higher="harder",
-            keep="high",
-            source="mean cross-entropy in nats",
-            sentence="Mean loss when it was trained on.",
-        ),
-        Score(
-            name="random",
-            title="Random",
-            of=random,
-            needs="ids",
-            high=constant(1),
-            higher="nothing",
-            keep="high",
-            source="a hash of the id",
-            sentence="Chance: what every other score has to beat.",
-        ),
-    ]
-
-
-SCORES: dict[str, Score] = {score.name: score for score in _entries()}
-"""Name -> score, in the order in which a person should meet them."""
 
 
 def missing(dynamics: Dynamics) -> frozenset[str]:
