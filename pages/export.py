@@ -7,7 +7,7 @@ from pruning.ui import exporting, state, tables, widgets
 st.title("Export")
 view = state.scored()
 subset = state.subset(view)
-st.markdown(f"{subset.name}: {subset.size:,} of {subset.total:,} examples ({subset.kept_fraction:.0%}); {subset.rule}.")
+st.text(f"{subset.name}: {subset.size:,} of {subset.total:,} examples ({subset.kept_fraction:.0%}); {subset.rule}.")
 exporting.warnings(view, subset)
 
 st.subheader("Before and after")

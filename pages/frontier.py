@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pruning import frontier
-from pruning.ui import charts, measuring, state, tables, widgets
+from pruning.ui import charts, measuring, plain, state, tables, widgets
 
 st.title("Frontier")
 view = state.scored()
@@ -33,7 +33,7 @@ if points:
         alt="Subset size against the metric with 95% intervals; the table below has the numbers, the list below chooses too.",
     )
     measuring.chooser(view, points, metric, chosen)
-    st.info(frontier.recommend(points).sentence, icon=":material/lightbulb:")
+    st.info(plain.markdown(frontier.recommend(points).sentence), icon=":material/lightbulb:")
 else:
     st.info("Nothing is measured yet. Each subset is fine-tuned with several seeds, beside a random and an ambiguous one of equal size.")
 measuring.ask(view, points, chosen, budget)

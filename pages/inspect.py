@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from pruning.scores import SCORES
-from pruning.ui import deciding, example, filters, state, tables, widgets
+from pruning.ui import deciding, example, filters, plain, state, tables, widgets
 
 st.title("Inspect")
 view = state.scored()
@@ -14,8 +14,8 @@ wanted, versus = filters.ask(view)
 if not filters.ready(view, wanted):
     st.stop()
 matching = view.matching(wanted, kept, view.kept(view.subset(versus)) if versus else None)
-st.markdown(f"{len(matching):,} examples match. {subset.name}: {subset.size:,} of {subset.total:,} stay ({subset.kept_fraction:.0%}).")
-st.caption(f"{widgets.class_shares(view, kept)} {widgets.estimate(view, subset.name, subset.size)}")
+st.text(f"{len(matching):,} examples match. {subset.name}: {subset.size:,} of {subset.total:,} stay ({subset.kept_fraction:.0%}).")
+st.caption(plain.markdown(f"{widgets.class_shares(view, kept)} {widgets.estimate(view, subset.name, subset.size)}"))
 
 size = st.session_state.get("size") or filters.SIZES[0]
 pages = max(1, -(-len(matching) // size))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pruning.browse import View
 from pruning.decisions import Decision, standing
 from pruning.records import DecisionKind
+from pruning.ui import state
 
 LISTED = 10
 
@@ -65,8 +66,8 @@ def listed(view: View) -> None:
     if not acts:
         st.caption("None yet.")
         return
-    state = view.decided
-    st.text(f"{len(state.kept):,} kept and {len(state.dropped):,} dropped by hand, {len(state.labels):,} labels changed.")
+    decided = view.decided
+    st.text(f"{len(decided.kept):,} kept and {len(decided.dropped):,} dropped by hand, {len(decided.labels):,} labels changed.")
     for number, decision in enumerate(acts[: -LISTED - 1 : -1]):
         words, undo = st.columns([5, 1], vertical_alignment="center")
         words.text(f"{decision.kind} {decision.value} - {len(decision.ids):,} example{'s' if len(decision.ids) != 1 else ''}")
@@ -85,6 +86,7 @@ def listed(view: View) -> None:
         st.button("Redo what was undone last", icon=":material/redo:", on_click=_undo, args=(view, again))
 
 
+@state.in_words
 def _act(view: View, ids: NDArray[np.int64], kind: DecisionKind, value: str = "") -> None:
     view.experiment.decide(Decision(kind=kind, ids=tuple(ids.tolist()), value=value))
     st.toast(f"{kind.capitalize()}: {len(ids):,} example{'s' if len(ids) != 1 else ''}.")
@@ -97,6 +99,7 @@ def _from(act: Callable[[DecisionKind, str], None], kind: DecisionKind, key: str
         st.session_state[key] = None if key == "relabel" else ""
 
 
+@state.in_words
 def _undo(view: View, key: str) -> None:
     view.experiment.decide(Decision(kind=DecisionKind.UNDO, value=key))
 

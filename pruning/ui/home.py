@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
-from pruning.experiment import Experiment, list_experiments
-from pruning.report import status_sentence
-from pruning.ui import state
+from pruning.experiment import list_experiments
+from pruning.ui import history, state
 
 STEPS = (
     ("score", "Score", "Fine-tune a few times and record which examples come out right, in which runs and epochs."),
@@ -32,16 +30,4 @@ def home() -> None:
         st.page_link(state.page("score"), label="Start with the sample", icon=":material/science:")
         return
     st.subheader("Experiments")
-    st.dataframe(pd.DataFrame([_row(Experiment(folder)) for folder in folders]), hide_index=True)
-
-
-def _row(experiment: Experiment) -> dict[str, object]:
-    settings = experiment.settings
-    return {
-        "experiment": experiment.name,
-        "made": experiment.info["created"][:16].replace("T", " "),
-        "examples": experiment.info["data"]["rows"],
-        "runs": f"{len(experiment.finished_runs())} of {settings.runs}",
-        "model": settings.model,
-        "latest job": status_sentence(experiment.status()),
-    }
+    st.dataframe(history.table(folders), hide_index=True, alt="The experiments, latest first")

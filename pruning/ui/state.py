@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec
 
 import streamlit as st
 
@@ -13,6 +16,8 @@ from pruning.experiment import Experiment, list_experiments
 from pruning.records import JobState, Subset
 from pruning.report import status_sentence
 from pruning.subsets import DECISIONS, TICKET, ladder, subset_name
+
+P = ParamSpec("P")
 
 SUBSET_HELP = (
     "The training set that every page is about. 'Winning ticket' is the paper's name for dropping what is always right (H = R) "
@@ -46,7 +51,10 @@ def scored() -> View:
         st.page_link(page("score"), label="Go to Score", icon=":material/play_circle:")
         st.stop()
     if not experiment.finished_runs():
-        st.info(f"{experiment.name} has no complete run yet: {status_sentence(experiment.status())}.", icon=":material/hourglass_top:")
+        st.info(
+            plain.markdown(f"{experiment.name} has no complete run yet: {status_sentence(experiment.status())}."),
+            icon=":material/hourglass_top:",
+        )
         st.page_link(page("score"), label="Watch it on Score", icon=":material/play_circle:")
         st.stop()
     folder = experiment.folder.root
@@ -58,13 +66,26 @@ def subset(view: View) -> Subset:
     try:
         return view.subset(st.session_state.get(SUBSET) or TICKET)
     except WinnowError as error:
-        st.error(str(error))
+        st.error(plain.markdown(error))
         st.stop()
 
 
 def choose(name: str) -> None:
     """Make that subset the one that every page is about; for callbacks."""
     st.session_state[SUBSET] = name.removesuffix(DECISIONS)
+
+
+def in_words(callback: Callable[P, None]) -> Callable[P, None]:
+    """A callback whose errors that a person can mend are said in a sentence, as the pages' own are."""
+
+    @wraps(callback)
+    def said(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            callback(*args, **kwargs)
+        except WinnowError as error:
+            st.toast(str(error), icon=":material/error:", duration="infinite")
+
+    return said
 
 
 def burn_in() -> int:
@@ -114,7 +135,7 @@ def _badge() -> None:
         return
     status = experiment.status()
     icon = {JobState.RUNNING: ":material/autorenew:", JobState.DONE: ":material/check_circle:"}.get(status.state, ":material/info:")
-    st.caption(f"{icon} {status_sentence(status)}")
+    st.caption(f"{icon} {plain.markdown(status_sentence(status))}")
     if status.total and status.state is JobState.RUNNING:
         st.progress(min(1.0, status.done / status.total))
 

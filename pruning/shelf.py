@@ -1,0 +1,86 @@
+"""The folder that holds the experiments: names, uploads, renaming, and a trash that nothing is lost from."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+from pruning.errors import BusyError, DataError, ExperimentError, UsageError
+from pruning.files import atomic_write
+from pruning.folder import Folder
+from pruning.ownership import owned
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+KINDS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+"""Endings of files that can be uploaded."""
+
+LARGEST = 200 * 2**20
+"""Bytes of the largest upload; larger files are given by their path."""
+
+TRASH = ".trash"
+_CHUNK = 1 << 20
+
+
+def free(root: Path, name: str) -> Path:
+    """The folder of a new experiment. Raises UsageError for a name no folder can have, ExperimentError when it is taken."""
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot be an experiment's name; use letters, digits, dots, dashes and underscores, at most 64.")
+    folder = root / name
+    if folder.exists() and any(folder.iterdir()):
+        raise ExperimentError(f"There is an experiment {name} already; choose another name.")
+    return folder
+
+
+def rename(root: Path, old: str, new: str) -> None:
+    """Give an experiment another name. Raises what `free` raises, and BusyError while a worker is at it."""
+    folder, target = _idle(root, old), free(root, new)
+    if target.exists():
+        target.rmdir()
+    folder.rename(target)
+
+
+def discard(root: Path, name: str) -> Path:
+    """Move an experiment to the trash, a folder beside the experiments; where it went. Raises BusyError while a worker is at it."""
+    folder = _idle(root, name)
+    target = root / TRASH / f"{name}.{time.strftime('%Y%m%d-%H%M%S')}.{time.time_ns() % 1000:03d}"
+    target.parent.mkdir(exist_ok=True)
+    folder.rename(target)
+    return target
+
+
+def keep_upload(root: Path, name: str, content: BinaryIO) -> Path:
+    """Keep an uploaded file below `root`/uploads, under its own name and a part of its sha256, so that no other is replaced.
+
+    Raises DataError for a kind of file that Winnow does not read, an empty one, and one that is too large.
+    """
+    ending, stem = Path(name).suffix.lower(), re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:48] or "data"
+    if ending not in KINDS:
+        raise DataError(f"{name} is no {', '.join(KINDS[:-1])} or {KINDS[-1]} file.")
+    digest, size = hashlib.sha256(), 0
+    content.seek(0)
+    while part := content.read(_CHUNK):
+        digest.update(part)
+        size += len(part)
+        if size > LARGEST:
+            raise DataError(f"{name} is larger than {LARGEST >> 20} MB; put it on this machine and give its path.")
+    if not size:
+        raise DataError(f"{name} is empty.")
+    path = root / "uploads" / f"{stem}-{digest.hexdigest()[:8]}{ending}"
+    if not path.exists():
+        content.seek(0)
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            while part := content.read(_CHUNK):
+                file.write(part)
+    return path
+
+
+def _idle(root: Path, name: str) -> Path:
+    folder = root / name
+    if not NAME.fullmatch(name) or not (folder / "experiment.json").exists():
+        raise ExperimentError(f"There is no experiment {name}.")
+    if owned(Folder(folder)):
+        raise BusyError(f"A worker is at {name}; cancel it first.")
+    return folder

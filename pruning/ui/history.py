@@ -1,0 +1,72 @@
+"""The experiments there are: open, rename, take the settings of, delete to the trash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from pruning import shelf
+from pruning.errors import WinnowError
+from pruning.experiment import Experiment
+from pruning.report import status_sentence
+from pruning.ui import starting, state
+
+
+def table(folders: Sequence[Path]) -> pd.DataFrame:
+    """One row an experiment, latest first; a folder that cannot be read says why."""
+    return pd.DataFrame([_row(folder) for folder in folders])
+
+
+def listed(folders: Sequence[Path]) -> None:
+    """The table, and what can be done with the one chosen below it."""
+    if not folders:
+        return
+    st.subheader("Experiments")
+    st.dataframe(table(folders), hide_index=True, alt="The experiments, latest first")
+    names = [folder.name for folder in folders]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.selectbox("Experiment to change", names, key="manage", width=260)
+        st.button("Open", icon=":material/folder_open:", on_click=_open, args=(name,))
+        st.button("Use its settings", icon=":material/content_copy:", on_click=starting.take_settings, args=(state.root() / name,))
+        with st.popover("Rename", icon=":material/edit:"):
+            new = st.text_input("New name", key="rename")
+            st.button("Rename it", disabled=not new, on_click=_rename, args=(name, new))
+        with st.popover("Delete", icon=":material/delete:"):
+            st.text(f"{name} is moved to {shelf.TRASH} beside the experiments; nothing is lost until you empty it.")
+            st.button("Move it to the trash", type="primary", on_click=_discard, args=(name,))
+
+
+def _row(folder: Path) -> dict[str, object]:
+    try:
+        experiment = Experiment(folder)
+    except WinnowError as error:
+        return {"experiment": folder.name, "latest job": str(error)}
+    settings = experiment.settings
+    return {
+        "experiment": experiment.name,
+        "made": experiment.info["created"][:16].replace("T", " "),
+        "examples": experiment.info["data"]["rows"],
+        "runs": f"{len(experiment.finished_runs())} of {settings.runs}",
+        "model": settings.model,
+        "latest job": status_sentence(experiment.status()),
+    }
+
+
+def _open(name: str) -> None:
+    st.session_state[state.EXPERIMENT] = name
+
+
+@state.in_words
+def _rename(old: str, new: str) -> None:
+    shelf.rename(state.root(), old, new)
+    if st.session_state.get(state.EXPERIMENT) == old:
+        st.session_state["_open"] = new
+    st.session_state["rename"] = ""
+
+
+@state.in_words
+def _discard(name: str) -> None:
+    st.toast(f"Moved to {shelf.discard(state.root(), name)}")

@@ -1,0 +1,193 @@
+"""The form of a new experiment: data, what its columns are, model, recipe, what it will take; then start."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from pruning import data, jobs, sample, shelf
+from pruning.data import Preview
+from pruning.errors import ExperimentError
+from pruning.experiment import Experiment
+from pruning.ownership import last_words
+from pruning.records import Settings, TrainSettings, default_seeds
+from pruning.report import duration
+from pruning.tasks import TASKS
+from pruning.ui import state
+
+NOT_USED = "(not used)"
+
+
+def source() -> tuple[str, str]:
+    """What is scored: a path, a hub name, the sample, or a file uploaded just now; and a name for its experiment."""
+    st.text_input(
+        "Data",
+        "sample",
+        key="data",
+        bind="query-params",
+        help="A .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by datasets, a hub name, or 'sample': movie-review sentences.",
+    )
+    uploaded = st.file_uploader(
+        "Or upload a file",
+        type=[kind.removeprefix(".") for kind in shelf.KINDS],
+        key="upload",
+        max_upload_size=shelf.LARGEST >> 20,
+    )
+    if uploaded is not None:
+        path = shelf.keep_upload(state.root(), uploaded.name, uploaded)
+        return str(path), Path(uploaded.name).stem
+    chosen = st.session_state["data"]
+    return chosen, Path(chosen.rstrip("/")).stem or "experiment"
+
+
+def columns(chosen: str) -> tuple[Preview, str, dict[str, str]]:
+    """The first rows, the task and the columns as guessed and, where the person knows better, as changed."""
+    guessed = _preview(chosen, "auto", ())
+    tasks = list(TASKS)
+    if guessed.task and "task" not in st.session_state:
+        st.session_state["task"] = guessed.task
+    task = st.selectbox("Task", tasks, index=None, key="task", placeholder="choose one", format_func=lambda name: name.replace("_", " "))
+    if task is None:
+        st.warning(guessed.problem or "Say what kind of task this is.")
+        st.stop()
+    mapping = _mapping(guessed, task)
+    preview = _preview(chosen, task, tuple(mapping.items()))
+    for note in preview.notes:
+        st.text(note)
+    st.dataframe(pd.DataFrame([dict(row) for row in preview.rows]), hide_index=True, alt="The first rows of the data")
+    if preview.label_counts:
+        total = sum(preview.label_counts.values())
+        told = [f"{name} {count:,} ({count / total:.0%})" for name, count in list(preview.label_counts.items())[:12]]
+        st.text(f"{preview.total:,} rows. Labels: {', '.join(told)}{' ...' if len(preview.label_counts) > 12 else ''}")
+    _lengths(preview)
+    return preview, task, mapping
+
+
+def _mapping(guessed: Preview, task: str) -> dict[str, str]:
+    """Field -> column, each in a box of its own."""
+    names = [column.name for column in guessed.columns]
+    fields = TASKS[task].all_fields
+    mapping: dict[str, str] = {}
+    boxes = st.columns(min(4, len(fields)))
+    for place, field in enumerate(fields):
+        required = field in TASKS[task].required
+        options = names if required else [NOT_USED, *names]
+        start = guessed.mapping.get(field) if guessed.task == task else None
+        index = options.index(start) if start in options else (None if required else 0)
+        label = f"Column of {field.replace('_', ' ')}"
+        found = boxes[place % len(boxes)].selectbox(label, options, index, key=f"column-{task}-{field}", placeholder="choose one")
+        if found not in (None, NOT_USED):
+            mapping[field] = found
+    return mapping
+
+
+def _lengths(preview: Preview) -> None:
+    """How long the texts of the first rows are, in words."""
+    used = [preview.mapping[field] for field in preview.mapping if field != "label"]
+    texts = [" ".join(str(row[name]) for name in used if row.get(name) is not None) for row in preview.rows]
+    counts = [len(re.findall(r"\S+", text)) for text in texts]
+    if counts:
+        st.caption(f"The first {len(counts)} rows have {min(counts)} to {max(counts)} words; the estimate below says how many are cut.")
+
+
+def recipe(task: str, name: str, chosen: str) -> tuple[Settings, str, int]:
+    """Model, evaluation data and recipe; a name for the folder; how much of the sample."""
+    left, right = st.columns(2)
+    folder = left.text_input("Name", key="name", placeholder=name, help="Of the experiment's folder. Empty = after the data.") or name
+    model = right.text_input("Model", "sample", key="model", help="A folder, a hub name, or 'sample': all-MiniLM-L6-v2, 22.7M parameters.")
+    evaluation = left.text_input("Evaluation data", key="evaluation", help="Empty = a fifth is split off, stratified by label.")
+    limit = right.number_input("Sentences of the sample", 100, 9000, 800, 100, disabled=chosen != "sample", key="limit")
+    with st.expander("Recipe", icon=":material/tune:"):
+        runs = st.number_input("Runs", 1, 100, 6, key="runs", help="Fine-tunings, each with its own seed. The paper uses 6.")
+        epochs = st.number_input("Epochs", 1, 50, 3, key="epochs", help="Passes of each run over the data. The paper uses 3.")
+        batch_size = st.number_input("Batch size", 1, 1024, 32, key="batch_size", help="Examples per optimizer step.")
+        rate = st.number_input("Learning rate", 1e-7, 1.0, 2e-5, format="%.1e", key="learning_rate")
+        length = st.number_input("Tokens per text", 4, 8192, TASKS[task].max_length, key=f"max_length-{task}", help="Longer texts are cut.")
+    train = TrainSettings(epochs=int(epochs), batch_size=int(batch_size), learning_rate=rate)
+    settings = Settings(
+        data=chosen,
+        task=task,
+        evaluation=evaluation or None,
+        model=model,
+        max_length=int(length),
+        seeds=default_seeds(int(runs)),
+        train=train,
+    )
+    return settings, folder, int(limit)
+
+
+@state.in_words
+def take_settings(folder: Path) -> None:
+    """Fill the form with an experiment's settings; for callbacks."""
+    settings = Experiment(folder).settings
+    st.session_state.update(
+        {
+            "data": settings.data,
+            "task": settings.task,
+            "model": settings.model,
+            "evaluation": settings.evaluation or "",
+            "runs": settings.runs,
+            "epochs": settings.train.epochs,
+            "batch_size": settings.train.batch_size,
+            "learning_rate": settings.train.learning_rate,
+            f"max_length-{settings.task}": settings.max_length or TASKS[settings.task].max_length,
+            **{f"column-{settings.task}-{field}": column for field, column in settings.columns.items()},
+            "name": f"{folder.name}-again",
+        }
+    )
+
+
+def start(settings: Settings, name: str, limit: int) -> None:
+    """Start scoring in the background under a new name, and make it this view's experiment.
+
+    Raises UsageError for a name that cannot be a folder's, ExperimentError when it is taken.
+    """
+    folder = shelf.free(state.root(), name)
+    jobs.start(jobs.score_command(_ready(settings, limit), folder), folder)
+    with st.spinner("Reading the data and starting the worker ..."):
+        deadline = time.monotonic() + 60
+        while not (folder / "experiment.json").exists() and time.monotonic() < deadline:
+            words = last_words(folder)
+            if words.startswith("Error"):
+                raise ExperimentError(words.removeprefix("Error: "))
+            time.sleep(0.2)
+    st.session_state["_open"] = name
+
+
+def estimate(settings: Settings, limit: int) -> None:
+    """What scoring takes on this machine, from a short measurement in a process of its own."""
+    words = jobs.score_command(_ready(settings, limit), "-")
+    place = words.index("--experiment")
+    command = [sys.executable, "-m", "pruning", "estimate", *words[1:place], *words[place + 2 :], "--json"]
+    with st.spinner("Training a few steps to measure this machine ..."):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        raise ExperimentError(done.stderr.strip().removeprefix("Error: ") or "The estimate ended without a word.")
+    told = json.loads(done.stdout)
+    st.info(f"Scoring takes about {duration(told['score_seconds'])} on this machine.", icon=":material/timer:")
+
+
+def _ready(settings: Settings, limit: int) -> Settings:
+    """With the sample's own files, where the sample is asked for."""
+    if settings.data == data.SAMPLE and settings.evaluation is None:
+        train, evaluation = sample.sample_split(limit, 1000)
+        return settings.with_changes(data=str(train), evaluation=str(evaluation))
+    return settings
+
+
+def _preview(chosen: str, task: str, mapping: tuple[tuple[str, str], ...]) -> Preview:
+    path = Path(chosen)
+    stamp = path.stat().st_mtime_ns if path.is_file() else 0
+    return _previewed(chosen, stamp, task, mapping)
+
+
+@st.cache_data(max_entries=16, show_spinner="Reading the data ...")
+def _previewed(chosen: str, stamp: int, task: str, mapping: tuple[tuple[str, str], ...]) -> Preview:
+    return data.preview(chosen, rows=5, task=task, columns=dict(mapping))

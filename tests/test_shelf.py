@@ -1,0 +1,66 @@
+import io
+from pathlib import Path
+
+import pytest
+
+from pruning import shelf
+from pruning.errors import BusyError, DataError, ExperimentError, UsageError
+from pruning.experiment import Experiment, list_experiments
+from pruning.ownership import own
+
+
+def test_renamed_it_is_the_same_experiment(scored: Experiment) -> None:
+    root, before = scored.folder.root.parent, scored.h_score()
+    shelf.rename(root, "reviews", "films")
+    assert [path.name for path in list_experiments(root)] == ["films"]
+    assert (Experiment(root / "films").h_score() == before).all()
+
+
+def test_the_trash_keeps_what_was_deleted(scored: Experiment) -> None:
+    root = scored.folder.root.parent
+    gone = shelf.discard(root, "reviews")
+    assert list_experiments(root) == []
+    assert Experiment(gone).settings == scored.settings
+
+
+def test_a_worker_is_not_disturbed(scored: Experiment) -> None:
+    root = scored.folder.root.parent
+    with own(scored.folder), pytest.raises(BusyError, match="cancel it first"):
+        shelf.discard(root, "reviews")
+    with own(scored.folder), pytest.raises(BusyError):
+        shelf.rename(root, "reviews", "films")
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a" * 65, "a b", "a\n"])
+def test_names_that_no_folder_should_have(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be an experiment's name"):
+        shelf.free(tmp_path, name)
+
+
+def test_a_name_that_is_taken(scored: Experiment) -> None:
+    with pytest.raises(ExperimentError, match="already"):
+        shelf.free(scored.folder.root.parent, "reviews")
+    with pytest.raises(ExperimentError, match="no experiment"):
+        shelf.rename(scored.folder.root.parent, "nothing", "films")
+
+
+def test_uploads_keep_their_bytes_and_never_replace_each_other(tmp_path: Path) -> None:
+    first = shelf.keep_upload(tmp_path, "../../my reviews.jsonl", io.BytesIO(b'{"a": 1}\n'))
+    second = shelf.keep_upload(tmp_path, "my reviews.jsonl", io.BytesIO(b'{"a": 2}\n'))
+    assert first.parent == second.parent == tmp_path / "uploads"
+    assert first.name.startswith("my-reviews-") and first != second
+    assert first.read_bytes() == b'{"a": 1}\n'
+    assert shelf.keep_upload(tmp_path, "my reviews.jsonl", io.BytesIO(b'{"a": 1}\n')) == first
+
+
+@pytest.mark.parametrize(("name", "content"), [("x.exe", b"MZ"), ("x.jsonl", b""), ("jsonl", b"{}"), ("x.py.", b"import")])
+def test_uploads_that_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        shelf.keep_upload(tmp_path, name, io.BytesIO(content))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_upload_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelf, "LARGEST", 10)
+    with pytest.raises(DataError, match="larger than"):
+        shelf.keep_upload(tmp_path, "x.csv", io.BytesIO(b"a" * 11))
