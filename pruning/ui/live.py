@@ -1,82 +1,78 @@
-"""Starting a scoring and watching it."""
+"""Watching a job: how far, how fast, the grid of runs and epochs filling in; cancel and resume."""
 
 from __future__ import annotations
 
-import re
-import time
-
+import pandas as pd
 import streamlit as st
 
-from pruning import data, jobs, sample
-from pruning.errors import ExperimentError, UsageError
+from pruning import jobs
 from pruning.experiment import Experiment
-from pruning.ownership import last_words
-from pruning.records import JobState, Settings
+from pruning.records import JobState, JobStatus
 from pruning.report import duration, status_sentence
-from pruning.ui import state, tables
+from pruning.ui import plain, state, tables
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-def start(settings: Settings, name: str, limit: int) -> None:
-    """Start scoring in the background under a new name, and make it this view's experiment.
-
-    Raises UsageError for a name that cannot be a folder's, ExperimentError when it is taken.
-    """
-    if not NAME.fullmatch(name):
-        raise UsageError(f"{name!r} cannot be an experiment's name; use letters, digits, dots, dashes and underscores.")
-    folder = state.root() / name
-    if (folder / "experiment.json").exists():
-        raise ExperimentError(f"There is an experiment {name} already; choose another name.")
-    if settings.data == data.SAMPLE and settings.evaluation is None:
-        train, evaluation = sample.sample_split(limit, 1000)
-        settings = settings.with_changes(data=str(train), evaluation=str(evaluation))
-    jobs.start(jobs.score_command(settings, folder), folder)
-    with st.spinner("Reading the data and starting the worker ..."):
-        deadline = time.monotonic() + 60
-        while not (folder / "experiment.json").exists() and time.monotonic() < deadline:
-            words = last_words(folder)
-            if words.startswith("Error"):
-                raise ExperimentError(words.removeprefix("Error: "))
-            time.sleep(0.2)
-    st.session_state["_chosen"] = name
+UNDER_WAY = (JobState.RUNNING, JobState.QUEUED)
 
 
 def panel(experiment: Experiment) -> None:
     """What the experiment's job is doing, refreshed each second while it runs."""
-    running = experiment.status().state is JobState.RUNNING
+    running = experiment.status().state in UNDER_WAY
     st.fragment(_watch, run_every=1 if running else None)(str(experiment.folder.root), running)
 
 
 def _watch(directory: str, was_running: bool) -> None:
     experiment = Experiment(directory)
     status = experiment.status()
-    if was_running and status.state is not JobState.RUNNING:
+    running = status.state in UNDER_WAY
+    if was_running and not running:
         st.rerun()
-    st.subheader(experiment.name)
+    st.subheader(plain.markdown(experiment.name))
     st.text(status_sentence(status))
     if status.total:
         st.progress(min(1.0, status.done / status.total))
-    if status.state is JobState.RUNNING:
-        speed, left, lines = st.columns(3)
-        speed.metric("Speed", f"{status.rate:.0f} examples/s")
-        left.metric("Time left", duration(status.seconds_left))
-        lines.button(
-            "Cancel", on_click=_cancel, args=(directory,), icon=":material/stop:", help="Stops at the next step; finished work is kept."
-        )
-        for key, run in sorted(status.runs.items()):
-            st.text(f"{key}: epoch {run.epoch + 1}, {run.examples:,} of {run.total:,} examples, accuracy {run.accuracy:.2f}")
-    if status.state in (JobState.CANCELLED, JobState.INTERRUPTED, JobState.FAILED):
+    if running:
+        _numbers(status)
+        with st.popover("Cancel", icon=":material/stop:"):
+            st.text("Stops at the next step. Finished epochs are kept, and Resume goes on after them.")
+            st.button("Yes, stop it", type="primary", on_click=_cancel, args=(directory,))
+    elif status.state in (JobState.CANCELLED, JobState.INTERRUPTED, JobState.FAILED):
         st.button("Resume", on_click=_resume, args=(directory,), icon=":material/resume:", help="Goes on after the last finished epoch.")
-    st.caption("Accuracy while training, by run and epoch")
-    st.dataframe(tables.epochs(experiment.epoch_accuracy()))
+    for note in experiment.notes():
+        st.text(note)
+    st.caption("Accuracy while training, by run and epoch; a share where one is under way")
+    st.dataframe(_grid(experiment, status), alt="Accuracy of every run in every epoch")
+    others = {key: run for key, run in status.runs.items() if running and not key.startswith("run ")}
+    for key, run in sorted(others.items()):
+        st.text(f"{key}: epoch {run.epoch + 1}, {run.examples:,} of {run.total:,} examples, accuracy {run.accuracy:.2f}")
 
 
+def _numbers(status: JobStatus) -> None:
+    memory = max((run.memory for run in status.runs.values()), default=0)
+    speed, left, used = st.columns(3)
+    speed.metric("Speed", f"{status.rate:,.0f} examples/s" if status.rate else "-")
+    left.metric("Time left", duration(status.seconds_left) if status.rate else "-")
+    used.metric("Most memory of a run", f"{memory / 2**20:,.0f} MB" if memory else "-")
+
+
+def _grid(experiment: Experiment, status: JobStatus) -> pd.DataFrame:
+    """Accuracies that are there, and of the epochs under way how far they are."""
+    shown = tables.epochs(experiment.epoch_accuracy()).map(lambda value: "" if pd.isna(value) else f"{value:.3f}")
+    if status.state is JobState.RUNNING and status.verb == "score":
+        for key, run in status.runs.items():
+            place = f"epoch {run.epoch + 1}"
+            if key in shown.index and place in shown.columns and not shown.at[key, place] and run.total:
+                done = run.examples / (run.total / experiment.settings.train.epochs) - run.epoch
+                shown.at[key, place] = f"{min(max(done, 0), 1):.0%}"
+    return shown
+
+
+@state.in_words
 def _resume(directory: str) -> None:
     jobs.resume(directory)
     st.toast("Going on in the background.")
 
 
+@state.in_words
 def _cancel(directory: str) -> None:
     stopped = jobs.cancel(directory)
     st.toast("Cancelled; finished work is kept." if stopped else "Asked to stop; a step is still being finished.")
