@@ -17,6 +17,8 @@ if column:
     st.dataframe(tables.shares(audited), hide_index=True, alt=f"Examples before and after, by {column}")
     st.text(audited.sentence)
 
+exporting.audit(view, subset)
+
 st.subheader("Write it")
 format = st.segmented_control(
     "Format",

@@ -9,6 +9,7 @@ import streamlit as st
 
 from pruning import derived, export
 from pruning.browse import View
+from pruning.findings import findings
 from pruning.records import Subset
 from pruning.ui import state
 
@@ -24,6 +25,13 @@ def warnings(view: View, subset: Subset) -> None:
     decided = view.decided
     if decided.touched:
         st.text(f"By hand: {len(decided.kept):,} kept, {len(decided.dropped):,} dropped, {len(decided.labels):,} labels changed.")
+
+
+def audit(view: View, subset: Subset) -> None:
+    """Every column at once, labels that look wrong, duplicates, leakage: what `python -m pruning audit` prints. It takes a moment."""
+    if st.button("Audit every column", icon=":material/fact_check:", key="audit", disabled=not view.audited):
+        with st.spinner("Auditing ..."):
+            st.text("\n".join(findings(view.experiment, subset, view.burn_in).sentences()))
 
 
 def write(view: View, subset: Subset, format: str) -> None:

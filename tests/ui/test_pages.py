@@ -65,6 +65,15 @@ def test_dropping_all_that_match_and_undoing(scored: Experiment, monkeypatch: py
     assert not scored.decided.dropped
 
 
+def test_the_export_page_audits_and_says_what_was_not_measured(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert scored.audited or (scored.duplicates and scored.label_errors)
+    app = open_page("export", scored.folder.root.parent, monkeypatch)
+    assert any("never trained on" in warning.value for warning in app.warning)
+    app.button(key="audit").click().run()
+    assert not app.exception
+    assert any("labels look wrong" in text.value and "By source" in text.value for text in app.text)
+
+
 def test_pages_bring_no_torch() -> None:
     code = """
 import runpy, sys
