@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pruning import worker
+from pruning.findings import findings
 from pruning.records import Settings, TrainSettings
 from pruning.tasks import TASKS
 from tests.training.tiny import tiny_model
@@ -65,6 +66,8 @@ def test_a_task_scores_prunes_measures_and_exports(tmp_path: Path, case: str, fa
     experiment = worker.frontier(tmp_path / "experiment", ["random@0.5"], seeds=1)
     points = {point.subset: point.metrics for point in experiment.frontier()}
     assert points.keys() == {"full", "random@0.5"} and next(iter(points["full"])) == TASKS[task].headline
+    found = findings(experiment, experiment.subset("random@0.5"))
+    assert (found.kept, found.total) == (8, 16) and json.loads(json.dumps(found.to_dict(), allow_nan=False))["shares"]
     manifest = experiment.export("random@0.5", tmp_path / "out.jsonl")
     kept = manifest["ids"]
     assert len(kept) == 8

@@ -137,9 +137,19 @@ class Lengths(torch.utils.data.Dataset):  # type: ignore[type-arg]
         return self.rows[index]
 
 
-@pytest.mark.parametrize("kind", ["datasets", "torch"])
+def test_options_are_recorded_too(tmp_path: Path) -> None:
+    """Multiple choice: logits are one per option, the label is the option's index, and there are no classes to put in order."""
+    rows = [{"article": "a", "question": "q", "options": ["x", "y", "z"], "answer": "ABC"[i % 3]} for i in range(6)]
+    (tmp_path / "race.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recorder = Recorder(tmp_path / "x", tmp_path / "race.jsonl", epochs=1, runs=1)
+    logits = np.eye(3)[[0, 1, 2, 0, 0, 0]]
+    recorder.run(recorder.seeds[0]).add(np.arange(6), logits)
+    assert Experiment(tmp_path / "x").h_score().tolist() == [1, 1, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(("kind", "workers"), [("datasets", 0), ("torch", 0), ("datasets", 2)])
 @pytest.mark.parametrize("sampling", ["group_by_length", "random"])
-def test_a_trainer_is_recorded_row_by_row(data: Path, tiny: str, tmp_path: Path, kind: str, sampling: str) -> None:
+def test_a_trainer_is_recorded_row_by_row(data: Path, tiny: str, tmp_path: Path, kind: str, workers: int, sampling: str) -> None:
     """With a rate of 0 and no dropout the model says the same of a text whenever it comes: what is recorded must be what it says."""
     import datasets
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
@@ -166,6 +176,7 @@ def test_a_trainer_is_recorded_row_by_row(data: Path, tiny: str, tmp_path: Path,
             per_device_train_batch_size=4,
             gradient_accumulation_steps=3,
             train_sampling_strategy=sampling,
+            dataloader_num_workers=workers,
             eval_strategy="epoch",
             report_to=[],
             save_strategy="no",
