@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import shlex
 import shutil
 import time
@@ -97,9 +98,13 @@ def manifest_path(output: Path) -> Path:
 
 
 def default_output(experiment: Experiment, subset: Subset, format: str) -> Path:
-    """Where an export goes when no place is named."""
+    """Where an export goes when no place is named: in a folder of exports/, whatever letters the subset's name has."""
     ending = "data" if format in ("hf", "cartography") else f"data.{format}"
-    return experiment.folder.exports / subset.name.replace("@", "-of-").replace("+", "-with-") / ending
+    plain = subset.name.replace("@", "-of-").replace("+", "-with-")
+    safe = re.sub(r"[^\w.=%-]", "_", plain).lstrip(".")[:80]
+    if safe != plain:
+        safe += "-" + hashlib.sha256(plain.encode()).hexdigest()[:8]
+    return experiment.folder.exports / safe / ending
 
 
 def _write_jsonl(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, str], path: Path) -> int:

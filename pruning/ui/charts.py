@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pruning.records import Dynamics, FrontierPoint
 from pruning.ui import theme
+from pruning.ui.plain import plotly
 
 MAP_POINTS = 2_000
 """More examples than this are drawn as cells, sized by how many they hold. Drawn without WebGL, which not every browser has."""
@@ -29,20 +30,20 @@ MARGIN = {"l": 8, "r": 8, "t": 16, "b": 8}
 def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str, ends: bool = True) -> go.Figure:
     """Bars from a table (a row a bar, a column a part of the stack); `ends` names H = 0 and H = R in words."""
     figure = go.Figure()
-    bars = [str(value) for value in counts.index]
+    bars = [plotly(value) for value in counts.index]
     for name in counts.columns:
         figure.add_bar(
             x=list(range(len(bars))),
             y=counts[name],
-            name=str(name),
+            name=plotly(name),
             marker_color=colours.get(str(name), theme.NEUTRAL),
             customdata=bars,
-            hovertemplate="%{customdata}: %{y:,} examples<extra>" + str(name) + "</extra>",
+            hovertemplate="%{customdata}: %{y:,} examples<extra>" + plotly(name) + "</extra>",
         )
     figure.update_layout(barmode="stack", margin=MARGIN, height=340, legend={"orientation": "h", "y": 1.15}, bargap=0.15)
     if ends:
         bars[0], bars[-1] = f"{bars[0]}<br>never right", f"{bars[-1]}<br>always right"
-    figure.update_xaxes(title=x, tickvals=list(range(len(bars))), ticktext=bars)
+    figure.update_xaxes(title=plotly(x), tickvals=list(range(len(bars))), ticktext=bars)
     figure.update_yaxes(title="examples", rangemode="tozero")
     return figure
 
@@ -107,7 +108,7 @@ def lines(table: pd.DataFrame, x: str, y: str) -> go.Figure:
     """One line for each column over the table's index."""
     figure = go.Figure()
     for name in table.columns:
-        figure.add_scatter(x=table.index, y=table[name], mode="lines+markers", name=str(name), line={"width": 1.5})
+        figure.add_scatter(x=table.index, y=table[name], mode="lines+markers", name=plotly(name), line={"width": 1.5})
     figure.update_layout(margin=MARGIN, height=260, legend={"orientation": "h", "y": 1.2})
     figure.update_xaxes(title=x, dtick=1)
     figure.update_yaxes(title=y, range=[-0.02, 1.02])
@@ -128,7 +129,7 @@ def frontier(points: Sequence[FrontierPoint], metric: str, chosen: str, logarith
             y=[p.metrics[metric] for p in group],
             error_y={"type": "data", "array": low, "thickness": 1, "width": 3},
             mode="markers",
-            name={"h-score": "H-score", "full": "full data"}.get(method, method),
+            name={"h-score": "H-score", "full": "full data"}.get(method, plotly(method)),
             marker={
                 "color": theme.METHODS.get(method, theme.OTHER),
                 "size": 12,
@@ -146,7 +147,7 @@ def frontier(points: Sequence[FrontierPoint], metric: str, chosen: str, logarith
 
 def _hover(point: FrontierPoint, metric: str) -> str:
     lines = [
-        f"{point.subset}: {point.kept:,} examples ({point.kept_fraction:.0%})",
+        f"{plotly(point.subset)}: {point.kept:,} examples ({point.kept_fraction:.0%})",
         f"{metric} {point.metrics[metric]:.3f}, {point.seeds} seeds",
     ]
     low, high = point.ci95[metric]

@@ -11,7 +11,7 @@ from pruning import derived, export
 from pruning.browse import View
 from pruning.findings import findings
 from pruning.records import Subset
-from pruning.ui import state
+from pruning.ui import plain, state, tickets
 
 
 def warnings(view: View, subset: Subset) -> None:
@@ -21,7 +21,7 @@ def warnings(view: View, subset: Subset) -> None:
         st.info("Duplicates between training and evaluation data are still being looked for; open this page again in a minute.")
         return
     for sentence in export.warnings(view.experiment, subset, view.burn_in):
-        st.warning(sentence, icon=":material/warning:")
+        st.warning(plain.markdown(sentence), icon=":material/warning:")
     decided = view.decided
     if decided.touched:
         st.text(f"By hand: {len(decided.kept):,} kept, {len(decided.dropped):,} dropped, {len(decided.labels):,} labels changed.")
@@ -55,12 +55,13 @@ def downloads(view: View, subset: Subset, format: str) -> None:
         st.link_button("Download the manifest", link(export.manifest_path(output)), icon=":material/receipt_long:")
     st.caption("The command that repeats it")
     st.code(manifest["command"], language="bash", wrap_lines=True)
-    st.caption(f"On this machine it lies at {output}")
+    st.caption(plain.markdown(f"On this machine it lies at {output}"))
 
 
 def link(path: Path) -> str:
     """Where the server streams that file of an export from (see `pruning.ui.routes`)."""
-    return "/download/" + quote(path.relative_to(state.root()).as_posix())
+    name = path.relative_to(state.root()).as_posix()
+    return f"/download/{quote(name)}?ticket={tickets.ticket(name)}"
 
 
 @st.cache_data(max_entries=8, show_spinner="Verifying ...")

@@ -12,7 +12,7 @@ from pruning import shelf
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment
 from pruning.report import status_sentence
-from pruning.ui import starting, state
+from pruning.ui import plain, starting, state
 
 
 def table(folders: Sequence[Path]) -> pd.DataFrame:
@@ -69,4 +69,4 @@ def _rename(old: str, new: str) -> None:
 
 @state.in_words
 def _discard(name: str) -> None:
-    st.toast(f"Moved to {shelf.discard(state.root(), name)}")
+    st.toast(plain.markdown(f"Moved to {shelf.discard(state.root(), name)}"))

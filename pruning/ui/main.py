@@ -10,12 +10,13 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from pruning.errors import WinnowError  # noqa: E402
-from pruning.ui import state  # noqa: E402
+from pruning.ui import plain, state  # noqa: E402
 from pruning.ui.home import home  # noqa: E402
 
-st.set_page_config(layout="wide")
+st.set_page_config(layout="wide", page_icon=str(ROOT / "assets" / "icon.png"))
 
 PAGES = {
+    "home": ("Winnow", ":material/grain:"),
     "score": ("Score", ":material/play_circle:"),
     "difficulty": ("Difficulty", ":material/bar_chart:"),
     "frontier": ("Frontier", ":material/show_chart:"),
@@ -23,15 +24,17 @@ PAGES = {
     "export": ("Export", ":material/download:"),
 }
 
-page = st.navigation(
-    [
-        st.Page(home, title="Winnow", icon=":material/grain:", url_path="home", default=True),
-        *(st.Page(ROOT / "pages" / f"{name}.py", title=title, icon=icon, url_path=name) for name, (title, icon) in PAGES.items()),
-    ]
-)
+# The links are our own: an icon given to st.Page would be fetched from Google's servers, to stand in the browser's tab.
+pages = {
+    name: st.Page(home if name == "home" else ROOT / "pages" / f"{name}.py", title=title, url_path=name, default=name == "home")
+    for name, (title, _) in PAGES.items()
+}
+page = st.navigation(list(pages.values()), position="hidden")
 try:
     with st.sidebar:
+        for name, (title, icon) in PAGES.items():
+            st.page_link(pages[name], label=title, icon=icon)
         state.shell()
     page.run()
 except WinnowError as error:
-    st.error(str(error), icon=":material/error:")
+    st.error(plain.markdown(error), icon=":material/error:")

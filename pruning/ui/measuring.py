@@ -11,7 +11,7 @@ from pruning.browse import View
 from pruning.records import FrontierPoint, JobState
 from pruning.report import duration
 from pruning.subsets import DECISIONS
-from pruning.ui import state, tables
+from pruning.ui import plain, state, tables
 
 BASELINES = ["random", "ambiguous", "ccs", "stratified", "mixed"]
 BASELINES_HELP = (
@@ -62,7 +62,12 @@ def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -
     measured = next((point for point in points if point.subset.removesuffix(DECISIONS) == chosen), None)
     st.subheader("Measure")
     if measured is not None:
-        more = st.button(f"Three more seeds of {chosen}", icon=":material/add:", disabled=running, help="And of what it is compared with.")
+        more = st.button(
+            f"Three more seeds of {plain.markdown(chosen)}",
+            icon=":material/add:",
+            disabled=running,
+            help="And of what it is compared with.",
+        )
         if more:
             _start(view, [measured.subset], None, measured.seeds + 3, budget)
     with st.form("measure"):

@@ -8,11 +8,13 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from pruning.ui import state
+from pruning.ui import state, tickets
 
 
 def download(request: Request) -> Response:
-    """A file of an experiment's exports/, and nothing else."""
+    """A file of an experiment's exports/, and nothing else, for whoever got the link from a page of this server."""
+    if not tickets.valid(request.path_params["path"], request.query_params.get("ticket", "")):
+        return PlainTextResponse("This link has ended; open the Export page again.", status_code=403)
     root = state.root().resolve()
     parts = Path(request.path_params["path"]).parts
     path = root.joinpath(*parts).resolve()

@@ -20,7 +20,7 @@ from pruning.ownership import last_words
 from pruning.records import Settings, TrainSettings, default_seeds
 from pruning.report import duration
 from pruning.tasks import TASKS
-from pruning.ui import state
+from pruning.ui import plain, state
 
 NOT_USED = "(not used)"
 
@@ -55,7 +55,7 @@ def columns(chosen: str) -> tuple[Preview, str, dict[str, str]]:
         st.session_state["task"] = guessed.task
     task = st.selectbox("Task", tasks, index=None, key="task", placeholder="choose one", format_func=lambda name: name.replace("_", " "))
     if task is None:
-        st.warning(guessed.problem or "Say what kind of task this is.")
+        st.warning(plain.markdown(guessed.problem or "Say what kind of task this is."))
         st.stop()
     mapping = _mapping(guessed, task)
     preview = _preview(chosen, task, tuple(mapping.items()))

@@ -16,6 +16,7 @@ from pruning.experiment import Experiment, list_experiments
 from pruning.records import JobState, Subset
 from pruning.report import status_sentence
 from pruning.subsets import DECISIONS, TICKET, ladder, subset_name
+from pruning.ui import plain
 
 P = ParamSpec("P")
 
@@ -83,7 +84,7 @@ def in_words(callback: Callable[P, None]) -> Callable[P, None]:
         try:
             callback(*args, **kwargs)
         except WinnowError as error:
-            st.toast(str(error), icon=":material/error:", duration="infinite")
+            st.toast(plain.markdown(error), icon=":material/error:", duration="infinite")
 
     return said
 

@@ -1,0 +1,515 @@
+"""The promises of SECURITY.md, each through HTTP against the running server, or in a real browser."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import pytest
+import torch
+from playwright.sync_api import Page, TimeoutError, sync_playwright
+from streamlit.testing.v1 import AppTest
+
+from pruning import export, models, roots, worker
+from pruning.data import load
+from pruning.errors import DataError, ModelError, UsageError
+from pruning.experiment import Experiment
+from pruning.records import Settings
+from pruning.ui import tickets
+from pruning.ui.guard import COOKIE, PASSWORD, refusal_to_start
+from tests.browser_setup import find
+from tests.processes import ROOT, dashboard, environment, free_port, wait_until
+
+SECRET = "correct horse battery"
+EVIL = "winnow.invalid"
+"""A name that no resolver knows; whatever is asked of it left this machine, or tried to."""
+
+Server = tuple[str, int]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with dashboard(tmp_path_factory.mktemp("experiments")) as (address, _):
+        yield address, int(address.rpartition(":")[2])
+
+
+def ask(port: int, path: str = "/", method: str = "GET", body: bytes = b"", **headers: str) -> http.client.HTTPResponse:
+    """One request; the body is read. Header names are given with _ for -."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.putrequest(method, path, skip_host="Host" in headers)
+    for name, value in headers.items():
+        connection.putheader(name.replace("_", "-"), value)
+    if method == "POST":
+        connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body or None)
+    answer = connection.getresponse()
+    answer.content = answer.read()  # type: ignore[attr-defined]
+    connection.close()
+    return answer
+
+
+def websocket(port: int, **headers: str) -> int:
+    """The status that a websocket's handshake is answered with: 101 when it is let in."""
+    asked = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec_WebSocket_Version": "13",
+        "Sec_WebSocket_Key": "d2lubm93d2lubm93d2luIQ==",
+    }
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.putrequest("GET", "/_stcore/stream", skip_host="Host" in headers)
+    for name, value in {**asked, **headers}.items():
+        connection.putheader(name.replace("_", "-"), value)
+    connection.endheaders()
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+ROUTES = ("/", "/frontier", "/_stcore/health", "/_stcore/host-config", "/media/none.png", "/static/none.js", "/download/x", "/none")
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_every_answer_forbids_what_a_page_does_not_need(server: Server, path: str) -> None:
+    headers = ask(server[1], path).headers
+    policy = dict(rule.split(" ", 1) for rule in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == policy["connect-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["object-src"] == policy["frame-src"] == "'none'"
+    assert "unsafe-inline" not in policy["script-src"] and "unsafe-eval" not in policy["script-src"].replace("wasm-unsafe-eval", "")
+    assert not re.search(r"https?:|\*", headers["content-security-policy"])
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8501", "localhost.evil.example", "127.0.0.1.evil.example", "a@localhost", ""]
+)
+def test_a_name_that_was_made_to_point_here_is_not_answered(server: Server, path: str, host: str) -> None:
+    answer = ask(server[1], path, Host=host)
+    assert answer.status in (400, 421)
+    assert b"streamlit" not in answer.content.lower()  # type: ignore[attr-defined]
+
+
+def test_other_sites_are_refused_and_the_own_is_not(server: Server) -> None:
+    port = server[1]
+    own = f"http://127.0.0.1:{port}"
+    for origin in ("http://evil.example", "null", "http://localhost:1", f"https://evil.example:{port}", f"file://127.0.0.1:{port}"):
+        assert ask(port, Origin=origin).status == 403, origin
+        assert websocket(port, Origin=origin) == 403, origin
+    assert websocket(port) == 403, "a browser always says where it comes from"
+    assert ask(port, Origin=own).status == 200
+    assert websocket(port, Origin=own) == 101
+    assert websocket(port, Origin=own, Host="evil.example") == 403
+
+
+def test_it_listens_on_this_machine_only(server: Server) -> None:
+    listening = {
+        line.split()[1]
+        for name in ("tcp", "tcp6")
+        if (path := Path("/proc/net") / name).exists()
+        for line in path.read_text().splitlines()[1:]
+    }
+    at = {address for address in listening if address.endswith(f":{server[1]:04X}") and not address.startswith(("00000000:0000",))}
+    assert {address.split(":")[0] for address in at} == {"0100007F"}
+
+
+@pytest.mark.parametrize(
+    ("words", "password", "says"),
+    [
+        (["--address", "0.0.0.0", "--host", "w.example"], None, f"without a password; set {PASSWORD}"),
+        (["--address", "0.0.0.0"], SECRET, "--host"),
+        ([], "short", "has 5 characters"),
+    ],
+)
+def test_it_does_not_start_open(tmp_path: Path, words: list[str], password: str | None, says: str) -> None:
+    more = {} if password is None else {PASSWORD: password}
+    command = [sys.executable, "-m", "pruning", "app", "--experiments", str(tmp_path), "--port", str(free_port()), *words]
+    done = subprocess.run(command, cwd=ROOT, env=environment(**more), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and says in done.stderr and "Traceback" not in done.stderr
+
+
+def test_streamlit_s_own_command_does_not_start_open_either(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        str(ROOT / "app.py"),
+        "--server.address",
+        "0.0.0.0",
+        "--server.port",
+        str(free_port()),
+    ]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0 and "without a password" in done.stderr
+
+
+def test_addresses_that_need_a_password() -> None:
+    assert refusal_to_start("127.0.0.1", None) is None and refusal_to_start("::1", None) is None
+    for address in ("0.0.0.0", "::", "192.168.1.5", "", None, "winnow.example"):
+        assert "without a password" in str(refusal_to_start(address, None))
+        assert refusal_to_start(address, SECRET) is None
+
+
+def test_with_a_password_nothing_is_answered_without_it(tmp_path: Path) -> None:
+    """Pages, files, uploads, downloads and the websocket alike; one guess a second; the session's cookie is kept from scripts."""
+    port = free_port()
+    command = [sys.executable, "-m", "pruning", "app", "--experiments", str(tmp_path), "--port", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(**{PASSWORD: SECRET}), stdout=subprocess.DEVNULL)
+    own = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: up(port), 60, "the dashboard's start")
+        for path in ROUTES:
+            answer = ask(port, path)
+            assert answer.status == 401 and answer.headers["x-frame-options"] == "DENY"
+        assert websocket(port, Origin=own) == 403
+        assert websocket(port, Origin=own, Cookie=f"{COOKIE}=guess") == 403
+        started = time.monotonic()
+        assert sign_in(port, "wrong").status == sign_in(port, "").status == 401
+        assert time.monotonic() - started >= 2
+        assert sign_in(port, SECRET, Origin="http://evil.example").status == 403
+        assert ask(port, "/sign-in", "POST", b"password=" + b"a" * 10_000).status == 413
+        welcome = sign_in(port, SECRET)
+        cookie = welcome.headers["set-cookie"]
+        assert welcome.status == 303 and "HttpOnly" in cookie and "SameSite=strict" in cookie
+        session = cookie.split(";")[0]
+        assert SECRET not in cookie and len(session) > 40
+        assert ask(port, "/", Cookie=session).status == 200
+        assert websocket(port, Origin=own, Cookie=session) == 101
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def up(port: int) -> bool:
+    try:
+        return ask(port).status == 401
+    except OSError:
+        return False
+
+
+def sign_in(port: int, password: str, **headers: str) -> http.client.HTTPResponse:
+    return ask(port, "/sign-in", "POST", urlencode({"password": password}).encode(), **headers)
+
+
+# -- paths ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def confined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that may be read, beside one that may not."""
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    for folder in (inside, outside):
+        folder.mkdir()
+        (folder / "rows.jsonl").write_text('{"text": "a", "label": 0}\n{"text": "b", "label": 1}\n')
+    (inside / "link.jsonl").symlink_to(outside / "rows.jsonl")
+    (inside / "folder").symlink_to(outside)
+    (inside / "saved").mkdir()
+    (inside / "saved" / "state.json").symlink_to(outside / "rows.jsonl")
+    (tmp_path / "inside-too").mkdir()
+    shutil.copy(inside / "rows.jsonl", tmp_path / "inside-too")
+    monkeypatch.setenv(roots.ROOTS, str(inside))
+    monkeypatch.chdir(inside)
+    return inside
+
+
+OUTSIDE = (
+    "../outside/rows.jsonl",
+    "./../outside/rows.jsonl",
+    "folder/../../outside/rows.jsonl",
+    "{root}/../outside/rows.jsonl",
+    "{root}-too/rows.jsonl",
+    "link.jsonl",
+    "folder/rows.jsonl",
+    "saved",
+    "{outside}/rows.jsonl",
+    "{outside}/rows.jsonl#train",
+    "/etc/passwd",
+    "/proc/self/environ",
+    "/there/is/none.jsonl",
+    "~/rows.jsonl",
+    "~root/rows.jsonl",
+    "rows.jsonl\0.png",
+    "C:\\Users\\rows.jsonl",
+    "C:rows.jsonl",
+    "\\\\server\\share\\rows.jsonl",
+    "..\\outside\\rows.jsonl",
+    "file:///etc/passwd",
+    "https://winnow.invalid/rows.jsonl",
+    "hf://datasets/a/b",
+)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_paths_out_of_the_folders_are_refused(confined: Path, name: str) -> None:
+    """Whether there is such a file or not, in the same words; for data and for models."""
+    name = name.format(root=confined, outside=confined.parent / "outside")
+    for read, error in ((load, DataError), (models.locate, ModelError)):
+        with pytest.raises(error, match=r"outside the folders|no path that the dashboard reads|NUL"):
+            read(name)  # type: ignore[operator]
+
+
+def test_paths_inside_are_read(confined: Path) -> None:
+    for name in ("rows.jsonl", "./rows.jsonl", str(confined / "rows.jsonl"), str(confined / ".." / "inside" / "rows.jsonl")):
+        assert len(load(name)) == 2
+
+
+def test_the_page_refuses_what_the_reader_refuses(confined: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINNOW_EXPERIMENTS", str(confined))
+    app = AppTest.from_file(str(ROOT / "pruning" / "ui" / "main.py"), default_timeout=60).run()
+    app.switch_page(str(ROOT / "pages" / "score.py")).run()
+    app.text_input(key="data").set_value("/etc/passwd").run()
+    assert not app.exception
+    assert any("outside the folders" in error.value.replace("\\", "") for error in app.error)
+    assert not any("root:" in str(element.value) for element in (*app.text, *app.markdown, *app.error))
+
+
+@pytest.mark.parametrize("name", ["../../etc", "/etc", "..", ".", "x/../../y", "%2e%2e"])
+def test_an_experiment_s_name_in_the_address_is_no_path(scored: Experiment, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("WINNOW_EXPERIMENTS", str(scored.folder.root.parent))
+    app = AppTest.from_file(str(ROOT / "pruning" / "ui" / "main.py"), default_timeout=60)
+    app.query_params["experiment"] = name
+    app.run()
+    assert not app.exception
+    assert app.sidebar.selectbox[0].value == "reviews"
+
+
+@pytest.mark.parametrize("name", ["../../../escaped", "/tmp/escaped", "a/b", "..", "x\0y"])
+def test_an_export_stays_in_its_folder(scored: Experiment, name: str) -> None:
+    from dataclasses import replace
+
+    output = export.default_output(scored, replace(scored.subset("remove-0"), name=name), "jsonl")
+    assert output.resolve().parent.parent == scored.folder.exports.resolve() and "\0" not in str(output)
+
+
+# -- models and secrets ------------------------------------------------------------------------------------------------------
+
+
+class Payload:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_pickled_weights_are_refused_unread(settings: Settings, tiny: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
+    with pytest.raises(ModelError, match=r"no \.safetensors weights"):
+        worker.score(settings.with_changes(model=str(folder)), tmp_path / "x")
+    from pruning.training.model import load_network
+    from tests.training.tiny import tiny_data
+
+    with pytest.raises(ModelError, match="safetensors"):
+        load_network(str(folder), tiny_data([4, 5]), tiny_data([4, 5]).tokens)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_checkpoint_that_is_code_is_not_run(tmp_path: Path) -> None:
+    from pruning.training import checkpoint
+
+    torch.save({"fingerprint": "f", "value": Payload(tmp_path / "ran"), "records": []}, tmp_path / "c.pt")
+    assert checkpoint.load(str(tmp_path / "c.pt"), "f") is None
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_model_s_own_code_is_not_run(settings: Settings, tiny: str, tmp_path: Path) -> None:
+    """auto_map names a Python file beside the weights; it is never imported, for a known architecture or an unknown one."""
+    for kind in ("bert", "unheard"):
+        folder = shutil.copytree(tiny, tmp_path / kind)
+        config = json.loads((folder / "config.json").read_text())
+        names = ("AutoConfig", "AutoModel", "AutoModelForSequenceClassification")
+        config |= {"model_type": kind, "auto_map": dict.fromkeys(names, "evil.Evil")}
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "evil.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'ran')!r})\n")
+        changed = settings.with_changes(model=str(folder), seeds=settings.seeds[:1])
+        try:
+            worker.score(changed, tmp_path / f"x-{kind}")
+        except ModelError as error:
+            assert kind == "unheard", error
+        assert not (tmp_path / "ran").exists()
+    source = "".join(path.read_text() for path in (ROOT / "pruning").rglob("*.py"))
+    assert "trust_remote_code=True" not in source and "trust_remote_code=False" in source
+
+
+def test_the_hub_s_token_is_written_nowhere(settings: Settings, tmp_path: Path, reviews: tuple[Path, Path]) -> None:
+    from pruning import jobs
+
+    token = "hf_" + "s3cret" * 6
+    one = settings.with_changes(seeds=settings.seeds[:1])
+    more = {"HF_TOKEN": token, "HUGGING_FACE_HUB_TOKEN": token, PASSWORD: SECRET}
+    for words in (jobs.score_command(one, tmp_path / "x"), ["score", "none/such", "--experiment", str(tmp_path / "y")]):
+        command = [sys.executable, "-m", "pruning", *words]
+        done = subprocess.run(command, cwd=ROOT, env=environment(**more), capture_output=True, text=True, timeout=120, check=False)
+        assert token not in done.stdout + done.stderr and SECRET not in done.stdout + done.stderr
+    assert Experiment(tmp_path / "x").finished_runs() == [0]
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or not {token.encode(), SECRET.encode()} & {
+            text for text in (token.encode(), SECRET.encode()) if text in path.read_bytes()
+        }
+
+
+# -- hostile data --------------------------------------------------------------------------------------------------------
+
+PAYLOADS = (
+    f"<img src=http://{EVIL}/a.png onerror=window.evil=1>",
+    f"<script>window.evil=1;fetch('http://{EVIL}/s')</script>",
+    f"![a](http://{EVIL}/b.png) [click](javascript:window.evil=1)",
+    f"<iframe src=http://{EVIL}></iframe><svg onload=window.evil=1>",
+    ":red[warning] :material/delete: :blue-background[x] :small[y]",
+    "$\\href{http://" + EVIL + "}{x}$ $$\\int$$",
+    f'=HYPERLINK("http://{EVIL}","x")',
+    f"<a href='http://{EVIL}/c'>c</a> <b id=evil>bold</b>",
+    f"<style>@import 'http://{EVIL}/d.css';</style>",
+    "`code` **bold** # heading\n# heading\n- list",
+)
+
+
+@pytest.fixture(scope="module")
+def hostile(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an experiment of which every cell, label, column and the name itself is a payload."""
+    folder = tmp_path_factory.mktemp("hostile")
+    names = [payload.replace("\n", " ") for payload in PAYLOADS]
+    rows = [
+        {
+            "sentence": f"{payload} {word} {index}",
+            "label": names[index % 2],
+            **dict.fromkeys(names[2:6], payload),
+            "group": names[index % 10],
+        }
+        for index, payload in enumerate(PAYLOADS * 8)
+        for word in (("good", "bad")[index % 2],)
+    ]
+    for path, part in ((folder / "train.jsonl", rows), (folder / "evaluation.jsonl", rows[:20])):
+        path.write_text("".join(json.dumps(row) + "\n" for row in part))
+    changed = settings.with_changes(
+        data=str(folder / "train.jsonl"), evaluation=str(folder / "evaluation.jsonl"), columns={"text": "sentence", "label": "label"}
+    )
+    experiments = folder / "experiments"
+    made = worker.score(changed, experiments / ":red[x] $y$ <b id=evil>")
+    worker.frontier(made.folder.root, ["random@0.5"], [], seeds=1)
+    made.log("failed", state="failed", verb="score", message=PAYLOADS[2] + PAYLOADS[0] + PAYLOADS[4])
+    return folder
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(find() is None, reason="no Chromium: apt-get install chromium")
+def test_hostile_data_runs_nothing_and_fetches_nothing(hostile: Path) -> None:
+    """Through every page: no script of the data runs, no request leaves or even tries to, nothing of it becomes markup."""
+    with dashboard(hostile / "experiments", **{roots.ROOTS: str(hostile)}) as (address, _), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find(), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        asked: list[str] = []
+        blocked: list[str] = []
+        dialogs: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: blocked.append(message.text) if "Content Security Policy" in message.text else None)
+        page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+        for path in addresses(hostile):
+            page.goto(f"{address}{path}")
+            settled(page)
+            touch(page)
+            found = page.evaluate(MARKUP, EVIL)
+            assert found == [], (path, found)
+            assert page.evaluate("window.evil") is None, path
+            assert blocked == [] and dialogs == [], (path, blocked, dialogs)
+        browser.close()
+    own = (address, address.replace("http", "ws"), "data:", "blob:")
+    assert [url for url in asked if not url.startswith(own)] == []
+
+
+MARKUP = """evil => [...document.querySelectorAll(`[href*="${evil}"], [src*="${evil}"], [*|href*="${evil}"], #evil, iframe, .katex,
+    [data-testid="stMarkdownContainer"] :is(img, svg a, h1 + script), a[href^="javascript"]`)]
+    .filter(found => !found.closest('[data-testid="stSidebarNav"]')).map(found => found.outerHTML.slice(0, 200))"""
+"""What the payloads would become if they were read as HTML, Markdown, LaTeX or Plotly's tags."""
+
+
+def addresses(hostile: Path) -> list[str]:
+    """Every page, as it opens and with whatever a link can choose."""
+    pages = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
+    train, column = quote(str(hostile / "train.jsonl")), quote("group")
+    chosen = [
+        f"/score?data={train}",
+        f"/difficulty?stack={column}",
+        "/inspect?subset=full&show=all&q=good",
+        "/frontier?log=true",
+        "/export?subset=full",
+    ]
+    wrong = [f"/{name}?subset={quote(PAYLOADS[2])}&experiment={quote(PAYLOADS[0])}&q={quote(PAYLOADS[0])}" for name in pages]
+    missing = [f"/score?data={quote('/nowhere/' + PAYLOADS[2] + PAYLOADS[4])}"]
+    return ["/", *(f"/{name}" for name in pages), *chosen, *wrong, *missing]
+
+
+def settled(page: Page) -> None:
+    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=60_000)
+    page.wait_for_timeout(300)
+
+
+def touch(page: Page) -> None:
+    """Open what is folded, and the lists of some choosers, where options are texts of the data; a page may redraw meanwhile."""
+    for folded in page.locator('[data-testid="stExpander"] summary').all():
+        with suppress(TimeoutError):
+            folded.click(timeout=2000)
+    for chooser in page.locator('[data-testid="stMain"] [data-testid="stSelectbox"] input').all()[:4]:
+        with suppress(TimeoutError):
+            chooser.click(timeout=2000)
+            page.wait_for_timeout(100)
+            page.keyboard.press("Escape")
+    for chart in page.locator(".js-plotly-plot .plot").all()[:2]:
+        with suppress(TimeoutError):
+            chart.hover(force=True, timeout=2000)
+    settled(page)
+
+
+def test_formulas_in_exports_are_disarmed(hostile: Path) -> None:
+    experiment = Experiment(next((hostile / "experiments").iterdir()))
+    output = hostile / "out.csv"
+    export.build(experiment, experiment.subset("full"), output, "csv", force=True)
+    text = output.read_text()
+    assert "'=HYPERLINK" in text and not re.search(r'(^|,)"?=HYPERLINK', text)
+
+
+def test_a_download_needs_its_ticket(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Own routes: no guess, no ticket for another path, none that has ended."""
+    path = "x/exports/full/data.jsonl"
+    assert ask(server[1], f"/download/{path}").status == 403
+    assert ask(server[1], f"/download/{path}?ticket={tickets.ticket(path)}").status == 403, "another server's"
+    good = tickets.ticket(path)
+    end, _, seal = good.partition(".")
+    assert tickets.valid(path, good) and not tickets.valid(path + "x", good)
+    for wrong in (
+        "",
+        ".",
+        f"{int(end) + 1}.{seal}",
+        f"{end}.{seal[:-1]}",
+        f"-1.{seal}",
+        f"{end}.é",
+        "9" * 40 + f".{seal}",
+        f"²{end}.{seal}",
+    ):
+        assert not tickets.valid(path, wrong), wrong
+    monkeypatch.setattr(tickets.time, "time", lambda: int(end) + 1.0)
+    assert not tickets.valid(path, good)
+
+
+def test_a_wrong_address_is_a_usage_error() -> None:
+    from pruning.ui import launch
+
+    with pytest.raises(UsageError, match="without a password"):
+        launch.main(Path("experiments"), 1, "0.0.0.0", ["w.example"])
