@@ -28,9 +28,9 @@ from pruning.records import Difference, FrontierPoint, Settings, TrainSettings, 
 from pruning.sample import sample_split
 from pruning.subsets import TICKET, check_trainable
 
-RULES = ("drop-easy", "drop-hard", "ambiguous", "ccs", "aum-high", "stratified", "mixed", "mixed-0.2")
+RULES = ("drop-easy", "drop-hard", "ambiguous", "ccs", "aum-high", "stratified", "mixed", "anchored")
 """Compared with random, besides the winning ticket itself. aum-high drops the lowest AUM, as its paper does; stratified keeps the share
-of every class and H; mixed is half (or a fifth) ambiguous and otherwise stratified: coverage and its share of easy examples."""
+of every class and H; mixed is half ambiguous, anchored half the surest of each class, the other half stratified."""
 
 BURN_INS = (0, 1)
 BUDGETS = ("epochs", "steps")

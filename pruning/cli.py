@@ -220,7 +220,9 @@ def show(directory: Directory, burn_in: BurnIn = None, as_json: Json = False) ->
 def frontier(
     directory: Directory,
     subsets: Annotated[str, typer.Option(help="auto = the whole ladder, or names separated by commas.")] = "auto",
-    baselines: Annotated[str, typer.Option(help="Measured at each subset's size: random, ambiguous; empty for none.")] = "random,ambiguous",
+    baselines: Annotated[
+        str, typer.Option(help="Measured at each subset's size: random, stratified, ambiguous, ccs, mixed, anchored; empty for none.")
+    ] = "random,ambiguous",
     seeds: Annotated[int, typer.Option(help="Fine-tunings per point; 3 is the least for an interval worth reading.")] = 3,
     budget: Annotated[
         str, typer.Option(help="epochs = as many as full data (the paper); steps = as many optimizer steps as full data.")

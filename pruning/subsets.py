@@ -11,6 +11,7 @@ One grammar of names serves the command line, the pages, the frontier and the ma
     ccs@X, ccs-0.3@X        as many as X keeps, spread over all difficulties but the hardest tenth or another share
                             (coverage-centric selection)
     mixed@X, mixed-0.3@X    as many as X keeps: half of them, or another share, as ambiguous@X, the others as stratified@X
+    anchored@X, anchored-0.3@X  the same with the surest of each class (highest AUM) in place of the ambiguous
     aum-high@X, loss-low@X  as many as X keeps, highest or lowest by any score
     winning-ticket@X        as many as X keeps, drawn at random from the subset before the @
     floor-0.2@X, floor-50@X X with the most ambiguous added back until no class keeps less than that share or number
@@ -306,20 +307,34 @@ def _ambiguous(recording: _Recording, size: int, argument: float, random: np.ran
 def _covering(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
     """Coverage within each class, so that classes keep their own shares."""
     words = f"{size} spread over all difficulties but the hardest {'tenth' if argument == HARDEST else f'{argument:.0%}'}"
-    labels = np.zeros(recording.dynamics.examples, dtype=np.int64) if recording.labels is None else recording.labels
     difficulty = -recording.score("aum")
+    return _by_class(recording, size, lambda members, count: coverage(difficulty[members], count, argument)), words
+
+
+def _by_class(recording: _Recording, size: int, choose: Callable[[Ids, int], Ids]) -> Ids:
+    """Of each class its own share of `size`; `choose` picks so many positions among a class's members."""
+    labels = np.zeros(recording.dynamics.examples, dtype=np.int64) if recording.labels is None else recording.labels
     parts = [(np.flatnonzero(labels == label), count) for label, count in quotas(labels, size)]
-    chosen = [members[coverage(difficulty[members], count, argument)] for members, count in parts if count]
-    return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *chosen])), words
+    chosen = [members[choose(members, count)] for members, count in parts if count]
+    return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *chosen]))
 
 
 def _mixed(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
-    ambiguous = round(argument * size)
-    first = highest(recording.score("pooled-variability"), ambiguous)
+    first = highest(recording.score("pooled-variability"), round(argument * size))
+    return _with_others(first, "with the highest variability over all runs", recording, size, random)
+
+
+def _anchored(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
+    sure = recording.score("aum")
+    first = _by_class(recording, round(argument * size), lambda members, count: highest(sure[members], count))
+    return _with_others(first, "with the highest AUM of each class", recording, size, random)
+
+
+def _with_others(first: Ids, words: str, recording: _Recording, size: int, random: np.random.Generator) -> _Chosen:
+    """`first`, filled up to `size` with others that have the same share of every class and H."""
     others = np.setdiff1d(np.arange(recording.dynamics.examples), first)
-    rest = others[stratified(recording.strata()[others], size - ambiguous, random)]
-    words = f"{ambiguous} with the highest variability over all runs, {size - ambiguous} others at random by class and H"
-    return np.sort(np.concatenate([first, rest])), words
+    rest = others[stratified(recording.strata()[others], size - len(first), random)]
+    return np.sort(np.concatenate([first, rest])), f"{len(first)} {words}, {len(rest)} others at random by class and H"
 
 
 _RULES: dict[str, tuple[_Choose, float | None]] = {
@@ -328,10 +343,14 @@ _RULES: dict[str, tuple[_Choose, float | None]] = {
     "ambiguous": (_ambiguous, None),
     "ccs": (_covering, HARDEST),
     "mixed": (_mixed, 0.5),
+    "anchored": (_anchored, 0.5),
 }
 """Rule -> how it chooses, and the share it takes where its name says none."""
 
-_DRAWN = frozenset(["random", "stratified", "mixed"])
+BASELINES = tuple(_RULES)
+"""Rules that the frontier can measure at every subset's size."""
+
+_DRAWN = frozenset(["random", "stratified", "mixed", "anchored"])
 """Rules that choose anew for each seed."""
 
 

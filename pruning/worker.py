@@ -167,10 +167,9 @@ def _checkpoint(experiment: Experiment, name: str) -> str | None:
 
 def _chosen(experiment: Experiment, names: Sequence[str], baselines: Sequence[str], burn_in: int | None) -> list[str]:
     """Every subset to measure, full data first; automatic ones that cannot be trained on are left out, named ones refused."""
-    known = ("random", "ambiguous", "ccs")
     for baseline in baselines:
-        if baseline not in known:
-            raise UsageError(f"--baselines has {baseline!r}; use any of {', '.join(known)}.")
+        if baseline not in rules.BASELINES:
+            raise UsageError(f"--baselines has {baseline!r}; use any of {', '.join(rules.BASELINES)}.")
     wanted = list(names) if names else [subset.name for subset in experiment.subsets(burn_in)]
     chosen = ["full"]
     for name in wanted:

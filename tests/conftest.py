@@ -8,9 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from pruning.experiment import Experiment
 from pruning.records import Settings, TrainSettings
+
+hypothesis_settings.register_profile("busy", deadline=None)  # how long an example takes says something of the machine, not of us
+hypothesis_settings.load_profile("busy")
 
 SEEDS = (11, 22, 33)
 EPOCHS = 3

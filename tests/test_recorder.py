@@ -147,8 +147,10 @@ def test_options_are_recorded_too(tmp_path: Path) -> None:
     assert Experiment(tmp_path / "x").h_score().tolist() == [1, 1, 1, 1, 0, 0]
 
 
-@pytest.mark.parametrize(("kind", "workers"), [("datasets", 0), ("torch", 0), ("datasets", 2)])
-@pytest.mark.parametrize("sampling", ["group_by_length", "random"])
+@pytest.mark.parametrize(
+    ("kind", "workers", "sampling"),
+    [("datasets", 0, "group_by_length"), ("torch", 0, "group_by_length"), ("datasets", 2, "group_by_length"), ("datasets", 0, "random")],
+)
 def test_a_trainer_is_recorded_row_by_row(data: Path, tiny: str, tmp_path: Path, kind: str, workers: int, sampling: str) -> None:
     """With a rate of 0 and no dropout the model says the same of a text whenever it comes: what is recorded must be what it says."""
     import datasets

@@ -21,6 +21,8 @@ RULES = [
     "ccs-0.3",
     "mixed",
     "mixed-0.2",
+    "anchored",
+    "anchored-0.2",
     *(f"{name}-{end}" for name in SCORES for end in ("high", "low")),
 ]
 
@@ -170,6 +172,17 @@ def test_mixed_is_part_ambiguous_and_part_stratified() -> None:
     for kept in mixed:
         assert len(kept) == 300 and np.isin(ambiguous, kept).all()
     assert len(np.intersect1d(*mixed)) < 200
+
+
+def test_anchored_is_part_easiest_of_each_class_and_part_stratified() -> None:
+    dynamics, labels = recording(6, 3, 1000, 2, 7, skew=2), gold_labels(1000, 2, 7, skew=2)
+    sure = dynamics.gold_margin.mean(axis=(0, 1))
+    kept = np.isin(dynamics.ids, subsets.resolve("anchored-0.4@300", dynamics, labels).kept)
+    assert kept.sum() == 300
+    for label, count in enumerate(np.bincount(labels)):
+        members = np.flatnonzero(labels == label)
+        assert kept[members[np.argsort(-sure[members])[: int(0.12 * count)]]].all()
+        assert kept[members].mean() == pytest.approx(0.3, abs=0.01)
 
 
 def test_coverage_leaves_out_the_share_it_is_told() -> None:
