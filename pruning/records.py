@@ -212,6 +212,8 @@ class EpochRecord:
     """The answer given: class or option index."""
     position: NDArray[np.int32]
     """Place within the epoch, 0..n-1: example position // batch_size = step."""
+    micro_batch: int = 0
+    """Examples that went through the model at a time, where memory did not suffice for whole batches; 0 where it did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +244,8 @@ class RunResult:
     """Optimizer steps."""
     outputs: NDArray[np.float32] | None
     """Evaluation logits: [N, classes]; [S] one per option; or [S, L, 2] start and end (-inf where padded). None without evaluation data."""
+    micro_batch: int = 0
+    """As `EpochRecord.micro_batch`, of the whole run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -44,7 +45,7 @@ def train_run(plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: s
         records += [record] if plan.record else []
         run.save(records)
         yield from records[len(records) - plan.record :]
-    yield RunResult(key=plan.key, seconds=run.seconds, steps=run.steps, outputs=run.evaluate())
+    yield RunResult(key=plan.key, seconds=run.seconds, steps=run.steps, outputs=run.evaluate(), micro_batch=run.micro_batch)
 
 
 def failed(key: str, error: str, message: str) -> TrainingError:
@@ -77,6 +78,7 @@ class Run:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
         self.recorder = Recorder(plan.key, len(plan.rows), self.device)
         self.steps, self.epochs_done, self.seconds = 0, 0, 0.0
+        self.micro_batch = 0
         self.total_steps = plan.epochs * -(-len(plan.rows) // settings.batch_size)
         torch.manual_seed(plan.seed)
         self.noise = Noise(plan.seed)
@@ -97,6 +99,7 @@ class Run:
         checkpoint.restore_generators(state["generators"], self.device)
         self.noise.state = state["noise"]
         self.steps, self.epochs_done, self.seconds = state["steps"], state["epochs_done"], state["seconds"]
+        self.micro_batch = state["micro_batch"]
         return records
 
     def save(self, records: Sequence[EpochRecord]) -> None:
@@ -110,7 +113,7 @@ class Run:
             "scaler": self.scaler.state_dict(),
             "generators": checkpoint.generators(self.device),
             "noise": self.noise.state,
-            **{"steps": self.steps, "epochs_done": self.epochs_done, "seconds": self.seconds},
+            **{"steps": self.steps, "epochs_done": self.epochs_done, "seconds": self.seconds, "micro_batch": self.micro_batch},
         }
         checkpoint.save(self.plan.checkpoint, state, records)
 
@@ -131,7 +134,7 @@ class Run:
             tell = perf_counter() - told >= PROGRESS_SECONDS or seen == count
             yield self.progress(epoch, seen, positions) if tell else None
             told = perf_counter() if tell else told
-        record = self.recorder.finish(epoch, place)
+        record = replace(self.recorder.finish(epoch, place), micro_batch=self.micro_batch)
         self.epochs_done = epoch + 1
         self.seconds += perf_counter() - started
         return record
@@ -154,20 +157,66 @@ class Run:
             now = self.settings.learning_rate * rate(self.steps, self.total_steps, self.settings.warmup_ratio)
             group["lr"] = group["lr"].fill_(now) if isinstance(group["lr"], torch.Tensor) else now
         if self.graphs is None or not self.graphs.replay(units, positions):
-            self.update(make_batch(self.data, units, positions, self.device, packed=self.network.packed))
+            self.fit(units, positions)
         self.steps += 1
+
+    def fit(self, units: NDArray[np.int64], positions: NDArray[np.int64]) -> None:
+        """One update on these rows: at once or, where memory has not sufficed, in parts that add up to the same one."""
+        while True:
+            try:
+                size = self.micro_batch or len(units)
+                if size >= len(units):
+                    self.update(make_batch(self.data, units, positions, self.device, packed=self.network.packed))
+                else:
+                    self.update_in_parts(units, positions, size)
+                return
+            except torch.OutOfMemoryError as error:
+                self.micro_batch = self.smaller(size, error)
+                self.recorder.forget(torch.from_numpy(positions).to(self.device))
 
     def update(self, batch: Batch) -> None:
         """What a step does on the device: forward, recording, backward, clip, AdamW."""
+        self.learn(self.losses(batch).mean())
+
+    def update_in_parts(self, units: NDArray[np.int64], positions: NDArray[np.int64], size: int) -> None:
+        """The same update from parts of at most `size` units, whose gradients are added up."""
+        for start in range(0, len(units), size):
+            part = slice(start, start + size)
+            batch = make_batch(self.data, units[part], positions[part], self.device, packed=self.network.packed)
+            self.scaler.scale(self.losses(batch).sum() / len(units)).backward()
+        self.apply()
+
+    def losses(self, batch: Batch) -> torch.Tensor:
+        """[n] each unit's loss in training, recorded on the way."""
         with autocast(self.device, self.dtype):
             logits = self.network(batch)
         result = outcome(self.data.kind, logits, batch)
         self.recorder.add(batch.rows, result)
-        self.learn(result.loss.mean())
+        return result.loss
+
+    def smaller(self, size: int, error: torch.OutOfMemoryError) -> int:
+        """Half of a size that did not fit, with everything let go that the attempt left. Raises `TrainingError` when it was 1."""
+        if size == 1:
+            raise TrainingError(
+                f"{self.plan.key} does not fit into the memory of {self.device} even one example at a time; "
+                "use a smaller --max-length, a smaller model, or another --device."
+            ) from error
+        self.graphs = None
+        self.optimizer.zero_grad(set_to_none=True)
+        scaling = self.scaler.state_dict()
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
+        self.scaler.load_state_dict(scaling)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return -(-size // 2)
 
     def learn(self, loss: torch.Tensor) -> None:
         """One update from a step's mean loss: backward, clip, AdamW."""
         self.scaler.scale(loss).backward()
+        self.apply()
+
+    def apply(self) -> None:
+        """Clip, AdamW, and no gradients for the next step."""
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
         self.scaler.step(self.optimizer)
@@ -181,9 +230,13 @@ class Run:
             return None
         self.network.eval()
         order = np.argsort(unit_lengths(data), kind="stable")
-        size = self.settings.batch_size
-        parts = [self.predict(data, order[start : start + size]) for start in range(0, len(order), size)]
-        return in_data_order(parts, ragged(data.unit_offsets, order)[0])
+        size = self.micro_batch or self.settings.batch_size
+        while True:
+            try:
+                parts = [self.predict(data, order[start : start + size]) for start in range(0, len(order), size)]
+                return in_data_order(parts, ragged(data.unit_offsets, order)[0])
+            except torch.OutOfMemoryError as error:
+                size = self.smaller(size, error)
 
     @torch.inference_mode()
     def predict(self, data: Encoded, units: NDArray[np.int64]) -> NDArray[np.float32]:
