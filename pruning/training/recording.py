@@ -33,6 +33,11 @@ class Recorder:
         self.correct[rows] = result.correct
         self.right += result.correct.sum()
 
+    def forget(self, rows: torch.Tensor) -> None:
+        """Takes back what a step that did not come to its end may have added."""
+        self.measures[:, rows] = float("nan")
+        self.right.copy_((self.correct & ~self.measures[3].isnan()).sum())
+
     def accuracy(self, examples: int, rows: torch.Tensor) -> float:
         """Online accuracy over the epoch's first `examples`; waits for the device.
 
