@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from pruning.records import Encoded
 
@@ -181,6 +181,7 @@ def train(
             callbacks=callbacks,
             examples=data.units,
         )
+        trainer.remove_callback(PrinterCallback)
         for callback in callbacks[1:]:
             callback.trainer = trainer
         trainer.train()

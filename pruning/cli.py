@@ -16,7 +16,7 @@ import typer
 
 from pruning import report
 from pruning.errors import Cancelled, UsageError, WinnowError
-from pruning.records import Settings, TrainSettings, default_seeds
+from pruning.records import APPROXIMATIONS, Settings, TrainSettings, default_seeds
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Find the part of a fine-tuning set that matters.", pretty_exceptions_enable=False
@@ -118,6 +118,7 @@ def score(
         typer.Option(help="End before all runs once as many others would rank the examples alike to this, 0..1, with 95% confidence."),
     ] = None,
     fixed_order: Annotated[bool, typer.Option("--fixed-order", help="One order for all epochs of a run, as the paper's code.")] = False,
+    approximate: Annotated[str, typer.Option(help=f"Score with less work than the recipe: {', '.join(APPROXIMATIONS)}.")] = "",
     checkpoints: Annotated[
         bool, typer.Option("--checkpoints/--no-checkpoints", help="Keep each run's state after its last whole epoch, to go on from there.")
     ] = True,
@@ -140,6 +141,7 @@ def score(
         seeds=default_seeds(runs) if seed_list is None else _seeds(seed_list),
         burn_in=burn_in,
         checkpoints=checkpoints,
+        approximate=approximate,
         stop_when_stable=stop_when_stable,
         train=TrainSettings(
             epochs=epochs,

@@ -132,11 +132,11 @@ class Experiment:
 
     def finished_runs(self) -> list[int]:
         """Runs whose every epoch is recorded."""
-        return [run for run in range(self.settings.runs) if all(self.has_epoch(run, e) for e in range(self.settings.train.epochs))]
+        return [run for run in range(self.settings.runs) if all(self.has_epoch(run, e) for e in range(self.settings.scoring.epochs))]
 
     def files(self) -> list[Path]:
         """The files that hold data, in a fixed order; those that are not there yet are left out."""
-        epochs = [self.folder.epoch(*place) for place in np.ndindex(self.settings.runs, self.settings.train.epochs)]
+        epochs = [self.folder.epoch(*place) for place in np.ndindex(self.settings.runs, self.settings.scoring.epochs)]
         named = (self.folder.examples, self.folder.evaluation, self.folder.source, *epochs, self.folder.frontier)
         return [path for path in named if path.exists()]
 
@@ -162,7 +162,7 @@ class Experiment:
         """Runs of which a file is not what was recorded."""
         damaged = self.damaged()
         return {
-            run for run, epoch in np.ndindex(self.settings.runs, self.settings.train.epochs) if self.folder.epoch(run, epoch) in damaged
+            run for run, epoch in np.ndindex(self.settings.runs, self.settings.scoring.epochs) if self.folder.epoch(run, epoch) in damaged
         }
 
     def write_epoch(self, run: int, record: EpochRecord) -> None:
@@ -184,7 +184,7 @@ class Experiment:
 
     def epoch_accuracy(self) -> NDArray[np.float64]:
         """[R, E] online accuracy of every recorded epoch, nan where there is none yet. Reads no data pages."""
-        accuracy = np.full((self.settings.runs, self.settings.train.epochs), np.nan)
+        accuracy = np.full((self.settings.runs, self.settings.scoring.epochs), np.nan)
         for run, epoch in np.ndindex(*accuracy.shape):
             if self.has_epoch(run, epoch):
                 accuracy[run, epoch] = float(read_notes(self.folder.epoch(run, epoch)).get("accuracy", "nan"))
@@ -200,7 +200,7 @@ class Experiment:
         if not runs:
             raise ExperimentError(f"{self.folder.root} has no complete run yet; score it first, or resume it.")
         seeds = [self.settings.seeds[run] for run in runs]
-        return Recording(self.folder, self.ids, runs, seeds, self.settings.train.epochs)
+        return Recording(self.folder, self.ids, runs, seeds, self.settings.scoring.epochs)
 
     # -- what follows from it --------------------------------------------------------------------------------
 
@@ -237,7 +237,7 @@ class Experiment:
             errors = audit.label_errors(self.dynamics, labels, len(self.label_names))
             return {name: np.asarray(getattr(errors, name)) for name in _LABEL_ERRORS}
 
-        kept = derived.remember(self.folder.cache("label-errors"), f"{self._stamp_of_runs} {audit.LABEL_EPOCHS}", found)
+        kept = derived.remember(self.folder.cache("label-errors"), self._stamp_of_runs, found)
         sentence = str(kept["sentence"])
         return audit.LabelErrors(suspect=kept["suspect"], quality=kept["quality"], suggested=kept["suggested"], sentence=sentence)
 
@@ -247,7 +247,7 @@ class Experiment:
 
     @property
     def _stamp_of_runs(self) -> str:
-        return f"{self._stamp_of_data} {list(self.dynamics.seeds)}"
+        return f"{self._stamp_of_data} {list(self.dynamics.seeds)} {audit.LABEL_EPOCHS} epochs"
 
     @property
     def audited(self) -> bool:

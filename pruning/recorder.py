@@ -102,7 +102,7 @@ class Run:
     def __init__(self, recorder: Recorder, index: int) -> None:
         self.experiment, self.labels, self.index = recorder.experiment, recorder.labels, index
         self.classes = len(self.experiment.label_names)
-        self.epochs = self.experiment.settings.train.epochs
+        self.epochs = self.experiment.settings.scoring.epochs
         self.epoch = 0
         self.seen = 0
         self.logits = np.empty((len(self.labels), self.classes), dtype=np.float32)

@@ -20,6 +20,13 @@ QUANTITIES = ("correct", "gold_prob", "gold_margin", "error_norm", "loss", "pred
 
 Kind = Literal["classification", "multiple_choice", "span"]
 
+APPROXIMATIONS = {
+    "epochs": "two thirds of the epochs",
+    "layers": "the lower half of the model's layers",
+    "lora": "LoRA adapters of rank 8 in place of all weights",
+}
+"""Cheaper ways to score -> in words. How far their ranks agree with the full recipe: benchmarks/results/equivalence.md."""
+
 
 def default_seeds(runs: int) -> tuple[int, ...]:
     """The paper's six seeds, then as many reproducible others as `runs` asks for.
@@ -53,6 +60,10 @@ class TrainSettings:
     """auto = bf16 autocast where the device does it well, else fp32."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
+    depth: float = 1.0
+    """Share of the model's layers that is kept, the lower ones; at least one layer stays."""
+    lora_rank: int = 0
+    """0 = every weight is trained; else only adapters of this rank (Hu et al. 2022) in the attention, and the head."""
 
     def __post_init__(self) -> None:
         _positive("--epochs", self.epochs)
@@ -63,6 +74,8 @@ class TrainSettings:
             raise UsageError(f"--weight-decay is {self.weight_decay}; it must be 0 or more.")
         if not 0 <= self.warmup_ratio < 1:
             raise UsageError(f"--warmup-ratio is {self.warmup_ratio}; it must be at least 0 and below 1.")
+        if not 0 < self.depth <= 1 or self.lora_rank < 0:
+            raise UsageError(f"depth is {self.depth} and lora_rank {self.lora_rank}; use a depth above 0 and up to 1, a rank of 0 or more.")
         if self.precision not in ("auto", "fp32", "bf16", "fp16"):
             raise UsageError(f"--precision is {self.precision!r}; use auto, fp32, bf16 or fp16.")
 
@@ -97,10 +110,12 @@ class Settings:
     """Epochs left out of the H-score by default (0 = the paper). A reading of the recording: no retraining."""
     checkpoints: bool = True
     """Keep each run's state after its last whole epoch while it trains, so that it can go on from there; costs disk, changes no result."""
+    approximate: str = ""
+    """A name in `APPROXIMATIONS`: score with less work than the recipe; "" = do not. The frontier always trains by the full recipe."""
     stop_when_stable: float | None = None
     """Rank agreement, 0..1, at which scoring ends before all its runs; None = never."""
     train: TrainSettings = field(default_factory=TrainSettings)
-    """How each run trains."""
+    """The recipe: how each run trains."""
 
     def __post_init__(self) -> None:
         if len(self.seeds) < 1:
@@ -112,13 +127,36 @@ class Settings:
             raise UsageError(f"--eval-fraction is {self.evaluation_fraction}; it must lie between 0 and 1.")
         if self.stop_when_stable is not None and not 0 < self.stop_when_stable < 1:
             raise UsageError(f"--stop-when-stable is {self.stop_when_stable}; a rank agreement lies between 0 and 1, such as 0.9.")
-        if not 0 <= self.burn_in < self.train.epochs:
-            raise UsageError(f"--burn-in is {self.burn_in}; with {self.train.epochs} epochs it must be 0 to {self.train.epochs - 1}.")
+        if self.approximate not in ("", *APPROXIMATIONS):
+            raise UsageError(f"--approximate is {self.approximate!r}; use {', '.join(APPROXIMATIONS)}, or leave it out.")
+        epochs = self.scoring.epochs
+        if not 0 <= self.burn_in < epochs:
+            raise UsageError(f"--burn-in is {self.burn_in}; with {epochs} epochs it must be 0 to {epochs - 1}.")
 
     @property
     def runs(self) -> int:
         """R, the number of runs."""
         return len(self.seeds)
+
+    @property
+    def scoring(self) -> TrainSettings:
+        """How the scoring runs train: the recipe, or what the approximation makes of it.
+
+        >>> Settings(data="x.jsonl", approximate="epochs").scoring.epochs
+        2
+        """
+        if self.approximate == "epochs":
+            return replace(self.train, epochs=max(1, round(self.train.epochs * 2 / 3)))
+        if self.approximate == "layers":
+            return replace(self.train, depth=0.5)
+        if self.approximate == "lora":
+            return replace(self.train, lora_rank=8, learning_rate=10 * self.train.learning_rate)
+        return self.train
+
+    @property
+    def caveat(self) -> str:
+        """What a person must know of these scores, in a sentence; empty when they are the full recipe's."""
+        return self.approximate and f"Scored by an approximation, {APPROXIMATIONS[self.approximate]}: ranks differ from the full recipe's."
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` is the inverse."""

@@ -129,6 +129,8 @@ def _show_histogram(experiment: Experiment, burn_in: int | None) -> None:
     counts = np.bincount(experiment.h_score(burn_in), minlength=dynamics.runs + 1)
     epochs = dynamics.epochs - experiment.burn_in(burn_in)
     console.print(f"\n[bold]{dynamics.examples:,} examples[/bold], {dynamics.runs} runs x {dynamics.epochs} epochs")
+    if experiment.settings.caveat:
+        console.print(experiment.settings.caveat)
     console.print(f"H = number of runs that got an example right in all {epochs} epochs counted")
     if dynamics.runs < experiment.settings.runs:
         console.print(f"Only {dynamics.runs} of {experiment.settings.runs} runs are complete; these numbers rest on those.")

@@ -22,7 +22,7 @@ from pruning.experiment import Experiment, full_subset
 from pruning.folder import Folder
 from pruning.frontier import equal_steps_epochs, rows_sha256
 from pruning.progress import JobProgress, Listener, Stop, job, stop_on_signals
-from pruning.records import EpochRecord, Progress, RunPlan, RunResult, Settings, Subset, default_seeds
+from pruning.records import EpochRecord, Progress, RunPlan, RunResult, Settings, Subset, TrainSettings, default_seeds
 from pruning.stability import stability
 from pruning.tasks import TASKS
 
@@ -100,14 +100,19 @@ def _score(experiment: Experiment, progress: JobProgress, listen: Listener, stop
             key=f"run {run}",
             seed=settings.seeds[run],
             rows=rows,
-            epochs=settings.train.epochs,
+            epochs=settings.scoring.epochs,
             checkpoint=_checkpoint(experiment, f"run={run}"),
         )
         for run in unfinished
     ]
     run_of = {plan.key: run for plan, run in zip(plans, unfinished, strict=True)}
     full = full_subset(experiment.ids)
-    progress.plan(plans, found=(settings.runs - len(unfinished)) * len(rows) * settings.train.epochs)
+
+    def keep(plan: RunPlan, metrics: dict[str, float], result: RunResult) -> None:
+        if not settings.approximate:  # an approximate run is no measure of what full data is worth
+            experiment.add_finished(_row(full, plan, "epochs", 0, metrics, result))
+
+    progress.plan(plans, found=(settings.runs - len(unfinished)) * len(rows) * settings.scoring.epochs)
     at_once = len(plans) if settings.stop_when_stable is None else ROUND
     for start in range(0, len(plans), max(1, at_once)):
         if _stopped_early(experiment):
@@ -115,12 +120,13 @@ def _score(experiment: Experiment, progress: JobProgress, listen: Listener, stop
             break
         _work(
             experiment,
+            settings.scoring,
             plans[start : start + at_once],
             progress,
             listen,
             stop,
             on_epoch=lambda plan, record: experiment.write_epoch(run_of[plan.key], record),
-            on_result=lambda plan, metrics, result: experiment.add_finished(_row(full, plan, "epochs", 0, metrics, result)),
+            on_result=keep,
         )
     _tidy(experiment)
 
@@ -148,6 +154,8 @@ def _unfinished_runs(experiment: Experiment) -> list[int]:
     finished = experiment.finished()
     evaluated = set(finished.loc[finished["subset"] == "full", "seed"])
     complete = set(experiment.finished_runs()) - experiment.damaged_runs()
+    if experiment.settings.approximate:
+        return [run for run in range(experiment.settings.runs) if run not in complete]
     return [run for run, seed in enumerate(experiment.settings.seeds) if run not in complete or seed not in evaluated]
 
 
@@ -230,7 +238,7 @@ def _frontier(
         )
 
     progress.plan(plans)
-    _work(experiment, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)
+    _work(experiment, settings.train, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)
     _tidy(experiment)
 
 
@@ -261,6 +269,7 @@ def _what(subset: Subset, budget: str, burn_in: int) -> dict[str, Any]:
 
 def _work(
     experiment: Experiment,
+    recipe: TrainSettings,
     plans: Sequence[RunPlan],
     progress: JobProgress,
     listen: Listener,
@@ -288,7 +297,7 @@ def _work(
         progress.say("note", message=f"Each run under way keeps its state on disk, up to {size:,.0f} MB; --no-checkpoints does without.")
     by_key = {plan.key: plan for plan in plans}
     with stop.between_steps():
-        for item in train(plans, encoded, evaluation, str(model), settings.train, stop=stop):
+        for item in train(plans, encoded, evaluation, str(model), recipe, stop=stop):
             plan = by_key[item.key]
             if isinstance(item, Progress):
                 progress.update(item)

@@ -18,7 +18,7 @@ from pruning.training import checkpoint
 from pruning.training.batches import Batch, make_batch, ragged, unit_lengths
 from pruning.training.devices import autocast, peak_memory, pick_device, pick_precision
 from pruning.training.graphs import GraphedSteps, can_graph
-from pruning.training.model import keep_occurring_rows, load_network, renumber, used_tokens
+from pruning.training.model import add_adapters, keep_occurring_rows, load_network, renumber, used_tokens
 from pruning.training.noise import Noise
 from pruning.training.objective import outcome
 from pruning.training.order import epoch_batches, places, rate
@@ -64,10 +64,12 @@ class Run:
         self.dtype = pick_precision(settings.precision, self.device)
         torch.manual_seed(plan.seed)
         used = used_tokens(data, evaluation)
-        network = load_network(model, data, used)
+        network = load_network(model, data, used, settings.depth)
         if network.renumbers and settings.weight_decay == 0:
             kept = keep_occurring_rows(network, used)
             data, evaluation = renumber(data, kept), evaluation and renumber(evaluation, kept)
+        if settings.lora_rank:
+            add_adapters(network, settings.lora_rank)
         self.data, self.evaluation = data, evaluation
         self.fingerprint = plan.checkpoint and checkpoint.fingerprint(plan, data, network, settings, self.dtype)
         self.network = network.to(self.device)
@@ -267,8 +269,8 @@ def make_optimizer(network: nn.Module, settings: TrainSettings, *, capturable: b
 
     `capturable` keeps the learning rate on the device, where a recorded step can see it change.
     """
-    weights = [p for p in network.parameters() if p.ndim >= 2]
-    others = [p for p in network.parameters() if p.ndim < 2]
+    trained = [p for p in network.parameters() if p.requires_grad]
+    weights, others = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
     groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     for group in groups:
         group["lr"] = torch.zeros((), device=group["params"][0].device) if capturable else settings.learning_rate

@@ -20,6 +20,9 @@ from pruning.training.batches import Batch
 from pruning.training.noise import Noise, draw_from
 from pruning.training.packing import ATTENTION, FAMILIES, packed_hidden, trim_last_layer
 
+ADAPTED = r".*\.(query|value|q_proj|v_proj|query_proj|value_proj|Wqkv)"
+"""Names of the layers that LoRA adapts, whatever the architecture calls them."""
+
 
 class Network(nn.Module):
     """A model with its head, from a batch to logits in the order of its units' sequences."""
@@ -80,14 +83,16 @@ class Network(nn.Module):
         return output.logits if self.span_head is None else self.span_head(output.last_hidden_state[seen])
 
 
-def load_network(path: str, data: Encoded, used: NDArray[np.int64]) -> Network:
+def load_network(path: str, data: Encoded, used: NDArray[np.int64], depth: float = 1.0) -> Network:
     """The model of a folder or hub name with a fresh head for `data`'s kind, in fp32; head weights come from PyTorch's generator.
 
-    A choice among options is one logit per option from a classification head; a span is a linear layer over every token.
-    `used` are the token ids that occur, so that padding can be told from text. Raises `ModelError` when the model is not
-    there, has no safetensors, lacks weights, or cannot take sequences this long.
+    Of its layers the lower share `depth` is kept. A choice among options is one logit per option from a classification head; a
+    span is a linear layer over every token. `used` are the token ids that occur, so that padding can be told from text. Raises
+    `ModelError` when the model is not there, has no safetensors, lacks weights, or cannot take sequences this long.
     """
     config = _load_config(path, data.classes if data.kind == "classification" else 1)
+    if depth < 1:
+        _cut_layers(config, depth)
     packed = config.model_type in FAMILIES and getattr(config, "classifier_pooling", "cls") == "cls"
     loader = AutoModel if data.kind == "span" else AutoModelForSequenceClassification
     attention = {"attn_implementation": ATTENTION} if packed else {}
@@ -130,6 +135,29 @@ def renumber(data: Encoded, kept: NDArray[np.int64]) -> Encoded:
 def used_tokens(*parts: Encoded | None) -> NDArray[np.int64]:
     """Sorted token ids that occur in the data."""
     return np.unique(np.concatenate([np.unique(part.tokens) for part in parts if part is not None])).astype(np.int64)
+
+
+def add_adapters(network: Network, rank: int) -> None:
+    """Freezes the body and puts low-rank adapters (Hu et al. 2022, by peft) beside its queries and values. In place.
+
+    Head and pooler are trained whole. Raises `ModelError` for a model whose attention has no such layers.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    body = network.model.base_model
+    try:
+        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=ADAPTED), body)
+    except ValueError as error:
+        raise ModelError(f"A {network.model.config.model_type} model has no attention layers that LoRA knows; score it in full.") from error
+    for name, parameter in body.named_parameters():
+        if "pooler." in name:
+            parameter.requires_grad = True
+
+
+def _cut_layers(config: Any, depth: float) -> None:
+    config.num_hidden_layers = max(1, round(depth * config.num_hidden_layers))
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[: config.num_hidden_layers]
 
 
 def _load_config(path: str, labels: int) -> Any:

@@ -184,7 +184,8 @@ def _gather(context: torch.Tensor, group: Group) -> torch.Tensor:
 def _visible(group: Group, causal: bool, window: int | None, device: torch.device) -> torch.Tensor | None:
     """Keys that each query of a group may see, broadcastable to [count, 1, length, length]; None = all.
 
-    Where earlier tokens only are seen, the padding behind a sequence never is.
+    Where earlier tokens only are seen, the padding behind a sequence never is. Padding sees itself: seeing nothing, it would have
+    no finite gradient.
     """
     if window is None and not causal:
         return group.keys
@@ -193,4 +194,4 @@ def _visible(group: Group, causal: bool, window: int | None, device: torch.devic
     seen = distance >= 0 if causal else torch.ones_like(distance, dtype=torch.bool)
     if window is not None:
         seen &= distance.abs() < window
-    return seen if causal or group.keys is None else seen & group.keys
+    return seen if causal or group.keys is None else seen & group.keys | (distance == 0)

@@ -25,6 +25,9 @@ from pruning.training.shared import SharedMemory
 POLL_SECONDS = 0.1
 """How often `stop` is asked when no child has anything to say."""
 
+ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=17179869184"
+"""A step frees and asks again for hundreds of MB; given back to the system each time, their page faults are an eighth of its time."""
+
 START = """
 import ctypes, os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -135,10 +138,18 @@ class Child:
 
 
 def child_environment() -> dict[str, str]:
-    """The environment of this process with one thread, no busy waiting, and this very package to import."""
+    """The environment of this process with one thread, no busy waiting, an allocator that keeps its memory, and this very package."""
     package = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": paths}
+    tunables = os.environ.get("GLIBC_TUNABLES", ALLOCATOR)
+    return {
+        **os.environ,
+        "GLIBC_TUNABLES": tunables,
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONPATH": paths,
+    }
 
 
 def _obituary(process: subprocess.Popen[bytes]) -> str:

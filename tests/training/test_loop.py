@@ -253,3 +253,10 @@ def test_a_plan_without_rows_and_rows_that_are_not_there_are_named(bert: str) ->
         run(bert, plan(np.array([], np.int64)), recipe())
     with pytest.raises(TrainingError, match="Training of run 1 failed with IndexError"):
         run(bert, plan([99]), recipe())
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "modernbert", "deberta-v2", "opt", "llama", "qwen2", "qwen3"])
+def test_dropout_leaves_losses_and_weights_finite(family: str, tmp_path: Path) -> None:
+    """Padding beside windowed attention sees nothing to attend to; its gradient must be nothing, not NaN."""
+    records, _ = run(tiny_model(tmp_path / family, family), plan(), recipe())
+    assert all(np.isfinite(record.loss).all() and np.isfinite(record.gold_margin).all() for record in records)

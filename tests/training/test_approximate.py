@@ -1,0 +1,82 @@
+"""Cheaper ways to score: what they leave out, and that they leave out nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel
+
+from pruning.errors import ModelError, UsageError
+from pruning.records import APPROXIMATIONS, Settings, TrainSettings
+from pruning.training import train
+from pruning.training.loop import Run
+from tests.training.test_loop import LENGTHS, plan, recipe, run, same
+from tests.training.tiny import tiny_data, tiny_model
+
+FAMILIES = ["bert", "roberta", "modernbert", "deberta-v2", "opt", "llama", "qwen3"]
+
+
+def test_each_approximation_changes_the_recipe() -> None:
+    recipes = {name: Settings(data="x.jsonl", approximate=name).scoring for name in APPROXIMATIONS}
+    assert recipes == {
+        "epochs": TrainSettings(epochs=2),
+        "layers": TrainSettings(depth=0.5),
+        "lora": TrainSettings(lora_rank=8, learning_rate=2e-4),
+    }
+    assert Settings(data="x.jsonl").scoring == TrainSettings()
+
+
+def test_an_unknown_approximation_is_refused() -> None:
+    with pytest.raises(UsageError, match="--approximate is 'magic'; use epochs, layers, lora"):
+        Settings(data="x.jsonl", approximate="magic")
+    with pytest.raises(UsageError, match="--burn-in is 2; with 2 epochs"):
+        Settings(data="x.jsonl", approximate="epochs", burn_in=2)
+
+
+def test_half_the_layers_trains_as_a_model_that_has_no_more(tmp_path: Path) -> None:
+    whole = tiny_model(tmp_path / "whole", layers=4)
+    body = AutoModel.from_pretrained(whole)
+    body.encoder.layer = body.encoder.layer[:2]
+    body.config.num_hidden_layers = 2
+    body.save_pretrained(str(tmp_path / "half"))
+    records, _ = run(whole, plan(), recipe(depth=0.5))
+    expected, _ = run(str(tmp_path / "half"), plan(), recipe())
+    assert all(same(a, b) for a, b in zip(records, expected, strict=True))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lora_trains_adapters_and_head_and_nothing_else(family: str, tmp_path: Path) -> None:
+    one = Run(plan(), tiny_data(LENGTHS), None, tiny_model(tmp_path / family, family), recipe(lora_rank=2))
+    before = {name: tensor.clone() for name, tensor in one.network.state_dict().items()}
+    list(one.epoch(0))
+    changed = {name for name, tensor in one.network.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert any("lora_B" in name for name in changed)
+    body = {name for name in changed if name.startswith(f"model.{one.network.model.base_model_prefix}.")}
+    assert all("lora_" in name or "pooler." in name for name in body)
+    assert changed - body
+
+
+def test_a_model_without_attention_layers_that_lora_knows_is_refused(tmp_path: Path) -> None:
+    one = Run(plan(), tiny_data(LENGTHS), None, tiny_model(tmp_path / "bert"), recipe())
+    for layer in one.network.model.base_model.encoder.layer:
+        getattr(layer, "layer", layer).attention = torch.nn.Identity()
+    from pruning.training.model import add_adapters
+
+    with pytest.raises(ModelError, match="no attention layers that LoRA knows"):
+        add_adapters(one.network, 2)
+
+
+@pytest.mark.parametrize("changes", [{"depth": 0.5}, {"lora_rank": 2}])
+def test_resumes_bit_by_bit(changes: dict[str, float], tmp_path: Path) -> None:
+    model, state = tiny_model(tmp_path / "bert"), str(tmp_path / "state.pt")
+    whole, _ = run(model, plan(), recipe(**changes))
+    for item in train([plan(checkpoint=state)], tiny_data(LENGTHS), None, model, recipe(**changes), workers=0):
+        if getattr(item, "epoch", 0) == 1:
+            break
+    resumed, _ = run(model, plan(checkpoint=state), recipe(**changes))
+    assert len(resumed) == 2
+    assert all(same(a, b) for a, b in zip(resumed, whole, strict=True))
+    assert np.any(whole[0].loss)
