@@ -4,7 +4,7 @@ import streamlit as st
 
 from pruning.errors import WinnowError
 from pruning.experiment import list_experiments
-from pruning.ui import history, live, starting, state
+from pruning.ui import history, live, plain, starting, state
 
 st.title("Score")
 experiment = state.chosen()
@@ -21,10 +21,10 @@ chosen, name = starting.source()
 try:
     preview, task, columns = starting.columns(chosen)
 except WinnowError as error:
-    st.error(str(error))
+    st.error(plain.markdown(error))
     st.stop()
 if preview.problem:
-    st.warning(preview.problem)
+    st.warning(plain.markdown(preview.problem))
 
 settings, folder, limit = starting.recipe(task, name, chosen)
 settings = settings.with_changes(columns=columns)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pruning.browse import View
 from pruning.decisions import Decision, standing
+from pruning.errors import UsageError
 from pruning.records import DecisionKind
 from pruning.ui import state
 
@@ -38,12 +39,11 @@ def decide(view: View, chosen: NDArray[np.int64], matching: NDArray[np.int64]) -
                 view.experiment.label_names,
                 index=None,
                 key="relabel",
-                disabled=none,
                 on_change=partial(_from, act, DecisionKind.RELABEL, "relabel"),
                 width=200,
             )
-        st.text_input("Tag", key="tag", disabled=none, on_change=partial(_from, act, DecisionKind.TAG, "tag"), width=160)
-        st.text_input("Note", key="note", disabled=none, on_change=partial(_from, act, DecisionKind.NOTE, "note"), width=220)
+        st.text_input("Tag", key="tag", on_change=partial(_from, act, DecisionKind.TAG, "tag"), width=160)
+        st.text_input("Note", key="note", on_change=partial(_from, act, DecisionKind.NOTE, "note"), width=220)
     st.caption("Nothing is deleted: decisions are a list, below, that can be undone.")
 
 
@@ -88,6 +88,8 @@ def listed(view: View) -> None:
 
 @state.in_words
 def _act(view: View, ids: NDArray[np.int64], kind: DecisionKind, value: str = "") -> None:
+    if not len(ids):
+        raise UsageError("No row is selected; tick some in the table, or choose all that match.")
     view.experiment.decide(Decision(kind=kind, ids=tuple(ids.tolist()), value=value))
     st.toast(f"{kind.capitalize()}: {len(ids):,} example{'s' if len(ids) != 1 else ''}.")
 

@@ -54,7 +54,7 @@ def downloads(view: View, subset: Subset, format: str) -> None:
             st.link_button("Download", link(output), icon=":material/download:")
         st.link_button("Download the manifest", link(export.manifest_path(output)), icon=":material/receipt_long:")
     st.caption("The command that repeats it")
-    st.code(manifest["command"], language="bash", wrap_lines=True)
+    st.code(manifest["command"], language=None, wrap_lines=True)
     st.caption(plain.markdown(f"On this machine it lies at {output}"))
 
 

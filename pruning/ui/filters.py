@@ -45,7 +45,7 @@ def ask(view: View) -> tuple[Filter, str | None]:
         said = third.multiselect("The model mostly said", labels, key="said", bind="query-params", placeholder="any") if labels else []
         column = first.selectbox("Column", view.columns, index=None, key="column", bind="query-params", placeholder="any")
         slices = [str(name) for name in view.slices(column)[1].cat.categories] if column else []
-        values = second.multiselect("Its values", slices, key="values", bind="query-params", placeholder="any", disabled=not column)
+        values = second.multiselect("Its values", slices, key="values", bind="query-params", placeholder="any")
         score = third.selectbox(
             "Score", view.score_names, index=None, key="score", bind="query-params", placeholder="any", format_func=_title
         )

@@ -16,7 +16,7 @@ from pruning.experiment import Experiment, list_experiments
 from pruning.records import JobState, Subset
 from pruning.report import status_sentence
 from pruning.subsets import DECISIONS, TICKET, ladder, subset_name
-from pruning.ui import plain
+from pruning.ui import plain, theme
 
 P = ParamSpec("P")
 
@@ -101,6 +101,8 @@ def page(name: str) -> str:
 
 def shell() -> None:
     """The sidebar: experiment, subset and burn-in of the view, and whether something runs."""
+    if st.context.theme.type == "dark":
+        st.html(theme.READABLE)
     names = [folder.name for folder in list_experiments(root())]
     if not names:
         st.caption("No experiment yet.")

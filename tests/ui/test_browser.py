@@ -1,92 +1,26 @@
 """The dashboard as a person uses it: a real server, a real Chromium, a real scoring run."""
 
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from pruning import export
 from pruning.experiment import Experiment
 from pruning.files import sha256
 from pruning.records import JobState
-from tests.browser_setup import find
+from tests.ui.browsing import NO_BROWSER, dashboard, fill, settled, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-sync",
-    "--disable-component-update",
-    "--no-first-run",
-]
-
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(find() is None, reason="no Chromium: apt-get install chromium")]
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(NO_BROWSER, reason="no Chromium: apt-get install chromium")]
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The address of a dashboard of the test's own, and its folder of experiments."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    experiments = tmp_path / "experiments"
-    command = [sys.executable, "-m", "pruning", "app", "--experiments", str(experiments), "--port", str(port)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", "WINNOW_ROOTS": str(tmp_path.parent)}, stdout=subprocess.DEVNULL
-    )
-    address = f"http://localhost:{port}"
-    try:
-        wait_until(lambda: answers(address), 60)
-        yield address, experiments
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    """A page of a fresh browser."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find(), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(30_000)
-        yield page
-        browser.close()
-
-
-def answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def wait_until(condition, seconds: float) -> None:  # type: ignore[no-untyped-def]
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "took too long"
-        time.sleep(0.2)
-
-
-def settled(page: Page) -> None:
-    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=60_000)
-
-
-def fill(page: Page, label: str, value: str) -> None:
-    box = page.get_by_label(label, exact=True)
-    box.fill(value)
-    box.press("Tab")
-    settled(page)
+    with dashboard(tmp_path / "experiments") as address:
+        yield address, tmp_path / "experiments"
 
 
 def test_from_a_file_to_a_verified_download(

@@ -1,0 +1,198 @@
+"""Whole stories of a person at the dashboard, in a real browser: what is clicked, drawn, typed and decided arrives on disk."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from benchmarks import big
+from pruning import views
+from pruning.experiment import Experiment
+from pruning.records import JobState
+from tests.ui.browsing import NO_BROWSER, dashboard, fill, settled, visit, wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(NO_BROWSER, reason="no Chromium: apt-get install chromium")]
+
+EXAMPLES = 300
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small synthetic experiment in the real format."""
+    return big.make(tmp_path_factory.mktemp("made") / "topics", EXAMPLES).folder.root
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """One dashboard for all stories, and its folder of experiments."""
+    experiments = tmp_path_factory.mktemp("served") / "experiments"
+    with dashboard(experiments) as address:
+        yield address, experiments
+
+
+@pytest.fixture
+def topics(served: tuple[str, Path], made: Path, request: pytest.FixtureRequest) -> tuple[str, Experiment]:
+    """The address, and an experiment of the test's own."""
+    address, experiments = served
+    return address, Experiment(shutil.copytree(made, experiments / request.node.name.replace("_", "-")[:60]))
+
+
+def test_a_box_drawn_on_the_map_lists_its_examples(topics: tuple[str, Experiment], page: Page) -> None:
+    address, experiment = topics
+    visit(page, f"{address}/difficulty?experiment={experiment.name}")
+    chart = page.locator('[data-testid="stPlotlyChart"]').nth(1)
+    chart.scroll_into_view_if_needed()
+    area = chart.locator(".nsewdrag").first.bounding_box()
+    assert area is not None
+    page.mouse.move(area["x"] + area["width"] * 0.1, area["y"] + area["height"] * 0.1)
+    page.mouse.down()
+    page.mouse.move(area["x"] + area["width"] * 0.6, area["y"] + area["height"] * 0.6, steps=8)
+    page.mouse.up()
+    told = page.get_by_text(re.compile(r"\d+ examples in the box"))
+    expect(told).to_be_visible()
+    assert 0 < int(told.inner_text().split()[0]) < EXAMPLES
+    link = page.url
+    assert "x-variability" in link
+    sentence = told.inner_text()
+    page.goto(link)
+    expect(page.get_by_text(sentence)).to_be_visible()
+
+
+def test_a_click_on_the_frontier_chooses_the_subset_for_every_page(topics: tuple[str, Experiment], page: Page) -> None:
+    address, experiment = topics
+    visit(page, f"{address}/frontier?experiment={experiment.name}&subset=full")
+    points = page.locator(".scatterlayer .trace").nth(1).locator(".point")
+    expect(points.first).to_be_attached()
+    points.nth(2).click(force=True)
+    page.wait_for_url(re.compile("subset=(remove|winning)"))
+    chosen = re.search("subset=([a-z0-9-]+)", page.url)
+    assert chosen is not None
+    page.get_by_role("link", name="Inspect").click()
+    expect(page.get_by_text(f"{chosen[1]}: ")).to_be_visible()
+
+
+def test_a_bar_of_the_histogram_lists_its_examples(topics: tuple[str, Experiment], page: Page) -> None:
+    address, experiment = topics
+    count = int((experiment.h_score() == 6).sum())
+    visit(page, f"{address}/difficulty?experiment={experiment.name}")
+    page.locator(".barlayer .bars").first.locator(".point path").last.click(force=True)
+    expect(page.get_by_text(f"{count} examples with H = 6")).to_be_visible()
+
+
+def test_searching_dropping_all_that_match_and_undoing(topics: tuple[str, Experiment], page: Page) -> None:
+    address, experiment = topics
+    texts = experiment.examples(["text"])["text"].to_pylist()
+    matching = experiment.ids[np.array(["ba" in text for text in texts])]
+    visit(page, f"{address}/inspect?experiment={experiment.name}&subset=full&show=all")
+    fill(page, "Search the text", "ba")
+    expect(page.get_by_text(f"{len(matching)} examples match")).to_be_visible()
+    page.get_by_text(f"all {len(matching)} that match").click()
+    page.get_by_role("button", name="Drop", exact=True).click()
+    expect(page.get_by_text(f"{EXAMPLES - len(matching)} of {EXAMPLES} stay")).to_be_visible()
+    assert experiment.decided.dropped == frozenset(matching.tolist())
+    page.get_by_role("button", name=re.compile("^Undo")).click()
+    expect(page.get_by_text(f"{EXAMPLES} of {EXAMPLES} stay")).to_be_visible()
+    assert not experiment.decided.dropped
+    page.get_by_role("button", name=re.compile("^Redo")).click()
+    expect(page.get_by_text(f"{EXAMPLES - len(matching)} of {EXAMPLES} stay")).to_be_visible()
+
+
+def test_keys_go_through_the_examples_and_decide(topics: tuple[str, Experiment], page: Page) -> None:
+    address, experiment = topics
+    visit(page, f"{address}/inspect?experiment={experiment.name}&subset=full&show=all")
+    expect(page.get_by_role("heading", name=f"Example {experiment.ids[0]}", exact=True)).to_be_visible()
+    page.keyboard.press("j")
+    expect(page.get_by_role("heading", name=f"Example {experiment.ids[1]}", exact=True)).to_be_visible()
+    page.keyboard.press("x")
+    expect(page.get_by_role("heading", name=f"Example {experiment.ids[2]}", exact=True)).to_be_visible()
+    assert experiment.decided.dropped == {int(experiment.ids[1])}
+    page.keyboard.press("k")
+    expect(page.get_by_role("heading", name=f"Example {experiment.ids[1]}", exact=True)).to_be_visible()
+
+
+def test_a_view_is_saved_and_is_a_link(topics: tuple[str, Experiment], page: Page) -> None:
+    address, experiment = topics
+    visit(page, f"{address}/inspect?experiment={experiment.name}&show=all&h=0&label=neutral&more=true")
+    told = page.get_by_text(re.compile(r"^\d+ examples match")).inner_text()
+    labels = np.array(experiment.label_names)[experiment.labels]
+    assert int(told.split()[0]) == ((experiment.h_score() == 0) & (labels == "neutral")).sum()
+    page.get_by_text("More filters").click()
+    fill(page, "Name of this view", "hard and neutral")
+    page.get_by_role("button", name="Save").click()
+    wait_until(lambda: views.saved(experiment.folder), 10)
+    assert views.saved(experiment.folder)["hard and neutral"] == {"show": "all", "h": [0], "label": ["neutral"]}
+
+
+def test_two_tabs_decide_at_once_and_nothing_is_lost(topics: tuple[str, Experiment], page: Page) -> None:
+    address, experiment = topics
+    other = page.context.new_page()
+    labels = np.array(experiment.label_names)[experiment.labels]
+    for tab, label in ((page, "neutral"), (other, "entailment")):
+        visit(tab, f"{address}/inspect?experiment={experiment.name}&subset=full&show=all&label={label}")
+        tab.get_by_text(f"all {(labels == label).sum()} that match").click()
+        settled(tab)
+    for tab in (page, other):
+        tab.get_by_role("button", name="Drop", exact=True).click(no_wait_after=True)
+    wait_until(lambda: len(experiment.decisions()) == 2, 10)
+    assert experiment.decided.dropped == set(experiment.ids[labels != "contradiction"].tolist())
+    stays = (labels == "contradiction").sum()
+    for tab in (page, other):
+        tab.reload()
+        expect(tab.get_by_text(f"{stays} of {EXAMPLES} stay")).to_be_visible()
+
+
+def test_scoring_goes_on_without_its_tab_and_is_cancelled_and_resumed(
+    served: tuple[str, Path], browser: Browser, reviews: tuple[Path, Path], tiny: str
+) -> None:
+    address, experiments = served
+    context = browser.new_context(viewport={"width": 1400, "height": 1800})
+    page = context.new_page()
+    visit(page, f"{address}/score")
+    for label, value in (("Data", str(reviews[0])), ("Name", "long"), ("Model", tiny), ("Evaluation data", str(reviews[1]))):
+        fill(page, label, value)
+    page.get_by_text("Recipe", exact=True).click()
+    fill(page, "Runs", "30")
+    fill(page, "Epochs", "40")
+    page.get_by_role("button", name="Start scoring").click()
+    expect(page.get_by_text(re.compile("score running")).first).to_be_visible()
+    wait_until(lambda: Experiment(experiments / "long").epoch_accuracy()[0, 0] >= 0, 60)
+    page.reload()
+    expect(page.get_by_text(re.compile("score running")).first).to_be_visible()
+    context.close()
+
+    done = Experiment(experiments / "long").status().done
+    wait_until(lambda: Experiment(experiments / "long").status().done > done, 60)
+    page = browser.new_page(viewport={"width": 1400, "height": 1800})
+    visit(page, f"{address}/score?experiment=long")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Yes, stop it").click()
+    expect(page.get_by_text(re.compile("score cancelled")).first).to_be_visible()
+    kept = np.isfinite(Experiment(experiments / "long").epoch_accuracy()).sum()
+    assert 0 < kept < 30 * 40
+    page.get_by_role("button", name="Resume").click()
+    wait_until(lambda: np.isfinite(Experiment(experiments / "long").epoch_accuracy()).sum() > kept, 60)
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Yes, stop it").click()
+    expect(page.get_by_text(re.compile("score cancelled")).first).to_be_visible()
+    assert Experiment(experiments / "long").status().state is JobState.CANCELLED
+    page.close()
+
+
+def test_an_experiment_is_renamed_and_deleted_to_the_trash(topics: tuple[str, Experiment], page: Page) -> None:
+    address, experiment = topics
+    visit(page, f"{address}/score?experiment={experiment.name}")
+    page.get_by_role("combobox", name=re.compile("Experiment to change")).fill(experiment.name)
+    page.keyboard.press("Enter")
+    settled(page)
+    page.get_by_role("button", name="Rename").click()
+    fill(page, "New name", "renamed")
+    page.get_by_role("button", name="Rename it").click()
+    root = experiment.folder.root.parent
+    wait_until(lambda: (root / "renamed" / "experiment.json").exists(), 10)
+    assert not experiment.folder.root.exists()
+    expect(page.get_by_text("renamed").first).to_be_attached()
+    shutil.rmtree(root / "renamed")
