@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any, ParamSpec
 
 import typer
 
-from pruning import report
+from pruning import presets, report
 from pruning.errors import Cancelled, UsageError, WinnowError
 from pruning.records import APPROXIMATIONS, Settings, TrainSettings, default_seeds
 
@@ -83,78 +84,102 @@ def demo(
 @_one_sentence
 def score(
     data: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="DATA", help="A .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by datasets, a hub name, or 'sample'."
+            metavar="[DATA]", help="A .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by datasets, a hub name, or 'sample'."
         ),
-    ],
-    experiment: Annotated[Path, typer.Option("--experiment", help="The experiment's folder; made when it is not there.")],
+    ] = None,
+    experiment: Annotated[Path | None, typer.Option("--experiment", help="The experiment's folder; made when it is not there.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help=f"One of the paper's experiments: {', '.join(presets.PRESETS)}; other options change it.")
+    ] = None,
     text: Annotated[str | None, typer.Option(help="Column with the text. Default: guessed and said.")] = None,
     text_pair: Annotated[str | None, typer.Option(help="Column with the second text of a pair.")] = None,
     label: Annotated[str | None, typer.Option(help="Column with the label. Default: guessed and said.")] = None,
     column: Annotated[list[str] | None, typer.Option("--column", metavar="FIELD=COLUMN", help="Any other field of the task.")] = None,
-    task: Annotated[str, typer.Option(help="A task's name, or auto.")] = "auto",
+    task: Annotated[str | None, typer.Option(help="A task's name. Default: guessed and said.")] = None,
     evaluation: Annotated[
         str | None, typer.Option("--eval", metavar="DATA", help="Evaluation data. Default: split off, stratified by label.")
     ] = None,
-    evaluation_fraction: Annotated[float, typer.Option("--eval-fraction", help="Share split off when no evaluation data is given.")] = 0.2,
-    evaluation_seed: Annotated[int, typer.Option("--eval-seed", help="Seed of that split.")] = 0,
-    drop_invalid: Annotated[bool, typer.Option("--drop-invalid", help="Drop and count rows without text or label.")] = False,
-    model: Annotated[str, typer.Option(help="A folder, a hub name, or 'sample'.")] = "sample",
-    runs: Annotated[int, typer.Option(help="R, fine-tunings that score.")] = 6,
-    epochs: Annotated[int, typer.Option(help="E, epochs of each.")] = 3,
-    batch_size: Annotated[int, typer.Option(help="Examples per step.")] = 32,
-    learning_rate: Annotated[float, typer.Option(help="Peak rate; decays linearly to 0.")] = 2e-5,
-    weight_decay: Annotated[float, typer.Option(help="AdamW's decay.")] = 0.0,
-    warmup_ratio: Annotated[float, typer.Option(help="Share of steps of rising rate.")] = 0.0,
-    max_grad_norm: Annotated[float, typer.Option(help="Gradients above this norm are scaled down.")] = 1.0,
+    evaluation_fraction: Annotated[
+        float | None, typer.Option("--eval-fraction", help="Share split off when no evaluation data is given. Default: 0.2.")
+    ] = None,
+    evaluation_seed: Annotated[int | None, typer.Option("--eval-seed", help="Seed of that split. Default: 0.")] = None,
+    drop_invalid: Annotated[bool | None, typer.Option("--drop-invalid", help="Drop and count rows without text or label.")] = None,
+    model: Annotated[str | None, typer.Option(help=f"A folder, a hub name, {', '.join(presets.MODELS)}, or 'sample', the default.")] = None,
+    runs: Annotated[int | None, typer.Option(help="R, fine-tunings that score. Default: 6.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="E, epochs of each. Default: 3.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples per step. Default: 32.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak rate; decays linearly to 0. Default: 2e-5.")] = None,
+    frontier_learning_rate: Annotated[
+        float | None, typer.Option(help="Peak rate of the frontier's fine-tunings. Default: the same.")
+    ] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="AdamW's decay. Default: 0.")] = None,
+    warmup_ratio: Annotated[float | None, typer.Option(help="Share of steps of rising rate. Default: 0.")] = None,
+    max_grad_norm: Annotated[float | None, typer.Option(help="Gradients above this norm are scaled down. Default: 1.")] = None,
     max_length: Annotated[
         int | None, typer.Option(help="Tokens per text; longer ones are cut and counted. Default: the task's own.")
     ] = None,
     seed_list: Annotated[str | None, typer.Option(help="Comma-separated seeds, one per run. Default: the paper's.")] = None,
-    burn_in: Annotated[int, typer.Option(help="First epochs left out of the H-score; 0 = the paper.")] = 0,
+    burn_in: Annotated[int | None, typer.Option(help="First epochs left out of the H-score. Default: 0, the paper.")] = None,
     stop_when_stable: Annotated[
         float | None,
         typer.Option(help="End before all runs once as many others would rank the examples alike to this, 0..1, with 95% confidence."),
     ] = None,
-    fixed_order: Annotated[bool, typer.Option("--fixed-order", help="One order for all epochs of a run, as the paper's code.")] = False,
-    approximate: Annotated[str, typer.Option(help=f"Score with less work than the recipe: {', '.join(APPROXIMATIONS)}.")] = "",
+    fixed_order: Annotated[
+        bool | None, typer.Option("--fixed-order", help="One order for all epochs of a run, as the paper's code.")
+    ] = None,
+    approximate: Annotated[str | None, typer.Option(help=f"Score with less work than the recipe: {', '.join(APPROXIMATIONS)}.")] = None,
     checkpoints: Annotated[
-        bool, typer.Option("--checkpoints/--no-checkpoints", help="Keep each run's state after its last whole epoch, to go on from there.")
-    ] = True,
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+        bool | None,
+        typer.Option("--checkpoints/--no-checkpoints", help="Keep each run's state after its last whole epoch, to go on from there."),
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16. Default: auto.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps. Default: auto.")] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Measure this machine for some seconds, say how long it would take, and stop.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Fine-tune R times and record, for every example, in which runs and epochs the model got it right."""
     from pruning import worker
 
-    settings = Settings(
-        data=data,
+    if (data is None) == (preset is None):
+        raise UsageError("Give the data to score or a --preset, one of the two.")
+    settings = Settings(data=data or "") if preset is None else presets.find(preset).settings(model or "roberta-large")
+    train = _given(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        warmup_ratio=warmup_ratio,
+        max_grad_norm=max_grad_norm,
+        fixed_order=fixed_order,
+        precision=precision,
+        device=device,
+    )
+    changes = _given(
         task=task,
-        columns=_columns(column or [], text=text, text_pair=text_pair, label=label),
         evaluation=evaluation,
         evaluation_fraction=evaluation_fraction,
         evaluation_seed=evaluation_seed,
         drop_invalid=drop_invalid,
-        model=model,
+        model=presets.MODELS.get(model, model) if model else None,
         max_length=max_length,
-        seeds=default_seeds(runs) if seed_list is None else _seeds(seed_list),
         burn_in=burn_in,
-        checkpoints=checkpoints,
-        approximate=approximate,
         stop_when_stable=stop_when_stable,
-        train=TrainSettings(
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            warmup_ratio=warmup_ratio,
-            max_grad_norm=max_grad_norm,
-            fixed_order=fixed_order,
-            precision=precision,  # type: ignore[arg-type]
-            device=device,
-        ),
+        approximate=approximate,
+        checkpoints=checkpoints,
+        frontier_learning_rate=frontier_learning_rate,
+        seeds=_seeds(seed_list) if seed_list is not None else None if runs is None else default_seeds(runs),
+        columns=_columns(column or [], text=text, text_pair=text_pair, label=label) or None,
     )
+    settings = settings.with_changes(train=replace(settings.train, **train), **changes)
+    if estimate:
+        report.say_estimate(settings, as_json)
+        return
+    if experiment is None:
+        raise UsageError("Say with --experiment where the experiment's folder goes.")
     with report.listener("Scoring") as listen:
         scored = worker.score(settings, experiment, listen)
     report.say_data(scored)
@@ -304,10 +329,11 @@ def verify(output: Annotated[Path, typer.Argument(metavar="FILE", help="An expor
 @_one_sentence
 def status(directory: Directory, as_json: Json = False) -> None:
     """Where the experiment's latest job stands."""
+    from pruning import divergence
     from pruning.experiment import Experiment
 
     experiment = Experiment(directory)
-    found, notes = experiment.status(), experiment.notes()
+    found, notes = experiment.status(), [*experiment.notes(), *divergence.warnings(experiment)]
     if as_json:
         print(json.dumps({**report.status_dict(found), "notes": notes}))
     else:
@@ -326,12 +352,15 @@ def cancel(directory: Directory) -> None:
 
 @app.command()
 @_one_sentence
-def resume(directory: Directory) -> None:
+def resume(
+    directory: Directory,
+    redo: Annotated[bool, typer.Option("--redo-diverged", help="Train diverged runs again, each with the next seed.")] = False,
+) -> None:
     """Go on with what was cancelled or interrupted."""
     from pruning import worker
 
     with report.listener("Going on") as listen:
-        experiment = worker.resume(directory, listen)
+        experiment = (worker.redo if redo else worker.resume)(directory, listen)
     report.show(experiment)
 
 
@@ -347,6 +376,11 @@ def dashboard(
     from pruning.ui.launch import main as launch
 
     launch(experiments, port, address, host or ())
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Options that were typed; the others keep what they are."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _columns(pairs: list[str], **named: str | None) -> dict[str, str]:

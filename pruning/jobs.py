@@ -40,6 +40,7 @@ def score_command(settings: Settings, directory: str | Path) -> list[str]:
         "--task": (settings.task, default.task),
         "--model": (settings.model, default.model),
         "--max-length": (settings.max_length, default.max_length),
+        "--frontier-learning-rate": (settings.frontier_learning_rate, default.frontier_learning_rate),
         "--approximate": (settings.approximate, default.approximate),
         "--burn-in": (settings.burn_in, default.burn_in),
         "--stop-when-stable": (settings.stop_when_stable, default.stop_when_stable),

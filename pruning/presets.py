@@ -54,6 +54,7 @@ class Preset:
             model=MODELS.get(model, model),
             max_length=self.max_length,
             seeds=PAPER_SEEDS,
+            frontier_learning_rate=self.frontier(model).learning_rate,
             train=self.scoring,
         )
         return settings.with_changes(**changes)

@@ -112,6 +112,8 @@ class Settings:
     """Keep each run's state after its last whole epoch while it trains, so that it can go on from there; costs disk, changes no result."""
     approximate: str = ""
     """A name in `APPROXIMATIONS`: score with less work than the recipe; "" = do not. The frontier always trains by the full recipe."""
+    frontier_learning_rate: float | None = None
+    """The frontier's peak rate, where it is not the recipe's own (the paper's second phase has one per model)."""
     stop_when_stable: float | None = None
     """Rank agreement, 0..1, at which scoring ends before all its runs; None = never."""
     train: TrainSettings = field(default_factory=TrainSettings)
@@ -152,6 +154,16 @@ class Settings:
         if self.approximate == "lora":
             return replace(self.train, lora_rank=8, learning_rate=10 * self.train.learning_rate)
         return self.train
+
+    @property
+    def measuring(self) -> TrainSettings:
+        """How the frontier's fine-tunings train. Where that is how scoring trains, the scoring runs are full data's points.
+
+        >>> settings = Settings(data="x.jsonl", frontier_learning_rate=1e-5)
+        >>> settings.measuring.learning_rate, settings.scoring.learning_rate
+        (1e-05, 2e-05)
+        """
+        return self.train if self.frontier_learning_rate is None else replace(self.train, learning_rate=self.frontier_learning_rate)
 
     @property
     def caveat(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
@@ -16,7 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from pruning import frontier as frontiers
-from pruning.records import Difference, FrontierPoint, JobStatus
+from pruning.divergence import warnings
+from pruning.records import Difference, FrontierPoint, JobStatus, Settings
 from pruning.scores import missing
 from pruning.stability import burn_in_advice, stability
 
@@ -116,6 +118,22 @@ def show(experiment: Experiment, burn_in: int | None = None, budget: str = "epoc
     points = experiment.frontier(burn_in, budget)
     if points:
         _show_frontier(points, budget)
+    for sentence in warnings(experiment):
+        console.print(sentence, style="yellow", markup=False)
+
+
+def say_estimate(settings: Settings, as_json: bool = False) -> None:
+    """How long scoring and the frontier would take here, in words or as JSON."""
+    from pruning.estimate import FRONTIER_SEEDS, estimate
+
+    found = estimate(settings)
+    if as_json:
+        print(json.dumps(asdict(found)))
+        return
+    print(f"Scoring {found.examples:,} examples, {settings.runs} runs x {settings.scoring.epochs} epochs: {duration(found.score_seconds)}.")
+    print(f"The whole frontier with both baselines, {FRONTIER_SEEDS} seeds each: about {duration(found.frontier_seconds)}.")
+    if found.truncated:
+        print(f"{found.truncated:,} examples are longer than the maximum length and would be cut.")
 
 
 def say_data(experiment: Experiment) -> None:

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from pruning import data as datasource
-from pruning import models
+from pruning import divergence, models
 from pruning import subsets as rules
-from pruning.errors import ExperimentError, SubsetError, UsageError
+from pruning.errors import Diverged, ExperimentError, SubsetError, TrainingError, UsageError
 from pruning.experiment import Experiment, full_subset
 from pruning.folder import Folder
 from pruning.frontier import equal_steps_epochs, rows_sha256
 from pruning.progress import JobProgress, Listener, Stop, job, stop_on_signals
-from pruning.records import EpochRecord, Progress, RunPlan, RunResult, Settings, Subset, TrainSettings, default_seeds
+from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, Settings, Subset, TrainSettings, default_seeds
 from pruning.stability import stability
 from pruning.tasks import TASKS
 
@@ -91,6 +91,21 @@ def resume(directory: str | Path, listen: Listener = lambda progress: None) -> E
     return frontier(directory, listen=listen, **jobs[-1])
 
 
+def redo(directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
+    """Train diverged runs again, each with the next seed that was not used yet; what they recorded moves to diverged/.
+
+    Raises ExperimentError when none has diverged, and what `score` raises.
+    """
+    experiment = Experiment(directory)
+    if not divergence.find(experiment):
+        raise ExperimentError(f"No run of {experiment.folder.root} has diverged; there is nothing to train again.")
+    with stop_on_signals() as stop, job(experiment.folder, "score") as progress:
+        for diverged in divergence.find(experiment):
+            divergence.set_aside(experiment, diverged)
+        _score(Experiment(directory), progress, listen, stop)
+    return Experiment(directory)
+
+
 def _score(experiment: Experiment, progress: JobProgress, listen: Listener, stop: Stop) -> None:
     settings = experiment.settings
     unfinished = _unfinished_runs(experiment)
@@ -109,7 +124,7 @@ def _score(experiment: Experiment, progress: JobProgress, listen: Listener, stop
     full = full_subset(experiment.ids)
 
     def keep(plan: RunPlan, metrics: dict[str, float], result: RunResult) -> None:
-        if not settings.approximate:  # an approximate run is no measure of what full data is worth
+        if settings.scoring == settings.measuring:  # trained in any other way, they do not say what full data is worth
             experiment.add_finished(_row(full, plan, "epochs", 0, metrics, result))
 
     progress.plan(plans, found=(settings.runs - len(unfinished)) * len(rows) * settings.scoring.epochs)
@@ -154,7 +169,7 @@ def _unfinished_runs(experiment: Experiment) -> list[int]:
     finished = experiment.finished()
     evaluated = set(finished.loc[finished["subset"] == "full", "seed"])
     complete = set(experiment.finished_runs()) - experiment.damaged_runs()
-    if experiment.settings.approximate:
+    if experiment.settings.scoring != experiment.settings.measuring:
         return [run for run in range(experiment.settings.runs) if run not in complete]
     return [run for run, seed in enumerate(experiment.settings.seeds) if run not in complete or seed not in evaluated]
 
@@ -219,9 +234,9 @@ def _frontier(
             own_budget, sha256 = "epochs" if name == "full" else budget, rows_sha256(subset.kept)
             if (name, sha256, seed, own_budget) in finished:
                 continue
-            epochs = settings.train.epochs
+            epochs = settings.measuring.epochs
             if budget == "steps":
-                epochs = equal_steps_epochs(len(experiment.ids), subset.size, epochs, settings.train.batch_size)
+                epochs = equal_steps_epochs(len(experiment.ids), subset.size, epochs, settings.measuring.batch_size)
             if same := trained.get((sha256, seed, epochs)):  # under another name, or with a budget that comes to as many epochs
                 experiment.add_finished({**same, **_what(subset, own_budget, experiment.burn_in(burn_in))})
                 continue
@@ -238,7 +253,7 @@ def _frontier(
         )
 
     progress.plan(plans)
-    _work(experiment, settings.train, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)
+    _work(experiment, settings.measuring, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)
     _tidy(experiment)
 
 
@@ -295,17 +310,41 @@ def _work(
     if settings.checkpoints:
         size = models.checkpoint_bytes(model) / 1e6
         progress.say("note", message=f"Each run under way keeps its state on disk, up to {size:,.0f} MB; --no-checkpoints does without.")
-    by_key = {plan.key: plan for plan in plans}
+    waiting = {plan.key: plan for plan in plans}
+
+    def take(item: Progress | EpochRecord | RunResult) -> None:
+        plan = waiting[item.key]
+        if isinstance(item, Progress):
+            progress.update(item)
+            listen(progress)
+        elif isinstance(item, EpochRecord):
+            on_epoch(plan, item)
+        else:
+            assert item.outputs is not None
+            if item.micro_batch:
+                progress.say("note", message=f"{item.key} had memory for {item.micro_batch} examples at a time; its batches were the same.")
+            on_result(plan, {**task.metrics(held_out, item.outputs, evaluation), **_state(evaluation, item)}, item)
+            progress.end(waiting.pop(item.key))
+        progress.beat()
+
+    diverged = []
     with stop.between_steps():
-        for item in train(plans, encoded, evaluation, str(model), recipe, stop=stop):
-            plan = by_key[item.key]
-            if isinstance(item, Progress):
-                progress.update(item)
-                listen(progress)
-            elif isinstance(item, EpochRecord):
-                on_epoch(plan, item)
-            elif isinstance(item, RunResult):
-                progress.end(plan)
-                assert item.outputs is not None
-                on_result(plan, task.metrics(held_out, item.outputs, evaluation), item)
-            progress.beat()
+        while waiting:
+            try:
+                for item in train([*waiting.values()], encoded, evaluation, str(model), recipe, stop=stop):
+                    take(item)
+            except Diverged as error:  # the others go on after their last whole epoch
+                del waiting[error.key]
+                progress.runs.clear()
+                diverged.append(str(error))
+                progress.say("diverged", message=str(error), key=error.key)
+    if diverged:
+        raise TrainingError(f"{' '.join(diverged)} What did not diverge is finished. {divergence.REDO}")
+
+
+def _state(evaluation: Encoded, result: RunResult) -> dict[str, Any]:
+    """What a row of the frontier says of how its fine-tuning went."""
+    stuck = None
+    if evaluation.kind == "classification" and result.outputs is not None:
+        stuck = divergence.stuck_at(result.outputs.argmax(axis=1), evaluation.labels)
+    return {"micro_batch": result.micro_batch, "stuck": stuck is not None}

@@ -126,6 +126,25 @@ def test_wrong_usage_is_2() -> None:
     assert winnow("shove").returncode == 2
 
 
+def test_an_estimate_trains_nothing_and_leaves_nothing(reviews: tuple[Path, Path], tiny: str, tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    words = ["score", reviews[0], "--eval", reviews[1], "--model", tiny, "--runs", "2", "--device", "cpu", "--experiment", folder]
+    told = json.loads(winnow(*words, "--estimate", "--json").stdout)
+    assert told["examples"] == EXAMPLES
+    assert 0 < told["score_seconds"] < 600 and 0 < told["frontier_seconds"] < 6000
+    assert not folder.exists()
+    assert f"Scoring {EXAMPLES} examples, 2 runs x 3 epochs" in winnow(*words, "--estimate").stdout
+
+
+def test_a_preset_stands_in_for_the_data_and_is_changed_by_other_options(tmp_path: Path) -> None:
+    done = winnow("score", "--preset", "sst2", "--eval-seed", "1", "--experiment", tmp_path / "x", "--epochs", "0")
+    assert done.stderr == "Error: --epochs is 0; it must be more than 0.\n"
+    assert "use sst2, mnli" in winnow("score", "--preset", "imdb", "--experiment", tmp_path / "x").stderr
+    assert "one of the two" in winnow("score", "x.jsonl", "--preset", "sst2").stderr
+    assert "--experiment" in winnow("score", "x.jsonl").stderr
+    assert not (tmp_path / "x").exists()
+
+
 def test_the_audit_is_printed_and_is_data(scored: Experiment) -> None:
     done = winnow("audit", scored.folder.root, "--subset", "remove-0")
     assert done.returncode == 0 and "labels look wrong" in done.stdout and "By source" in done.stdout

@@ -82,6 +82,7 @@ def test_the_papers_hyperparameters() -> None:
     assert recipes["squad_v2"] == (12, 3e-5, 384, 2) and recipes["race"][:2] == (16, 1e-5) and recipes["race"][3] == 3
     for preset in PRESETS.values():
         assert preset.settings("opt-350m").model == "facebook/opt-350m" and preset.settings().seeds == (342, 4827, 1215, 98, 8128, 828)
+        assert preset.settings("roberta-large").measuring.learning_rate == 1e-5
         assert preset.frontier("roberta-large").learning_rate == 1e-5 and preset.frontier("opt-350m").learning_rate == 2e-5
         assert {"data", "evaluation", "epochs", "batch_size", "learning_rate", "max_length", "seeds"} <= preset.sources.keys()
     assert MODELS.keys() == {"roberta-large", "opt-350m"}

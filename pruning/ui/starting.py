@@ -164,8 +164,7 @@ def start(settings: Settings, name: str, limit: int) -> None:
 def estimate(settings: Settings, limit: int) -> None:
     """What scoring takes on this machine, from a short measurement in a process of its own."""
     words = jobs.score_command(_ready(settings, limit), "-")
-    place = words.index("--experiment")
-    command = [sys.executable, "-m", "pruning", "estimate", *words[1:place], *words[place + 2 :], "--json"]
+    command = [sys.executable, "-m", "pruning", *words, "--estimate", "--json"]
     with st.spinner("Training a few steps to measure this machine ..."):
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:
