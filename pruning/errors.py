@@ -61,5 +61,13 @@ class TrainingError(WinnowError):
     """A run could not be trained to its end."""
 
 
+class Diverged(TrainingError):
+    """A run's loss became NaN; `key` names the run."""
+
+    def __init__(self, sentence: str, key: str = "") -> None:
+        super().__init__(sentence)
+        self.key = key
+
+
 class Cancelled(WinnowError):
     """The person asked for the work to stop; what was finished is kept."""

@@ -12,6 +12,7 @@
     checkpoints/                       state of unfinished fine-tunings; gone when they are done
     views.jsonl                        append-only: filters that a person saved under a name
     cache/                             what took long to work out; may be deleted at any time
+    diverged/seed=1215/                recordings of runs that diverged and were trained again with another seed
     worker.log                         what the latest background worker printed
     lock                               held by the one worker that may write
     exports/<name>/                    data and its manifest.json, written last
@@ -95,6 +96,10 @@ class Folder:
 
     def checkpoint(self, name: str) -> Path:
         return self.checkpoints / f"{name}.pt"
+
+    @property
+    def diverged(self) -> Path:
+        return self.root / "diverged"
 
     @property
     def lock(self) -> Path:

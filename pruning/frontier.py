@@ -29,6 +29,8 @@ NOT_METRICS = frozenset(
         "seconds",
         "steps",
         "finished",
+        "stuck",
+        "micro_batch",
     ]
 )
 """Columns of the table of fine-tunings that say which one it is and what it cost; every other column is a metric."""

@@ -55,7 +55,7 @@ class JobProgress:
         if len(self._recent) < 2:
             return 0.0
         (first, before), (last, after) = self._recent[0], self._recent[-1]
-        return (after - before) / (last - first) if last > first else 0.0
+        return max(0.0, (after - before) / (last - first)) if last > first else 0.0
 
     def update(self, progress: Progress) -> None:
         """Take note of a run's sign of life."""

@@ -161,6 +161,8 @@ def _obituary(process: subprocess.Popen[bytes]) -> str:
 
 def _error(failure: Failure) -> errors.WinnowError:
     """The error a run failed with: a person's to mend as it is, anything else as a `TrainingError` that names run and cause."""
+    if failure.error == errors.Diverged.__name__:
+        return errors.Diverged(failure.message, failure.key)
     known = getattr(errors, failure.error, None)
     if isinstance(known, type) and issubclass(known, errors.WinnowError):
         return known(failure.message)

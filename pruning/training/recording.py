@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pruning.errors import TrainingError
+from pruning.errors import Diverged
 from pruning.records import EpochRecord
 from pruning.training.objective import Outcome
 
@@ -41,13 +41,13 @@ class Recorder:
     def accuracy(self, examples: int, rows: torch.Tensor) -> float:
         """Online accuracy over the epoch's first `examples`; waits for the device.
 
-        Raises `TrainingError` when the loss of the latest `rows` is not a number.
+        Raises `Diverged` when the loss of the latest `rows` is not a number.
         """
         self._refuse_nan(self.measures[3, rows])
         return int(self.right) / examples
 
     def finish(self, epoch: int, place: NDArray[np.int32]) -> EpochRecord:
-        """The epoch's record; `place` [n] is each row's place in the epoch. Raises `TrainingError` on a loss that is not a number."""
+        """The epoch's record; `place` [n] is each row's place in the epoch. Raises `Diverged` on a loss that is not a number."""
         self._refuse_nan(self.measures[3])
         prob, margin, error, loss = self.measures.cpu().numpy().copy()
         return EpochRecord(
@@ -64,6 +64,6 @@ class Recorder:
 
     def _refuse_nan(self, loss: torch.Tensor) -> None:
         if bool(loss.isnan().any()):
-            raise TrainingError(
-                f"The loss of {self.key} became NaN (not a number); a lower --learning-rate or --precision fp32 keeps it finite."
+            raise Diverged(
+                f"The loss of {self.key} became NaN (not a number); a lower --learning-rate or --precision fp32 keeps it finite.", self.key
             )

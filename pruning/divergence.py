@@ -1,0 +1,99 @@
+"""Fine-tunings that went wrong: one answer for everything, or a loss that is no number. Found, named, and put aside on request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pruning import manifest
+from pruning.experiment import Experiment
+from pruning.files import write_json
+from pruning.folder import read_table
+from pruning.records import PAPER_SEEDS, default_seeds
+
+REDO = "`python -m pruning resume DIR --redo-diverged` trains diverged runs again, each with the next seed."
+
+SHARE = 0.1
+"""Answers other than the commonest one, as a share of the labels other than it, below which one class has taken over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DivergedRun:
+    """A run that should not be counted as it is."""
+
+    run: int
+    seed: int
+    sentence: str
+    """What went wrong, naming run and seed."""
+
+
+def stuck_at(answers: NDArray[np.int64], labels: NDArray[np.int64]) -> int | None:
+    """The class that (nearly) every answer names though the labels [N] do not; None where there is none.
+
+    A fine-tuning no better than the majority class is a failed run (Mosbach et al. 2021, "On the Stability of Fine-tuning BERT");
+    here it has failed when fewer than a tenth as many examples are answered otherwise as are labelled otherwise, so that good
+    answers on lopsided labels pass.
+
+    >>> stuck_at(np.array([1, 1, 1, 1]), np.array([0, 1, 0, 1]))
+    1
+    >>> stuck_at(np.array([1] * 99 + [0]), np.array([1] * 99 + [0])) is None
+    True
+    """
+    if not len(answers):
+        return None
+    classes, counts = np.unique(answers, return_counts=True)
+    commonest = int(classes[counts.argmax()])
+    answered, labelled = int((answers != commonest).sum()), int((labels != commonest).sum())
+    return commonest if answered < SHARE * labelled else None
+
+
+def find(experiment: Experiment) -> list[DivergedRun]:
+    """Runs that should not be counted as they are: those that gave one answer to everything, and those whose loss became NaN."""
+    settings, labels, finished = experiment.settings, experiment.labels, experiment.finished_runs()
+    if settings.recorded_by != "winnow":
+        return []
+    found = []
+    for run in finished if labels is not None else []:
+        path = experiment.folder.epoch(run, settings.scoring.epochs - 1)
+        answer = stuck_at(np.asarray(read_table(path, ["predicted"])["predicted"]), labels)
+        if answer is not None:
+            sentence = f"run {run} (seed {settings.seeds[run]}) says {experiment.label_names[answer]!r} of nearly every example."
+            found.append(DivergedRun(run=run, seed=settings.seeds[run], sentence=sentence))
+    nan = {event["key"]: event["message"] for event in experiment.events() if event["event"] == "diverged"}
+    aside = {entry["seed"] for entry in experiment.info.get("redone", ()) if "NaN" in entry["reason"]}
+    for run in sorted(set(range(settings.runs)) - set(finished)):
+        if f"run {run}" in nan and settings.seeds[run] not in aside:
+            found.append(DivergedRun(run=run, seed=settings.seeds[run], sentence=nan[f"run {run}"]))
+    return found
+
+
+def warnings(experiment: Experiment) -> list[str]:
+    """What makes the recording or the frontier less than it seems, in sentences; nothing that diverged is counted in silence."""
+    found = [f"{run.sentence[0].upper()}{run.sentence[1:]} {REDO}" for run in find(experiment)]
+    finished = experiment.finished()
+    stuck = finished[finished["stuck"].fillna(False).astype(bool)] if "stuck" in finished else finished[:0]
+    for name, group in stuck.groupby("subset"):
+        seeds = ", ".join(map(str, group["seed"]))
+        found.append(f"{name}: the fine-tuning with seed {seeds} gives nearly everything one answer, and counts in the mean.")
+    return found
+
+
+def set_aside(experiment: Experiment, diverged: DivergedRun) -> None:
+    """Put the next unused seed in a diverged run's place; what it recorded moves to diverged/. For the owner only.
+
+    The recording moves first: killed in between, the run is missing, and never another seed's.
+    """
+    info = manifest.read(experiment.folder.manifest)
+    used = {*info["settings"]["seeds"], *(entry["seed"] for entry in info.get("redone", ()))}
+    seed = next(seed for seed in default_seeds(len(used) + len(PAPER_SEEDS) + 1) if seed not in used)
+    recording = experiment.folder.epoch(diverged.run, 0).parent
+    if recording.exists():
+        aside = experiment.folder.diverged / f"seed={diverged.seed}"
+        aside.parent.mkdir(exist_ok=True)
+        recording.rename(aside)
+    experiment.folder.checkpoint(f"run={diverged.run}").unlink(missing_ok=True)
+    info["settings"]["seeds"][diverged.run] = seed
+    entry = {"run": diverged.run, "seed": diverged.seed, "with": seed, "reason": diverged.sentence}
+    write_json(experiment.folder.manifest, {**info, "redone": [*info.get("redone", ()), entry]})
