@@ -124,7 +124,7 @@ def _score(experiment: Experiment, progress: JobProgress, listen: Listener, stop
     full = full_subset(experiment.ids)
 
     def keep(plan: RunPlan, metrics: dict[str, float], result: RunResult) -> None:
-        if not settings.approximate:  # an approximate run is no measure of what full data is worth
+        if settings.scoring == settings.measuring:  # trained in any other way, they do not say what full data is worth
             experiment.add_finished(_row(full, plan, "epochs", 0, metrics, result))
 
     progress.plan(plans, found=(settings.runs - len(unfinished)) * len(rows) * settings.scoring.epochs)
@@ -169,7 +169,7 @@ def _unfinished_runs(experiment: Experiment) -> list[int]:
     finished = experiment.finished()
     evaluated = set(finished.loc[finished["subset"] == "full", "seed"])
     complete = set(experiment.finished_runs()) - experiment.damaged_runs()
-    if experiment.settings.approximate:
+    if experiment.settings.scoring != experiment.settings.measuring:
         return [run for run in range(experiment.settings.runs) if run not in complete]
     return [run for run, seed in enumerate(experiment.settings.seeds) if run not in complete or seed not in evaluated]
 
@@ -234,9 +234,9 @@ def _frontier(
             own_budget, sha256 = "epochs" if name == "full" else budget, rows_sha256(subset.kept)
             if (name, sha256, seed, own_budget) in finished:
                 continue
-            epochs = settings.train.epochs
+            epochs = settings.measuring.epochs
             if budget == "steps":
-                epochs = equal_steps_epochs(len(experiment.ids), subset.size, epochs, settings.train.batch_size)
+                epochs = equal_steps_epochs(len(experiment.ids), subset.size, epochs, settings.measuring.batch_size)
             if same := trained.get((sha256, seed, epochs)):  # under another name, or with a budget that comes to as many epochs
                 experiment.add_finished({**same, **_what(subset, own_budget, experiment.burn_in(burn_in))})
                 continue
@@ -253,7 +253,7 @@ def _frontier(
         )
 
     progress.plan(plans)
-    _work(experiment, settings.train, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)
+    _work(experiment, settings.measuring, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)
     _tidy(experiment)
 
 
