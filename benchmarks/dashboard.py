@@ -29,7 +29,9 @@ from playwright.sync_api import Page, sync_playwright
 
 from benchmarks import big
 from benchmarks.machine import heading
+from pruning import jobs, sample
 from pruning.experiment import Experiment
+from pruning.records import Settings, default_seeds
 from tests.browser_setup import find
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,7 +65,8 @@ def main(
             ).stdout.splitlines()[-1]
         )
         memory = served(directory)
-    text = report(examples, audit, timed, memory)
+    clicked = responsive()
+    text = report(examples, audit, timed, memory) + responses(clicked)
     print(text)
     if output is not None:
         output.write_text(text, encoding="utf-8")
@@ -156,6 +159,37 @@ def served(directory: Path) -> dict[str, float]:
     return found
 
 
+def responsive(examples: int = 20_000, repeats: int = 30) -> dict[str, float]:
+    """Median seconds from a click on a page number to the page standing: idle, and while a worker scores on every core."""
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch) / "experiments"
+        big.make(root / "small", examples)
+        train, evaluation = sample.sample_split(2000, 1000)
+        settings = Settings(data=str(train), evaluation=str(evaluation), seeds=default_seeds(20))
+        with server(root) as (_, address), sync_playwright() as playwright:
+            page = playwright.chromium.launch(executable_path=find(), args=["--no-sandbox"]).new_page()
+            visit(page, f"{address}/inspect?experiment=small&show=all")
+            found["idle"] = _clicks(page, repeats)
+            jobs.start(jobs.score_command(settings, root / "busy"), root / "busy")
+            while not ((root / "busy" / "experiment.json").exists() and Experiment(root / "busy").status().done > 200):
+                time.sleep(1)
+            found["while a worker scores"] = _clicks(page, repeats)
+            jobs.cancel(root / "busy")
+    return found
+
+
+def _clicks(page: Page, repeats: int) -> float:
+    times = []
+    for number in range(repeats):
+        begun = time.perf_counter()
+        page.get_by_role("button", name=["2", "3"][number % 2], exact=True).first.click()
+        page.wait_for_selector('[data-testid="stApp"][data-test-script-state="running"]', timeout=5000)
+        page.wait_for_selector(SETTLED)
+        times.append(time.perf_counter() - begun)
+    return median(times)
+
+
 def visit(page: Page, address: str) -> None:
     """Open an address and wait until the page stands."""
     page.goto(address)
@@ -220,9 +254,19 @@ def report(examples: int, audit: float, timed: dict[str, float], memory: dict[st
     rows += [f"| more, while 300,000 rows are built and downloaded | {memory['growth']:.0f} | 100 |", ""]
     rows += [f"The export took {memory['seconds to build']:.1f} s to build and verify, {memory['seconds to download']:.1f} s to download "]
     rows[-1] += (
-        f"({memory['MB downloaded']:.0f} MB). Duplicates and label errors were worked out once, in a process of their own, in {audit:.0f} s."
+        f"({memory['MB downloaded']:.0f} MB). Duplicates and label errors, once, in a process of their own: {audit:.0f} s."
     )
     return "\n".join(rows) + "\n"
+
+
+def responses(clicked: dict[str, float]) -> str:
+    """The table of responsiveness."""
+    idle, busy = clicked.values()
+    rows = ["", "| from a click on a page number to the page standing, in the browser (20,000 examples) | median seconds |", "|---|---:|"]
+    rows += [
+        f"| {name} on all cores | {seconds:.2f} |" if name != "idle" else f"| idle | {seconds:.2f} |" for name, seconds in clicked.items()
+    ]
+    return "\n".join([*rows, "", f"{busy / idle:.1f} times idle; the limit is 2. The browser shares the cores with both."]) + "\n"
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def _lengths(preview: Preview) -> None:
     texts = [" ".join(str(row[name]) for name in used if row.get(name) is not None) for row in preview.rows]
     counts = [len(re.findall(r"\S+", text)) for text in texts]
     if counts:
-        st.caption(f"The first {len(counts)} rows have {min(counts)} to {max(counts)} words; the estimate below says how many are cut.")
+        st.caption(f"The first {len(counts)} rows have {min(counts)} to {max(counts)} words; the estimate below counts those that are cut.")
 
 
 def recipe(task: str, name: str, chosen: str) -> tuple[Settings, str, int]:
@@ -170,7 +170,12 @@ def estimate(settings: Settings, limit: int) -> None:
     if done.returncode:
         raise ExperimentError(done.stderr.strip().removeprefix("Error: ") or "The estimate ended without a word.")
     told = json.loads(done.stdout)
-    st.info(f"Scoring takes about {duration(told['score_seconds'])} on this machine.", icon=":material/timer:")
+    cut = f"{told['truncated']:,} of {told['examples']:,} texts ({told['truncated'] / max(1, told['examples']):.1%})"
+    st.info(
+        f"Scoring takes about {duration(told['score_seconds'])} on this machine as it is now, the whole frontier after it about "
+        f"{duration(told['frontier_seconds'])}. {cut} are longer than {settings.max_length} tokens and will be cut.",
+        icon=":material/timer:",
+    )
 
 
 def _ready(settings: Settings, limit: int) -> Settings:

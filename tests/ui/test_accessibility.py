@@ -34,7 +34,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_has_a_serious_violation(served: str, browser: Browser, scheme: str) -> None:
-    context = browser.new_context(viewport={"width": 1400, "height": 4000}, color_scheme=scheme, bypass_csp=True)  # type: ignore[arg-type]
+    context = browser.new_context(viewport={"width": 1400, "height": 4000}, color_scheme=scheme, bypass_csp=True)
     page = context.new_page()
     found = []
     for path, title in PAGES.items():
