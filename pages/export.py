@@ -31,3 +31,4 @@ format = st.segmented_control(
 )
 exporting.write(view, subset, format)
 exporting.downloads(view, subset, format)
+exporting.push(view, subset, format)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import streamlit as st
 
-from pruning import derived, export
+from pruning import derived, export, hub
 from pruning.browse import View
 from pruning.findings import findings
 from pruning.records import Subset
@@ -56,6 +56,20 @@ def downloads(view: View, subset: Subset, format: str) -> None:
     st.caption("The command that repeats it")
     st.code(manifest["command"], language=None, wrap_lines=True)
     st.caption(plain.markdown(f"On this machine it lies at {output}"))
+
+
+def push(view: View, subset: Subset, format: str) -> None:
+    """Put what was built on the hub, private unless said otherwise."""
+    output = export.default_output(view.experiment, subset, format)
+    if not export.manifest_path(output).exists():
+        return
+    with st.expander("Push to the hub", icon=":material/cloud_upload:"):
+        repository = st.text_input("Dataset repository", key="repository", placeholder="name/dataset", help="Made when it is missing.")
+        public = st.toggle("Public", key="public", help="Off: only you, and whom you let in, can see it.")
+        st.text("Uses the login of this machine (hf auth login, or HF_TOKEN). The data and its manifest go up as one commit.")
+        if st.button("Push", icon=":material/cloud_upload:", disabled=not repository):
+            with st.spinner("Uploading ..."):
+                st.success(plain.markdown(f"Pushed: {hub.push(output, repository, private=not public)}"))
 
 
 def link(path: Path) -> str:
