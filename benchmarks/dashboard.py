@@ -253,9 +253,7 @@ def report(examples: int, audit: float, timed: dict[str, float], memory: dict[st
     rows += [f"| {name} | {memory[name]:.0f} | 2000 |" for name in ("idle", "after every page", "at most")]
     rows += [f"| more, while 300,000 rows are built and downloaded | {memory['growth']:.0f} | 100 |", ""]
     rows += [f"The export took {memory['seconds to build']:.1f} s to build and verify, {memory['seconds to download']:.1f} s to download "]
-    rows[-1] += (
-        f"({memory['MB downloaded']:.0f} MB). Duplicates and label errors, once, in a process of their own: {audit:.0f} s."
-    )
+    rows[-1] += f"({memory['MB downloaded']:.0f} MB). Duplicates and label errors, once, in a process of their own: {audit:.0f} s."
     return "\n".join(rows) + "\n"
 
 

@@ -105,6 +105,7 @@ def score(
         float | None, typer.Option("--eval-fraction", help="Share split off when no evaluation data is given. Default: 0.2.")
     ] = None,
     evaluation_seed: Annotated[int | None, typer.Option("--eval-seed", help="Seed of that split. Default: 0.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only so many training examples, drawn at random. Default: all.")] = None,
     drop_invalid: Annotated[bool | None, typer.Option("--drop-invalid", help="Drop and count rows without text or label.")] = None,
     model: Annotated[str | None, typer.Option(help=f"A folder, a hub name, {', '.join(presets.MODELS)}, or 'sample', the default.")] = None,
     runs: Annotated[int | None, typer.Option(help="R, fine-tunings that score. Default: 6.")] = None,
@@ -163,6 +164,7 @@ def score(
         evaluation=evaluation,
         evaluation_fraction=evaluation_fraction,
         evaluation_seed=evaluation_seed,
+        limit=limit,
         drop_invalid=drop_invalid,
         model=presets.MODELS.get(model, model) if model else None,
         max_length=max_length,

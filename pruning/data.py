@@ -142,7 +142,8 @@ def load_pair(settings: Settings) -> tuple[Examples, Examples]:
     _check_classes(train)
     evaluation_data = settings.evaluation or _validation_of(settings.data)
     if evaluation_data is None:
-        return split_off(train, settings.evaluation_fraction, settings.evaluation_seed)
+        rest, held_out = split_off(train, settings.evaluation_fraction, settings.evaluation_seed)
+        return limited(rest, settings.limit), held_out
     evaluation = load(
         evaluation_data,
         task=train.task,
@@ -153,7 +154,16 @@ def load_pair(settings: Settings) -> tuple[Examples, Examples]:
     _check_seen(train, evaluation)
     if settings.evaluation is None:
         evaluation = replace(evaluation, notes=(*evaluation.notes, f"Evaluated on {evaluation_data}, which comes with the training data."))
-    return train, evaluation
+    return limited(train, settings.limit), evaluation
+
+
+def limited(examples: Examples, limit: int | None) -> Examples:
+    """About `limit` of the examples (exactly, but for rounding in each class), drawn at random, always the same ones; None = all."""
+    if limit is None or limit >= len(examples):
+        return examples
+    strata = examples.labels if examples.label_names else np.zeros(len(examples), dtype=np.int64)
+    chosen = examples.select(stratified(strata, limit / len(examples), seed=0))
+    return replace(chosen, notes=(*chosen.notes, f"{len(chosen):,} of {len(examples):,} examples are used, drawn at random (--limit)."))
 
 
 def split_off(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:

@@ -35,6 +35,7 @@ def score_command(settings: Settings, directory: str | Path) -> list[str]:
     words = ["score", settings.data, "--experiment", str(directory)]
     named = {
         "--eval": (settings.evaluation, None),
+        "--limit": (settings.limit, default.limit),
         "--eval-fraction": (settings.evaluation_fraction, default.evaluation_fraction),
         "--eval-seed": (settings.evaluation_seed, default.evaluation_seed),
         "--task": (settings.task, default.task),

@@ -98,6 +98,8 @@ class Settings:
     """Share split off, stratified by label, when no evaluation data is given."""
     evaluation_seed: int = 0
     """Seed of that split."""
+    limit: int | None = None
+    """Use only so many of the training examples, drawn at random with each class's own share; None = all."""
     drop_invalid: bool = False
     """Drop (and count) rows without text or label instead of refusing them."""
     model: str = "sample"
@@ -124,6 +126,8 @@ class Settings:
             raise UsageError("--runs is 0; at least one run is needed (the paper uses 6).")
         if len(set(self.seeds)) != len(self.seeds):
             raise UsageError(f"--seed-list repeats a seed ({', '.join(map(str, self.seeds))}); each run needs its own.")
+        if self.limit is not None and self.limit < 2:
+            raise UsageError(f"--limit is {self.limit}; at least 2 examples are needed.")
         _positive("--max-length", 1 if self.max_length is None else self.max_length)
         if not 0 < self.evaluation_fraction < 1:
             raise UsageError(f"--eval-fraction is {self.evaluation_fraction}; it must lie between 0 and 1.")
