@@ -55,7 +55,9 @@ def find(experiment: Experiment) -> list[DivergedRun]:
     if settings.recorded_by != "winnow":
         return []
     found = []
-    for run in finished if labels is not None else []:
+    for run in finished:
+        if labels is None:
+            break
         path = experiment.folder.epoch(run, settings.scoring.epochs - 1)
         answer = stuck_at(np.asarray(read_table(path, ["predicted"])["predicted"]), labels)
         if answer is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pruning.errors import BusyError, ExperimentError
 from pruning.files import append_line, remove_leftovers
 from pruning.folder import Folder, last_line
 from pruning.records import JobState, JobStatus, Progress
+from pruning.sample import cache_folder
 
 try:
     import fcntl
@@ -42,6 +44,30 @@ def own(folder: Folder, wait: float = 2.0) -> Iterator[None]:
         raise ExperimentError(f"{folder.root} could not be written: {(error.strerror or str(error)).lower()}.") from None
     try:
         sweep(folder)
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def turn(folder: Folder, device: str, waiting: Callable[[], None]) -> Iterator[None]:
+    """Train on a device when no other experiment of the same parent folder does; `waiting` is called every second until then.
+
+    The lock lies in the user's cache, so that nothing is written beside the experiments; without a cache nobody waits.
+    """
+    neighbours = hashlib.sha256(str(folder.root.resolve().parent).encode()).hexdigest()[:16]
+    lock = FileLock(cache_folder() / "queue" / f"{neighbours}-{device.replace(':', '-')}.lock")
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=1.0)
+            except Timeout:
+                waiting()
+    except OSError:
+        yield
+        return
+    try:
         yield
     finally:
         lock.release()

@@ -38,6 +38,7 @@ class JobProgress:
         self._recent: list[tuple[float, int]] = []
         self._ended = 0
         self._clock = self._said = time.monotonic()
+        self._said_queued: float | None = None
 
     def plan(self, plans: Sequence[RunPlan], found: int = 0) -> None:
         """Take note of the work ahead, and of how many examples' training was found finished."""
@@ -82,6 +83,12 @@ class JobProgress:
             "runs": {key: asdict(progress) for key, progress in self.runs.items()},
         }
         log(self.folder, event, **{**values, **more})
+
+    def queue(self, device: str) -> None:
+        """Another experiment trains on the device; said at once, and now and then."""
+        if self._said_queued is None or time.monotonic() - self._said_queued > SLOWEST_HEARTBEAT:
+            self._said_queued = time.monotonic()
+            self.say("queued", JobState.QUEUED, message=f"Waits until no other experiment of this folder trains on {device}.")
 
     def beat(self) -> None:
         """A progress event, when the last one is long enough ago: a second at first, a few in a long job."""

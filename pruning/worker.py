@@ -21,6 +21,7 @@ from pruning.errors import Diverged, ExperimentError, SubsetError, TrainingError
 from pruning.experiment import Experiment, full_subset
 from pruning.folder import Folder
 from pruning.frontier import equal_steps_epochs, rows_sha256
+from pruning.ownership import turn
 from pruning.progress import JobProgress, Listener, Stop, job, stop_on_signals
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, Settings, Subset, TrainSettings, default_seeds
 from pruning.stability import stability
@@ -294,6 +295,7 @@ def _work(
 ) -> None:
     """Train the plans and hand each piece on as it comes."""
     from pruning.training import train
+    from pruning.training.devices import pick_device
 
     if not plans:
         return
@@ -328,7 +330,8 @@ def _work(
         progress.beat()
 
     diverged = []
-    with stop.between_steps():
+    device = str(pick_device(recipe.device))
+    with turn(experiment.folder, device, lambda: progress.queue(device)), stop.between_steps():
         while waiting:
             try:
                 for item in train([*waiting.values()], encoded, evaluation, str(model), recipe, stop=stop):

@@ -10,6 +10,7 @@ from typing import ParamSpec
 
 import streamlit as st
 
+from pruning import divergence
 from pruning.browse import View
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment, list_experiments
@@ -59,6 +60,8 @@ def scored() -> View:
         st.page_link(page("score"), label="Watch it on Score", icon=":material/play_circle:")
         st.stop()
     folder = experiment.folder.root
+    for sentence in _warnings(str(folder), _stamp(folder)):
+        st.warning(plain.markdown(sentence), icon=":material/warning:")
     return _view(str(folder), _stamp(folder), burn_in())
 
 
@@ -157,3 +160,8 @@ def _open(folder: str, stamp: tuple[int, ...]) -> Experiment:
 @st.cache_resource(max_entries=3, show_spinner=False)
 def _view(folder: str, stamp: tuple[int, ...], burn_in: int) -> View:
     return View(_open(folder, stamp), burn_in)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _warnings(folder: str, stamp: tuple[int, ...]) -> list[str]:
+    return divergence.warnings(Experiment(folder))

@@ -57,7 +57,7 @@ def test_an_error_a_person_can_mend_is_a_sentence(scored: Experiment, monkeypatc
 def test_dropping_all_that_match_and_undoing(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_page("inspect", scored.folder.root.parent, monkeypatch)
     app.text_input(key="q").set_value("film").run()
-    matching = int(app.main.markdown[0].value.split(" ")[0].replace(",", ""))
+    matching = int(next(line.value for line in app.main.text if "match" in line.value).split(" ")[0].replace(",", ""))
     app.segmented_control(key="where").set_value("all").run()
     next(button for button in app.button if button.label == "Drop").click().run()
     assert len(scored.decided.dropped) == matching > 0
