@@ -412,6 +412,17 @@ def test_a_split_is_stratified_seeded_and_said(tmp_path: Path) -> None:
     assert split_off(examples, 0.2, seed=3)[1].ids.tolist() == evaluation.ids.tolist() != split_off(examples, 0.2, seed=4)[1].ids.tolist()
 
 
+def test_a_limit_takes_some_of_each_class_and_leaves_the_evaluation_alone(tmp_path: Path) -> None:
+    path = _reviews(tmp_path / "t.jsonl", ["a"] * 80 + ["b"] * 20)
+    (train, evaluation), (all_of_it, same) = (load_pair(Settings(data=path, limit=limit)) for limit in (20, None))
+    assert train.label_counts() == {"a": 16, "b": 4}
+    assert set(train.ids) < set(all_of_it.ids) and evaluation.ids.tolist() == same.ids.tolist()
+    assert "20 of 80 examples are used" in train.notes[-1]
+    assert len(load_pair(Settings(data=path, limit=1000))[0]) == 80
+    with pytest.raises(UsageError, match="--limit is 1"):
+        Settings(data=path, limit=1)
+
+
 def test_too_few_examples_to_split(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="too few to split 20% off"):
         load_pair(Settings(data=_reviews(tmp_path / "t.jsonl", ["a", "b"])))
