@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from tests.browser_setup import find  # noqa: E402
 
 PAGES = ("home", "score", "difficulty", "frontier", "inspect", "export")
-VIEWS = {"light": (1400, 900, "light"), "dark": (1400, 900, "dark"), "narrow": (390, 844, "light")}
+VIEWS = {"light": (1400, 1200, "light"), "dark": (1400, 1200, "dark"), "narrow": (390, 844, "light")}
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 

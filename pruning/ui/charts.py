@@ -109,7 +109,7 @@ def lines(table: pd.DataFrame, x: str, y: str) -> go.Figure:
     figure = go.Figure()
     for name in table.columns:
         figure.add_scatter(x=table.index, y=table[name], mode="lines+markers", name=plotly(name), line={"width": 1.5})
-    figure.update_layout(margin=MARGIN, height=260, legend={"orientation": "h", "y": 1.2})
+    figure.update_layout(margin={**MARGIN, "t": 56}, height=290, legend={"orientation": "h", "y": 1.3})
     figure.update_xaxes(title=x, dtick=1)
     figure.update_yaxes(title=y, range=[-0.02, 1.02])
     return figure

@@ -63,8 +63,11 @@ def listed(view: View) -> None:
     """The standing decisions, latest first, each with its undo."""
     acts = view.standing
     st.subheader("Decisions")
+    again = _last_undone(view)
+    if again is not None:
+        st.button("Redo what was undone last", icon=":material/redo:", on_click=_undo, args=(view, again))
     if not acts:
-        st.caption("None yet.")
+        st.caption("None yet." if again is None else "None any more.")
         return
     decided = view.decided
     st.text(f"{len(decided.kept):,} kept and {len(decided.dropped):,} dropped by hand, {len(decided.labels):,} labels changed.")
@@ -81,9 +84,6 @@ def listed(view: View) -> None:
         )
     if len(acts) > LISTED:
         st.caption(f"And {len(acts) - LISTED:,} earlier ones.")
-    again = _last_undone(view)
-    if again is not None:
-        st.button("Redo what was undone last", icon=":material/redo:", on_click=_undo, args=(view, again))
 
 
 @state.in_words

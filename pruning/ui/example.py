@@ -41,7 +41,7 @@ def detail(view: View, matching: NDArray[np.int64], kept: NDArray[np.bool_], siz
     names = view.experiment.label_names
     shown(TASKS[view.experiment.settings.task].display(row, names))
     said = answers(view, position)
-    facts = [f"H = {view.h[position]} of {view.experiment.dynamics.runs}", "stays" if kept[position] else "goes"]
+    facts = [f"H = {view.h[position]} of {view.experiment.dynamics.runs}", "It stays" if kept[position] else "It goes"]
     if names:
         facts.insert(0, f"Label: {names[int(str(row['label']))]}")
     if said is not None:

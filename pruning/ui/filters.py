@@ -122,7 +122,8 @@ def _views(view: View) -> None:
 def _now() -> dict[str, object]:
     """What the filters say, as plain values."""
     keys = [*KEYS, *(key for key in map(str, st.session_state) if key.startswith("in-"))]
-    return {key: st.session_state[key] for key in keys if st.session_state.get(key) not in (None, "", [], ())}
+    unset: tuple[object, ...] = (None, "", [], (), False, browse.SOURCE_ORDER, SIZES[0])
+    return {key: st.session_state[key] for key in keys if st.session_state.get(key) not in unset}
 
 
 def _open(filters: dict[str, object]) -> None:

@@ -31,9 +31,9 @@ def listed(folders: Sequence[Path]) -> None:
         name = st.selectbox("Experiment to change", names, key="manage", width=260)
         st.button("Open", icon=":material/folder_open:", on_click=_open, args=(name,))
         st.button("Use its settings", icon=":material/content_copy:", on_click=starting.take_settings, args=(state.root() / name,))
-        with st.popover("Rename", icon=":material/edit:"):
-            new = st.text_input("New name", key="rename")
-            st.button("Rename it", disabled=not new, on_click=_rename, args=(name, new))
+        with st.popover("Rename", icon=":material/edit:"), st.form("rename-it", border=False):
+            st.text_input("New name", key="rename")
+            st.form_submit_button("Rename it", on_click=_rename, args=(name,))
         with st.popover("Delete", icon=":material/delete:"):
             st.text(f"{name} is moved to {shelf.TRASH} beside the experiments; nothing is lost until you empty it.")
             st.button("Move it to the trash", type="primary", on_click=_discard, args=(name,))
@@ -60,7 +60,8 @@ def _open(name: str) -> None:
 
 
 @state.in_words
-def _rename(old: str, new: str) -> None:
+def _rename(old: str) -> None:
+    new = st.session_state["rename"]
     shelf.rename(state.root(), old, new)
     if st.session_state.get(state.EXPERIMENT) == old:
         st.session_state["_open"] = new
