@@ -303,7 +303,9 @@ def test_a_clock_that_jumps_changes_no_state(scored: Experiment, monkeypatch: py
 # -- an end by request -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
 def test_ctrl_c_sigterm_and_a_closed_terminal_are_alike(settings: Settings, tmp_path: Path, number: signal.Signals) -> None:
     """Within 5 seconds it has stopped, says so, and leaves no process, lock or temporary file."""
     folder, mark = tmp_path / "x", f"{tmp_path.name}{number}"
@@ -355,6 +357,7 @@ def test_checksums_name_each_seed_s_files(scored: Experiment) -> None:
     assert sum(name.startswith("dynamics/") for name in checksums(scored.folder)) == len(SEEDS) * scored.settings.train.epochs
 
 
+@pytest.mark.slow
 def test_experiments_of_one_folder_take_turns_on_a_device(settings: Settings, tmp_path: Path) -> None:
     """The second says that it waits, can be cancelled meanwhile, and trains when the first has ended."""
     first, second = tmp_path / "first", tmp_path / "second"

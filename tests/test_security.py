@@ -116,6 +116,22 @@ def test_other_sites_are_refused_and_the_own_is_not(server: Server) -> None:
     assert websocket(port, Origin=own, Host="evil.example") == 403
 
 
+def test_two_servers_may_show_one_folder(server: Server, scored: Experiment) -> None:
+    """Both answer, both read the same state, and the second worker is refused whoever starts it."""
+    from pruning import jobs
+    from pruning.errors import BusyError
+    from pruning.ownership import own
+
+    with dashboard(scored.folder.root.parent) as (one, _), dashboard(scored.folder.root.parent) as (two, _), own(scored.folder):
+        assert one != two
+        assert ask(int(one.rpartition(":")[2])).status == ask(int(two.rpartition(":")[2])).status == 200
+        with pytest.raises(BusyError, match="Another worker"):
+            jobs.resume(scored.folder.root)
+        with pytest.raises(BusyError, match="Another worker"):
+            worker.frontier(scored.folder.root, ["remove-0"], [], seeds=3)
+    assert scored.status().state.value == "done"
+
+
 def test_it_listens_on_this_machine_only(server: Server) -> None:
     listening = {
         line.split()[1]
