@@ -27,6 +27,8 @@ widgets.chart(
     index=True,
 )
 picking.level(view, kept)
+if view.experiment.settings.caveat:
+    st.warning(view.experiment.settings.caveat, icon=":material/speed:")
 if view.experiment.stopped:
     st.text(view.experiment.stopped)
 st.text(picking.remembered(view, "advice", lambda: burn_in_advice(dynamics).sentence))
