@@ -1,0 +1,101 @@
+"""The benchmarks' own arithmetic, and that the speed benchmark runs: nothing here says how fast anything is."""
+
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.lengths import SHAPES, Lengths, Shape, encoded, shaped
+from benchmarks.scoring import OURS, flops, parameters, ratios, table
+from benchmarks.tasks import MAKERS
+from benchmarks.trainers import Block, as_rows, collator
+from tests.training.tiny import tiny_data
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def block(rate: float) -> Block:
+    return Block(examples=100, tokens=1000, seconds=100 / rate, memory=2**20)
+
+
+ROUNDS = [{"paper": block(1), "tuned": block(10), OURS: block(rate)} for rate in (19, 20, 30)]
+
+
+def test_ratios_are_medians_over_rounds() -> None:
+    assert ratios(ROUNDS) == "ratio_vs_paper=20.00 ratio_vs_tuned=2.00"
+    assert ratios([{"tuned": block(2), OURS: block(3)}]) == "ratio_vs_tuned=1.50"
+
+
+def test_the_table_says_how_far_rounds_lie_apart() -> None:
+    data = tiny_data([5, 9])
+    lines = table(ROUNDS, {"paper": 2, "tuned": 1, OURS: 1}, Shape.MINILM, data, "cpu").splitlines()
+    assert lines[2] == "| paper | 2 | 1.0 | 10 | 20.00 | 19.00 to 30.00 | 1 MiB |"
+    assert lines[0].count("|") == lines[1].count("|") == lines[2].count("|")
+    on_cuda = table(ROUNDS, {"paper": 1, "tuned": 1, OURS: 1}, Shape.LARGE, data, "cuda").splitlines()
+    assert "MFU" in on_cuda[0] and on_cuda[0].count("|") == on_cuda[2].count("|")
+
+
+def test_arithmetic_by_hand() -> None:
+    """One token, RoBERTa-large: 302M weights outside the embedding, 3 x 2 FLOPs each, and attention's 3 x 4 L h."""
+    assert flops(Shape.LARGE, tiny_data([1])) == pytest.approx(6 * 301_989_888 + 3 * 4 * 24 * 1024)
+    assert parameters(Shape.LARGE) == pytest.approx(355e6, rel=0.02)
+    assert parameters(Shape.BASE) == pytest.approx(125e6, rel=0.02)
+
+
+@pytest.mark.parametrize(("lengths", "low", "high"), [("sst2", 11, 15), ("sentences", 22, 30), ("mnli", 34, 44), ("long", 127, 128)])
+def test_texts_are_as_long_as_they_say(lengths: str, low: float, high: float) -> None:
+    data = encoded(Lengths(lengths), 300)
+    assert low <= np.diff(data.offsets).mean() <= high
+    assert data.units == 300 and set(data.labels) == {0, 1}
+
+
+def test_the_references_see_the_same_tokens() -> None:
+    data = tiny_data([3, 5])
+    rows = as_rows(data)
+    assert [row["input_ids"] for row in rows] == [data.tokens[:3].tolist(), data.tokens[3:].tolist()]
+    batch = collator(8, padding=1)(rows)
+    assert batch["input_ids"].shape == (2, 8) and batch["input_ids"][0, 3:].tolist() == [1] * 5
+    assert batch["attention_mask"].sum(dim=1).tolist() == [3, 5]
+    assert collator(None, padding=1)(rows)["input_ids"].shape == (2, 5)
+
+
+def test_shapes_are_models_that_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 32}
+    monkeypatch.setitem(SHAPES, Shape.BASE, small)
+    path, data = shaped(Shape.BASE, tiny_data([3], token_types=True), tmp_path)
+    assert (Path(path) / "model.safetensors").exists() and data.token_types is None
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_examples_made_of_sentences_hold_together(name: str) -> None:
+    draw = random.Random(0)
+    words = [f"word{i}" for i in range(200)]
+    rows = [{"sentence": " ".join(draw.sample(words, 10)), "label": draw.choice(["positive", "negative"])} for _ in range(60)]
+    made = [MAKERS[name](draw, rows) for _ in range(60)]
+    if name == "questions":
+        for row in made:
+            for text, start in zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True):
+                assert row["context"][start:].startswith(text)
+        assert 0 < sum(not row["answers"]["text"] for row in made) < 40
+    elif name == "choice":
+        labels = {row["sentence"]: row["label"] for row in rows}
+        for row in made:
+            right = ["ABCD".index(row["answer"]) == place for place in range(4)]
+            assert [labels[option] for option in row["options"]].count(labels[row["options"][right.index(True)]]) == 1
+    else:
+        assert {row["label"] for row in made} == {"agree", "disagree"}
+
+
+@pytest.mark.slow
+def test_the_speed_benchmark_runs() -> None:
+    words = ["--quick", "--without", "paper", "--without", "dprune", "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.scoring", *words], capture_output=True, text=True, cwd=ROOT, env=dict(os.environ), check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"ratio_vs_tuned=\d+\.\d\d", done.stdout.splitlines()[-1])
