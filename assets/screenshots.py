@@ -7,10 +7,7 @@ Needs Chromium (Debian: apt-get install chromium). Writes assets/<page>-light.pn
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
@@ -19,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.browser_setup import find  # noqa: E402
+from tests.ui.browsing import dashboard  # noqa: E402
 
 PAGES = ("home", "score", "difficulty", "frontier", "inspect", "export")
 VIEWS = {"light": (1400, 1200, "light"), "dark": (1400, 1200, "dark"), "narrow": (390, 844, "light")}
@@ -29,26 +27,16 @@ def main(experiment: Path) -> None:
     """Start the dashboard, visit every page in every view, save what it shows."""
     if not (experiment / "experiment.json").exists():
         sys.exit(f"{experiment} is no experiment; run `make demo` first.")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "pruning", "app", "--experiments", str(experiment.parent), "--port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT)
-    try:
-        time.sleep(5)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=find(), args=list(FLAGS))
-            for view, (width, height, scheme) in VIEWS.items():
-                shoot(browser, f"http://localhost:{port}", experiment.name, view, width, height, scheme)
-            browser.close()
-    finally:
-        server.terminate()
-        server.wait()
+    with dashboard(experiment.parent) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find(), args=list(FLAGS))
+        for view, (width, height, scheme) in VIEWS.items():
+            shoot(browser, address, experiment.name, view, width, height, scheme)
+        browser.close()
 
 
 def shoot(browser: Browser, address: str, experiment: str, view: str, width: int, height: int, scheme: str) -> None:
     """Save every page as one view shows it."""
-    page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()  # type: ignore[arg-type]
+    page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
     for name in PAGES:
         page.goto(f"{address}/{'' if name == 'home' else name}?experiment={experiment}")
         page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=60_000)

@@ -28,7 +28,8 @@ def listed(folders: Sequence[Path]) -> None:
     st.dataframe(table(folders), hide_index=True, alt="The experiments, latest first")
     names = [folder.name for folder in folders]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.selectbox("Experiment to change", names, key="manage", width=260)
+        current = st.session_state.get(state.EXPERIMENT)
+        name = st.selectbox("Experiment to change", names, names.index(current) if current in names else 0, key="manage", width=260)
         st.button("Open", icon=":material/folder_open:", on_click=_open, args=(name,))
         st.button("Use its settings", icon=":material/content_copy:", on_click=starting.take_settings, args=(state.root() / name,))
         with st.popover("Rename", icon=":material/edit:"), st.form("rename-it", border=False):

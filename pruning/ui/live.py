@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pandas as pd
 import streamlit as st
 
 from pruning import jobs
+from pruning.errors import WinnowError
 from pruning.experiment import Experiment
 from pruning.records import JobState, JobStatus
 from pruning.report import duration, status_sentence
@@ -24,7 +27,7 @@ def _watch(directory: str, was_running: bool) -> None:
     experiment = Experiment(directory)
     status = experiment.status()
     running = status.state in UNDER_WAY
-    if was_running and not running:
+    if was_running != running:
         st.rerun()
     st.subheader(plain.markdown(experiment.name))
     st.text(status_sentence(status))
@@ -36,7 +39,7 @@ def _watch(directory: str, was_running: bool) -> None:
             st.text("Stops at the next step. Finished epochs are kept, and Resume goes on after them.")
             st.button("Yes, stop it", type="primary", on_click=_cancel, args=(directory,))
     elif status.state in (JobState.CANCELLED, JobState.INTERRUPTED, JobState.FAILED):
-        st.button("Resume", on_click=_resume, args=(directory,), icon=":material/resume:", help="Goes on after the last finished epoch.")
+        _resumable(experiment)
     for note in experiment.notes():
         st.text(note)
     st.caption("Accuracy while training, by run and epoch; a share where one is under way")
@@ -66,10 +69,27 @@ def _grid(experiment: Experiment, status: JobStatus) -> pd.DataFrame:
     return shown
 
 
-@state.in_words
-def _resume(directory: str) -> None:
-    jobs.resume(directory)
-    st.toast("Going on in the background.")
+def _resumable(experiment: Experiment) -> None:
+    if not st.button("Resume", icon=":material/resume:", help="Goes on after the last finished epoch."):
+        return
+    try:
+        jobs.resume(experiment.folder.root)
+    except WinnowError as error:
+        st.error(plain.markdown(error))
+        return
+    begun(experiment)
+
+
+def begun(experiment: Experiment, seconds: float = 60.0) -> None:
+    """Wait until the worker that was just started says so, or has ended, and show it."""
+    began = time.time()
+    with st.spinner("Starting the worker ..."):
+        while time.time() < began + seconds:
+            status = experiment.status()
+            if status.state in UNDER_WAY or (status.updated or 0.0) > began:
+                break
+            time.sleep(0.2)
+    st.rerun()
 
 
 @state.in_words

@@ -11,7 +11,7 @@ from pruning.browse import View
 from pruning.records import FrontierPoint, JobState
 from pruning.report import duration
 from pruning.subsets import DECISIONS
-from pruning.ui import plain, state, tables
+from pruning.ui import live, plain, state, tables
 
 BASELINES = ["random", "ambiguous", "ccs", "stratified", "mixed"]
 BASELINES_HELP = (
@@ -90,4 +90,4 @@ def _start(view: View, names: Sequence[str], baselines: Sequence[str] | None, se
         view.subset(name.removesuffix(DECISIONS))
     jobs.start(jobs.frontier_command(root, names, baselines, seeds, budget, view.burn_in), root)
     st.toast("Measuring in the background; the sidebar shows how far it is.")
-    st.rerun()
+    live.begun(view.experiment)
