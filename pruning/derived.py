@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning.files import atomic_write
+from pruning.files import atomic_write, package_environment
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -53,7 +53,8 @@ def begin(directory: Path) -> None:
     """Work out what the folder's cache lacks, in a child process; a second call while one is at it does nothing."""
     child = _running.get(directory)
     if child is None or child.poll() is not None:
-        _running[directory] = subprocess.Popen(["nice", sys.executable, "-m", "pruning.derived", str(directory)], stdin=subprocess.DEVNULL)
+        command = ["nice", sys.executable, "-m", "pruning.derived", str(directory)]
+        _running[directory] = subprocess.Popen(command, env=package_environment(), stdin=subprocess.DEVNULL)
 
 
 def main(directory: Path) -> None:

@@ -114,6 +114,12 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def package_environment() -> dict[str, str]:
+    """The environment for a Python of our own, which imports this very package whatever folder it starts in."""
+    paths = (str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH"))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
 @contextmanager
 def _in_words(path: Path) -> Iterator[None]:
     """Turns the system's refusal to write `path` into one sentence; other errors pass."""

@@ -18,12 +18,10 @@ from pathlib import Path
 
 from pruning.errors import BusyError, ExperimentError
 from pruning.experiment import Experiment
+from pruning.files import package_environment
 from pruning.folder import Folder
 from pruning.ownership import last_words, own, owned
 from pruning.records import JobState, Settings
-
-PACKAGE = str(Path(__file__).resolve().parents[1])
-"""Where a worker imports this very code from, whatever folder it was started in."""
 
 NICENESS = 10
 """Added to the worker's niceness, so that the dashboard answers while every core trains."""
@@ -97,7 +95,7 @@ def start(words: Sequence[str], directory: str | Path) -> threading.Thread:
     with Folder(root).log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "pruning", *words],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (PACKAGE, os.environ.get("PYTHONPATH"))))},
+            env=package_environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

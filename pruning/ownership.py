@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 EXPORTING = 3600.0
-"""Seconds after which a half-written export is taken for a left-over: exports are written without the lock."""
+"""Seconds after which half an export or derived file is taken for a left-over: they are written without the lock."""
 
 
 @contextmanager
@@ -70,6 +70,8 @@ def turn(folder: Folder, device: str, waiting: Callable[[], None]) -> Iterator[N
     try:
         yield
     finally:
+        with suppress(OSError):  # while it is held: who waits for it looks again at what lies there
+            os.unlink(lock.lock_file)
         lock.release()
 
 
@@ -77,7 +79,7 @@ def sweep(folder: Folder) -> None:
     """Remove what killed writers left half-written. For the owner only."""
     for place in (folder.root, folder.checkpoints, *folder.dynamics.glob("run=*")):
         remove_leftovers(place)
-    for place in folder.exports.glob("*"):
+    for place in (folder.cache("any").parent, *folder.exports.glob("*")):
         remove_leftovers(place, older_than=EXPORTING)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import resource
 import shutil
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from pruning import data, export, jobs, ownership, worker
+from pruning import data, derived, export, jobs, ownership, shelf, worker
 from pruning.decisions import Decision
 from pruning.errors import BusyError, ExperimentError, ExportError, TrainingError
 from pruning.experiment import Experiment
@@ -167,6 +168,22 @@ def test_a_decision(scored: Experiment, moment: str) -> None:
     assert scored.decided.dropped == ({1, 2} if moment == "after the rename" else {1})
     scored.decide(Decision(kind=DecisionKind.DROP, ids=(3,)))
     assert scored.decided.dropped >= {1, 3}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_upload_and_what_is_worked_out_once(scored: Experiment, moment: str) -> None:
+    """Kept whole or not at all, and made again where they are missing."""
+    rows, path = b'{"a": 1}\n' * 100, scored.folder.cache("thing")
+    root = scored.folder.root.parent
+    kept = shelf.keep_upload(root / "elsewhere", "rows.jsonl", io.BytesIO(rows)).name
+
+    def work_out() -> dict[str, np.ndarray]:
+        return derived.remember(path, "stamp", lambda: {"values": np.arange(1000)})
+
+    killed(lambda: shelf.keep_upload(root, "rows.jsonl", io.BytesIO(rows)), kept, moment)
+    killed(work_out, path.name, moment)
+    assert shelf.keep_upload(root, "rows.jsonl", io.BytesIO(rows)).read_bytes() == rows
+    assert np.array_equal(work_out()["values"], np.arange(1000))
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
