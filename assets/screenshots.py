@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.browser_setup import find  # noqa: E402
-from tests.ui.browsing import dashboard  # noqa: E402
+from tests.ui.browsing import dashboard, visit  # noqa: E402
 
 PAGES = ("home", "score", "difficulty", "frontier", "inspect", "export")
 VIEWS = {"light": (1400, 1200, "light"), "dark": (1400, 1200, "dark"), "narrow": (390, 844, "light")}
@@ -38,8 +38,7 @@ def shoot(browser: Browser, address: str, experiment: str, view: str, width: int
     """Save every page as one view shows it."""
     page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
     for name in PAGES:
-        page.goto(f"{address}/{'' if name == 'home' else name}?experiment={experiment}")
-        page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=60_000)
+        visit(page, f"{address}/{'' if name == 'home' else name}?experiment={experiment}")
         page.wait_for_timeout(2500)
         target = ROOT / "assets" / f"{name}-{view}.png"
         page.screenshot(path=target)

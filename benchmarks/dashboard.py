@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from benchmarks import big
 from benchmarks.machine import heading
 from pruning import jobs, sample
 from pruning.experiment import Experiment
+from pruning.folder import Folder
 from pruning.records import Settings, default_seeds
 from tests.browser_setup import find
 
@@ -51,6 +53,7 @@ def main(
         if experiment is None:
             directory.parent.mkdir()
             big.make(directory, examples)
+        shutil.rmtree(Folder(directory).cache("").parent, ignore_errors=True)
         begun = time.perf_counter()
         subprocess.run([sys.executable, "-m", "pruning.derived", str(directory)], check=True)
         audit = time.perf_counter() - begun
