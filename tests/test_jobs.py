@@ -80,6 +80,9 @@ def test_the_command_carries_every_setting(settings: Settings) -> None:
         burn_in=1,
         checkpoints=False,
         stop_when_stable=0.9,
+        limit=10,
+        approximate="layers",
+        frontier_learning_rate=1e-4,
         train=type(settings.train)(
             epochs=4,
             batch_size=5,
@@ -93,5 +96,5 @@ def test_the_command_carries_every_setting(settings: Settings) -> None:
         ),
     )
     words = jobs.score_command(changed, "x")
-    assert flags - set(words) == {"--text", "--text-pair", "--label", "--runs", "--checkpoints"}
+    assert flags - set(words) == {"--text", "--text-pair", "--label", "--runs", "--checkpoints", "--preset", "--estimate", "--json"}
     assert "--no-checkpoints" in words

@@ -68,7 +68,7 @@ def visit(page: Page, address: str) -> None:
 def settled(page: Page) -> None:
     page.wait_for_timeout(150)
     page.wait_for_selector(SETTLED, timeout=60_000)
-    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')", timeout=60_000)  # parts that are still fetched
+    page.wait_for_selector('[data-testid="stSkeleton"]', state="detached", timeout=60_000)  # parts that are still fetched
 
 
 def fill(page: Page, label: str, value: str) -> None:
