@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -252,12 +253,13 @@ def _hardware(shape: Shape, data: Encoded, rate: float) -> list[str]:
 
 
 def _present(name: str) -> bool:
-    if name == "dprune":
-        try:
-            import dprune  # type: ignore[import-untyped] # noqa: F401
-        except ImportError:
-            print("dPrune is left out: it is not installed (pip install --no-deps dprune==0.0.1).\n")
-            return False
+    if name != "dprune":
+        return True
+    try:
+        import_module("dprune.callbacks")
+    except ImportError:
+        print("dPrune is left out: it is not installed (pip install --no-deps dprune==0.0.1).\n")
+        return False
     return True
 
 

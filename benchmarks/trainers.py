@@ -161,7 +161,7 @@ def train(
     clock, keep = Clock(), KeepEpochs()
     callbacks: list[Any] = [clock, keep]
     if recipe.predicts:
-        from dprune.callbacks import ForgettingCallback  # type: ignore[import-untyped]
+        from dprune.callbacks import ForgettingCallback
 
         callbacks.insert(1, ForgettingCallback())
     with tempfile.TemporaryDirectory() as folder:
