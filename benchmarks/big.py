@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from pruning.data import Examples
 from pruning.experiment import Experiment
 from pruning.frontier import rows_sha256
-from pruning.records import EpochRecord, Settings
+from pruning.records import EpochRecord
+from pruning.settings import Settings
 
 RUNS, EPOCHS, WORDS = 6, 3, 12
 LABELS = ("contradiction", "entailment", "neutral")

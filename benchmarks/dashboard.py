@@ -33,7 +33,7 @@ from benchmarks.machine import heading
 from pruning import jobs, sample
 from pruning.experiment import Experiment
 from pruning.folder import Folder
-from pruning.records import Settings, default_seeds
+from pruning.settings import Settings, default_seeds
 from tests.browser_setup import find
 
 ROOT = Path(__file__).resolve().parents[1]

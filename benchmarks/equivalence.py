@@ -28,8 +28,9 @@ from benchmarks.machine import heading
 from benchmarks.trainers import RECIPES, as_rows, load, train
 from pruning import data, models, sample
 from pruning.files import atomic_write
-from pruning.records import APPROXIMATIONS, Encoded, EpochRecord, Progress, RunPlan, RunResult, Settings, default_seeds
+from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
 from pruning.scores import h_score
+from pruning.settings import APPROXIMATIONS, Settings, default_seeds
 from pruning.tasks import TASKS
 from pruning.training import train as train_ours
 from pruning.training.devices import cores

@@ -24,8 +24,9 @@ from pruning import audit, report, scores, worker
 from pruning.decisions import Decision
 from pruning.experiment import Experiment
 from pruning.files import atomic_write
-from pruning.records import DecisionKind, Settings
+from pruning.records import DecisionKind
 from pruning.sample import sample_split
+from pruning.settings import Settings
 
 OTHER = {"positive": "negative", "negative": "positive"}
 CLEANED = "full+decisions"

@@ -21,8 +21,9 @@ from benchmarks.machine import heading
 from pruning import presets, report, worker
 from pruning.experiment import Experiment
 from pruning.frontier import recommend
-from pruning.records import FrontierPoint, Settings, default_seeds
+from pruning.records import FrontierPoint
 from pruning.sample import sample_split
+from pruning.settings import Settings, default_seeds
 from pruning.subsets import TICKET
 
 EVALUATION = 1000

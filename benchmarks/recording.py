@@ -18,7 +18,8 @@ from torch.nn import functional
 
 from benchmarks.machine import heading
 from pruning import data, models, sample
-from pruning.records import Encoded, RunPlan, TrainSettings
+from pruning.records import Encoded, RunPlan
+from pruning.settings import TrainSettings
 from pruning.tasks import TASKS
 from pruning.training.batches import Batch
 from pruning.training.devices import autocast, one_thread

@@ -24,8 +24,9 @@ from pruning import report, worker
 from pruning.errors import SubsetError
 from pruning.experiment import Experiment
 from pruning.frontier import equal_steps_epochs, rows_sha256
-from pruning.records import Difference, FrontierPoint, Settings, TrainSettings, default_seeds
+from pruning.records import Difference, FrontierPoint
 from pruning.sample import sample_split
+from pruning.settings import Settings, TrainSettings, default_seeds
 from pruning.subsets import TICKET, check_trainable
 
 RULES = ("drop-easy", "drop-hard", "ambiguous", "ccs", "aum-high", "stratified", "mixed", "anchored")

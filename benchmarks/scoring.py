@@ -28,7 +28,8 @@ import typer
 from benchmarks.lengths import SHAPES, WORDS, Lengths, Shape, encoded, shaped
 from benchmarks.machine import heading
 from benchmarks.trainers import RECIPES, Block, peak_memory, serve
-from pruning.records import Encoded, Progress, RunPlan, RunResult, TrainSettings
+from pruning.records import Encoded, Progress, RunPlan, RunResult
+from pruning.settings import TrainSettings
 from pruning.training import train
 from pruning.training.devices import cores, pick_device, slots
 from pruning.training.rounds import MOST_AT_ONCE

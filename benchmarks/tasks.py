@@ -24,7 +24,7 @@ import typer
 from benchmarks.machine import heading
 from pruning import export, report, sample, worker
 from pruning.files import atomic_write
-from pruning.records import Settings, TrainSettings, default_seeds
+from pruning.settings import Settings, TrainSettings, default_seeds
 
 Row = dict[str, Any]
 

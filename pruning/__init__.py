@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pruning.export import verify as verify
     from pruning.recorder import Recorder as Recorder
     from pruning.recorder import RecorderMixin as RecorderMixin
-    from pruning.records import Settings as Settings
-    from pruning.records import TrainSettings as TrainSettings
+    from pruning.settings import Settings as Settings
+    from pruning.settings import TrainSettings as TrainSettings
     from pruning.worker import frontier as measure
     from pruning.worker import score as score
 
@@ -36,8 +36,8 @@ _HOMES = {
     "Experiment": ("pruning.experiment", "Experiment"),
     "Recorder": ("pruning.recorder", "Recorder"),
     "RecorderMixin": ("pruning.recorder", "RecorderMixin"),
-    "Settings": ("pruning.records", "Settings"),
-    "TrainSettings": ("pruning.records", "TrainSettings"),
+    "Settings": ("pruning.settings", "Settings"),
+    "TrainSettings": ("pruning.settings", "TrainSettings"),
     "load": ("pruning.data", "load"),
     "measure": ("pruning.worker", "frontier"),
     "score": ("pruning.worker", "score"),

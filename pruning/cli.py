@@ -17,7 +17,7 @@ import typer
 
 from pruning import presets, report
 from pruning.errors import Cancelled, UsageError, WinnowError
-from pruning.records import APPROXIMATIONS, Settings, TrainSettings, default_seeds
+from pruning.settings import APPROXIMATIONS, Settings, TrainSettings, default_seeds
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Find the part of a fine-tuning set that matters.", pretty_exceptions_enable=False

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pruning import readers
 from pruning.errors import DataError, UsageError
 from pruning.readers import Source
-from pruning.records import Settings
+from pruning.settings import Settings
 from pruning.tasks import Fields, detect
 
 SAMPLE = "sample"

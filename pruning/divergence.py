@@ -11,7 +11,7 @@ from pruning import manifest
 from pruning.experiment import Experiment
 from pruning.files import write_json
 from pruning.folder import read_table
-from pruning.records import PAPER_SEEDS, default_seeds
+from pruning.settings import PAPER_SEEDS, default_seeds
 
 REDO = "`python -m pruning resume DIR --redo-diverged` trains diverged runs again, each with the next seed."
 

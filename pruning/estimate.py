@@ -8,7 +8,8 @@ import numpy as np
 
 from pruning import data as datasource
 from pruning import models
-from pruning.records import RunPlan, Settings
+from pruning.records import RunPlan
+from pruning.settings import Settings
 from pruning.subsets import ladder
 from pruning.tasks import TASKS
 

@@ -31,7 +31,8 @@ from pruning.errors import ExperimentError, SubsetError
 from pruning.files import append_line, write_json
 from pruning.folder import Folder, check, checksummed, checksums, read_lines, read_notes, read_table
 from pruning.recording import Recording
-from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobStatus, Settings, Subset
+from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobStatus, Subset
+from pruning.settings import Settings
 
 if TYPE_CHECKING:
     from pruning.data import Examples

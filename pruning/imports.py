@@ -28,7 +28,8 @@ from pruning.folder import Folder
 from pruning.logits import aligned, from_logits, from_success
 from pruning.ownership import own
 from pruning.recorder import make
-from pruning.records import PAPER_SEEDS, EpochRecord, JobState, Settings, default_seeds
+from pruning.records import EpochRecord, JobState
+from pruning.settings import PAPER_SEEDS, Settings, default_seeds
 
 OUTPUTS, SAMPLER = "all_outputs.bin", "sampler.bin"
 

@@ -21,7 +21,8 @@ from pruning.experiment import Experiment
 from pruning.files import package_environment
 from pruning.folder import Folder
 from pruning.ownership import last_words, own, owned
-from pruning.records import JobState, Settings
+from pruning.records import JobState
+from pruning.settings import Settings
 
 NICENESS = 10
 """Added to the worker's niceness, so that the dashboard answers while every core trains."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pruning.errors import ExperimentError, UsageError
-from pruning.records import Settings
+from pruning.settings import Settings
 
 if TYPE_CHECKING:
     from pruning.data import Examples

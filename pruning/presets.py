@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pruning.errors import UsageError
-from pruning.records import PAPER_SEEDS, Settings, TrainSettings
+from pruning.settings import PAPER_SEEDS, Settings, TrainSettings
 
 MODELS = {"roberta-large": "FacebookAI/roberta-large", "opt-350m": "facebook/opt-350m"}
 """The paper's models -> their hub names."""

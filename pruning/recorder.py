@@ -36,7 +36,8 @@ from pruning.errors import DataError, TrainingError, UsageError
 from pruning.experiment import Experiment
 from pruning.logits import aligned, as_array, from_logits
 from pruning.models import fingerprint, locate
-from pruning.records import JobState, Settings, TrainSettings, default_seeds
+from pruning.records import JobState
+from pruning.settings import Settings, TrainSettings, default_seeds
 from pruning.tasks import TASKS
 
 ROW = "winnow_row"

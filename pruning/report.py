@@ -18,8 +18,9 @@ from rich.table import Table
 
 from pruning import frontier as frontiers
 from pruning.divergence import warnings
-from pruning.records import Difference, FrontierPoint, JobStatus, Settings
+from pruning.records import Difference, FrontierPoint, JobStatus
 from pruning.scores import missing
+from pruning.settings import Settings
 from pruning.stability import burn_in_advice, stability
 
 if TYPE_CHECKING:

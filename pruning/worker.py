@@ -23,7 +23,8 @@ from pruning.folder import Folder
 from pruning.frontier import equal_steps_epochs, rows_sha256
 from pruning.ownership import turn
 from pruning.progress import JobProgress, Listener, Stop, job, stop_on_signals
-from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, Settings, Subset, TrainSettings, default_seeds
+from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, Subset
+from pruning.settings import Settings, TrainSettings, default_seeds
 from pruning.stability import stability
 from pruning.tasks import TASKS
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from pruning.experiment import Experiment
-from pruning.records import Settings, TrainSettings
+from pruning.settings import Settings, TrainSettings
 
 hypothesis_settings.register_profile("busy", deadline=None)  # how long an example takes says something of the machine, not of us
 hypothesis_settings.load_profile("busy")

@@ -24,7 +24,8 @@ from pruning.errors import Cancelled
 from pruning.experiment import Experiment
 from pruning.files import LEFTOVER
 from pruning.folder import Folder
-from pruning.records import JobState, Settings, default_seeds
+from pruning.records import JobState
+from pruning.settings import Settings, default_seeds
 from tests.browser_setup import find
 from tests.processes import alive, dashboard, free_port, wait_until, winnow
 

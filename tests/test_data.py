@@ -17,7 +17,7 @@ import pytest
 from pruning import data
 from pruning.data import load, load_pair, preview, split_off
 from pruning.errors import DataError, UsageError
-from pruning.records import Settings
+from pruning.settings import Settings
 
 ROWS = [
     {"sentence": "a fine film", "label": 1, "year": 1999, "score": 0.5},

@@ -12,7 +12,8 @@ import pytest
 from pruning import divergence, report, worker
 from pruning.errors import ExperimentError, TrainingError
 from pruning.experiment import Experiment
-from pruning.records import JobState, Settings
+from pruning.records import JobState
+from pruning.settings import Settings
 from tests.conftest import SEEDS
 from tests.test_faults import record_of
 

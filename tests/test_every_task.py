@@ -13,7 +13,7 @@ import pytest
 
 from pruning import worker
 from pruning.findings import findings
-from pruning.records import Settings, TrainSettings
+from pruning.settings import Settings, TrainSettings
 from pruning.tasks import TASKS
 from tests.training.tiny import tiny_model
 

@@ -14,7 +14,8 @@ from pruning.experiment import Experiment, list_experiments
 from pruning.folder import Folder, checksums
 from pruning.manifest import FORMAT
 from pruning.ownership import own
-from pruning.records import DecisionKind, JobState, Settings
+from pruning.records import DecisionKind, JobState
+from pruning.settings import Settings
 from tests.conftest import BURN_IN, EPOCHS, EXAMPLES, SEEDS
 
 

@@ -9,7 +9,8 @@ from pruning import export, worker
 from pruning.decisions import Decision
 from pruning.errors import ExportError, UsageError
 from pruning.experiment import Experiment
-from pruning.records import DecisionKind, Settings, Subset
+from pruning.records import DecisionKind, Subset
+from pruning.settings import Settings
 
 
 def some(experiment: Experiment, keep: slice = slice(0, None, 3)) -> Subset:

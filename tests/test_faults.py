@@ -25,7 +25,8 @@ from pruning.experiment import Experiment
 from pruning.files import LEFTOVER, remove_leftovers
 from pruning.folder import Folder, checksums
 from pruning.ownership import own
-from pruning.records import DecisionKind, EpochRecord, JobState, Settings, default_seeds
+from pruning.records import DecisionKind, EpochRecord, JobState
+from pruning.settings import Settings, default_seeds
 from pruning.training import checkpoint
 from tests.conftest import SEEDS
 from tests.processes import MARK, alive, wait_until, winnow

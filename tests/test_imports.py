@@ -15,7 +15,8 @@ from pruning import export, imports, scores
 from pruning.errors import DataError, UsageError, WinnowError
 from pruning.experiment import Experiment
 from pruning.logits import from_logits
-from pruning.records import QUANTITIES, Settings
+from pruning.records import QUANTITIES
+from pruning.settings import Settings
 
 NAMES = ("neg", "neu", "pos")
 ROWS, RUNS, EPOCHS = 12, 6, 3

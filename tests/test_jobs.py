@@ -8,7 +8,8 @@ from pruning.cli import app
 from pruning.errors import ExperimentError
 from pruning.experiment import Experiment
 from pruning.ownership import last_words
-from pruning.records import JobState, Settings, default_seeds
+from pruning.records import JobState
+from pruning.settings import Settings, default_seeds
 from tests.conftest import EPOCHS
 
 

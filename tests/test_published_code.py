@@ -20,7 +20,8 @@ from pruning.errors import SubsetError
 from pruning.experiment import Experiment
 from pruning.frontier import rows_sha256
 from pruning.presets import PRESETS
-from pruning.records import Dynamics, Encoded, Settings
+from pruning.records import Dynamics, Encoded
+from pruning.settings import Settings
 from pruning.training.batches import make_batch
 from pruning.training.loop import Run
 from pruning.training.objective import outcome

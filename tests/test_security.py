@@ -25,7 +25,7 @@ from pruning import export, models, roots, worker
 from pruning.data import load
 from pruning.errors import DataError, ModelError, UsageError
 from pruning.experiment import Experiment
-from pruning.records import Settings
+from pruning.settings import Settings
 from pruning.ui import tickets
 from pruning.ui.guard import COOKIE, PASSWORD, refusal_to_start
 from tests.browser_setup import find

@@ -8,7 +8,8 @@ import pytest
 from pruning import export, worker
 from pruning.errors import Cancelled, SubsetError, UsageError
 from pruning.experiment import Experiment
-from pruning.records import JobState, Settings
+from pruning.records import JobState
+from pruning.settings import Settings
 from tests.conftest import EPOCHS, SEEDS
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
-from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, TrainSettings
+from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
+from pruning.settings import TrainSettings
 from pruning.training.checkpoint import discard
 from pruning.training.cost import Cost, probe
 from pruning.training.devices import pick_device, slots

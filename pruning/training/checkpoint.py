@@ -16,7 +16,8 @@ import transformers
 from torch import nn
 
 from pruning.errors import TrainingError
-from pruning.records import Encoded, EpochRecord, RunPlan, TrainSettings
+from pruning.records import Encoded, EpochRecord, RunPlan
+from pruning.settings import TrainSettings
 
 PART = ".part"
 """Suffix of a checkpoint that is being written."""

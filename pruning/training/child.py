@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from pruning.records import Encoded, RunPlan, TrainSettings
+from pruning.records import Encoded, RunPlan
+from pruning.settings import TrainSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)

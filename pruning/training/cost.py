@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pruning.records import Encoded, RunPlan, TrainSettings
+from pruning.records import Encoded, RunPlan
+from pruning.settings import TrainSettings
 from pruning.training.devices import one_thread, slots
 from pruning.training.loop import Run
 from pruning.training.pool import child_environment

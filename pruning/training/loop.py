@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pruning.errors import TrainingError
-from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, TrainSettings
+from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
+from pruning.settings import TrainSettings
 from pruning.training import checkpoint
 from pruning.training.batches import Batch, make_batch, ragged, unit_lengths
 from pruning.training.devices import autocast, peak_memory, pick_device, pick_precision

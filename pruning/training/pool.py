@@ -15,7 +15,8 @@ from typing import Any
 
 from pruning import errors
 from pruning.errors import Cancelled, TrainingError
-from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, TrainSettings
+from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
+from pruning.settings import TrainSettings
 from pruning.training.checkpoint import PART, discard
 from pruning.training.child import Failure, Finished, Setup
 from pruning.training.devices import cores

@@ -9,7 +9,8 @@ from contextlib import nullcontext
 import torch
 
 from pruning.errors import Cancelled, WinnowError
-from pruning.records import Encoded, RunPlan, TrainSettings
+from pruning.records import Encoded, RunPlan
+from pruning.settings import TrainSettings
 from pruning.training.devices import one_thread, pick_device
 from pruning.training.loop import Report, failed, train_run
 

@@ -17,8 +17,8 @@ from pruning.data import Preview
 from pruning.errors import ExperimentError
 from pruning.experiment import Experiment
 from pruning.ownership import last_words
-from pruning.records import Settings, TrainSettings, default_seeds
 from pruning.report import duration
+from pruning.settings import Settings, TrainSettings, default_seeds
 from pruning.tasks import TASKS
 from pruning.ui import plain, state
 

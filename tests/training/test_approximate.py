@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModel
 
 from pruning.errors import ModelError, UsageError
-from pruning.records import APPROXIMATIONS, Settings, TrainSettings
+from pruning.settings import APPROXIMATIONS, Settings, TrainSettings
 from pruning.training import train
 from pruning.training.loop import Run
 from tests.training.test_loop import LENGTHS, plan, recipe, run, same

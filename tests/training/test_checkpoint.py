@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruning.records import EpochRecord, RunPlan, RunResult, TrainSettings
+from pruning.records import EpochRecord, RunPlan, RunResult
+from pruning.settings import TrainSettings
 from pruning.training import train
 from tests.training.test_loop import LENGTHS, recipe, same
 from tests.training.tiny import tiny_data, tiny_model

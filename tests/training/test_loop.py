@@ -11,7 +11,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, get_linear_schedule_with_warmup
 
 from pruning.errors import ModelError, TrainingError, UsageError
-from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, TrainSettings
+from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
+from pruning.settings import TrainSettings
 from pruning.training import train
 from pruning.training.order import epoch_batches, places, rate
 from tests.training.test_equivalence import NO_DROPOUT

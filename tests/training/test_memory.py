@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from pruning.errors import TrainingError
-from pruning.records import EpochRecord, RunPlan, RunResult, TrainSettings
+from pruning.records import EpochRecord, RunPlan, RunResult
+from pruning.settings import TrainSettings
 from pruning.training import loop, train
 from tests.training.test_loop import LENGTHS, recipe
 from tests.training.tiny import tiny_data, tiny_model

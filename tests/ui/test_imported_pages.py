@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pruning import imports
-from pruning.records import Settings
+from pruning.settings import Settings
 from tests.ui.test_pages import PAGES, open_page
 
 
