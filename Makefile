@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+# One thread each: side by side, more would slow each other down.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
@@ -27,11 +29,11 @@ app: $(VENV)/.run  ## open the dashboard on the experiments in ./experiments
 
 test: $(VENV)/.dev  ## all tests but the slow ones
 	@$(RUN) tests/browser_setup.py
-	@$(RUN) -m pytest -m "not slow and not gpu"
+	@$(PYTEST) -m "not slow and not gpu"
 
 test-slow: $(VENV)/.dev  ## the slow tests too
 	@$(RUN) tests/browser_setup.py
-	@$(RUN) -m pytest -m "not gpu"
+	@$(PYTEST) -m "not gpu"
 
 chaos: $(VENV)/.dev  ## kill the worker 50 times and the dashboard 10 times, and compare with undisturbed work (some 20 minutes)
 	@$(RUN) tests/browser_setup.py
