@@ -6,6 +6,7 @@ examples that no run got right apart. Duplicates and leakage are in `pruning.dup
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -111,13 +112,15 @@ def slices(column: str, values: pd.Series) -> tuple[str, pd.Series]:
     """A column as at most MOST comparable slices: what they are called, and a categorical [N].
 
     Numbers with many values become quarters of the examples, text becomes quarters by its number of words, other columns keep
-    their most frequent values and put the rest together.
+    their most frequent values and put the rest together. Lists and structures are taken as the JSON they are.
 
     >>> name, found = slices("review", pd.Series(["so good", "a much longer text than the other one", "bad"]))
     >>> name, list(found.cat.categories)
     ('words in review', ['1 to 1.5', '1.5 to 2', '2 to 5', '5 to 8'])
     """
     known = values.dropna()
+    if pd.api.types.is_object_dtype(known.dtype) and known.map(pd.api.types.is_list_like).any():
+        known = known.map(_as_json)
     if pd.api.types.is_numeric_dtype(known.dtype) and not pd.api.types.is_bool_dtype(known.dtype) and known.nunique() > MOST:
         return column, _quarters(values.astype(float))
     text = known.astype(str)
@@ -267,10 +270,22 @@ def _about(column: str, rows: Sequence[Share], overall: float, p_value: float) -
 
 
 def _quarters(numbers: pd.Series) -> pd.Series:
-    """Four parts of about as many examples, named by their ends; "(missing)" where there is no number."""
+    """Four parts of about as many examples, named by their ends; "(missing)" where there is no finite number."""
+    numbers = numbers.where(np.isfinite(numbers))
     edges = np.unique(np.nanquantile(numbers, [0, 0.25, 0.5, 0.75, 1])) if numbers.notna().any() else np.empty(0)
-    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)] or [f"{edge:.4g}" for edge in edges]
+    ends = _named(edges)
+    names = [f"{low} to {high}" for low, high in pairwise(ends)] or ends
     which = np.clip(np.searchsorted(edges, numbers.to_numpy(), side="right") - 1, 0, max(0, len(names) - 1))
     codes = np.where(numbers.notna(), which, len(names))
     categories = [*names, "(missing)"] if numbers.isna().any() else names
     return pd.Series(pd.Categorical.from_codes(codes, categories), index=numbers.index)
+
+
+def _named(numbers: Floats) -> list[str]:
+    """Different numbers with as few digits as tell them apart, at least four."""
+    names = ([f"{number:.{digits}g}" for number in numbers] for digits in range(4, 18))
+    return next(found for found in names if len(set(found)) == len(numbers))
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=lambda inner: inner.tolist() if isinstance(inner, np.ndarray) else str(inner))

@@ -1,4 +1,6 @@
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy import stats
 
@@ -55,3 +57,23 @@ def test_flipped_labels_are_found_from_epoch_zero(classes: int) -> None:
     assert flipped[positions].sum() / flipped.sum() > 0.6
     hits = positions[flipped[positions]]
     assert (found.suggested[hits] == truth[hits]).mean() > 0.8
+
+
+@pytest.mark.parametrize("start", [1_700_000_000.0, 0.12345678, 1e15])
+def test_numbers_that_are_close_together_have_slices_of_their_own(start: float) -> None:
+    _, found = audit.slices("when", pd.Series(start + np.arange(100) * start * 1e-9))
+    assert len(found.cat.categories) == 4 and found.value_counts().tolist() == [25, 25, 25, 25]
+
+
+def test_what_is_no_finite_number_is_missing() -> None:
+    _, found = audit.slices("ratio", pd.Series([*range(40), np.inf, -np.inf, np.nan], dtype=float))
+    assert list(found.cat.categories) == ["0 to 9.75", "9.75 to 19.5", "19.5 to 29.25", "29.25 to 39", "(missing)"]
+    assert found.tolist()[-3:] == ["(missing)"] * 3
+    assert audit._quarters(pd.Series([np.inf, np.nan])).tolist() == ["(missing)"] * 2
+
+
+def test_lists_and_structures_are_sliced_by_what_they_hold() -> None:
+    kinds = pa.array([{"tags": ["a", "b"]}, {"tags": []}, None] * 10).to_pandas()
+    assert audit.slices("kind", kinds)[1].value_counts().to_dict() == {'{"tags": ["a", "b"]}': 10, '{"tags": []}': 10, "(missing)": 10}
+    options = pa.array([[f"answer {i}", "none of these"] for i in range(40)]).to_pandas()
+    assert audit.slices("options", options)[0] == "words in options"

@@ -65,9 +65,8 @@ def parts(view: View, kept: NDArray[np.bool_], column: str) -> tuple[pd.Series, 
         side = pd.Series(pd.Categorical.from_codes(kept.astype(np.int8), ["pruned", "kept"]))
         return side, {"pruned": theme.PRUNED, "kept": theme.KEPT}
     found = view.slices(column)[1]
-    common = found.value_counts().index[:MOST_PARTS].astype(str)
     if len(found.cat.categories) > MOST_PARTS:
-        names = list(common)
+        names = [name for name in map(str, found.value_counts().index[:MOST_PARTS]) if name != "other"]
         codes = np.array([names.index(str(c)) if str(c) in names else len(names) for c in found.cat.categories])
         found = pd.Series(pd.Categorical.from_codes(codes[found.cat.codes], [*names, "other"]))
     return found, dict(zip(map(str, found.cat.categories), theme.CATEGORIES, strict=False))
