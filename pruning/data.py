@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pruning import readers
 from pruning.errors import DataError, UsageError
 from pruning.readers import Source
+from pruning.selection import stratified
 from pruning.settings import Settings
 from pruning.tasks import Fields, detect
 
@@ -140,10 +141,13 @@ def load_pair(settings: Settings) -> tuple[Examples, Examples]:
     """
     train = load(settings.data, task=settings.task, columns=settings.columns, drop_invalid=settings.drop_invalid)
     _check_classes(train)
+    used = limited(train, settings.limit)
     evaluation_data = settings.evaluation or _validation_of(settings.data)
     if evaluation_data is None:
         rest, held_out = split_off(train, settings.evaluation_fraction, settings.evaluation_seed)
-        return limited(rest, settings.limit), held_out
+        used = limited(rest, settings.limit)
+        _check_seen(used, held_out)
+        return used, held_out
     evaluation = load(
         evaluation_data,
         task=train.task,
@@ -151,18 +155,28 @@ def load_pair(settings: Settings) -> tuple[Examples, Examples]:
         drop_invalid=settings.drop_invalid,
         label_names=train.label_names or None,
     )
-    _check_seen(train, evaluation)
+    _check_seen(used, evaluation)
     if settings.evaluation is None:
         evaluation = replace(evaluation, notes=(*evaluation.notes, f"Evaluated on {evaluation_data}, which comes with the training data."))
-    return limited(train, settings.limit), evaluation
+    return used, evaluation
 
 
 def limited(examples: Examples, limit: int | None) -> Examples:
-    """About `limit` of the examples (exactly, but for rounding in each class), drawn at random, always the same ones; None = all."""
+    """`limit` of the examples, drawn at random, always the same ones: one of each class, then each class's share; None = all.
+
+    Raises DataError when there are more classes than that.
+    """
     if limit is None or limit >= len(examples):
         return examples
     strata = examples.labels if examples.label_names else np.zeros(len(examples), dtype=np.int64)
-    chosen = examples.select(stratified(strata, limit / len(examples), seed=0))
+    random = np.random.default_rng(0)
+    mixed = random.permutation(len(examples))
+    one_each = mixed[np.unique(strata[mixed], return_index=True)[1]]
+    if limit < len(one_each):
+        raise DataError(f"{examples.source} has {len(one_each)} classes, more than --limit {limit} can hold; use {len(one_each)} or more.")
+    others = np.setdiff1d(mixed, one_each)
+    drawn = others[stratified(strata[others], limit - len(one_each), random)]
+    chosen = examples.select(np.sort(np.concatenate([one_each, drawn])))
     return replace(chosen, notes=(*chosen.notes, f"{len(chosen):,} of {len(examples):,} examples are used, drawn at random (--limit)."))
 
 
@@ -174,7 +188,7 @@ def split_off(examples: Examples, fraction: float, seed: int) -> tuple[Examples,
     if not 0 < fraction < 1:
         raise UsageError(f"The fraction to split off is {fraction}; it must lie between 0 and 1.")
     strata = examples.labels if examples.label_names else np.zeros(len(examples), dtype=np.int64)
-    held_out = stratified(strata, fraction, seed)
+    held_out = _part_of_each(strata, fraction, seed)
     if not held_out.any():
         raise DataError(f"{examples.source} has {len(examples)} examples, too few to split {fraction:.0%} off; give evaluation data.")
     note = f"{int(held_out.sum())} of {len(examples)} examples were split off for evaluation, stratified by label (seed {seed})."
@@ -182,10 +196,10 @@ def split_off(examples: Examples, fraction: float, seed: int) -> tuple[Examples,
     return noted.select(~held_out), noted.select(held_out)
 
 
-def stratified(strata: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
+def _part_of_each(strata: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
     """[N] mask of a random `fraction` of each stratum, rounded to the nearest whole number, never all of one.
 
-    >>> int(stratified(np.array([0] * 10 + [1] * 20), 0.2, seed=0).sum())
+    >>> int(_part_of_each(np.array([0] * 10 + [1] * 20), 0.2, seed=0).sum())
     6
     """
     random = np.random.default_rng(seed)

@@ -75,10 +75,12 @@ def warnings(experiment: Experiment) -> list[str]:
     """What makes the recording or the frontier less than it seems, in sentences; nothing that diverged is counted in silence."""
     found = [f"{run.sentence[0].upper()}{run.sentence[1:]} {REDO}" for run in find(experiment)]
     finished = experiment.finished()
+    finished = finished[~experiment.set_aside(finished)]
     stuck = finished[finished["stuck"].fillna(False).astype(bool)] if "stuck" in finished else finished[:0]
     for name, group in stuck.groupby("subset"):
         seeds = ", ".join(map(str, group["seed"]))
-        found.append(f"{name}: the fine-tuning with seed {seeds} gives nearly everything one answer, and counts in the mean.")
+        which = f"the fine-tuning with seed {seeds} gives" if len(group) == 1 else f"the fine-tunings with seeds {seeds} give"
+        found.append(f"{name}: {which} nearly everything one answer, and {'counts' if len(group) == 1 else 'count'} in the mean.")
     return found
 
 

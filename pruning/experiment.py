@@ -27,7 +27,7 @@ from pruning import subsets as rules
 from pruning.data import SOURCE_PREFIX
 from pruning.decisions import Decided, Decision
 from pruning.duplicates import Duplicates, duplicates
-from pruning.errors import ExperimentError, SubsetError
+from pruning.errors import ExperimentError, ScoreError, SubsetError
 from pruning.files import append_line, write_json
 from pruning.folder import Folder, check, checksummed, checksums, read_lines, read_notes, read_table
 from pruning.recording import Recording
@@ -299,9 +299,14 @@ class Experiment:
         finished = self.finished()
         if finished.empty:
             return []
-        standing = [self._stands_for(row.subset, row.seed, burn_in) == row.rows_sha256 for row in finished.itertuples()]
+        standing = np.array([self._stands_for(row.subset, row.seed, burn_in) == row.rows_sha256 for row in finished.itertuples()])
         asked = (finished["budget"] == budget) | (finished["subset"] == "full")
-        return frontiers.points(finished[np.asarray(standing) & asked], len(self.ids))
+        return frontiers.points(finished[standing & ~self.set_aside(finished) & asked], len(self.ids))
+
+    def set_aside(self, finished: pd.DataFrame) -> NDArray[np.bool_]:
+        """Which of these fine-tunings are of a scoring run that diverged and was trained again with another seed."""
+        seeds = [entry["seed"] for entry in self.info.get("redone", ())]
+        return np.asarray((finished["subset"] == "full") & finished["seed"].isin(seeds))
 
     def measured_subset(self, name: str, burn_in: int | None = None, seed: int = 0) -> Subset:
         """The rows a fine-tuning with `seed` uses for that name: random subsets are drawn anew for each seed, so that
@@ -317,7 +322,7 @@ class Experiment:
         if asked not in self._rows:
             try:
                 self._rows[asked] = frontiers.rows_sha256(self.measured_subset(name, burn_in, seed).kept)
-            except SubsetError:
+            except (SubsetError, ScoreError):
                 self._rows[asked] = None
         return self._rows[asked]
 

@@ -67,7 +67,7 @@ def merge(old: dict[str, Any], new: dict[str, Any], root: Path) -> dict[str, Any
     shorter = min(len(ours), len(theirs))
     if theirs[:shorter] != ours[:shorter]:
         raise ExperimentError(f"{root} was made with seeds {ours}; more may be added at the end, but these are {theirs}.")
-    changes = {"seeds": max(theirs, ours, key=len), **{name: new["settings"][name] for name in ("checkpoints", "stop_when_stable")}}
+    changes = {**{name: new["settings"][name] for name in AFTERWARDS}, "seeds": max(theirs, ours, key=len)}
     kept = {name: value for name, value in old.items() if name != "stopped" or len(ours) >= len(theirs)}
     return {**kept, "settings": {**old["settings"], **changes}}
 

@@ -22,11 +22,13 @@ APPROXIMATIONS = {
 
 
 def default_seeds(runs: int) -> tuple[int, ...]:
-    """The paper's six seeds, then as many reproducible others as `runs` asks for.
+    """The paper's six seeds, then as many reproducible others as `runs` asks for; UsageError when that is none.
 
     >>> default_seeds(3)
     (342, 4827, 1215)
     """
+    if runs < 1:
+        raise UsageError(f"--runs is {runs}; at least one run is needed (the paper uses 6).")
     more = np.random.default_rng(PAPER_SEEDS).integers(1, 2**31 - 1, size=max(0, runs - len(PAPER_SEEDS)))
     return (PAPER_SEEDS + tuple(int(seed) for seed in more))[:runs]
 
@@ -53,6 +55,8 @@ class TrainSettings:
     """auto = bf16 autocast where the device does it well, else fp32."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
+    deterministic: bool = False
+    """True makes a run's numbers repeat bit by bit on a GPU too, resumed or not: one run at a time, and slower. On the CPU they always do."""
     depth: float = 1.0
     """Share of the model's layers that is kept, the lower ones; at least one layer stays."""
     lora_rank: int = 0
@@ -116,7 +120,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if len(self.seeds) < 1:
-            raise UsageError("--runs is 0; at least one run is needed (the paper uses 6).")
+            raise UsageError("There is no seed; each run needs its own (the paper uses 6).")
         if len(set(self.seeds)) != len(self.seeds):
             raise UsageError(f"--seed-list repeats a seed ({', '.join(map(str, self.seeds))}); each run needs its own.")
         if self.limit is not None and self.limit < 2:

@@ -72,7 +72,7 @@ def frontier(
     if not (experiment.settings.model and experiment.evaluation(["id"]).num_rows):
         raise ExperimentError(f"{experiment.folder.root} lacks a model or evaluation data to measure with; record it with both.")
     chosen = _chosen(experiment, names, baselines, burn_in)
-    asked = {"names": [name for name in chosen if name != "full"], "baselines": [], "seeds": seeds, "budget": budget, "burn_in": burn_in}
+    asked = {"names": chosen, "baselines": [], "seeds": seeds, "budget": budget, "burn_in": burn_in}
     with stop_on_signals() as stop, job(experiment.folder, "frontier", asked) as progress:
         _frontier(experiment, progress, chosen, seeds, budget, burn_in, listen, stop)
     return Experiment(directory)
@@ -229,7 +229,8 @@ def _frontier(
     rows_before = experiment.finished().to_dict("records")
     finished = {(row["subset"], row["rows_sha256"], row["seed"], row["budget"]) for row in rows_before}
     trained = {(row["rows_sha256"], row["seed"], row["epochs"]): row for row in rows_before}
-    work: dict[str, tuple[Subset, RunPlan]] = {}
+    work: dict[str, tuple[list[Subset], RunPlan]] = {}
+    planned: dict[tuple[str, int, int], str] = {}
     for name in chosen:
         for seed in all_seeds:
             subset = experiment.measured_subset(name, burn_in, seed)
@@ -242,17 +243,20 @@ def _frontier(
             if same := trained.get((sha256, seed, epochs)):  # under another name, or with a budget that comes to as many epochs
                 experiment.add_finished({**same, **_what(subset, own_budget, experiment.burn_in(burn_in))})
                 continue
+            if (sha256, seed, epochs) in planned:
+                work[planned[sha256, seed, epochs]][0].append(subset)
+                continue
             rows = np.flatnonzero(np.isin(experiment.ids, subset.kept))
             key = f"{name} seed {seed}"
             state = _checkpoint(experiment, f"rows={sha256[:16]}-seed={seed}-epochs={epochs}")
-            work[key] = subset, RunPlan(key=key, seed=seed, rows=rows, epochs=epochs, record=False, checkpoint=state)
+            planned[sha256, seed, epochs] = key
+            work[key] = [subset], RunPlan(key=key, seed=seed, rows=rows, epochs=epochs, record=False, checkpoint=state)
     plans = [plan for _, plan in work.values()]
 
     def keep(plan: RunPlan, metrics: dict[str, float], result: RunResult) -> None:
-        subset = work[plan.key][0]
-        experiment.add_finished(
-            _row(subset, plan, "epochs" if subset.name == "full" else budget, experiment.burn_in(burn_in), metrics, result)
-        )
+        for subset in work[plan.key][0]:
+            own_budget = "epochs" if subset.name == "full" else budget
+            experiment.add_finished(_row(subset, plan, own_budget, experiment.burn_in(burn_in), metrics, result))
 
     progress.plan(plans)
     _work(experiment, settings.measuring, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)

@@ -419,6 +419,12 @@ def test_a_limit_takes_some_of_each_class_and_leaves_the_evaluation_alone(tmp_pa
     assert set(train.ids) < set(all_of_it.ids) and evaluation.ids.tolist() == same.ids.tolist()
     assert "20 of 80 examples are used" in train.notes[-1]
     assert len(load_pair(Settings(data=path, limit=1000))[0]) == 80
+    rare = _reviews(tmp_path / "rare.jsonl", ["a"] * 990 + ["b"] * 10)
+    assert load_pair(Settings(data=rare, limit=20))[0].label_counts() == {"a": 19, "b": 1}
+    many = _reviews(tmp_path / "many.jsonl", [f"c{i % 77}" for i in range(770)])
+    assert len(load_pair(Settings(data=many, limit=100))[0]) == 100
+    with pytest.raises(DataError, match="has 77 classes, more than --limit 30 can hold; use 77 or more"):
+        load_pair(Settings(data=many, limit=30))
     with pytest.raises(UsageError, match="--limit is 1"):
         Settings(data=path, limit=1)
 

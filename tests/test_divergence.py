@@ -42,6 +42,7 @@ def test_a_run_stuck_at_one_class_is_named_and_redone(scored: Experiment, capsys
     assert not np.array_equal(redone.dynamics.gold_prob[1], before[1])
     assert len(pd.read_parquet(redone.folder.diverged / f"seed={SEEDS[1]}")) == len(redone.ids) * redone.settings.train.epochs
     assert redone.info["redone"][0]["with"] == 342
+    assert [point.seeds for point in redone.frontier() if point.subset == "full"] == [len(SEEDS)]
     with pytest.raises(ExperimentError, match="nothing to train again"):
         worker.redo(scored.folder.root)
 

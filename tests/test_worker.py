@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -88,6 +89,35 @@ def test_the_same_rows_are_trained_once_under_whatever_name(scored: Experiment) 
     for name in ("remove-0", "drop-hard and full"):
         for column in ("rows_sha256", "seed", "epochs", "seconds", "accuracy", "finished"):
             assert again.loc[name, column] == again.loc["drop-hard", column], column
+
+
+def test_the_same_rows_under_two_names_at_once_are_trained_once(scored: Experiment) -> None:
+    names = ["drop-hard", "remove-0", "drop-hard and full"]
+    finished = worker.frontier(scored.folder.root, names, [], seeds=1).finished().set_index("subset")
+    for name in names[1:]:
+        assert finished.loc[name, "finished"] == pytest.approx(finished.loc["drop-hard", "finished"], abs=0.5)
+        assert finished.loc[name, "seconds"] == finished.loc["drop-hard", "seconds"]
+
+
+def test_full_data_alone_is_gone_on_with_as_it_was_asked_for(scored: Experiment) -> None:
+    seeds = len(SEEDS) + 1
+    worker.frontier(scored.folder.root, ["full"], [], seeds=seeds)
+    again = worker.resume(scored.folder.root)
+    assert again.finished()["subset"].tolist() == ["full"] * seeds
+
+
+def test_a_point_that_a_burn_in_cannot_give_is_left_out(scored: Experiment) -> None:
+    """Dyn-Unc needs two epochs; with two of three left out, its point stays in the file and out of the frontier."""
+    worker.frontier(scored.folder.root, ["dyn-unc-high@remove-0"], [], seeds=1, burn_in=0)
+    measured = Experiment(scored.folder.root)
+    assert "dyn-unc-high@remove-0" in {point.subset for point in measured.frontier(burn_in=0)}
+    assert {point.subset for point in measured.frontier(burn_in=2)} == {"full"}
+
+
+def test_where_data_lies_and_how_it_is_read_may_change(scored: Experiment, settings: Settings, tmp_path: Path) -> None:
+    moved = shutil.copy(settings.data, tmp_path / "moved.jsonl")
+    again = worker.score(settings.with_changes(data=str(moved), burn_in=1), scored.folder.root)
+    assert (again.settings.data, again.settings.burn_in) == (str(moved), 1)
 
 
 def test_wrong_names_are_refused_before_any_work(scored: Experiment) -> None:
