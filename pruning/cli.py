@@ -130,6 +130,9 @@ def score(
     fixed_order: Annotated[
         bool | None, typer.Option("--fixed-order", help="One order for all epochs of a run, as the paper's code.")
     ] = None,
+    deterministic: Annotated[
+        bool | None, typer.Option("--deterministic", help="Numbers that repeat bit by bit on a GPU too; slower. On the CPU they always do.")
+    ] = None,
     approximate: Annotated[str | None, typer.Option(help=f"Score with less work than the recipe: {', '.join(APPROXIMATIONS)}.")] = None,
     checkpoints: Annotated[
         bool | None,
@@ -156,6 +159,7 @@ def score(
         warmup_ratio=warmup_ratio,
         max_grad_norm=max_grad_norm,
         fixed_order=fixed_order,
+        deterministic=deterministic,
         precision=precision,
         device=device,
     )

@@ -60,7 +60,7 @@ def score_command(settings: Settings, directory: str | Path) -> list[str]:
     if settings.seeds != default.seeds:
         words += ["--seed-list", ",".join(map(str, settings.seeds))]
     words += ["--drop-invalid"] * settings.drop_invalid + ["--fixed-order"] * settings.train.fixed_order
-    words += ["--no-checkpoints"] * (not settings.checkpoints)
+    words += ["--deterministic"] * settings.train.deterministic + ["--no-checkpoints"] * (not settings.checkpoints)
     return words
 
 

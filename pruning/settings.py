@@ -56,7 +56,7 @@ class TrainSettings:
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     deterministic: bool = False
-    """True makes a run's numbers repeat bit by bit on a GPU too, resumed or not: one run at a time, and slower. On the CPU they always do."""
+    """True makes numbers repeat bit by bit on a GPU too, resumed or not, one run at a time and slower. On the CPU they always do."""
     depth: float = 1.0
     """Share of the model's layers that is kept, the lower ones; at least one layer stays."""
     lora_rank: int = 0

@@ -92,6 +92,7 @@ def test_the_command_carries_every_setting(settings: Settings) -> None:
             warmup_ratio=0.1,
             max_grad_norm=2,
             fixed_order=True,
+            deterministic=True,
             precision="fp32",
             device="cpu",
         ),

@@ -31,7 +31,8 @@ def train(
     `model` is a folder or a hub name. On the CPU the runs lie side by side in `workers` single-threaded processes (default:
     one per usable core, at most one per plan; 0 trains in this process, one run after another), and a run's recording does
     not depend on how many there are: it is bit-identical for the same plan, data, settings and versions. Runs on a GPU train
-    in this process, several at once while its memory lasts; there a run's dropout depends on what trains beside it.
+    in this process, several at once while its memory lasts; there a run's dropout depends on what
+    trains beside it, unless `settings.deterministic` trains them one by one.
 
     Raises `ModelError` when the model cannot be loaded, `TrainingError` with the run's key when one fails, `UsageError` for a
     device or precision this machine does not have, and `Cancelled` when `stop()` becomes true. No process outlives the iterator.

@@ -75,6 +75,7 @@ def _serve(connection: Connection, plans: queue.SimpleQueue[RunPlan], setup: Set
     from pruning.training.shared import attach
 
     torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(setup.settings.deterministic)
     data, evaluation = (part and attach(setup.memory, setup.size, *part) for part in setup.parts)
     while True:
         plan = plans.get()

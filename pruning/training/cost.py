@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pruning.records import Encoded, RunPlan
 from pruning.settings import TrainSettings
-from pruning.training.devices import one_thread, slots
+from pruning.training.devices import one_thread, repeatable, slots
 from pruning.training.loop import Run
 from pruning.training.pool import child_environment
 
@@ -76,7 +76,7 @@ def probe(data: Encoded, model: str, settings: TrainSettings) -> Cost:
     Trains throw-away steps on short and on long examples in turn, so that the cost of a token can be told from that of a
     step. Raises what `train` raises when the model or the device cannot be used.
     """
-    with one_thread():
+    with one_thread(), repeatable(settings.deterministic):
         began = perf_counter()
         plan = RunPlan(key="probe", seed=0, rows=np.arange(data.units), epochs=10**6, record=False)
         run = Run(plan, data, None, model, settings)

@@ -16,6 +16,9 @@ from pruning.errors import UsageError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+"""What cuBLAS's scratch memory follows; with :4096:8 the same product gives the same numbers each time."""
+
 
 def pick_device(name: str) -> torch.device:
     """The device that `--device` names; auto = cuda, else mps, else cpu.
@@ -30,7 +33,8 @@ def pick_device(name: str) -> torch.device:
         raise UsageError(f"--device is {name!r}; use auto, cpu, cuda, cuda:N or mps.") from None
     present = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 0)
     if (device.index or 0) >= present:
-        raise UsageError(f"--device is {name!r}, but this machine has {present} device(s) of that kind that PyTorch can use.")
+        many = "1 device" if present == 1 else f"{present or 'no'} devices"
+        raise UsageError(f"--device is {name!r}, but this machine has {many} of that kind that PyTorch can use.")
     return device
 
 
@@ -91,3 +95,23 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def repeatable(wanted: bool) -> Iterator[None]:
+    """Where wanted, PyTorch uses only algorithms that give the same numbers each time, and refuses the rest; restores the setting.
+
+    cuBLAS reads its part of it when it starts, so on CUDA this belongs around a process's first work there.
+    """
+    if not wanted:
+        yield
+        return
+    before, workspace = torch.are_deterministic_algorithms_enabled(), os.environ.get(WORKSPACE)
+    os.environ[WORKSPACE] = workspace or ":4096:8"
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        if workspace is None:
+            del os.environ[WORKSPACE]

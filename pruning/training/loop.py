@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pruning.errors import TrainingError
+from pruning.errors import Cancelled, TrainingError
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training import checkpoint
@@ -23,7 +23,7 @@ from pruning.training.model import add_adapters, keep_occurring_rows, load_netwo
 from pruning.training.noise import Noise
 from pruning.training.objective import outcome
 from pruning.training.order import epoch_batches, places, rate
-from pruning.training.recording import Recorder
+from pruning.training.recording import EpochRecorder
 
 Report = Progress | EpochRecord | RunResult
 """What a run has to say."""
@@ -54,6 +54,11 @@ def failed(key: str, error: str, message: str) -> TrainingError:
     return TrainingError(f"Training of {key} failed with {error}: {' '.join(message.split())}")
 
 
+def stopped(runs: int) -> Cancelled:
+    """What is raised when training was asked to stop with so many runs under way."""
+    return Cancelled(f"Training was stopped; {runs} run{' was' if runs == 1 else 's were'} under way.")
+
+
 class Run:
     """The state of one run: network, optimizer, schedule position, recording."""
 
@@ -75,11 +80,11 @@ class Run:
         self.fingerprint = plan.checkpoint and checkpoint.fingerprint(plan, data, network, settings, self.dtype)
         self.network = network.to(self.device)
         self.lengths = None if network.packed else unit_lengths(data)[plan.rows]
-        graphs = can_graph(data, network.packed, self.device, self.dtype)
+        graphs = not settings.deterministic and can_graph(data, network.packed, self.device, self.dtype)
         self.graphs = GraphedSteps(data, settings.batch_size, self.update) if graphs else None
         self.optimizer = make_optimizer(network, settings, capturable=graphs)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
-        self.recorder = Recorder(plan.key, len(plan.rows), self.device)
+        self.recorder = EpochRecorder(plan.key, len(plan.rows), self.device)
         self.steps, self.epochs_done, self.seconds = 0, 0, 0.0
         self.micro_batch = 0
         self.total_steps = plan.epochs * -(-len(plan.rows) // settings.batch_size)

@@ -10,17 +10,17 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
 from pruning import errors
-from pruning.errors import Cancelled, TrainingError
+from pruning.errors import TrainingError
+from pruning.files import package_environment
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training.checkpoint import PART, discard
 from pruning.training.child import Failure, Finished, Setup
 from pruning.training.devices import cores
-from pruning.training.loop import failed
+from pruning.training.loop import failed, stopped
 from pruning.training.shared import SharedMemory
 
 POLL_SECONDS = 0.1
@@ -71,7 +71,7 @@ def train_side_by_side(
             children[-1].give(waiting.pop())
         while busy := {child.connection: child for child in children if child.plan is not None}:
             if stop():
-                raise Cancelled(f"Training was stopped; {len(busy)} run(s) were under way.")
+                raise stopped(len(busy))
             for connection in wait(list(busy), timeout=POLL_SECONDS):
                 child = busy[connection]  # type: ignore[index]
                 item = child.take()
@@ -140,23 +140,19 @@ class Child:
 
 def child_environment() -> dict[str, str]:
     """The environment of this process with one thread, no busy waiting, an allocator that keeps its memory, and this very package."""
-    package = str(Path(__file__).resolve().parents[2])
-    paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    tunables = os.environ.get("GLIBC_TUNABLES", ALLOCATOR)
     return {
-        **os.environ,
-        "GLIBC_TUNABLES": tunables,
+        **package_environment(),
+        "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", ALLOCATOR),
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
-        "PYTHONPATH": paths,
     }
 
 
 def _obituary(process: subprocess.Popen[bytes]) -> str:
     code = process.wait()
     if code == -signal.SIGKILL:
-        return "its process was killed, most often for lack of memory; fewer --workers or a smaller --batch-size need less."
+        return "its process was killed, most often for lack of memory; a smaller --batch-size or --max-length needs less."
     return f"its process exited with code {code}; its last words are on standard error."
 
 

@@ -11,7 +11,7 @@ from pruning.records import EpochRecord
 from pruning.training.objective import Outcome
 
 
-class Recorder:
+class EpochRecorder:
     """Preallocated columns of one epoch, [n] each, in the order of the run's rows."""
 
     def __init__(self, key: str, rows: int, device: torch.device) -> None:

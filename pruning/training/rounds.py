@@ -8,11 +8,11 @@ from contextlib import nullcontext
 
 import torch
 
-from pruning.errors import Cancelled, WinnowError
+from pruning.errors import WinnowError
 from pruning.records import Encoded, RunPlan
 from pruning.settings import TrainSettings
-from pruning.training.devices import one_thread, pick_device
-from pruning.training.loop import Report, failed, train_run
+from pruning.training.devices import one_thread, pick_device, repeatable
+from pruning.training.loop import Report, failed, stopped, train_run
 
 MOST_AT_ONCE = 6
 """Runs that share a GPU: more find nothing idle left."""
@@ -30,18 +30,19 @@ def train_in_rounds(
     stop: Callable[[], bool],
     most: int | None = None,
 ) -> Generator[Report, None, None]:
-    """Trains `plans`, at most `most` of them taking turns step by step (default: one on the CPU; on CUDA up to 6 while memory lasts).
+    """Trains `plans`, at most `most` of them taking turns step by step (default: one; on CUDA up to 6 while memory lasts,
+    unless their numbers must repeat).
 
     Raises `Cancelled` between two steps when `stop()` is true, and `TrainingError` with the key of the run that failed.
     """
     device = pick_device(settings.device)
-    at_once = most or (MOST_AT_ONCE if device.type == "cuda" else 1)
+    at_once = most or (MOST_AT_ONCE if device.type == "cuda" and not settings.deterministic else 1)
     waiting = deque(plans)
     seats: list[Seat] = []
-    with one_thread():
+    with one_thread(), repeatable(settings.deterministic):
         while waiting or seats:
             if stop():
-                raise Cancelled(f"Training was stopped; {len(seats)} run(s) were under way.")
+                raise stopped(len(seats))
             if waiting and len(seats) < at_once and (not seats or _has_room(device, seats)):
                 plan = waiting.popleft()
                 seats.append(Seat(plan, train_run(plan, data, evaluation, model, settings), device))

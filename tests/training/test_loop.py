@@ -201,6 +201,11 @@ def test_a_model_that_is_nowhere_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         run(str(tmp_path / "no-such-model"), plan(), recipe())
 
 
+def test_a_device_beyond_those_there_are_is_named_with_their_number(bert: str) -> None:
+    with pytest.raises(UsageError, match=r"'cpu:3', but this machine has 1 device of that kind"):
+        run(bert, plan(), recipe(device="cpu:3"))
+
+
 @pytest.mark.parametrize("name", ["tpu9", "cuda:77"])
 def test_a_device_that_is_not_there_is_named(bert: str, name: str) -> None:
     with pytest.raises(UsageError, match=f"--device is '{name}'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from pruning.errors import Cancelled
 from pruning.records import EpochRecord, Kind, RunResult
 from pruning.training.batches import make_batch
+from pruning.training.devices import WORKSPACE
 from pruning.training.graphs import Shape, can_graph, flatten, unflatten
 from pruning.training.model import load_network, used_tokens
 from pruning.training.objective import outcome
@@ -41,7 +43,7 @@ def test_stops_between_two_steps(tmp_path: Path) -> None:
     """Asked before every step: the fifth answer ends the run in the middle of its first epoch of eleven steps."""
     asked = iter(range(100))
     running = train_in_rounds([plan()], tiny_data(LENGTHS), None, tiny_model(tmp_path), recipe(batch_size=1), lambda: next(asked) == 4)
-    with pytest.raises(Cancelled, match="1 run"):
+    with pytest.raises(Cancelled, match="1 run was under way"):
         list(running)
     assert next(asked) == 5
 
@@ -122,3 +124,43 @@ def test_dropout_changes_between_replays(tmp_path: Path) -> None:
     items = list(train_in_rounds([plan(range(4), epochs=6)], data, None, model, settings, lambda: False))
     losses = np.stack([item.loss for item in items if isinstance(item, EpochRecord)])
     assert len(np.unique(losses.round(6), axis=0)) == 6
+
+
+def test_deterministic_is_set_inside_the_run_alone_and_changes_nothing_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(WORKSPACE, raising=False)
+    model, data = tiny_model(tmp_path), tiny_data(LENGTHS)
+    plain = list(train_in_rounds([plan()], data, data, model, recipe(), lambda: False))
+    inside, repeated = [], []
+    for item in train_in_rounds([plan()], data, data, model, recipe(deterministic=True), lambda: False):
+        repeated.append(item)
+        inside.append((torch.are_deterministic_algorithms_enabled(), os.environ[WORKSPACE]))
+    assert set(inside) == {(True, ":4096:8")}
+    assert not torch.are_deterministic_algorithms_enabled() and WORKSPACE not in os.environ
+    records = [[item for item in items if isinstance(item, EpochRecord)] for items in (plain, repeated)]
+    assert all(same(ours, theirs) for ours, theirs in zip(*records, strict=True))
+    [one, two] = [next(item for item in items if isinstance(item, RunResult)) for items in (plain, repeated)]
+    assert np.array_equal(one.outputs, two.outputs)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_a_deterministic_run_goes_on_bit_by_bit_on_cuda(tmp_path: Path) -> None:
+    """Dropout, several runs, an interruption after the first epoch: the numbers are those of a run that was left alone."""
+    model, data, state = tiny_model(tmp_path / "bert"), tiny_data(LENGTHS * 4), str(tmp_path / "state.pt")
+    settings = recipe(device="cuda", deterministic=True)
+
+    def trained(checkpoint: str | None) -> list[object]:
+        plans = [plan(range(44), epochs=3, checkpoint=checkpoint), plan(range(44), epochs=3, seed=2)]
+        return list(train_in_rounds(plans, data, data, model, settings, lambda: False))
+
+    whole = trained(None)
+    running = train_in_rounds([plan(range(44), epochs=3, checkpoint=state)], data, data, model, settings, lambda: False)
+    for item in running:
+        if getattr(item, "epoch", 0) == 1:
+            break
+    running.close()
+    resumed = trained(state)
+    records = [[item for item in items if isinstance(item, EpochRecord)] for items in (whole, resumed)]
+    assert len(records[0]) == 6 and all(same(ours, theirs) for ours, theirs in zip(*records, strict=True))
+    for one, two in zip(*([item for item in items if isinstance(item, RunResult)] for items in (whole, resumed)), strict=True):
+        assert np.array_equal(one.outputs, two.outputs)
