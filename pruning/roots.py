@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOTS = "WINNOW_ROOTS"
 """Environment variable: folders, separated like those of PATH."""
 
 MOST_INSIDE = 10_000
-"""Files of a folder that are looked at for links that lead out of it."""
+"""Files and folders within a folder, those that its links lead to included; one with more is refused, because each is looked at."""
 
 
 def join(folders: Iterable[str | Path]) -> str:
@@ -51,18 +50,34 @@ def refusal(name: str) -> str | None:
     path = Path(plain)
     if not (path.is_absolute() or ".." in path.parts or os.path.lexists(path)):
         return None  # a name of the hub, or nothing
-    if not all(_inside(place, roots) for place in (path, *_links(path))):
-        return f"{name} lies outside the folders that the dashboard may read ({', '.join(roots)}); add its folder to {ROOTS}."
+    outside = f"{name} lies outside the folders that the dashboard may read ({', '.join(roots)}); add its folder to {ROOTS}."
+    if not _inside(path, roots):
+        return outside
+    try:
+        for count, place in enumerate(_below(path)):
+            if count >= MOST_INSIDE:
+                return f"{name} holds more than {MOST_INSIDE:,} files, too many to see that none leads elsewhere; name a smaller folder."
+            if os.path.islink(place) and not _inside(place, roots):
+                return outside
+    except OSError as error:
+        return f"{name} cannot be looked through for links that lead elsewhere: {(error.strerror or str(error)).lower()}."
     return None
 
 
-def _inside(path: Path, roots: Iterable[str]) -> bool:
+def _inside(path: str | Path, roots: Iterable[str]) -> bool:
     real = os.path.realpath(path)
     return any(real == root or real.startswith(root.rstrip(os.sep) + os.sep) for root in roots)
 
 
-def _links(folder: Path) -> Iterable[Path]:
-    """Links below a folder: a saved dataset or model whose files lie elsewhere."""
-    if not folder.is_dir():
-        return ()
-    return [path for path in islice(folder.rglob("*"), MOST_INSIDE) if path.is_symlink()]
+def _below(folder: str | Path) -> Iterator[str]:
+    """Everything that can be opened by a path below a folder (a saved dataset or model); each folder that links lead to once."""
+    waiting, seen = [os.path.realpath(folder)], set()
+    while waiting:
+        inner = waiting.pop()
+        if inner in seen or not os.path.isdir(inner):
+            continue
+        seen.add(inner)
+        with os.scandir(inner) as entries:
+            for entry in entries:
+                yield entry.path
+                waiting.append(os.path.realpath(entry.path) if entry.is_symlink() else entry.path)

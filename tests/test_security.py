@@ -16,12 +16,13 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
+import datasets
 import pytest
 import torch
 from playwright.sync_api import Page, TimeoutError, sync_playwright
 from streamlit.testing.v1 import AppTest
 
-from pruning import export, models, roots, worker
+from pruning import export, models, readers, roots, worker
 from pruning.data import load
 from pruning.errors import DataError, ModelError, UsageError
 from pruning.experiment import Experiment
@@ -277,6 +278,55 @@ def test_paths_out_of_the_folders_are_refused(confined: Path, name: str) -> None
     for read, error in ((load, DataError), (models.locate, ModelError)):
         with pytest.raises(error, match=r"outside the folders|no path that the dashboard reads|NUL"):
             read(name)  # type: ignore[operator]
+
+
+def saved_rows(path: Path) -> Path:
+    datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}).save_to_disk(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["../../outside/saved/{file}", "{outside}/saved/{file}", "x/../../../outside/saved/{file}"])
+@pytest.mark.parametrize("dashboard", [True, False])
+def test_a_saved_folder_that_names_files_of_elsewhere_is_refused(
+    confined: Path, monkeypatch: pytest.MonkeyPatch, name: str, dashboard: bool
+) -> None:
+    """On the command line too: whoever wrote the folder is not the person at the keyboard."""
+    if not dashboard:
+        monkeypatch.delenv(roots.ROOTS)
+    outside, folder = saved_rows(confined.parent / "outside" / "saved"), saved_rows(confined / "d")
+    assert len(load("d")) == 2
+    state = json.loads((folder / "state.json").read_text())
+    state["_data_files"].append({"filename": name.format(outside=outside.parent, file=state["_data_files"][0]["filename"])})
+    (folder / "state.json").write_text(json.dumps(state))
+    for path in (confined / "splits" / "dataset_dict.json", confined / "dictionary" / "dataset_dict.json"):
+        path.parent.mkdir()
+        path.write_text(json.dumps({"splits": ["train" if path.parent.name == "splits" else name.format(outside=outside, file="")]}))
+    (confined / "splits" / "train").symlink_to(folder)
+    for read in ("d", "splits", "dictionary"):
+        with pytest.raises(DataError, match="which is no file within it"):
+            load(read)
+    with pytest.raises(DataError, match="which is no file within it"):
+        readers.splits("dictionary")
+
+
+def test_no_link_escapes_by_coming_late_or_through_another_folder(confined: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roots, "MOST_INSIDE", 20)
+    outside, saved = saved_rows(confined.parent / "outside" / "saved"), saved_rows(confined / "other")
+    (confined / "dictionary").mkdir()
+    (confined / "dictionary" / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    (confined / "dictionary" / "train").symlink_to(saved)
+    (confined / "dictionary" / "again").symlink_to(confined / "dictionary")
+    assert len(load("dictionary")) == 2
+    rows = next(saved.glob("*.arrow"))
+    rows.unlink()
+    rows.symlink_to(outside / rows.name)
+    with pytest.raises(DataError, match="outside the folders"):
+        load("dictionary")
+    full = saved_rows(confined / "full")
+    for number in range(20):
+        (full / f"{number}.txt").touch()
+    with pytest.raises(DataError, match="more than 20 files"):
+        load("full")
 
 
 def test_paths_inside_are_read(confined: Path) -> None:

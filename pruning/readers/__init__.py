@@ -6,7 +6,6 @@ row that a person can find again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from pruning.readers import limits
 from pruning.readers.delimited import read_csv, read_tsv
 from pruning.readers.objects import read_json, read_jsonl
 from pruning.readers.source import Source
-from pruning.readers.tables import hub_splits, read_hub, read_parquet, read_saved
+from pruning.readers.tables import hub_splits, read_hub, read_parquet, read_saved, saved_splits
 
 __all__ = ["FILES", "VALIDATION_SPLITS", "Source", "read", "splits"]
 
@@ -69,9 +68,7 @@ def splits(data: str | Path) -> tuple[str, ...]:
     path = _existing(name)
     if path is None and "#" not in name:
         return hub_splits(name)
-    if path is not None and (path / "dataset_dict.json").is_file():
-        return tuple(json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"])
-    return ()
+    return saved_splits(path) if path is not None else ()
 
 
 def _existing(name: str) -> Path | None:

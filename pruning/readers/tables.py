@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -64,6 +65,7 @@ def read_saved(path: Path, split: str | None) -> Source:
     """A folder saved by `datasets`: read by it, memory-mapped, nothing executed."""
     import datasets
 
+    _check_named(path)
     try:
         loaded = datasets.load_from_disk(str(path))
     except Exception as error:
@@ -74,6 +76,39 @@ def read_saved(path: Path, split: str | None) -> Source:
     if split is not None:
         raise DataError(f"{path} has no splits, so {split!r} cannot be chosen.")
     return _of_dataset(str(path), loaded)
+
+
+def saved_splits(path: Path) -> tuple[str, ...]:
+    """Names of the splits of a folder saved by `datasets`; none where it has none."""
+    named = _said(path, "dataset_dict.json", "splits")
+    return tuple(_own(path, name) for name in named)
+
+
+def _check_named(path: Path) -> None:
+    """Refuse a folder that names files of elsewhere: `datasets` would read them as its own."""
+    for folder in (path, *(path / split for split in saved_splits(path))):
+        for file in _said(folder, "state.json", "_data_files"):
+            _own(folder, file.get("filename") if isinstance(file, dict) else file)
+
+
+def _said(folder: Path, file: str, key: str) -> list[Any]:
+    """The list that a saved folder's own description has under that key; empty where there is no description."""
+    try:
+        said = json.loads((folder / file).read_text(encoding="utf-8"))[key]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{folder} is a damaged folder of datasets: {file} cannot be read ({one_line(error)}).") from None
+    if not isinstance(said, list):
+        raise DataError(f"{folder} is a damaged folder of datasets: {key!r} in {file} is no list.")
+    return said
+
+
+def _own(folder: Path, name: Any) -> str:
+    """A name that a saved folder gives to one of its parts; DataError when it leads, or could lead, out of the folder."""
+    if not isinstance(name, str) or not name or name.startswith("/") or re.search(r"[\\:\0]", name) or ".." in PurePosixPath(name).parts:
+        raise DataError(f"{folder} is a damaged folder of datasets: it names {name!r}, which is no file within it.")
+    return name
 
 
 def read_hub(name: str, split: str | None) -> Source:
