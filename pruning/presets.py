@@ -1,6 +1,7 @@
 """The paper's experiments as settings: its five datasets, its two models, its hyperparameters, each with its source.
 
-Tayaranian et al., "Towards Pruning of Training Data for Fine-tuning" (CoLLAs 2024, arXiv:2407.08887) and the code published with it.
+Tayaranian et al., "Automatic Pruning of Fine-tuning Datasets for Transformer-based
+Language Models" (CoLLAs 2024, arXiv:2407.08887) and the code published with it.
 """
 
 from __future__ import annotations

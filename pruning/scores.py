@@ -95,15 +95,6 @@ def check_burn_in(burn_in: int, epochs: int) -> None:
         raise UsageError(f"--burn-in is {burn_in}; with {epochs} epochs it must be 0 to {epochs - 1}.")
 
 
-def success_rate(correct: NDArray[np.bool_], burn_in: int = 0) -> Floats:
-    """[N] H-score over the number of runs; 0..1, higher = easier.
-
-    >>> success_rate(np.array([[[True, False]], [[True, True]]]))
-    array([1. , 0.5])
-    """
-    return h_score(correct, burn_in) / correct.shape[0]
-
-
 @_score("confidence", "Confidence", "Mean probability given to the right answer.", high=1, higher="easier", keep="low", source=_SWAYAMDIPTA)
 def confidence(gold_prob: NDArray[np.float32]) -> Floats:
     """[N] mean gold probability over epochs and runs; 0..1, higher = easier (Swayamdipta et al. 2020).

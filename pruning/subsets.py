@@ -88,21 +88,12 @@ def parse_removes(name: str, runs: int) -> tuple[int, ...] | None:
 
 
 def resolve(name: str, dynamics: Dynamics, labels: Ids | None, burn_in: int = 0, seed: int = 0) -> Subset:
-    """The subset of that name (see the module's docstring). `seed` decides what is drawn at random (see `is_drawn`).
+    """The subset of that name (see the module's docstring). `seed` decides what is drawn at random.
 
     Raises SubsetError for a name that does not exist, listing what does, and for a size that cannot be had; ScoreError where a
     rule needs what the recording lacks.
     """
     return _subset(_parsed(name, dynamics.runs), _Recording(dynamics, labels, burn_in, seed))
-
-
-def is_drawn(name: str) -> bool:
-    """Whether that name stands for other examples with another seed.
-
-    >>> is_drawn("random@0.3"), is_drawn("ccs@random@0.3"), is_drawn("drop-hard minus stratified@0.5")
-    (True, False, True)
-    """
-    return _drawn(_parsed(name, 0))
 
 
 def by_h(name: str, h: NDArray[np.int64], ids: Ids, removes: Sequence[int]) -> Subset:
@@ -206,15 +197,6 @@ def _operand(tokens: list[str], name: str, runs: int) -> _Name:
         of = _expression(tokens, name, runs)
         return _Name(f"{word}@{of.text}", word, (of,))
     return _Name(word, word)
-
-
-def _drawn(tree: _Name) -> bool:
-    if len(tree.parts) == 2:
-        return any(_drawn(part) for part in tree.parts)
-    if not tree.parts:
-        return False
-    rule, _, _ = _ruled(tree.word)
-    return _drawn(tree.parts[0]) if tree.word.startswith("floor-") else rule in _DRAWN or not rule
 
 
 # -- trees to subsets -----------------------------------------------------------------------------------------------------
@@ -349,9 +331,6 @@ _RULES: dict[str, tuple[_Choose, float | None]] = {
 
 BASELINES = tuple(_RULES)
 """Rules that the frontier can measure at every subset's size."""
-
-_DRAWN = frozenset(["random", "stratified", "mixed", "anchored"])
-"""Rules that choose anew for each seed."""
 
 
 def _ruled(word: str) -> tuple[str, float, _Choose | None]:

@@ -13,6 +13,7 @@ import pytest
 
 from pruning import worker
 from pruning.findings import findings
+from pruning.frontier import headline_of
 from pruning.settings import Settings, TrainSettings
 from pruning.tasks import TASKS
 from tests.training.tiny import tiny_model
@@ -65,7 +66,7 @@ def test_a_task_scores_prunes_measures_and_exports(tmp_path: Path, case: str, fa
     assert np.isfinite(experiment.dynamics.loss).all() and experiment.h_score().max() <= 2
     experiment = worker.frontier(tmp_path / "experiment", ["random@0.5"], seeds=1)
     points = {point.subset: point.metrics for point in experiment.frontier()}
-    assert points.keys() == {"full", "random@0.5"} and next(iter(points["full"])) == TASKS[task].headline
+    assert points.keys() == {"full", "random@0.5"} and next(iter(points["full"])) == headline_of(points["full"])
     found = findings(experiment, experiment.subset("random@0.5"))
     assert (found.kept, found.total) == (8, 16) and json.loads(json.dumps(found.to_dict(), allow_nan=False))["shares"]
     manifest = experiment.export("random@0.5", tmp_path / "out.jsonl")

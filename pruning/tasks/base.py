@@ -80,8 +80,6 @@ class Task(ABC):
     """Fields that must have a column, the label included."""
     optional: ClassVar[tuple[str, ...]] = ()
     """Fields that may have one."""
-    headline: ClassVar[str]
-    """The metric that the frontier shows first, 0..1, higher is better."""
     max_length: ClassVar[int] = 128
     """Tokens per sequence in the paper's recipe."""
 
@@ -110,7 +108,7 @@ class Task(ABC):
 
     @abstractmethod
     def metrics(self, table: pa.Table, outputs: NDArray[np.float32], encoded: Encoded) -> dict[str, float]:
-        """Metrics of a model's raw outputs on these examples, each 0..1 (mcc -1..1), the headline first."""
+        """Metrics of a model's raw outputs on these examples, each 0..1 (mcc -1..1), the one that counts first (see `frontier.headline_of`)."""
 
     @abstractmethod
     def display(self, row: Mapping[str, Any], label_names: Sequence[str] = ()) -> tuple[Part, ...]:

@@ -60,7 +60,6 @@ class Classification(Task):
     kind = "classification"
     required = ("text", "label")
     optional = ("text_pair",)
-    headline = "accuracy"
 
     def guess(self, source: Source, given: Mapping[str, str]) -> Guess | None:
         """By the usual names, else by being the only column that fits."""

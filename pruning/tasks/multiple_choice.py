@@ -39,7 +39,6 @@ class MultipleChoice(Task):
     kind = "multiple_choice"
     required = ("options", "label")
     optional = ("context", "question", *OPTION_FIELDS)
-    headline = "accuracy"
     max_length = 512
 
     def guess(self, source: Source, given: Mapping[str, str]) -> Guess | None:

@@ -25,7 +25,6 @@ class QuestionAnswering(Task):
     name = "question-answering"
     kind = "span"
     required = ("question", "context", "answers")
-    headline = "f1"
     max_length = 384
 
     def guess(self, source: Source, given: Mapping[str, str]) -> Guess | None:
