@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -208,12 +209,11 @@ def test_a_floor_in_a_name_adds_the_most_ambiguous_back() -> None:
 
 def test_what_is_drawn_changes_with_the_seed_and_nothing_else_does() -> None:
     dynamics, labels = recording(6, 3, 400, 3, 5), gold_labels(400, 3, 5)
-    drawn = {f"{rule}@0.3" for rule in ("random", "stratified", "mixed", "anchored")}
-    drawn |= {"floor-0.2@random@0.2", "drop-easy minus random@0.5", "winning-ticket@40"}
+    drawn = re.compile(r"\b(random|stratified|mixed|anchored)(-[\d.]+)?@|@40$")
     names = ["full", "winning-ticket", "floor-0.2@drop-easy", "floor-0.2@random@0.2", "drop-easy minus random@0.5", "winning-ticket@40"]
     for name in [*names, *(f"{rule}@0.3" for rule in RULES if SCORES.get(rule.rpartition("-")[0], SCORES["h"]).epochs <= 3)]:
         first, second = (subsets.resolve(name, dynamics, labels, seed=seed).kept.tolist() for seed in (1, 2))
-        assert (first != second) == (name in drawn), name
+        assert (first != second) == (drawn.search(name) is not None), name
 
 
 @pytest.mark.parametrize(
