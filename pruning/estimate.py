@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pruning import data as datasource
 from pruning import models
@@ -16,7 +17,7 @@ from pruning.tasks import TASKS
 FRONTIER_SEEDS = 3
 """Fine-tunings per point that the frontier's estimate counts on."""
 
-BASELINES = 2
+BASELINES_EACH = 2
 """Equal-size baselines beside each of its subsets."""
 
 MEAN_KEPT = 0.5
@@ -30,7 +31,7 @@ class Estimate:
     score_seconds: float
     """The scoring runs."""
     frontier_seconds: float
-    """The whole ladder with its baselines, FRONTIER_SEEDS each; full data comes from the scoring."""
+    """The whole ladder with its baselines, FRONTIER_SEEDS each, and of full data what the scoring runs do not give."""
     examples: int
     """Training examples."""
     truncated: int
@@ -38,18 +39,37 @@ class Estimate:
 
 
 def estimate(settings: Settings) -> Estimate:
-    """Reads the data and trains a few throw-away steps, under 10 seconds beside reading. Raises what `worker.score` raises."""
+    """Reads the data and trains a few throw-away steps: under 10 seconds beside reading, twice that where scoring is an approximation.
+
+    Raises what `worker.score` raises.
+    """
     from pruning.training import probe
 
     train, held_out = datasource.load_pair(settings)
     task, model = TASKS[train.task], models.locate(settings.model)
     tokenizer, max_length = models.load_tokenizer(model), settings.max_length or TASKS[train.task].max_length
     encoded, evaluation = (task.encode(part.table, tokenizer, max_length) for part in (train, held_out))
-    cost = probe(encoded, str(model), settings.scoring)
     rows = np.arange(encoded.units)
     scoring = [RunPlan(key=str(seed), seed=seed, rows=rows, epochs=settings.scoring.epochs) for seed in settings.seeds]
-    points = len(ladder(settings.runs)) * (1 + BASELINES) * FRONTIER_SEEDS
+    cost = probe(encoded, str(model), settings.scoring)
+    full_cost = cost if steps_cost_alike(settings) else probe(encoded, str(model), settings.measuring)
+    size = settings.train.batch_size
+    return Estimate(
+        score_seconds=cost.seconds(scoring, encoded, evaluation, batch_size=size),
+        frontier_seconds=full_cost.seconds(frontier_plans(settings, rows), encoded, evaluation, batch_size=size),
+        examples=encoded.units,
+        truncated=encoded.truncated,
+    )
+
+
+def steps_cost_alike(settings: Settings) -> bool:
+    """Whether a step takes as long in scoring as in the frontier: their epochs and rates may differ, what they train does not."""
+    return settings.measuring == replace(settings.scoring, epochs=settings.measuring.epochs, learning_rate=settings.measuring.learning_rate)
+
+
+def frontier_plans(settings: Settings, rows: NDArray[np.int64]) -> list[RunPlan]:
+    """The fine-tunings that the whole frontier of these rows is taken to need after scoring."""
+    measured = settings.runs if settings.scoring == settings.measuring else 0
     half = rows[: max(1, round(MEAN_KEPT * len(rows)))]
-    measuring = [RunPlan(key=str(point), seed=point, rows=half, epochs=settings.train.epochs) for point in range(points)]
-    seconds = [cost.seconds(plans, encoded, evaluation, batch_size=settings.train.batch_size) for plans in (scoring, measuring)]
-    return Estimate(score_seconds=seconds[0], frontier_seconds=seconds[1], examples=encoded.units, truncated=encoded.truncated)
+    sizes = [rows] * max(0, FRONTIER_SEEDS - measured) + [half] * len(ladder(settings.runs)) * (1 + BASELINES_EACH) * FRONTIER_SEEDS
+    return [RunPlan(key=str(number), seed=number, rows=kept, epochs=settings.measuring.epochs) for number, kept in enumerate(sizes)]
