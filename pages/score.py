@@ -19,7 +19,7 @@ else:
 st.subheader("New experiment")
 chosen, name = starting.source()
 try:
-    preview, task, columns = starting.columns(chosen)
+    preview, task, columns, drop_invalid = starting.columns(chosen)
 except WinnowError as error:
     st.error(plain.markdown(error))
     st.stop()
@@ -27,7 +27,7 @@ if preview.problem:
     st.warning(plain.markdown(preview.problem))
 
 settings, folder, limit = starting.recipe(task, name, chosen)
-settings = settings.with_changes(columns=columns)
+settings = settings.with_changes(columns=columns, drop_invalid=drop_invalid)
 with st.container(horizontal=True):
     start = st.button("Start scoring", type="primary", icon=":material/play_arrow:", disabled=bool(preview.problem))
     measure = st.button("Estimate the time", icon=":material/timer:", disabled=bool(preview.problem))

@@ -64,7 +64,7 @@ def _grid(experiment: Experiment, status: JobStatus) -> pd.DataFrame:
         for key, run in status.runs.items():
             place = f"epoch {run.epoch + 1}"
             if key in shown.index and place in shown.columns and not shown.at[key, place] and run.total:
-                done = run.examples / (run.total / experiment.settings.train.epochs) - run.epoch
+                done = run.examples / (run.total / experiment.settings.scoring.epochs) - run.epoch
                 shown.at[key, place] = f"{min(max(done, 0), 1):.0%}"
     return shown
 

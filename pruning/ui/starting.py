@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,13 +17,23 @@ from pruning import data, jobs, sample, shelf
 from pruning.data import Preview
 from pruning.errors import ExperimentError
 from pruning.experiment import Experiment
+from pruning.files import package_environment
 from pruning.ownership import last_words
 from pruning.report import duration
-from pruning.settings import Settings, TrainSettings, default_seeds
+from pruning.settings import Settings, default_seeds
 from pruning.tasks import TASKS
 from pruning.ui import plain, state
 
 NOT_USED = "(not used)"
+
+ESTIMATE_SECONDS = 180
+"""After which measuring this machine is given up."""
+
+SHOWN = {"data", "task", "columns", "evaluation", "model", "max_length", "drop_invalid", "epochs", "batch_size", "learning_rate"}
+"""Settings that the form has a box for."""
+
+TAKEN = "taken"
+"""In the session: the name and the settings of the experiment that the form was filled from."""
 
 
 def source() -> tuple[str, str]:
@@ -47,9 +58,9 @@ def source() -> tuple[str, str]:
     return chosen, Path(chosen.rstrip("/")).stem or "experiment"
 
 
-def columns(chosen: str) -> tuple[Preview, str, dict[str, str]]:
-    """The first rows, the task and the columns as guessed and, where the person knows better, as changed."""
-    guessed = _preview(chosen, "auto", ())
+def columns(chosen: str) -> tuple[Preview, str, dict[str, str], bool]:
+    """The first rows, the task and the columns as guessed and, where the person knows better, as changed; whether invalid rows go."""
+    guessed = _preview(chosen, "auto", (), False)
     tasks = list(TASKS)
     if guessed.task and "task" not in st.session_state:
         st.session_state["task"] = guessed.task
@@ -58,7 +69,8 @@ def columns(chosen: str) -> tuple[Preview, str, dict[str, str]]:
         st.warning(plain.markdown(guessed.problem or "Say what kind of task this is."))
         st.stop()
     mapping = _mapping(guessed, task)
-    preview = _preview(chosen, task, tuple(mapping.items()))
+    drop_invalid = st.toggle("Leave out rows without text or label", key="drop_invalid", help="The command line's --drop-invalid.")
+    preview = _preview(chosen, task, tuple(mapping.items()), drop_invalid)
     for note in preview.notes:
         st.text(note)
     st.dataframe(pd.DataFrame([dict(row) for row in preview.rows]), hide_index=True, alt="The first rows of the data")
@@ -67,7 +79,7 @@ def columns(chosen: str) -> tuple[Preview, str, dict[str, str]]:
         told = [f"{name} {count:,} ({count / total:.0%})" for name, count in list(preview.label_counts.items())[:12]]
         st.text(f"{preview.total:,} rows. Labels: {', '.join(told)}{' ...' if len(preview.label_counts) > 12 else ''}")
     _lengths(preview)
-    return preview, task, mapping
+    return preview, task, mapping, drop_invalid
 
 
 def _mapping(guessed: Preview, task: str) -> dict[str, str]:
@@ -98,7 +110,10 @@ def _lengths(preview: Preview) -> None:
 
 
 def recipe(task: str, name: str, chosen: str) -> tuple[Settings, str, int]:
-    """Model, evaluation data and recipe; a name for the folder; how much of the sample."""
+    """Model, evaluation data and recipe; a name for the folder; how much of the sample.
+
+    What the form has no box for is as usual, or as in the experiment whose settings were taken.
+    """
     left, right = st.columns(2)
     folder = left.text_input("Name", key="name", placeholder=name, help="Of the experiment's folder. Empty = after the data.") or name
     model = right.text_input("Model", "sample", key="model", help="A folder, a hub name, or 'sample': all-MiniLM-L6-v2, 22.7M parameters.")
@@ -110,17 +125,47 @@ def recipe(task: str, name: str, chosen: str) -> tuple[Settings, str, int]:
         batch_size = st.number_input("Batch size", 1, 1024, 32, key="batch_size", help="Examples per optimizer step.")
         rate = st.number_input("Learning rate", 1e-7, 1.0, 2e-5, format="%.1e", key="learning_rate")
         length = st.number_input("Tokens per text", 4, 8192, TASKS[task].max_length, key=f"max_length-{task}", help="Longer texts are cut.")
-    train = TrainSettings(epochs=int(epochs), batch_size=int(batch_size), learning_rate=rate)
-    settings = Settings(
+    base = _taken()
+    settings = base.with_changes(
         data=chosen,
         task=task,
         evaluation=evaluation or None,
         model=model,
         max_length=int(length),
-        seeds=default_seeds(int(runs)),
-        train=train,
+        seeds=base.seeds if runs == base.runs else default_seeds(int(runs)),
+        train=replace(base.train, epochs=int(epochs), batch_size=int(batch_size), learning_rate=rate),
     )
     return settings, folder, int(limit)
+
+
+def others(settings: Settings) -> dict[str, str]:
+    """Settings that the form has no box for and that are not as usual -> their values in words.
+
+    >>> others(Settings(data="x.jsonl", burn_in=1, seeds=(1, 2), checkpoints=False))
+    {'seeds': '1, 2', 'burn in': '1', 'checkpoints': 'off'}
+    """
+    usual, own = (asdict(one) for one in (Settings(data="", seeds=default_seeds(settings.runs)), settings))
+    usual, own = ({**values, **values["train"]} for values in (usual, own))
+    hidden = own.keys() - SHOWN - {"train", "recorded_by"}
+    return {name.replace("_", " "): _value(own[name]) for name in own if name in hidden and own[name] != usual[name]}
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _taken() -> Settings:
+    """The settings taken from another experiment, or the usual ones; what the form has no box for is said and can be let go."""
+    if TAKEN not in st.session_state:
+        return Settings(data="")
+    name, values = st.session_state[TAKEN]
+    settings = Settings.from_dict({**values, "recorded_by": "winnow"})
+    if words := others(settings):
+        st.text(f"As in {name}: {'; '.join(f'{setting} {value}' for setting, value in words.items())}.")
+        st.button("Back to the usual ones", icon=":material/undo:", on_click=st.session_state.pop, args=(TAKEN,))
+    return settings
 
 
 @state.in_words
@@ -139,7 +184,9 @@ def take_settings(folder: Path) -> None:
             "learning_rate": settings.train.learning_rate,
             f"max_length-{settings.task}": settings.max_length or TASKS[settings.task].max_length,
             **{f"column-{settings.task}-{field}": column for field, column in settings.columns.items()},
+            "drop_invalid": settings.drop_invalid,
             "name": f"{folder.name}-again",
+            TAKEN: (folder.name, settings.to_dict()),
         }
     )
 
@@ -165,8 +212,13 @@ def estimate(settings: Settings, limit: int) -> None:
     """What scoring takes on this machine, from a short measurement in a process of its own."""
     words = jobs.score_command(_ready(settings, limit), "-")
     command = [sys.executable, "-m", "pruning", *words, "--estimate", "--json"]
-    with st.spinner("Training a few steps to measure this machine ..."):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    try:
+        with st.spinner("Training a few steps to measure this machine ..."):
+            done = subprocess.run(command, env=package_environment(), capture_output=True, text=True, timeout=ESTIMATE_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise ExperimentError(
+            f"Measuring this machine took more than {ESTIMATE_SECONDS} seconds and was stopped; start scoring, which says how long is left."
+        ) from None
     if done.returncode:
         raise ExperimentError(done.stderr.strip().removeprefix("Error: ") or "The estimate ended without a word.")
     told = json.loads(done.stdout)
@@ -186,12 +238,12 @@ def _ready(settings: Settings, limit: int) -> Settings:
     return settings
 
 
-def _preview(chosen: str, task: str, mapping: tuple[tuple[str, str], ...]) -> Preview:
+def _preview(chosen: str, task: str, mapping: tuple[tuple[str, str], ...], drop_invalid: bool) -> Preview:
     path = Path(chosen)
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    return _previewed(chosen, stamp, task, mapping)
+    return _previewed(chosen, stamp, task, mapping, drop_invalid)
 
 
 @st.cache_data(max_entries=16, show_spinner="Reading the data ...")
-def _previewed(chosen: str, stamp: int, task: str, mapping: tuple[tuple[str, str], ...]) -> Preview:
-    return data.preview(chosen, rows=5, task=task, columns=dict(mapping))
+def _previewed(chosen: str, stamp: int, task: str, mapping: tuple[tuple[str, str], ...], drop_invalid: bool) -> Preview:
+    return data.preview(chosen, rows=5, task=task, columns=dict(mapping), drop_invalid=drop_invalid)

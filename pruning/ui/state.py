@@ -121,7 +121,7 @@ def shell() -> None:
     st.fragment(_badge, run_every=2 if running else None)()
     if experiment.finished_runs():
         st.selectbox("Subset", subset_names(experiment), key=SUBSET, bind="query-params", help=SUBSET_HELP)
-        epochs = experiment.settings.train.epochs
+        epochs = experiment.settings.scoring.epochs
         if epochs > 1:
             usual = experiment.settings.burn_in
             st.number_input("Burn-in", 0, epochs - 1, usual, key=BURN_IN, bind="query-params", help=BURN_IN_HELP)

@@ -1,13 +1,21 @@
 """Every page runs on a real experiment and on none, without a browser."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pruning import export
+from pruning.decisions import Decision
+from pruning.errors import ExperimentError
 from pruning.experiment import Experiment
+from pruning.records import DecisionKind, JobState, JobStatus, Progress
+from pruning.settings import Settings
+from pruning.ui import live, starting
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = ROOT / "pruning" / "ui" / "main.py"
@@ -74,6 +82,46 @@ def test_the_export_page_audits_and_says_what_was_not_measured(scored: Experimen
     assert any("labels look wrong" in text.value and "By source" in text.value for text in app.text)
 
 
+def said(app: AppTest, words: str) -> bool:
+    return any(words in line.value for line in (*app.success, *app.info, *app.warning))
+
+
+def test_an_export_from_before_is_not_taken_for_the_one_of_now(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert scored.audited or (scored.duplicates and scored.label_errors)
+    app = open_page("export", scored.folder.root.parent, monkeypatch)
+    app.button(key="build").click().run()
+    assert said(app, "verified against the manifest") and not said(app, "is from before")
+    app.sidebar.number_input[0].set_value(1).run()
+    assert said(app, "is from before") and not said(app, "verified against the manifest")
+    app.button(key="build").click().run()
+    assert said(app, "verified against the manifest") and not said(app, "is from before")
+    ticket = scored.subset("winning-ticket", 1)
+    scored.decide(Decision(kind=DecisionKind.RELABEL, ids=(int(ticket.kept[0]),), value=other_label(scored, int(ticket.kept[0]))))
+    app.run()
+    assert said(app, "is from before") and said(app, "Labels changed by hand: 1.")
+    assert not app.exception
+
+
+def other_label(experiment: Experiment, example: int) -> str:
+    assert experiment.labels is not None
+    return experiment.label_names[1 - experiment.labels[example]]
+
+
+def test_every_format_is_offered_and_folders_come_as_a_zip(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert scored.audited or (scored.duplicates and scored.label_errors)
+    app = open_page("export", scored.folder.root.parent, monkeypatch)
+    assert app.segmented_control(key="format").options == list(export.WRITERS)
+    app.segmented_control(key="format").set_value("hf").run()
+    app.button(key="build").click().run()
+    assert not app.exception and said(app, "verified against the manifest")
+    output = scored.folder.exports / "winning-ticket-hf" / "data"
+    assert export.archived(output) == output.with_name("data.zip")
+    assert not any("which a browser cannot fetch" in text.value for text in app.text)
+    output.with_name("data.zip").unlink()
+    app.run()
+    assert any("which a browser cannot fetch" in text.value for text in app.text)
+
+
 def test_pages_bring_no_torch() -> None:
     code = """
 import runpy, sys
@@ -84,3 +132,83 @@ sys.exit("torch" in sys.modules or "transformers" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code.format(main=str(MAIN))], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def rewrite(experiment: Experiment, **changes: Any) -> Experiment:
+    """The experiment as if it had been scored with these settings."""
+    info = json.loads((experiment.folder.root / "experiment.json").read_text())
+    train = {**info["settings"]["train"], **changes.pop("train", {})}
+    info["settings"] = {**info["settings"], **changes, "train": train}
+    (experiment.folder.root / "experiment.json").write_text(json.dumps(info))
+    return Experiment(experiment.folder.root)
+
+
+@pytest.fixture
+def shortened(scored: Experiment) -> Experiment:
+    """An experiment scored with two thirds of its recipe's three epochs; its last run has one epoch more to go."""
+    for path in (*scored.folder.root.glob("dynamics/run=*/epoch=2.parquet"), scored.folder.epoch(2, 1)):
+        path.unlink()
+    return rewrite(scored, approximate="epochs", burn_in=0)
+
+
+def test_burn_in_stays_below_the_epochs_that_were_scored(shortened: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_page("difficulty", shortened.folder.root.parent, monkeypatch)
+    assert app.sidebar.number_input[0].max == 1
+    app.sidebar.number_input[0].set_value(1).run()
+    assert not app.exception and not [error.value for error in app.error]
+
+
+def test_the_grid_counts_the_epochs_that_are_scored(shortened: Experiment) -> None:
+    half_way = Progress(key="run 2", epoch=1, examples=180, total=240, accuracy=0.5, memory=1)
+    status = JobStatus(state=JobState.RUNNING, verb="score", runs={"run 2": half_way})
+    assert live._grid(shortened, status).at["run 2", "epoch 2"] == "50%"
+
+
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """What the page asks to start."""
+    asked: list[Settings] = []
+    monkeypatch.setattr(starting, "start", lambda settings, name, limit: asked.append(settings))
+    return asked
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    return next(button for button in app.button if button.label == label).click().run()
+
+
+def test_another_experiment_s_settings_are_taken_whole_and_let_go(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"weight_decay": 0.1, "warmup_ratio": 0.2, "max_grad_norm": 2.0, "fixed_order": True, "precision": "fp32", "deterministic": True}
+    other = {"limit": 90, "drop_invalid": True, "evaluation_fraction": 0.3, "evaluation_seed": 4, "approximate": "layers"}
+    last = {"frontier_learning_rate": 1e-4, "stop_when_stable": 0.9, "checkpoints": False}
+    taken = rewrite(scored, **other, **last, train=own).settings
+    asked = started(monkeypatch)
+    app = press(open_page("score", scored.folder.root.parent, monkeypatch), "Use its settings")
+    press(app, "Start scoring")
+    assert asked.pop() == taken
+    said = next(text.value for text in app.text if text.value.startswith("As in reviews"))
+    assert "burn in 2" in said and "seeds 11, 22, 33" in said and "fixed order on" in said
+    press(press(app, "Back to the usual ones"), "Start scoring")
+    assert starting.others(asked.pop()) == {} and not app.exception
+
+
+def test_rows_that_cannot_be_used_are_left_out_where_that_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"sentence": "a film", "label": "good"}, {"sentence": "a plot", "label": "bad"}, {"sentence": "", "label": "bad"}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    asked = started(monkeypatch)
+    app = open_page("score", tmp_path / "experiments", monkeypatch)
+    app.text_input(key="data").set_value(str(tmp_path / "rows.jsonl")).run()
+    assert any("drop" in warning.value for warning in app.warning)
+    app.toggle(key="drop_invalid").set_value(True).run()
+    assert not app.warning and any("1 row dropped" in text.value for text in app.text)
+    press(app, "Start scoring")
+    assert asked[0].drop_invalid
+
+
+def test_the_estimate_runs_from_any_folder_and_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    nowhere = Settings(data=str(tmp_path / "nowhere.jsonl"))
+    with pytest.raises(ExperimentError, match="no file or folder"):
+        starting.estimate(nowhere, 100)
+    monkeypatch.setattr(starting, "ESTIMATE_SECONDS", 0.01)
+    with pytest.raises(ExperimentError, match=r"more than 0\.01 seconds and was stopped"):
+        starting.estimate(nowhere, 100)
