@@ -17,7 +17,9 @@ import typer
 
 from pruning import presets, report
 from pruning.errors import Cancelled, UsageError, WinnowError
+from pruning.frontier import MARGIN, margin_of
 from pruning.settings import APPROXIMATIONS, Settings, TrainSettings, default_seeds
+from pruning.subsets import BASELINES
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Find the part of a fine-tuning set that matters.", pretty_exceptions_enable=False
@@ -29,6 +31,10 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The experiment's
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 BurnIn = Annotated[
     int | None, typer.Option("--burn-in", help="First epochs left out of the H-score; 0 = the paper. Default: the experiment's own.")
+]
+Margin = Annotated[
+    float,
+    typer.Option("--margin", help="Points that the recommended subset may be worse than full data, with 95% confidence."),
 ]
 
 
@@ -237,15 +243,15 @@ def take_over(
 
 @app.command()
 @_one_sentence
-def show(directory: Directory, burn_in: BurnIn = None, as_json: Json = False) -> None:
+def show(directory: Directory, burn_in: BurnIn = None, margin: Margin = 100 * MARGIN, as_json: Json = False) -> None:
     """The histogram of H, the subsets and the frontier."""
     from pruning.experiment import Experiment
 
-    experiment = Experiment(directory)
+    experiment, allowed = Experiment(directory), margin_of(margin)
     if as_json:
-        print(json.dumps(report.as_dict(experiment, burn_in)))
+        print(json.dumps(report.as_dict(experiment, burn_in, allowed), allow_nan=False))
     else:
-        report.show(experiment, burn_in)
+        report.show(experiment, burn_in, margin=allowed)
 
 
 @app.command()
@@ -254,21 +260,22 @@ def frontier(
     directory: Directory,
     subsets: Annotated[str, typer.Option(help="auto = the whole ladder, or names separated by commas.")] = "auto",
     baselines: Annotated[
-        str, typer.Option(help="Measured at each subset's size: random, stratified, ambiguous, ccs, mixed, anchored; empty for none.")
+        str, typer.Option(help=f"Measured at each subset's size: {', '.join(BASELINES)}; empty for none.")
     ] = "random,ambiguous",
     seeds: Annotated[int, typer.Option(help="Fine-tunings per point; 3 is the least for an interval worth reading.")] = 3,
     budget: Annotated[
         str, typer.Option(help="epochs = as many as full data (the paper); steps = as many optimizer steps as full data.")
     ] = "epochs",
     burn_in: BurnIn = None,
+    margin: Margin = 100 * MARGIN,
 ) -> None:
     """Fine-tune on each subset and measure it on the evaluation data; finished points are kept."""
     from pruning import worker
 
-    names = [] if subsets == "auto" else _words(subsets)
+    names, allowed = [] if subsets == "auto" else _words(subsets), margin_of(margin)
     with report.listener("Measuring the frontier") as listen:
         experiment = worker.frontier(directory, names, _words(baselines), seeds, budget, burn_in, listen)
-    report.show(experiment, burn_in, budget)
+    report.show(experiment, burn_in, budget, allowed)
 
 
 @app.command()

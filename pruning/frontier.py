@@ -12,7 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from pruning.errors import UsageError
 from pruning.records import Difference, FrontierPoint
+from pruning.words import counted
 
 NOT_METRICS = frozenset(
     [
@@ -79,7 +81,7 @@ def points(finished: pd.DataFrame, total: int) -> list[FrontierPoint]:
 
 
 def headline_of(metrics: Iterable[str]) -> str:
-    """The metric a frontier is read by: accuracy where there is one, else f1, else the first."""
+    """The metric a frontier is read by: f1 where there is one (answers to questions), else accuracy, else the first."""
     names = list(metrics)
     return next((name for name in ("f1", "accuracy") if name in names), names[0])
 
@@ -165,6 +167,17 @@ class Recommendation:
     """Seeds that would probably settle the closest candidate; 0 when more would not help."""
 
 
+def margin_of(points: float) -> float:
+    """A margin given in points, as a share. Raises UsageError for what is none.
+
+    >>> margin_of(0.5)
+    0.005
+    """
+    if not 0 <= points < 100:
+        raise UsageError(f"--margin is {points:g}; it is in points, 0 or more and below 100, such as 0.5.")
+    return points / 100
+
+
 def recommend(measured: Sequence[FrontierPoint], margin: float = MARGIN, confidence: float = CONFIDENCE) -> Recommendation:
     """The smallest subset shown not to be worse than full data by more than `margin`, with `confidence`.
 
@@ -246,9 +259,7 @@ def _none_yet(point: FrontierPoint, margin: float, confidence: float) -> Recomme
     difference = _to_full(point)
     if difference.pairs < FEWEST_SEEDS:
         more = FEWEST_SEEDS - difference.pairs
-        return Recommendation(
-            subset=None, sentence=f"None yet: measure {more} more seed{'s' * (more > 1)} of each subset.", more_seeds=more
-        )
+        return Recommendation(subset=None, sentence=f"None yet: measure {counted(more, 'more seed')} of each subset.", more_seeds=more)
     room = difference.mean + margin
     start = f"None yet: {point.subset}, the best of the largest measured, is {difference.mean * 100:+.1f} points to full data"
     if difference.high < -margin:
@@ -261,4 +272,4 @@ def _none_yet(point: FrontierPoint, margin: float, confidence: float) -> Recomme
     more = needed - difference.pairs
     if more > ENOUGH_SEEDS:
         return Recommendation(subset=None, sentence=f"{start}; its seeds differ too much for a verdict within {margin * 100:g} points.")
-    return Recommendation(subset=None, sentence=f"{start}; {more} more seed{'s' * (more > 1)} would probably settle it.", more_seeds=more)
+    return Recommendation(subset=None, sentence=f"{start}; {counted(more, 'more seed')} would probably settle it.", more_seeds=more)

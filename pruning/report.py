@@ -22,6 +22,7 @@ from pruning.records import Difference, FrontierPoint, JobStatus
 from pruning.scores import missing
 from pruning.settings import Settings
 from pruning.stability import burn_in_advice, stability
+from pruning.words import counted
 
 if TYPE_CHECKING:
     from pruning.experiment import Experiment
@@ -69,15 +70,17 @@ def _plain(title: str) -> Callable[[JobProgress], None]:
     return listen
 
 
-def as_dict(experiment: Experiment, burn_in: int | None = None) -> dict[str, Any]:
-    """The public form of `show --json`."""
+def as_dict(experiment: Experiment, burn_in: int | None = None, margin: float = frontiers.MARGIN) -> dict[str, Any]:
+    """The public form of `show --json`: plain values, null where a number cannot be told."""
     dynamics = experiment.dynamics
     h = experiment.h_score(burn_in)
-    return {
+    recommended = frontiers.recommend(experiment.frontier(burn_in), margin)
+    found = {
         "examples": dynamics.examples,
         "runs": dynamics.runs,
         "epochs": dynamics.epochs,
         "burn_in": experiment.burn_in(burn_in),
+        "caveat": experiment.settings.caveat,
         "h_histogram": np.bincount(h, minlength=dynamics.runs + 1).tolist(),
         "subsets": [
             {
@@ -89,7 +92,21 @@ def as_dict(experiment: Experiment, burn_in: int | None = None) -> dict[str, Any
             for subset in experiment.subsets(burn_in)
         ],
         "frontier": [_point_dict(point) for budget in ("epochs", "steps") for point in _points(experiment, burn_in, budget)],
+        "recommendation": {**asdict(recommended), "margin": margin},
+        "score_seconds": score_seconds(experiment),
+        "stability": asdict(stability(dynamics.correct, experiment.burn_in(burn_in))),
     }
+    plain: dict[str, Any] = _plain_values(found)
+    return plain
+
+
+def _plain_values(value: Any) -> Any:
+    """The same without NaN, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: _plain_values(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain_values(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _points(experiment: Experiment, burn_in: int | None, budget: str) -> list[FrontierPoint]:
@@ -103,7 +120,7 @@ def _point_dict(point: FrontierPoint) -> dict[str, Any]:
         "method": point.method,
         "kept": point.kept,
         "accuracy_mean": point.metrics.get("accuracy"),
-        "accuracy_ci95": [_finite(end) for end in point.ci95["accuracy"]] if "accuracy" in point.ci95 else None,
+        "accuracy_ci95": point.ci95.get("accuracy"),
         "seeds": point.seeds,
         "budget": point.budget,
         "metrics": dict(point.metrics),
@@ -112,13 +129,14 @@ def _point_dict(point: FrontierPoint) -> dict[str, Any]:
     }
 
 
-def show(experiment: Experiment, burn_in: int | None = None, budget: str = "epochs") -> None:
-    """Histogram, subsets and frontier in the terminal."""
+def show(experiment: Experiment, burn_in: int | None = None, budget: str = "epochs", margin: float = frontiers.MARGIN) -> None:
+    """Histogram, subsets and frontier in the terminal. `margin` is what the recommended subset may lose, as a share."""
     _show_histogram(experiment, burn_in)
     _show_subsets(experiment, burn_in)
     points = experiment.frontier(burn_in, budget)
     if points:
         _show_frontier(points, budget)
+        _show_recommendation(experiment, points, margin)
     for sentence in warnings(experiment):
         console.print(sentence, style="yellow", markup=False)
 
@@ -161,7 +179,9 @@ def _show_histogram(experiment: Experiment, burn_in: int | None) -> None:
         console.print(experiment.stopped)
     if "position" not in missing(dynamics):
         console.print(burn_in_advice(dynamics).sentence)
-    console.print(stability(dynamics.correct, experiment.burn_in(burn_in)).sentence)
+    steady = stability(dynamics.correct, experiment.burn_in(burn_in))
+    for sentence in filter(None, (steady.sentence, steady.about_halves, steady.about_more)):
+        console.print(sentence)
 
 
 def _show_subsets(experiment: Experiment, burn_in: int | None) -> None:
@@ -172,11 +192,13 @@ def _show_subsets(experiment: Experiment, burn_in: int | None) -> None:
 
 
 def _show_frontier(points: list[FrontierPoint], budget: str) -> None:
-    title = f"Frontier at equal {budget}: evaluation accuracy, mean and 95% interval"
+    headline = frontiers.headline_of(points[0].metrics)
+    words, unbeaten = headline.replace("_", " "), {point.subset for point in frontiers.pareto(points, headline)}
+    title = f"Frontier at equal {budget}: evaluation {words}, mean and 95% interval; * = none as small does as well"
     table = Table(
         "subset",
         "keeps",
-        "accuracy",
+        words,
         "95% interval",
         "to full data",
         "to random",
@@ -187,9 +209,8 @@ def _show_frontier(points: list[FrontierPoint], budget: str) -> None:
         box=None,
     )
     for point in sorted(points, key=lambda point: -point.kept):
-        headline = "accuracy" if "accuracy" in point.metrics else next(iter(point.metrics))
         table.add_row(
-            point.subset,
+            f"{point.subset}{' *' * (point.subset in unbeaten)}",
             f"{point.kept:,}",
             f"{point.metrics[headline]:.3f}",
             interval(*point.ci95[headline]),
@@ -199,7 +220,37 @@ def _show_frontier(points: list[FrontierPoint], budget: str) -> None:
             f"{point.seconds:.1f}",
         )
     console.print(table)
-    console.print(frontiers.recommend(points).sentence)
+
+
+def _show_recommendation(experiment: Experiment, points: list[FrontierPoint], margin: float) -> None:
+    recommended = frontiers.recommend(points, margin)
+    console.print(recommended.sentence)
+    smaller = [point for point in points if point.subset != "full"]
+    seconds = score_seconds(experiment)
+    if smaller and seconds is not None:
+        point = next((point for point in smaller if point.subset == recommended.subset), min(smaller, key=lambda point: point.kept))
+        console.print(cost(seconds, point), markup=False)
+
+
+def score_seconds(experiment: Experiment) -> float | None:
+    """Training time of the scoring runs, all together; None where that was not recorded: runs of another recipe, or another tool's."""
+    settings, finished = experiment.settings, experiment.finished()
+    if settings.scoring != settings.measuring or settings.recorded_by != "winnow" or finished.empty:
+        return None
+    seconds = finished.loc[(finished["subset"] == "full") & finished["seed"].isin(settings.seeds), "seconds"]
+    return float(seconds.sum()) if len(seconds) else None
+
+
+def cost(scoring: float, point: FrontierPoint) -> str:
+    """What scoring took, what a subset saves each time it is trained on, and when that has paid for scoring, in a sentence."""
+    took = f"Scoring took {duration(scoring)} of training"
+    if math.isnan(point.seconds_saved):
+        return f"{took}."
+    times = frontiers.payback(scoring, point.seconds_saved)
+    if times is None:
+        return f"{took}; {point.subset} saves no time."
+    saved = f"{point.subset} saves {duration(point.seconds_saved)} a fine-tuning"
+    return f"{took}; {saved}, so that has paid for itself after {counted(times, 'fine-tuning')}."
 
 
 def _difference(difference: Difference | None) -> str:
@@ -233,15 +284,13 @@ def status_dict(status: JobStatus) -> dict[str, Any]:
 def duration(seconds: float | None) -> str:
     """Seconds in the unit a person would use.
 
-    >>> duration(42), duration(125), duration(7300)
-    ('42 s', '2 min', '2.0 h')
+    >>> duration(4.25), duration(42), duration(125), duration(7300)
+    ('4.2 s', '42 s', '2 min', '2.0 h')
     """
     if seconds is None:
         return "unknown"
+    if 0 < seconds < 10:
+        return f"{seconds:.1f} s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _finite(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -107,12 +107,13 @@ def _advice(effects: tuple[OrderEffect, ...], advised: int, runs: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """What a scoring with more runs would likely find."""
+    """What a scoring with so many runs finds, or would likely find."""
 
     runs: int
     ticket: int
     """Expected size of the ticket (0 < H < R), which only grows with runs."""
     rank_agreement: float
+    """Expected Spearman correlation of its H with that of another such scoring; nan where that cannot be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,12 +129,40 @@ class Stability:
     """Expected Spearman correlation of H with that of another scoring of as many runs; nan with one run."""
     rank_ci95: tuple[float, float]
     """Bootstrap interval over examples."""
+    half_rank: float
+    """Spearman correlation of H between disjoint halves of the runs; nan with one run."""
+    half_rank_ci95: tuple[float, float]
     half_jaccard: float
     """Overlap of the tickets of two disjoint halves of the runs, 0..1; nan below four runs (a half of one run has no ticket)."""
     half_jaccard_ci95: tuple[float, float]
+    by_runs: tuple[Outlook, ...]
+    """One to R of these runs, the ticket averaged over which they are."""
     outlook: tuple[Outlook, ...]
     """Two and six runs more."""
     sentence: str
+
+    @property
+    def about_halves(self) -> str:
+        """How far two halves of the runs agree, in a sentence; empty where that cannot be told."""
+        if isnan(self.half_rank):
+            return ""
+        ranks = f"Two halves of the runs rank the examples alike to {self.half_rank:.2f} ({_from_to(self.half_rank_ci95, '.2f')})"
+        if isnan(self.half_jaccard):
+            return f"{ranks}."
+        return f"{ranks}, and their tickets have {self.half_jaccard:.0%} in common ({_from_to(self.half_jaccard_ci95, '.0%')})."
+
+    @property
+    def about_more(self) -> str:
+        """What more runs would likely change, in a sentence; empty where that cannot be told."""
+        if isnan(self.rank_agreement):
+            return ""
+        told = [
+            f"with {later.runs - self.runs} more runs the ticket would have about {later.ticket:,} examples and the ranks would agree to "
+            f"{later.rank_agreement:.2f}"
+            for later in self.outlook
+        ]
+        now = f"Now the ticket has {self.ticket:,} examples and the ranks agree to {self.rank_agreement:.2f}"
+        return f"{now}; {'; '.join(told)}."
 
     def ranks_settled(self, threshold: float) -> bool:
         """Whether the rank agreement is at least `threshold` with 95% confidence. The set itself keeps growing with runs."""
@@ -150,8 +179,12 @@ def stability(correct: NDArray[np.bool_], burn_in: int = 0, resamples: int = 200
     draws = np.random.default_rng(seed).multinomial(examples, counts / examples, size=resamples)
     ranks, overlaps = _halves(patterns, np.vstack([counts, draws]), seed)
     agreement = _stepped(ranks, runs // 2, runs)
-    later = {more: float(_stepped(ranks[:1], runs // 2, runs + more)[0]) for more in (2, 6)}
-    outlook = tuple(Outlook(runs=runs + n, ticket=_expected_ticket(histogram, n), rank_agreement=rho) for n, rho in later.items())
+    fewer = {n: _mean_ticket(histogram, n) for n in range(1, runs + 1)}
+    more = {runs + n: _expected_ticket(histogram, n) for n in (2, 6)}
+    by_runs, outlook = (
+        tuple(Outlook(runs=n, ticket=size, rank_agreement=float(_stepped(ranks[:1], runs // 2, n)[0])) for n, size in tickets.items())
+        for tickets in (fewer, more)
+    )
     added = (histogram[1] + histogram[runs - 1]) / (runs * ticket) if ticket else nan
     return Stability(
         runs=runs,
@@ -159,10 +192,13 @@ def stability(correct: NDArray[np.bool_], burn_in: int = 0, resamples: int = 200
         last_run_added=float(added),
         rank_agreement=float(agreement[0]),
         rank_ci95=_percentiles(agreement[1:]),
+        half_rank=float(ranks[0]),
+        half_rank_ci95=_percentiles(ranks[1:]),
         half_jaccard=float(overlaps[0]),
         half_jaccard_ci95=_percentiles(overlaps[1:]),
+        by_runs=by_runs,
         outlook=outlook,
-        sentence=_verdict(runs, ticket, float(added), float(agreement[0]), outlook),
+        sentence=_verdict(histogram, float(added), float(agreement[0]), outlook),
     )
 
 
@@ -242,6 +278,14 @@ def _expected_ticket(histogram: NDArray[np.int64], more: int) -> int:
     return round(float(histogram[1:runs].sum() + histogram[0] * (1 - never) + histogram[runs] * (1 - always)))
 
 
+def _mean_ticket(histogram: NDArray[np.int64], fewer: int) -> int:
+    """Mean size of the tickets that `fewer` of the runs have, over all ways to choose them."""
+    runs = len(histogram) - 1
+    h = np.arange(runs + 1)
+    agreed = (special.comb(h, fewer) + special.comb(runs - h, fewer)) / special.comb(runs, fewer)
+    return round(float(histogram @ (1 - agreed)))
+
+
 def _percentiles(values: Floats) -> tuple[float, float]:
     known = values[~np.isnan(values)]
     if len(known) == 0:
@@ -250,10 +294,18 @@ def _percentiles(values: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _verdict(runs: int, ticket: int, added: float, agreement: float, outlook: tuple[Outlook, ...]) -> str:
-    if runs == 1 or isnan(agreement):
-        return "One run cannot say how steady H is; score with more runs." if runs == 1 else "H is the same for every example."
-    more = outlook[0]
+def _from_to(ends: tuple[float, float], form: str) -> str:
+    return f"95% interval {ends[0]:{form}} to {ends[1]:{form}}"
+
+
+def _verdict(histogram: NDArray[np.int64], added: float, agreement: float, outlook: tuple[Outlook, ...]) -> str:
+    runs, ticket, more = len(histogram) - 1, int(histogram[1:-1].sum()), outlook[0]
+    if runs == 1:
+        return "One run cannot say how steady H is; score with more runs."
+    if np.count_nonzero(histogram) == 1:
+        return "H is the same for every example."
+    if isnan(agreement):
+        return "In half of the runs H is the same for every example, so how steady it is cannot be told."
     grown = f"two more runs would let about {more.ticket - ticket:,} more examples into the ticket" if ticket else "the ticket is empty"
     share = "" if isnan(added) else f"the last run added {added:.0%} of the ticket, and "
     return f"Another {runs} runs would rank the examples alike to {agreement:.2f} (1 = exactly); {share}{grown}."

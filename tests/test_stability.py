@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import combinations
 from math import isnan, nan
 
 import numpy as np
@@ -116,6 +117,33 @@ def test_one_run_or_one_answer_says_nothing() -> None:
     same = stability(np.ones((4, 2, 20), dtype=bool))
     assert same.ticket == 0 and isnan(same.last_run_added) and "same for every" in same.sentence
     assert same.half_jaccard_ci95 == (pytest.approx(nan, nan_ok=True), pytest.approx(nan, nan_ok=True))
+
+
+def test_one_of_two_runs_always_right_cannot_tell() -> None:
+    right = np.ones((2, 1, 20), dtype=bool)
+    right[0, 0, :5] = False
+    found = stability(right)
+    assert "In half of the runs" in found.sentence and found.ticket == 5
+    assert found.about_halves == found.about_more == ""
+
+
+def test_the_ticket_of_fewer_runs_is_the_mean_over_which_they_are() -> None:
+    correct = recording(4, 2, 300, 2, 3).correct
+    found = stability(correct, resamples=5)
+    for outlook in found.by_runs:
+        chosen = [h_score(correct[list(runs)]) for runs in combinations(range(4), outlook.runs)]
+        assert outlook.ticket == round(np.mean([((h > 0) & (h < outlook.runs)).sum() for h in chosen]))
+    assert [outlook.runs for outlook in found.by_runs] == [1, 2, 3, 4]
+    assert found.by_runs[1].rank_agreement == pytest.approx(found.half_rank)
+    assert (found.by_runs[-1].ticket, found.by_runs[-1].rank_agreement) == (found.ticket, pytest.approx(found.rank_agreement))
+
+
+def test_halves_and_more_runs_are_told_with_their_numbers() -> None:
+    found = stability(recording(4, 2, 300, 2, 3).correct)
+    assert f"alike to {found.half_rank:.2f} (95% interval {found.half_rank_ci95[0]:.2f} to" in found.about_halves
+    assert f"{found.half_jaccard:.0%} in common" in found.about_halves
+    assert f"with 6 more runs the ticket would have about {found.outlook[1].ticket} examples" in found.about_more
+    assert "in common" not in stability(recording(3, 2, 300, 2, 3).correct).about_halves
 
 
 def test_more_than_eight_runs_are_told_apart() -> None:

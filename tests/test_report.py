@@ -1,0 +1,92 @@
+"""What `show` says of an experiment beside its tables: as printed, and as data."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from pruning import frontier, report
+from pruning.errors import UsageError
+from pruning.experiment import Experiment
+from pruning.files import write_json
+from pruning.records import FrontierPoint
+from tests.conftest import EXAMPLES, SEEDS
+
+SECONDS = {"full": 20.0, "remove-0": 12.0, "random@remove-0": 12.0}
+
+
+def measure(experiment: Experiment, metric: str = "accuracy", **worse: float) -> Experiment:
+    """Finished fine-tunings put down by hand: full data at 0.8 with each scoring seed, "remove-0" and its random as much worse as said."""
+    experiment.folder.frontier.unlink()
+    for name, lost in {"full": 0.0, "remove-0": worse.get("ours", 0.0), "random@remove-0": worse.get("random", 0.0)}.items():
+        for place, seed in enumerate(SEEDS):
+            subset = experiment.measured_subset(name, seed=seed)
+            row = {"subset": name, "method": subset.method, "rule": subset.rule, "kept": subset.size, "seed": seed, "budget": "epochs"}
+            found = {
+                "rows_sha256": frontier.rows_sha256(subset.kept),
+                "seconds": SECONDS[name],
+                "steps": 9,
+                metric: 0.8 - lost + place / 1e4,
+            }
+            experiment.add_finished({**row, **found})
+    return Experiment(experiment.folder.root)
+
+
+def point(experiment: Experiment, name: str) -> FrontierPoint:
+    return next(point for point in experiment.frontier() if point.subset == name)
+
+
+def test_the_margin_decides_what_is_recommended(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
+    measured = measure(scored, ours=0.02, random=0.06)
+    report.show(measured)
+    assert "None yet: remove-0" in capsys.readouterr().out
+    report.show(measured, margin=frontier.margin_of(3))
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Recommended: remove-0" in told and "at most 3 points worse" in told
+    assert report.as_dict(measured)["recommendation"]["subset"] is None
+    assert report.as_dict(measured, margin=0.03)["recommendation"]["subset"] == "remove-0"
+    for wrong in (-0.5, 100, math.nan):
+        with pytest.raises(UsageError, match="--margin is"):
+            frontier.margin_of(wrong)
+
+
+def test_the_metric_is_called_by_its_name(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
+    report.show(measure(scored, metric="f1"))
+    told = capsys.readouterr().out
+    assert "evaluation f1, mean" in told and "evaluation accuracy" not in told and " accuracy " not in told
+    assert "remove-0 *" in told and "random@remove-0 *" not in told
+
+
+def test_what_scoring_cost_and_when_it_pays_back(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
+    """Three runs of 20 seconds each, 8 seconds saved: 60 / 8 is seven and a half."""
+    measured = measure(scored)
+    assert report.score_seconds(measured) == 60
+    report.show(measured)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Scoring took 60 s of training; remove-0 saves 8.0 s a fine-tuning, so that has paid for itself after 8 fine-tunings." in told
+    assert report.cost(60, point(measured, "full")) == "Scoring took 60 s of training; full saves no time."
+    assert report.cost(60, replace(point(measured, "remove-0"), seconds_saved=math.nan)) == "Scoring took 60 s of training."
+
+
+def test_a_cost_that_was_not_recorded_is_not_guessed(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
+    measured = measure(scored)
+    settings = {**measured.info["settings"], "approximate": "lora"}
+    write_json(measured.folder.manifest, {**measured.info, "settings": settings})
+    again = Experiment(measured.folder.root)
+    assert report.score_seconds(again) is None
+    report.show(again)
+    told = capsys.readouterr().out
+    assert "Scoring took" not in told and "approximation" in told
+    assert report.as_dict(again)["caveat"] == again.settings.caveat != ""
+    again.folder.frontier.unlink()
+    assert report.score_seconds(Experiment(measured.folder.root)) is None
+
+
+def test_how_steady_the_runs_are_is_said_and_is_data(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
+    report.show(scored)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Another 3 runs would rank" in told and "Two halves of the runs rank" in told and "with 6 more runs the ticket" in told
+    found = json.loads(json.dumps(report.as_dict(scored), allow_nan=False))["stability"]
+    assert [later["runs"] for later in found["outlook"]] == [5, 9] and found["half_jaccard"] is None
+    assert found["ticket"] <= found["outlook"][0]["ticket"] <= EXAMPLES
