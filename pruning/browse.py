@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pruning import audit, scores
+from pruning import decisions as by_hand
 from pruning.data import SOURCE_PREFIX
-from pruning.decisions import DECIDED_BY_HAND, Decided, Decision, apply, standing
+from pruning.decisions import DECIDED_BY_HAND, Decided, Decision
 from pruning.duplicates import Duplicates
 from pruning.experiment import Experiment
 from pruning.records import FrontierPoint, Subset
@@ -58,12 +60,15 @@ class Filter:
     descending: bool = False
 
 
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
 Matches = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_] | None]
 """What matched, and the masks it was asked with, held so that theirs stay their identities."""
 
 
 class View:
-    """An experiment read with one burn-in. What was worked out once is kept for as long as the object lives."""
+    """An experiment read with one burn-in. What was worked out once is kept for as long as the object lives; threads may share it."""
 
     def __init__(self, experiment: Experiment, burn_in: int) -> None:
         self.experiment = experiment
@@ -71,8 +76,10 @@ class View:
         self._scores: dict[str, NDArray[np.float32]] = {}
         self._slices: dict[str, tuple[str, pd.Series]] = {}
         self._subsets: dict[str, Subset] = {}
+        self._decided_subsets: dict[tuple[str, int], Subset] = {}
         self._found: dict[str, NDArray[np.bool_]] = {}
-        self._masks: dict[tuple[str, int], NDArray[np.bool_]] = {}
+        self._masks: dict[int, tuple[Subset, NDArray[np.bool_]]] = {}
+        self._labels: dict[int, NDArray[np.int64]] = {}
         self._matches: dict[tuple[Filter, int, int, int], Matches] = {}
         self._frontier: dict[tuple[str, int, int], list[FrontierPoint]] = {}
         self._decisions: tuple[int, list[Decision], Decided] = (-1, [], Decided())
@@ -165,41 +172,42 @@ class View:
     def _read_decisions(self) -> tuple[int, list[Decision], Decided]:
         path = self.experiment.folder.decisions
         size = path.stat().st_size if path.exists() else 0
-        if size != self._decisions[0]:
+        read = self._decisions
+        if size != read[0]:
             every = self.experiment.decisions()
-            self._decisions = size, standing(every), self.experiment.decided
-        return self._decisions
+            read = self._decisions = size, by_hand.standing(every), by_hand.decided(every)
+        return read
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """[N] class indices with the labels changed by hand, or None where the task has no classes."""
+        labels, (size, _, state) = self.experiment.labels, self._read_decisions()
+        if labels is None:
+            return None
+        ids, names = self.experiment.ids, self.experiment.label_names
+        return _remembered(self._labels, size, 1, lambda: by_hand.relabelled(labels, ids, names, state))
 
     # -- subsets ---------------------------------------------------------------------------------------------
 
     def rule(self, name: str) -> Subset:
         """The subset of that name, without decisions by hand."""
-        if name not in self._subsets:
-            _make_room(self._subsets, 16)
-            self._subsets[name] = self.experiment.subset(name, self.burn_in)
-        return self._subsets[name]
+        return _remembered(self._subsets, name, 16, lambda: self.experiment.subset(name, self.burn_in))
 
     def subset(self, name: str) -> Subset:
         """The subset of that name after decisions by hand."""
-        return apply(self.rule(name), self.decided, self.experiment.ids)
+        size, _, state = self._read_decisions()
+        ids = self.experiment.ids
+        return _remembered(self._decided_subsets, (name, size), 4, lambda: by_hand.apply(self.rule(name), state, ids))
 
     def kept(self, subset: Subset) -> NDArray[np.bool_]:
         """[N] whether each example stays."""
-        key = (subset.name, self._read_decisions()[0])
-        if key not in self._masks:
-            _make_room(self._masks, 4)
-            self._masks[key] = np.isin(self.experiment.ids, subset.kept)
-        return self._masks[key]
+        return _remembered(self._masks, id(subset), 4, lambda: (subset, np.isin(self.experiment.ids, subset.kept)))[1]
 
     def frontier(self, budget: str) -> list[FrontierPoint]:
         """Every measured subset; worked out anew only when there is more to read."""
         folder = self.experiment.folder
         measured, decided = (path.stat().st_mtime_ns if path.exists() else 0 for path in (folder.frontier, folder.decisions))
-        key = (budget, measured, decided)
-        if key not in self._frontier:
-            self._frontier = {old: points for old, points in self._frontier.items() if old[1:] == key[1:]}
-            self._frontier[key] = self.experiment.frontier(self.burn_in, budget)
-        return self._frontier[key]
+        return _remembered(self._frontier, (budget, measured, decided), 2, lambda: self.experiment.frontier(self.burn_in, budget))
 
     # -- what matches ----------------------------------------------------------------------------------------
 
@@ -219,10 +227,7 @@ class View:
         The latest answers are kept, for masks that `kept` gave.
         """
         key = (wanted, id(kept), id(other), self._read_decisions()[0])
-        if key not in self._matches:
-            _make_room(self._matches, 4)
-            self._matches[key] = self._matching(wanted, kept, other), kept, other
-        return self._matches[key][0]
+        return _remembered(self._matches, key, 4, lambda: (self._matching(wanted, kept, other), kept, other))[0]
 
     def _matching(self, wanted: Filter, kept: NDArray[np.bool_], other: NDArray[np.bool_] | None) -> NDArray[np.int64]:
         there = kept if other is None else other
@@ -263,19 +268,25 @@ class View:
 
     def _containing(self, text: str) -> NDArray[np.bool_]:
         """[N] rows in whose texts every word occurs; the latest answers are kept."""
-        if text not in self._found:
-            _make_room(self._found, 16)
+
+        def search() -> NDArray[np.bool_]:
             found = np.ones(len(self.h), dtype=bool)
             for phrase, word in re.findall(r'"([^"]+)"|(\S+)', text):
                 found &= contains(self.texts, phrase or word)
-            self._found[text] = found
-        return self._found[text]
+            return found
+
+        return _remembered(self._found, text, 16, search)
 
 
-def _make_room(kept: dict[Any, Any], most: int) -> None:
-    """Forget the oldest, so that one more makes `most`."""
-    while len(kept) >= most:
-        kept.pop(next(iter(kept)))
+def _remembered(kept: dict[K, V], key: K, most: int, work_out: Callable[[], V]) -> V:
+    """What is kept under `key`, else worked out and kept in place of the oldest beyond `most`. Other threads may do the same."""
+    found = kept.get(key)
+    if found is None:
+        found = work_out()
+        for oldest in list(kept)[: max(0, len(kept) - most + 1)]:
+            kept.pop(oldest, None)
+        kept[key] = found
+    return found
 
 
 def source_columns(experiment: Experiment) -> list[str]:

@@ -130,6 +130,19 @@ def apply(subset: Subset, state: Decided, ids: NDArray[np.int64]) -> Subset:
     )
 
 
+def relabelled(labels: NDArray[np.int64], ids: NDArray[np.int64], names: Sequence[str], state: Decided) -> NDArray[np.int64]:
+    """[N] class indices into `names` after the person's changes; `labels` [N] before them, `ids` [N] in the same order.
+
+    >>> relabelled(np.array([0, 0]), np.array([7, 8]), ("a", "b"), Decided(labels={8: "b"}))
+    array([0, 1])
+    """
+    if not state.labels:
+        return labels
+    changed, after = np.isin(ids, _array(state.labels)), labels.copy()
+    after[changed] = [names.index(state.labels[example]) for example in ids[changed].tolist()]
+    return after
+
+
 def check(decision: Decision, ids: NDArray[np.int64], label_names: Sequence[str]) -> None:
     """Raise UsageError when a decision names an example or a label that does not exist."""
     unknown = np.setdiff1d(np.asarray(decision.ids, dtype=np.int64), ids)

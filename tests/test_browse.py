@@ -1,11 +1,15 @@
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 from pruning import browse, views
 from pruning.browse import Filter, View
-from pruning.decisions import Decision
+from pruning.decisions import Decision, decided
 from pruning.experiment import Experiment
 from pruning.records import DecisionKind
+from pruning.ui import widgets
 
 
 @pytest.fixture
@@ -108,6 +112,58 @@ def test_decisions_are_seen_at_once(view: View) -> None:
     view.experiment.decide(Decision(kind=DecisionKind.UNDO, value=drop.key))
     assert view.subset("full").size == before
     assert view.standing == []
+
+
+def test_what_stands_and_what_it_adds_up_to_are_of_one_reading(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who decides while the list is read is seen in both or in neither."""
+    view.experiment.decide(Decision(kind=DecisionKind.DROP, ids=(4,)))
+    read = view.experiment.decisions
+
+    def read_and_decide() -> list[Decision]:
+        found = read()
+        view.experiment.decide(Decision(kind=DecisionKind.DROP, ids=(7,)))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(view.experiment, "decisions", read_and_decide)
+        _, standing, state = view._read_decisions()
+    assert decided(standing) == state
+    assert view.decided.dropped == {4, 7} and len(view.standing) == 2
+
+
+def test_a_mask_is_of_the_subset_that_was_asked_for(view: View) -> None:
+    view.experiment.decide(Decision(kind=DecisionKind.DROP, ids=(4,)))
+    before = view.subset("full")
+    view.experiment.decide(Decision(kind=DecisionKind.DROP, ids=(7,)))
+    assert np.flatnonzero(~view.kept(before)).tolist() == [4]
+    assert np.flatnonzero(~view.kept(view.subset("full"))).tolist() == [4, 7]
+
+
+def test_threads_share_a_view(view: View) -> None:
+    names, interval = ("full", "drop-easy", "drop-hard", "winning-ticket", "remove-0", "remove-0-1"), sys.getswitchinterval()
+    expected = {name: View(view.experiment, view.burn_in).subset(name).size for name in names}
+
+    def ask(turn: int) -> bool:
+        subset = view.subset(names[turn % 6])
+        matching = view.matching(Filter(text=str(turn % 20), show="kept"), view.kept(subset))
+        return subset.size == expected[names[turn % 6]] and not len(matching)
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(ask, range(600)))
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_class_shares_follow_labels_changed_by_hand(view: View) -> None:
+    everything = np.ones(120, dtype=bool)
+    assert view.labels is not None and (view.labels == view.experiment.labels).all()
+    negative = view.experiment.label_names.index("negative")
+    ids = np.flatnonzero(view.labels == negative)
+    view.experiment.decide(Decision(kind=DecisionKind.RELABEL, ids=tuple(ids.tolist()), value="positive"))
+    assert (view.labels != negative).all()
+    assert "to 100%" in widgets.class_shares(view, everything) and "to 0%" in widgets.class_shares(view, everything)
 
 
 def test_one_row_is_read_from_its_part_of_the_file(view: View) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pruning.decisions import Decision, apply, check, decided, standing
+from pruning.decisions import Decision, apply, check, decided, relabelled, standing
 from pruning.errors import UsageError
 from pruning.records import DecisionKind, Subset
 
@@ -52,6 +52,13 @@ def test_apply_keeps_source_order_and_renames() -> None:
 def test_apply_without_effect_returns_the_subset_itself() -> None:
     subset = Subset(name="winning-ticket", method="h-score", rule="r", kept=np.array([3, 7]), total=5)
     assert apply(subset, decided([act("keep", 3)]), IDS) is subset
+
+
+def test_relabelling_changes_only_its_examples() -> None:
+    labels, state = np.array([0, 1, 0, 1, 0]), decided([act("relabel", 3, 11, value="c"), act("drop", 5)])
+    assert relabelled(labels, IDS, ("a", "b", "c"), state).tolist() == [0, 2, 0, 1, 2]
+    assert labels.tolist() == [0, 1, 0, 1, 0]
+    assert relabelled(labels, IDS, ("a", "b", "c"), decided([])) is labels
 
 
 def test_unknown_ids_and_labels_are_refused() -> None:

@@ -94,11 +94,11 @@ def estimate(view: View, name: str, size: int) -> str:
 
 
 def class_shares(view: View, kept: NDArray[np.bool_]) -> str:
-    """What stays of each class, in a sentence; empty where there are no classes."""
-    names, labels = view.experiment.label_names, view.experiment.labels
-    if labels is None:
+    """What stays of each class, labels changed by hand counted as they are now, in a sentence; empty where there are no classes."""
+    names, labels, now = view.experiment.label_names, view.experiment.labels, view.labels
+    if labels is None or now is None:
         return ""
-    before, after = np.bincount(labels, minlength=len(names)), np.bincount(labels, kept, minlength=len(names))
+    before, after = np.bincount(labels, minlength=len(names)), np.bincount(now, kept, minlength=len(names))
     order = np.argsort(-before, kind="stable")[:6]
     told = [f"{names[i]} {before[i] / len(labels):.0%} to {after[i] / max(1, kept.sum()):.0%}" for i in order]
     return f"Class shares: {', '.join(told)}{' ...' if len(names) > 6 else ''}."
