@@ -20,15 +20,9 @@ if column:
 exporting.audit(view, subset)
 
 st.subheader("Write it")
-format = st.segmented_control(
-    "Format",
-    ["jsonl", "csv", "parquet", "hf"],
-    default="jsonl",
-    key="format",
-    bind="query-params",
-    required=True,
-    help="JSONL rows come out byte for byte; hf is a folder for datasets.load_from_disk.",
-)
+format = exporting.ask_format()
 exporting.write(view, subset, format)
-exporting.downloads(view, subset, format)
-exporting.push(view, subset, format)
+manifest = exporting.built(view, subset, format)
+if manifest:
+    exporting.downloads(view, subset, format, manifest)
+    exporting.push(view, subset, format)

@@ -12,7 +12,8 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,8 +29,10 @@ from pruning.duplicates import leaks
 from pruning.errors import ExportError, UsageError
 from pruning.experiment import Experiment
 from pruning.files import atomic_write, sha256, write_json
+from pruning.frontier import rows_sha256
 from pruning.records import Subset
 from pruning.scores import missing
+from pruning.subsets import DECISIONS
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make a spreadsheet run a cell; such cells get an apostrophe in front."""
@@ -55,8 +58,9 @@ def build(
         raise ExportError(f"{subset.name} keeps no example; there is nothing to export.")
     if output.exists() and not force:
         raise ExportError(f"{output} exists; choose another name or add --force to replace it.")
+    experiment.check_data()
     with atomic_write(output) as temporary:
-        rows = WRITERS[format](experiment, subset.kept, experiment.decided.labels, temporary)
+        rows = WRITERS[format](experiment, subset.kept, _as_written(experiment, relabelled(experiment, subset)), temporary)
         if rows != subset.size:
             raise ExportError(
                 f"{output} would get {rows} rows instead of {subset.size}; {experiment.folder.root} does not match its source."
@@ -90,6 +94,49 @@ def verify(output: str | Path) -> dict[str, Any]:
     return manifest
 
 
+def is_current(manifest: Mapping[str, Any], experiment: Experiment, subset: Subset, burn_in: int | None = None) -> bool:
+    """Whether the export of that manifest is what `build` would write now: of the same data, rows, rule, burn-in and decisions."""
+    now = _content(experiment, subset, manifest["output"]["format"], experiment.burn_in(burn_in))
+    return all(manifest.get(key) == value for key, value in now.items())
+
+
+def relabelled(experiment: Experiment, subset: Subset) -> dict[int, str]:
+    """Id -> new label, for the examples of `subset` whose label was changed by hand into another one."""
+    decided = experiment.decided.labels
+    if not decided:
+        return {}
+    changed = np.isin(experiment.ids, np.fromiter(decided, dtype=np.int64)) & np.isin(experiment.ids, subset.kept)
+    new = {example: decided[example] for example in experiment.ids[changed].tolist()}
+    if experiment.labels is None:
+        return new
+    old = [experiment.label_names[label] for label in experiment.labels[changed].tolist()]
+    return {example: label for (example, label), before in zip(new.items(), old, strict=True) if label != before}
+
+
+def archive(output: Path) -> Path:
+    """Put an export that is a folder, and its manifest, into one zip beside it, on disk; return the zip's path."""
+    manifest = manifest_path(output)
+    with atomic_write(_archive_path(output)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as zipped:
+        zipped.comment = sha256(manifest).encode()
+        zipped.write(manifest, "manifest.json")
+        for path in _files(output):
+            zipped.write(path, path.relative_to(output.parent))
+    return _archive_path(output)
+
+
+def archived(output: Path) -> Path | None:
+    """The zip that `archive` made of this very export, or None."""
+    path = _archive_path(output)
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as zipped:
+        return path if zipped.comment == sha256(manifest_path(output)).encode() else None
+
+
+def _archive_path(output: Path) -> Path:
+    return output.with_name(output.name + ".zip")
+
+
 def manifest_path(output: Path) -> Path:
     """manifest.json in an experiment's exports/<name>/, elsewhere the output's name with .manifest.json after it."""
     if output.parent.parent.name == "exports":
@@ -98,16 +145,16 @@ def manifest_path(output: Path) -> Path:
 
 
 def default_output(experiment: Experiment, subset: Subset, format: str) -> Path:
-    """Where an export goes when no place is named: in a folder of exports/, whatever letters the subset's name has."""
+    """Where an export goes when no place is named: a folder of exports/ for each subset, whatever letters its name has, and format."""
     ending = "data" if format in ("hf", "cartography") else f"data.{format}"
     plain = subset.name.replace("@", "-of-").replace("+", "-with-")
     safe = re.sub(r"[^\w.=%-]", "_", plain).lstrip(".")[:80]
     if safe != plain:
         safe += "-" + hashlib.sha256(plain.encode()).hexdigest()[:8]
-    return experiment.folder.exports / safe / ending
+    return experiment.folder.exports / (safe if format == "jsonl" else f"{safe}-{format}") / ending
 
 
-def _write_jsonl(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, str], path: Path) -> int:
+def _write_jsonl(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
     with path.open("wb") as file:
         if experiment.folder.source.exists():
             return _copy_lines(experiment, kept, labels, file)
@@ -119,7 +166,7 @@ def _write_jsonl(experiment: Experiment, kept: NDArray[np.int64], labels: Mappin
         return written
 
 
-def _copy_lines(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, str], file: IO[bytes]) -> int:
+def _copy_lines(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any], file: IO[bytes]) -> int:
     """Copy the kept lines of source.jsonl as they are; `row` counts its lines that are not blank."""
     table = experiment.examples(["id", "row"])
     chosen = np.isin(np.asarray(table["id"]), kept)
@@ -131,33 +178,52 @@ def _copy_lines(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping
             if not line.strip():
                 continue
             if row in ids_of:
-                label = labels.get(ids_of[row])
-                file.write(line if label is None else _relabelled(line, column, label, experiment))
+                example = ids_of[row]
+                file.write(_relabelled(line, column, labels[example]) if example in labels else line)
                 written += 1
             row += 1
     return written
 
 
-def _relabelled(line: bytes, column: str, label: str, experiment: Experiment) -> bytes:
+def _relabelled(line: bytes, column: str, label: Any) -> bytes:
     values = json.loads(line.decode("utf-8-sig"))
-    values[column] = _as_before(label, values[column], experiment)
+    values[column] = label
     return json.dumps(values, ensure_ascii=False).encode() + b"\n"
 
 
-def _as_before(label: str, old: Any, experiment: Experiment) -> Any:
-    """A label's name as a value of the type the source column has: a name, a number or a truth value."""
-    if isinstance(old, bool):
-        return label.lower() in ("true", "1")
-    if isinstance(old, (int, float)):
-        return type(old)(label) if label.lstrip("-").isdigit() else experiment.label_names.index(label)
+def _as_written(experiment: Experiment, labels: Mapping[int, str]) -> dict[int, Any]:
+    """Labels by id as the source's own column writes them: a name, a number, a truth value or the index of a declared class."""
+    column = _label_column(experiment)
+    if not labels or column not in experiment.schema.names:
+        return dict(labels)
+    values, written = experiment.examples([column])[column], {}
+    if experiment.labels is not None:
+        codes, rows = np.unique(experiment.labels, return_index=True)
+        written = {experiment.label_names[code]: values[row].as_py() for code, row in zip(codes.tolist(), rows.tolist(), strict=True)}
+    unseen = {label: _unseen(label, values[0].as_py(), written, experiment.label_names) for label in {*labels.values()} - written.keys()}
+    written.update(unseen)
+    return {example: written[label] for example, label in labels.items()}
+
+
+def _unseen(label: str, like: Any, written: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """How the source would write a label that no example has, going by a value and by the labels that some have."""
+    if isinstance(like, bool):
+        return label == "true"
+    if isinstance(like, (int, float)):
+        by_name = all(str(int(value)) == name for name, value in written.items())
+        return type(like)(label if by_name else names.index(label))
     return label
 
 
-def _source_batches(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, str]) -> Iterator[pa.RecordBatch]:
+def _label_column(experiment: Experiment) -> str:
+    return SOURCE_PREFIX + experiment.settings.columns.get("label", "label")
+
+
+def _source_batches(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any]) -> Iterator[pa.RecordBatch]:
     """The kept rows with the source's own columns, in source order, a few thousand at a time."""
     with pq.ParquetFile(experiment.folder.examples) as file:
         names = [name for name in file.schema_arrow.names if name.startswith(SOURCE_PREFIX)]
-        column = SOURCE_PREFIX + experiment.settings.columns.get("label", "label")
+        column = _label_column(experiment)
         for batch in file.iter_batches(batch_size=8192, columns=["id", *names]):
             ids = np.asarray(batch["id"])
             chosen = np.isin(ids, kept)
@@ -165,16 +231,13 @@ def _source_batches(experiment: Experiment, kept: NDArray[np.int64], labels: Map
                 continue
             batch, ids = batch.filter(pa.array(chosen)), ids[chosen]
             if labels and column in names and not labels.keys().isdisjoint(ids.tolist()):
-                old = batch[column].to_pylist()
-                new = [
-                    _as_before(labels[i], value, experiment) if i in labels else value for i, value in zip(ids.tolist(), old, strict=True)
-                ]
+                new = [labels.get(i, value) for i, value in zip(ids.tolist(), batch[column].to_pylist(), strict=True)]
                 batch = batch.set_column(batch.schema.get_field_index(column), column, pa.array(new, batch.schema.field(column).type))
             batch = batch.select(names)
             yield batch.rename_columns([name.removeprefix(SOURCE_PREFIX) for name in names])
 
 
-def _write_csv(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, str], path: Path) -> int:
+def _write_csv(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
     written = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -202,30 +265,35 @@ def _cell(value: Any) -> Any:
     return "'" + value if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
-def _write_parquet(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, str], path: Path) -> int:
+def _write_parquet(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
     batches = _source_batches(experiment, kept, labels)
     first = next(batches)
     with pq.ParquetWriter(path, first.schema) as writer:
-        writer.write_batch(first)
-        return first.num_rows + sum(_written(writer, batch) for batch in batches)
+        return _written(writer, first) + sum(_written(writer, batch) for batch in batches)
 
 
-def _written(writer: pq.ParquetWriter, batch: pa.RecordBatch) -> int:
+def _written(writer: pq.ParquetWriter | pa.ipc.RecordBatchStreamWriter, batch: pa.RecordBatch) -> int:
     writer.write_batch(batch)
     return int(batch.num_rows)
 
 
-def _write_hf(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, str], path: Path) -> int:
-    """A folder that `datasets.load_from_disk` reads."""
-    import datasets
+def _write_hf(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
+    """A folder that `datasets.load_from_disk` reads. The rows pass through a file that is mapped, not held in memory."""
+    from datasets import Dataset
+    from datasets.table import MemoryMappedTable
 
-    table = pa.Table.from_batches(_source_batches(experiment, kept, labels))
-    dataset = datasets.Dataset(table)
-    dataset.save_to_disk(str(path))
-    return len(dataset)
+    scratch = path / "scratch" / "rows.arrow"
+    scratch.parent.mkdir(parents=True)
+    batches = _source_batches(experiment, kept, labels)
+    first = next(batches)
+    with pa.OSFile(str(scratch), "wb") as file, pa.ipc.new_stream(file, first.schema) as writer:
+        rows = _written(writer, first) + sum(_written(writer, batch) for batch in batches)
+    Dataset(MemoryMappedTable.from_file(str(scratch)), fingerprint=sha256(scratch)[:16]).save_to_disk(str(path))
+    shutil.rmtree(scratch.parent)
+    return rows
 
 
-def _write_cartography(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, str], path: Path) -> int:
+def _write_cartography(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
     """One folder per run as allenai/cartography writes them: run=0/training_dynamics/dynamics_epoch_0.jsonl ...
 
     The guid is the id; the logits are logarithms of the recorded probabilities (see `audit.run_probabilities`), so that gold
@@ -246,30 +314,42 @@ def _write_cartography(experiment: Experiment, kept: NDArray[np.int64], labels: 
     return len(chosen)
 
 
-WRITERS: dict[str, Callable[[Experiment, NDArray[np.int64], Mapping[int, str], Path], int]] = {
+WRITERS: dict[str, Callable[[Experiment, NDArray[np.int64], Mapping[int, Any], Path], int]] = {
     "jsonl": _write_jsonl,
     "csv": _write_csv,
     "parquet": _write_parquet,
     "hf": _write_hf,
     "cartography": _write_cartography,
 }
-"""Format -> writer of (experiment, kept ids, labels changed by hand, path), returning the rows written."""
+"""Format -> writer of (experiment, kept ids, labels changed by hand as the source writes them, path), returning the rows written."""
 
 
 def _manifest(experiment: Experiment, subset: Subset, output: Path, format: str, burn_in: int) -> dict[str, Any]:
-    decisions = experiment.decided
     command = ["python", "-m", "pruning", "export", str(experiment.folder.root), "--subset", subset.name, "--format", format]
-    command += ["--output", str(output), "--burn-in", str(burn_in)]
+    command += ["--output", str(output), "--burn-in", str(burn_in), "--force"]
     return {
         "format": 1,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "experiment": experiment.name,
-        "data": {"source": experiment.settings.data, **experiment.info["data"]},
         "model": experiment.info["model"],
         "versions": experiment.info["versions"],
         "settings": experiment.settings.to_dict(),
         "seeds": list(experiment.dynamics.seeds),
         "stopped": experiment.stopped,
+        **_content(experiment, subset, format, burn_in),
+        "warnings": warnings(experiment, subset, burn_in),
+        "ids": subset.kept.tolist(),
+        "output": {"name": output.name, "format": format, "rows": subset.size, "bytes": _bytes(output), "sha256": _digest(output)},
+        "command": shlex.join(command),
+    }
+
+
+def _content(experiment: Experiment, subset: Subset, format: str, burn_in: int) -> dict[str, Any]:
+    """The part of a manifest that decides what is in the export."""
+    decided, by_hand = experiment.decided, subset.name.endswith(DECISIONS)
+    labels = {} if format == "cartography" else relabelled(experiment, subset)
+    return {
+        "data": {"source": experiment.settings.data, **experiment.info["data"]},
         "subset": {
             "name": subset.name,
             "method": subset.method,
@@ -278,12 +358,14 @@ def _manifest(experiment: Experiment, subset: Subset, output: Path, format: str,
             "removes": None if subset.removes is None else list(subset.removes),
             "kept": subset.size,
             "total": subset.total,
+            "rows_sha256": rows_sha256(subset.kept),
         },
-        "decisions": {"kept": len(decisions.kept), "dropped": len(decisions.dropped), "relabelled": len(decisions.labels)},
-        "warnings": warnings(experiment, subset, burn_in),
-        "ids": subset.kept.tolist(),
-        "output": {"name": output.name, "format": format, "rows": subset.size, "bytes": _bytes(output), "sha256": _digest(output)},
-        "command": shlex.join(command),
+        "decisions": {
+            "kept": len(decided.kept) * by_hand,
+            "dropped": len(decided.dropped) * by_hand,
+            "relabelled": len(labels),
+            "labels": {str(example): label for example, label in labels.items()},
+        },
     }
 
 
@@ -296,6 +378,8 @@ def warnings(experiment: Experiment, subset: Subset, burn_in: int | None = None)
     measured = {point.subset for budget in ("epochs", "steps") for point in experiment.frontier(burn_in, budget)}
     if subset.name not in measured:
         found.append(f"{subset.name} was never trained on: what it costs in accuracy is unknown. Measure it with the frontier first.")
+    if labels := relabelled(experiment, subset):
+        found.append(f"Labels changed by hand: {len(labels):,}. Scores and frontier were measured with the labels before that.")
     if experiment.labels is not None and len(np.unique(experiment.labels[np.isin(experiment.ids, subset.kept)])) == 1:
         found.append(f"All {subset.size:,} examples it keeps have one class; a model trained on them learns nothing.")
     leaked = int(leaks(experiment.duplicates, subset.total)[: subset.total][np.isin(experiment.ids, subset.kept)].sum())
@@ -309,11 +393,14 @@ def _digest(output: Path) -> str:
     if output.is_file():
         return sha256(output)
     digest = hashlib.sha256()
-    for path in sorted(path for path in output.rglob("*") if path.is_file()):
+    for path in _files(output):
         digest.update(f"{path.relative_to(output).as_posix()} {sha256(path)}\n".encode())
     return digest.hexdigest()
 
 
 def _bytes(output: Path) -> int:
-    files = [output] if output.is_file() else [path for path in output.rglob("*") if path.is_file()]
-    return sum(path.stat().st_size for path in files)
+    return sum(path.stat().st_size for path in ([output] if output.is_file() else _files(output)))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())

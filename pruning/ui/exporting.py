@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import streamlit as st
@@ -34,25 +35,60 @@ def audit(view: View, subset: Subset) -> None:
             st.text("\n".join(findings(view.experiment, subset, view.burn_in).sentences()))
 
 
+def ask_format() -> str:
+    """What to write it as."""
+    return st.segmented_control(
+        "Format",
+        list(export.WRITERS),
+        default="jsonl",
+        key="format",
+        bind="query-params",
+        required=True,
+        help="JSONL rows come out byte for byte; hf is a folder for datasets.load_from_disk; cartography is what was recorded of the rows.",
+    )
+
+
 def write(view: View, subset: Subset, format: str) -> None:
     """The button that builds it."""
-    if st.button("Build", type="primary", icon=":material/inventory_2:", disabled=not view.audited):
+    if st.button("Build", type="primary", icon=":material/inventory_2:", key="build", disabled=not view.audited):
         output = export.default_output(view.experiment, subset, format)
         with st.spinner(f"Writing {subset.size:,} rows ..."):
             export.build(view.experiment, subset, output, format, force=True, burn_in=view.burn_in)
+            if output.is_dir():
+                export.archive(output)
 
 
-def downloads(view: View, subset: Subset, format: str) -> None:
-    """What was built, checked against its manifest, with links that stream it."""
+def built(view: View, subset: Subset, format: str) -> dict[str, Any] | None:
+    """The manifest of what was built, checked; None where there is nothing, or what is there is not what would be built now."""
     output = export.default_output(view.experiment, subset, format)
-    if not (output.exists() and export.manifest_path(output).exists()):
-        return
-    manifest = _verified(str(output), export.manifest_path(output).stat().st_mtime_ns)
+    path = export.manifest_path(output)
+    if not (output.exists() and path.exists()):
+        return None
+    manifest = _verified(str(output), path.stat().st_mtime_ns)
+    if export.is_current(manifest, view.experiment, subset, view.burn_in):
+        return manifest
+    before = manifest["subset"]
+    st.info(
+        plain.markdown(
+            f"What was built of this name ({manifest['created']}) is from before: {before['kept']:,} rows, {before['rule']}, "
+            f"burn-in {before['burn_in']}. The data, the rule, the burn-in or decisions by hand have changed since; build it again."
+        ),
+        icon=":material/history:",
+    )
+    return None
+
+
+def downloads(view: View, subset: Subset, format: str, manifest: dict[str, Any]) -> None:
+    """What was built, with links that stream it."""
+    output = export.default_output(view.experiment, subset, format)
     st.success(f"{manifest['output']['rows']:,} rows, verified against the manifest.", icon=":material/verified:")
+    file = output if output.is_file() else export.archived(output)
     with st.container(horizontal=True):
-        if output.is_file():
-            st.link_button("Download", link(output), icon=":material/download:")
+        if file:
+            st.link_button("Download", link(file), icon=":material/download:")
         st.link_button("Download the manifest", link(export.manifest_path(output)), icon=":material/receipt_long:")
+    if not file:
+        st.text("It is a folder, which a browser cannot fetch; build it here to have it as a zip too.")
     st.caption("The command that repeats it")
     st.code(manifest["command"], language=None, wrap_lines=True)
     st.caption(plain.markdown(f"On this machine it lies at {output}"))
@@ -61,8 +97,6 @@ def downloads(view: View, subset: Subset, format: str) -> None:
 def push(view: View, subset: Subset, format: str) -> None:
     """Put what was built on the hub, private unless said otherwise."""
     output = export.default_output(view.experiment, subset, format)
-    if not export.manifest_path(output).exists():
-        return
     with st.expander("Push to the hub", icon=":material/cloud_upload:"):
         repository = st.text_input("Dataset repository", key="repository", placeholder="name/dataset", help="Made when it is missing.")
         public = st.toggle("Public", key="public", help="Off: only you, and whom you let in, can see it.")
@@ -79,6 +113,6 @@ def link(path: Path) -> str:
 
 
 @st.cache_data(max_entries=8, show_spinner="Verifying ...")
-def _verified(output: str, stamp: int) -> dict[str, dict[str, str]]:
-    manifest = export.verify(output)
-    return {"output": manifest["output"], "command": manifest["command"]}
+def _verified(output: str, stamp: int) -> dict[str, Any]:
+    """The manifest without its list of ids."""
+    return {key: value for key, value in export.verify(output).items() if key != "ids"}
