@@ -122,6 +122,8 @@ def shell() -> None:
     if experiment.finished_runs():
         st.selectbox("Subset", subset_names(experiment), key=SUBSET, bind="query-params", help=SUBSET_HELP)
         epochs = experiment.settings.scoring.epochs
+        if burn_in() >= epochs:  # another experiment's, which had more of them
+            del st.session_state[BURN_IN]
         if epochs > 1:
             usual = experiment.settings.burn_in
             st.number_input("Burn-in", 0, epochs - 1, usual, key=BURN_IN, bind="query-params", help=BURN_IN_HELP)

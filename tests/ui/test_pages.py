@@ -1,6 +1,7 @@
 """Every page runs on a real experiment and on none, without a browser."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,7 +99,7 @@ def test_an_export_from_before_is_not_taken_for_the_one_of_now(scored: Experimen
     ticket = scored.subset("winning-ticket", 1)
     scored.decide(Decision(kind=DecisionKind.RELABEL, ids=(int(ticket.kept[0]),), value=other_label(scored, int(ticket.kept[0]))))
     app.run()
-    assert said(app, "is from before") and said(app, "Labels changed by hand: 1.")
+    assert said(app, "is from before") and said(app, "Labels changed by hand")
     assert not app.exception
 
 
@@ -156,6 +157,18 @@ def test_burn_in_stays_below_the_epochs_that_were_scored(shortened: Experiment, 
     assert app.sidebar.number_input[0].max == 1
     app.sidebar.number_input[0].set_value(1).run()
     assert not app.exception and not [error.value for error in app.error]
+
+
+def test_a_burn_in_that_another_experiment_has_no_epochs_for_is_let_go(
+    shortened: Experiment, scored_once: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = shortened.folder.root.parent
+    shutil.copytree(scored_once, root / "longer")
+    app = open_page("difficulty", root, monkeypatch)
+    app.sidebar.selectbox[0].set_value("longer").run()
+    app.sidebar.number_input[0].set_value(2).run()
+    app.sidebar.selectbox[0].set_value("reviews").run()
+    assert not app.exception and (app.sidebar.number_input[0].value, app.sidebar.number_input[0].max) == (0, 1)
 
 
 def test_the_grid_counts_the_epochs_that_are_scored(shortened: Experiment) -> None:
