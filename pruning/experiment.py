@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +29,9 @@ from pruning.decisions import Decided, Decision
 from pruning.duplicates import Duplicates, duplicates
 from pruning.errors import ExperimentError, ScoreError, SubsetError
 from pruning.files import append_line, write_json
-from pruning.folder import Folder, check, checksummed, checksums, read_lines, read_notes, read_table
+from pruning.folder import Folder, check_once, checksummed, checksums, fault, last_line, read_lines, read_notes, read_table
 from pruning.recording import Recording
-from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobStatus, Subset
+from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobState, JobStatus, Subset
 from pruning.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Experiment:
     def create(cls, directory: str | Path, settings: Settings, train: Examples, evaluation: Examples, model_fingerprint: str) -> Experiment:
         """Write a new experiment, or open one that has the same settings and data; more seeds may be added at the end.
 
+        Files of the data that are missing or damaged are made anew; the evaluation data comes last, and says that all are there.
         Raises ExperimentError naming the first setting that differs from the folder's.
         """
         folder = Folder(Path(directory))
@@ -64,13 +65,14 @@ class Experiment:
         elif folder.root.exists() and any(path not in (folder.lock, folder.log, folder.events) for path in folder.root.iterdir()):
             raise ExperimentError(f"{folder.root} is not empty and holds no experiment; choose a new folder.")
         write_json(folder.manifest, made)
-        for path, examples in ((folder.examples, train), (folder.evaluation, evaluation)):
-            if not path.exists():
-                with checksummed(folder, path) as temporary:
-                    pq.write_table(examples.table, temporary)
-        if train.jsonl is not None and not folder.source.exists():
+        known = checksums(folder)
+        if train.jsonl is not None and not _whole(folder, folder.source, known):
             with checksummed(folder, folder.source) as temporary:
                 shutil.copyfile(train.jsonl, temporary)
+        for path, examples in ((folder.examples, train), (folder.evaluation, evaluation)):
+            if not _whole(folder, path, known):
+                with checksummed(folder, path) as temporary:
+                    pq.write_table(examples.table, temporary)
         return cls(directory)
 
     # -- what it is ------------------------------------------------------------------------------------------
@@ -102,16 +104,16 @@ class Experiment:
 
     def examples(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The training examples in source order, or some of their columns."""
-        return read_table(self.folder.examples, columns)
+        return read_table(self._checked(self.folder.examples), columns)
 
     @cached_property
     def schema(self) -> pa.Schema:
         """Names and types of the examples' columns."""
-        return pq.read_schema(self.folder.examples)
+        return pq.read_schema(self._checked(self.folder.examples))
 
     def evaluation(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The evaluation examples."""
-        return read_table(self.folder.evaluation, columns)
+        return read_table(self._checked(self.folder.evaluation), columns)
 
     @cached_property
     def ids(self) -> NDArray[np.int64]:
@@ -137,34 +139,54 @@ class Experiment:
 
     def files(self) -> list[Path]:
         """The files that hold data, in a fixed order; those that are not there yet are left out."""
-        epochs = [self.folder.epoch(*place) for place in np.ndindex(self.settings.runs, self.settings.scoring.epochs)]
-        named = (self.folder.examples, self.folder.evaluation, self.folder.source, *epochs, self.folder.frontier)
-        return [path for path in named if path.exists()]
+        return [path for path in (*self.data_files, *self._epochs(), self.folder.frontier) if path.exists()]
+
+    @property
+    def data_files(self) -> tuple[Path, ...]:
+        """The files that are made of the data, and can be made of it again."""
+        return self.folder.examples, self.folder.evaluation, self.folder.source
 
     def verify(self) -> int:
-        """Check every file against its checksum; how many there are. Raises ExperimentError naming the first damaged one, and how many."""
-        damaged = [*self.damaged().values()]
+        """Check every file against its checksum; how many there are. Raises ExperimentError naming the first that is damaged or gone."""
+        damaged = [*self.damaged((*self.data_files, *self._epochs(), self.folder.frontier)).values()]
         if damaged:
-            more = f" {len(damaged) - 1} more files are damaged too." if damaged[1:] else ""
+            more = f" {len(damaged) - 1} more files are damaged or gone." if damaged[1:] else ""
             raise ExperimentError(damaged[0] + more)
         return len(self.files())
 
-    def damaged(self) -> dict[Path, str]:
-        """Files that are not what was recorded, and a sentence for each. Reads every byte."""
-        known, found = checksums(self.folder), {}
-        for path in self.files():
-            try:
-                check(self.folder, path, known)
-            except ExperimentError as error:
-                found[path] = str(error)
-        return found
+    def damaged(self, paths: Iterable[Path]) -> dict[Path, str]:
+        """Which of these files are not what was recorded, or are gone, and a sentence for each. Reads every byte."""
+        known, awaited = checksums(self.folder), self._awaited()
+        asked = [path for path in paths if path.exists() or path not in awaited]
+        return {path: problem for path in asked if (problem := fault(self.folder, path, known))}
+
+    def check_data(self) -> None:
+        """Raise ExperimentError when a file that an export is made of is damaged or gone. Reads every byte."""
+        for problem in self.damaged(self.data_files).values():
+            raise ExperimentError(problem)
 
     def damaged_runs(self) -> set[int]:
         """Runs of which a file is not what was recorded."""
-        damaged = self.damaged()
+        damaged = self.damaged(self._epochs())
         return {
             run for run, epoch in np.ndindex(self.settings.runs, self.settings.scoring.epochs) if self.folder.epoch(run, epoch) in damaged
         }
+
+    def _epochs(self) -> list[Path]:
+        return [self.folder.epoch(*place) for place in np.ndindex(self.settings.runs, self.settings.scoring.epochs)]
+
+    def _awaited(self) -> set[Path]:
+        """Files that a job has yet to bring though their checksum is there: the one it came to last, and those of runs trained again."""
+        if self.status().state is JobState.DONE:
+            return set()
+        redone = {entry["run"] for entry in self.info.get("redone", ())}
+        awaited = {self.folder.epoch(run, epoch) for run in redone for epoch in range(self.settings.scoring.epochs)}
+        last = last_line(self.folder.checksums)
+        return awaited | {self.folder.root / last["file"]} if last else awaited
+
+    def _checked(self, path: Path) -> Path:
+        check_once(self.folder, path)
+        return path
 
     def write_epoch(self, run: int, record: EpochRecord) -> None:
         """Put one epoch's recording on disk, whole or not at all."""
@@ -281,7 +303,7 @@ class Experiment:
         """One row per finished fine-tuning; empty when there is none."""
         if not self.folder.frontier.exists():
             return pd.DataFrame(columns=["subset", "method", "rows_sha256", "seed", "budget"])
-        return read_table(self.folder.frontier, None).to_pandas()
+        return read_table(self._checked(self.folder.frontier), None).to_pandas()
 
     def add_finished(self, row: Mapping[str, Any]) -> None:
         """Add one finished fine-tuning; one of the same rows, seed and budget is replaced."""
@@ -312,12 +334,12 @@ class Experiment:
         """The rows a fine-tuning with `seed` uses for that name: random subsets are drawn anew for each seed, so that
         their mean is over draws too; "X+decisions" is X after the standing decisions by hand.
         """
-        base, plus, _ = name.partition("+decisions")
+        base, plus, _ = name.partition(rules.DECISIONS)
         subset = rules.resolve(base, self.dynamics, self.labels, self.burn_in(burn_in), seed=seed)
         return by_hand.apply(subset, self.decided, self.ids) if plus else subset
 
     def _stands_for(self, name: str, seed: int, burn_in: int | None) -> str | None:
-        by_hand_of = self.folder.decisions.stat().st_size if "+decisions" in name and self.folder.decisions.exists() else 0
+        by_hand_of = self.folder.decisions.stat().st_size if rules.DECISIONS in name and self.folder.decisions.exists() else 0
         asked = (name, seed, burn_in, by_hand_of)
         if asked not in self._rows:
             try:
@@ -369,6 +391,10 @@ class Experiment:
     def status(self) -> JobStatus:
         """The latest job as it really stands."""
         return ownership.status(self.folder)
+
+
+def _whole(folder: Folder, path: Path, known: dict[str, set[str]]) -> bool:
+    return path.exists() and fault(folder, path, known) is None
 
 
 def full_subset(ids: NDArray[np.int64]) -> Subset:

@@ -13,6 +13,7 @@
     views.jsonl                        append-only: filters that a person saved under a name
     cache/                             what took long to work out; may be deleted at any time
     diverged/seed=1215/                recordings of runs that diverged and were trained again with another seed
+    frontier.damaged.parquet           a frontier.parquet that was not what was recorded, put aside to be measured again
     worker.log                         what the latest background worker printed
     lock                               held by the one worker that may write
     exports/<name>/                    data and its manifest.json, written last
@@ -70,6 +71,10 @@ class Folder:
     @property
     def frontier(self) -> Path:
         return self.root / "frontier.parquet"
+
+    @property
+    def damaged_frontier(self) -> Path:
+        return self.root / "frontier.damaged.parquet"
 
     @property
     def checksums(self) -> Path:
@@ -134,13 +139,50 @@ def checksums(folder: Folder) -> dict[str, set[str]]:
     return found
 
 
+def fault(folder: Folder, path: Path, known: dict[str, set[str]]) -> str | None:
+    """What is wrong with the file and how it comes back, in one sentence; None when it is what was recorded, or has no checksum."""
+    name = path.relative_to(folder.root).as_posix()
+    expected = known.get(name)
+    if not expected:
+        return None
+    if not path.exists():
+        return f"{path} is gone; {_comes_back(name)}."
+    try:
+        found = sha256(path)
+    except OSError as error:
+        return f"{path} cannot be read: {(error.strerror or str(error)).lower()}."
+    if found in expected or found in checksums(folder)[name]:  # written since `known` was read
+        return None
+    return f"{path} is damaged (its sha256 is {found[:12]}, not {min(expected)[:12]}); {_comes_back(name)}."
+
+
 def check(folder: Folder, path: Path, known: dict[str, set[str]]) -> None:
     """Raise ExperimentError when the file is not what was recorded; one without a recorded checksum passes."""
-    expected = known.get(path.relative_to(folder.root).as_posix())
-    if expected and path.exists() and (found := sha256(path)) not in expected:
-        raise ExperimentError(
-            f"{path} is damaged (its sha256 is {found[:12]}, not {min(expected)[:12]}); resume the experiment to make it anew."
-        )
+    if problem := fault(folder, path, known):
+        raise ExperimentError(problem)
+
+
+def check_once(folder: Folder, path: Path) -> None:
+    """`check` a file that is there, when this process first comes by it and whenever it has been written since."""
+    if not path.exists():
+        return
+    stat = path.stat()
+    state = (str(path.absolute()), stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    if state not in _WHOLE:
+        check(folder, path, checksums(folder))
+        _WHOLE.add(state)
+
+
+_WHOLE: set[tuple[str, int, int, int]] = set()
+"""Files that were found to be what was recorded."""
+
+
+def _comes_back(name: str) -> str:
+    if name == "frontier.parquet":
+        return "resume the experiment to measure its subsets again"
+    if name.startswith("dynamics/"):
+        return "resume the experiment to record it again (a recording from elsewhere: delete it, and record or import it again)"
+    return "resume the experiment to make it anew from its data"
 
 
 def read_table(path: Path, columns: Sequence[str] | None) -> pa.Table:

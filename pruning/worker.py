@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from pruning import data as datasource
-from pruning import divergence, models
+from pruning import divergence, models, recorder
 from pruning import subsets as rules
 from pruning.errors import Diverged, ExperimentError, SubsetError, TrainingError, UsageError
 from pruning.experiment import Experiment, full_subset
 from pruning.folder import Folder
 from pruning.frontier import equal_steps_epochs, rows_sha256
-from pruning.ownership import turn
+from pruning.ownership import own, turn
 from pruning.progress import JobProgress, Listener, Stop, job, stop_on_signals
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, Subset
 from pruning.settings import Settings, TrainSettings, default_seeds
@@ -79,10 +79,8 @@ def frontier(
 
 
 def resume(directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
-    """Go on with the latest job: unfinished or damaged runs of the scoring first, then the frontier that was asked for last."""
-    experiment = Experiment(directory)
-    if not (experiment.folder.examples.exists() and experiment.folder.evaluation.exists()):
-        return score(experiment.settings, directory, listen)
+    """Go on with the latest job: what is unfinished, damaged or gone of the data and the scoring first, then the frontier asked last."""
+    experiment = _mended(Experiment(directory), listen)
     if _unfinished_runs(experiment):
         with stop_on_signals() as stop, job(experiment.folder, "score") as progress:
             _score(experiment, progress, listen, stop)
@@ -91,6 +89,21 @@ def resume(directory: str | Path, listen: Listener = lambda progress: None) -> E
     if not jobs:
         return experiment
     return frontier(directory, listen=listen, **jobs[-1])
+
+
+def _mended(experiment: Experiment, listen: Listener) -> Experiment:
+    """The experiment with what is damaged or gone made anew from its data, and a damaged frontier put aside to be measured again."""
+    folder, settings = experiment.folder, experiment.settings
+    if experiment.damaged([folder.frontier]):
+        with own(folder):
+            if folder.frontier.exists() and experiment.damaged([folder.frontier]):
+                folder.frontier.replace(folder.damaged_frontier)
+    if folder.examples.exists() and folder.evaluation.exists() and not experiment.damaged(experiment.data_files):
+        return experiment
+    if settings.recorded_by == "winnow":
+        return score(settings, folder.root, listen)
+    with own(folder):
+        return recorder.make(folder.root, settings)
 
 
 def redo(directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:

@@ -12,18 +12,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pruning import data, derived, export, jobs, ownership, shelf, worker
+from pruning import data, derived, export, jobs, ownership, recorder, shelf, worker
 from pruning.decisions import Decision
-from pruning.errors import BusyError, ExperimentError, ExportError, TrainingError
+from pruning.errors import BusyError, DataError, ExperimentError, ExportError, TrainingError
 from pruning.experiment import Experiment
 from pruning.files import LEFTOVER, remove_leftovers
-from pruning.folder import Folder, checksums
+from pruning.folder import Folder, checksums, fault
 from pruning.ownership import own
 from pruning.records import DecisionKind, EpochRecord, JobState
 from pruning.settings import Settings, default_seeds
@@ -114,6 +115,115 @@ def test_making_an_experiment(scored: Experiment, settings: Settings, tmp_path: 
         assert path.read_bytes() == (scored.folder.root / path.name).read_bytes()
 
 
+@pytest.fixture
+def untrained(reviews: tuple[Path, Path]) -> Settings:
+    """Of a recording that another program makes: `resume` has its files to make and nothing to train."""
+    return Settings(data=str(reviews[0]), recorded_by="recorder", seeds=SEEDS)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("name", ["examples.parquet", "evaluation.parquet", "source.jsonl", "checksums.jsonl"])
+def test_making_an_experiment_and_resuming_it(untrained: Settings, tmp_path: Path, name: str, moment: str) -> None:
+    """`resume` does what making it again would do: no file is missing, and an export will be verbatim."""
+    folder = Folder(tmp_path / "new")
+
+    def make() -> None:
+        with own(folder):
+            recorder.make(folder.root, untrained)
+
+    killed(make, name, moment)
+    found = worker.resume(folder.root)
+    assert found.verify() == len(found.files()) == 3
+    assert folder.source.read_bytes() == Path(untrained.data).read_bytes()
+    assert leftovers(folder.root) == []
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [flip, Path.unlink])
+def test_files_of_the_data_that_are_damaged_or_gone_are_made_anew(scored: Experiment, damage: Callable[[Path], None]) -> None:
+    """`verify` finds each, and `resume` brings it back to the byte, without any training."""
+    files = len(scored.files())
+    for path in scored.data_files:
+        whole = path.read_bytes()
+        damage(path)
+        with pytest.raises(ExperimentError, match=f"{path.name} is (damaged|gone).*make it anew from its data"):
+            Experiment(scored.folder.root).verify()
+        assert worker.resume(scored.folder.root).verify() == files
+        assert path.read_bytes() == whole
+
+
+def test_a_damaged_frontier_is_put_aside_and_measured_again(settings: Settings, tmp_path: Path) -> None:
+    before = worker.score(settings.with_changes(seeds=SEEDS[:1], burn_in=0, train=replace(settings.train, epochs=1)), tmp_path / "x")
+    whole = before.folder.frontier.read_bytes()
+    flip(before.folder.frontier)
+    flip(before.folder.examples)
+    damaged = before.folder.frontier.read_bytes()
+    after = worker.resume(before.folder.root)
+    assert after.verify() == 5 and before.folder.damaged_frontier.read_bytes() == damaged
+    before.folder.frontier.write_bytes(whole)
+    assert Experiment(before.folder.root).finished()["accuracy"].tolist() == after.finished()["accuracy"].tolist()
+
+
+def test_gone_epochs_and_frontiers_are_missed(scored: Experiment) -> None:
+    for path in (scored.folder.epoch(1, 1), scored.folder.frontier):
+        whole = path.read_bytes()
+        path.unlink()
+        with pytest.raises(ExperimentError, match=f"{path.name} is gone; resume the experiment to"):
+            Experiment(scored.folder.root).verify()
+        path.write_bytes(whole)
+
+
+def test_nothing_is_made_of_a_damaged_file(scored: Experiment, tmp_path: Path) -> None:
+    """Each reader says so itself, also in a process that read the file before."""
+    folder = scored.folder
+    readings: dict[Path, Callable[[Experiment], object]] = {
+        folder.examples: lambda again: again.ids,
+        folder.evaluation: lambda again: again.evaluation(["id"]),
+        folder.frontier: lambda again: again.frontier(),
+    }
+    for path, read in readings.items():
+        content = path.read_bytes()
+        read(Experiment(folder.root))
+        flip(path)
+        with pytest.raises(ExperimentError, match=f"{path.name} is damaged.*; resume the experiment to"):
+            read(Experiment(folder.root))
+        path.write_bytes(content)
+        read(Experiment(folder.root))
+    subset, output = scored.subset("remove-0"), tmp_path / "kept.jsonl"
+    damages: tuple[tuple[Callable[[Path], None], str], ...] = ((flip, "damaged"), (Path.unlink, "gone"))
+    for damage, says in damages:
+        damage(folder.source)
+        with pytest.raises(ExperimentError, match=rf"source\.jsonl is {says}"):
+            export.build(scored, subset, output)
+        assert not output.exists()
+
+
+def test_damaged_data_comes_back_only_from_the_same_data(untrained: Settings, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    shutil.copy(untrained.data, rows)
+    folder = recorder.make(tmp_path / "x", untrained.with_changes(data=str(rows))).folder
+    folder.source.unlink()
+    with rows.open("a") as file:
+        file.write('{"sentence": "one more", "label": "positive", "source": "s1"}\n')
+    with pytest.raises(ExperimentError, match="was made with other data"):
+        worker.resume(folder.root)
+    rows.unlink()
+    with pytest.raises(DataError, match="no file or folder"):
+        worker.resume(folder.root)
+    assert not folder.source.exists()
+
+
+def test_a_file_written_while_another_process_checks_it_is_not_called_damaged(scored: Experiment) -> None:
+    known = checksums(scored.folder)
+    scored.add_finished({**scored.finished().iloc[0].to_dict(), "seed": 7})
+    assert fault(scored.folder, scored.folder.frontier, known) is None
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", ["epoch=1.parquet", "checksums.jsonl"])
 def test_an_epoch(scored: Experiment, name: str, moment: str) -> None:
@@ -124,7 +234,14 @@ def test_an_epoch(scored: Experiment, name: str, moment: str) -> None:
         path.unlink() if not there else None
         killed(lambda: scored.write_epoch(1, record), name, moment)
         assert path.read_bytes() == whole if path.exists() else not there
-        assert Experiment(scored.folder.root).verify()
+        if path.exists():
+            assert scored.verify()
+        else:  # the job that brought it is done: it was there once
+            with pytest.raises(ExperimentError, match="is gone"):
+                scored.verify()
+            scored.log("progress", state="running", verb="score")
+            announced = name == "epoch=1.parquet" or moment == "after the rename"
+            assert announced == (scored.damaged([path]) == {})
     with own(scored.folder):
         scored.write_epoch(1, record)
     assert path.read_bytes() == whole and leftovers(scored.folder.root) == []
