@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pruning.stability import burn_in_advice, stability
-from pruning.ui import charts, picking, state, widgets
+from pruning.stability import burn_in_advice
+from pruning.ui import charts, picking, state, steady, widgets
+from pruning.words import counted
 
 st.title("Difficulty")
 view = state.scored()
@@ -27,12 +28,11 @@ widgets.chart(
     index=True,
 )
 picking.level(view, kept)
-if view.experiment.settings.caveat:
-    st.warning(view.experiment.settings.caveat, icon=":material/speed:")
+steady.caveat(view)
 if view.experiment.stopped:
     st.text(view.experiment.stopped)
 st.text(picking.remembered(view, "advice", lambda: burn_in_advice(dynamics).sentence))
-st.text(picking.remembered(view, "stability", lambda: stability(dynamics.correct, view.burn_in).sentence))
+steady.enough(view)
 
 st.subheader(
     "Map",
@@ -55,6 +55,6 @@ widgets.chart(
     index=True,
 )
 if box is not None:
-    picking.listed(view, chosen, kept, f"{len(chosen):,} examples in the box ({len(chosen) / max(1, len(h)):.0%} of all).")
+    picking.listed(view, chosen, kept, f"{counted(len(chosen), 'example')} in the box ({len(chosen) / max(1, len(h)):.0%} of all).")
     stays = int(np.count_nonzero(kept[chosen]))
     st.caption(f"{stays:,} of them stay in this subset.")

@@ -3,10 +3,11 @@
 import streamlit as st
 
 from pruning import frontier
-from pruning.ui import charts, measuring, plain, state, tables, widgets
+from pruning.ui import charts, measuring, plain, state, steady, tables, widgets
 
 st.title("Frontier")
 view = state.scored()
+steady.caveat(view)
 how, what, scale = st.columns([2, 2, 1], vertical_alignment="bottom")
 budget = (
     how.segmented_control(
@@ -24,7 +25,10 @@ chosen = st.session_state[state.SUBSET]
 if points:
     metric = what.selectbox("Metric", list(points[0].metrics), key="metric", bind="query-params")
     logarithmic = scale.toggle("Logarithmic size", key="log", bind="query-params")
-    st.caption("Click a point, or choose below, to make its subset the one that every page is about.")
+    st.caption(
+        "Click a point, or choose below, to make its subset the one that every page is about. The line joins the unbeaten points: "
+        "none with as few examples does as well."
+    )
     widgets.chart(
         charts.frontier(points, metric, chosen, logarithmic),
         tables.frontier(points, metric),
@@ -33,7 +37,10 @@ if points:
         alt="Subset size against the metric with 95% intervals; the table below has the numbers, the list below chooses too.",
     )
     measuring.chooser(view, points, metric, chosen)
-    st.info(plain.markdown(frontier.recommend(points).sentence), icon=":material/lightbulb:")
+    allowed = st.number_input(
+        "Points it may be worse than full data", 0.0, 50.0, 100 * frontier.MARGIN, 0.1, key="margin", bind="query-params", width=280
+    )
+    st.info(plain.markdown(frontier.recommend(points, frontier.margin_of(allowed)).sentence), icon=":material/lightbulb:")
 else:
     st.info("Nothing is measured yet. Each subset is fine-tuned with several seeds, beside a random and an ambiguous one of equal size.")
 measuring.ask(view, points, chosen, budget)

@@ -4,17 +4,20 @@ import numpy as np
 import streamlit as st
 
 from pruning.scores import SCORES
-from pruning.ui import deciding, example, filters, plain, state, tables, widgets
+from pruning.ui import deciding, example, filters, plain, state, steady, tables, widgets
+from pruning.words import counted
 
 st.title("Inspect")
 view = state.scored()
 subset = state.subset(view)
 kept = view.kept(subset)
+steady.caveat(view)
 wanted, versus = filters.ask(view)
 if not filters.ready(view, wanted):
     st.stop()
 matching = view.matching(wanted, kept, view.kept(view.subset(versus)) if versus else None)
-st.text(f"{len(matching):,} examples match. {subset.name}: {subset.size:,} of {subset.total:,} stay ({subset.kept_fraction:.0%}).")
+match = counted(len(matching), "example matches", "examples match")
+st.text(f"{match}. {subset.name}: {subset.size:,} of {subset.total:,} stay ({subset.kept_fraction:.0%}).")
 st.caption(plain.markdown(f"{widgets.class_shares(view, kept)} {widgets.estimate(view, subset.name, subset.size)}"))
 
 size = st.session_state.get("size") or filters.SIZES[0]

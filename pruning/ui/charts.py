@@ -11,9 +11,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from pruning.frontier import pareto
 from pruning.records import Dynamics, FrontierPoint
 from pruning.ui import theme
 from pruning.ui.plain import plotly
+from pruning.words import counted
 
 MAP_POINTS = 2_000
 """More examples than this are drawn as cells, sized by how many they hold. Drawn without WebGL, which not every browser has."""
@@ -116,11 +118,20 @@ def lines(table: pd.DataFrame, x: str, y: str) -> go.Figure:
 
 
 def frontier(points: Sequence[FrontierPoint], metric: str, chosen: str, logarithmic: bool) -> go.Figure:
-    """Subset size against a metric with 95% intervals; full data as a line, the chosen subset ringed."""
+    """Subset size against a metric with 95% intervals; full data and what nothing beats as lines, the chosen subset ringed."""
     figure = go.Figure()
     full = next((point for point in points if point.subset == "full"), None)
     if full is not None:
         figure.add_hline(y=full.metrics[metric], line={"dash": "dot", "color": theme.NEUTRAL}, annotation_text="full data")
+    best = pareto(points, metric)
+    figure.add_scatter(
+        x=[p.kept for p in best],
+        y=[p.metrics[metric] for p in best],
+        mode="lines",
+        name="unbeaten",
+        line={"color": theme.NEUTRAL, "width": 1},
+        hoverinfo="skip",
+    )
     for method in dict.fromkeys(point.method for point in points):
         group = [point for point in points if point.method == method]
         low = [0.0 if isnan(p.ci95[metric][0]) else p.metrics[metric] - p.ci95[metric][0] for p in group]
@@ -147,8 +158,8 @@ def frontier(points: Sequence[FrontierPoint], metric: str, chosen: str, logarith
 
 def _hover(point: FrontierPoint, metric: str) -> str:
     lines = [
-        f"{plotly(point.subset)}: {point.kept:,} examples ({point.kept_fraction:.0%})",
-        f"{metric} {point.metrics[metric]:.3f}, {point.seeds} seeds",
+        f"{plotly(point.subset)}: {counted(point.kept, 'example')} ({point.kept_fraction:.0%})",
+        f"{metric} {point.metrics[metric]:.3f}, {counted(point.seeds, 'seed')}",
     ]
     low, high = point.ci95[metric]
     if not isnan(low):
@@ -156,7 +167,8 @@ def _hover(point: FrontierPoint, metric: str) -> str:
     for name, difference in (("full data", point.vs_full), ("random", point.vs_random)):
         if difference is not None and difference.pairs:
             lines.append(f"{difference.mean * 100:+.1f} points to {name}")
-    return "<br>".join([*lines, f"{point.seconds:.0f} s a fine-tuning, {point.seconds_saved:.0f} s saved"])
+    saved = "" if isnan(point.seconds_saved) else f", {point.seconds_saved:.0f} s saved"
+    return "<br>".join([*lines, f"{point.seconds:.0f} s a fine-tuning{saved}"])
 
 
 def grid(dynamics: Dynamics, index: int) -> go.Figure:

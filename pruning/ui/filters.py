@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import streamlit as st
 
 from pruning import browse, derived, views
 from pruning.browse import Filter, View
 from pruning.scores import SCORES
-from pruning.ui import state
+from pruning.ui import picking, state
 
 SIZES = (50, 100)
 SHOW = ("pruned", "kept", "all", "only here", "only there")
@@ -49,7 +48,7 @@ def ask(view: View) -> tuple[Filter, str | None]:
         score = third.selectbox(
             "Score", view.score_names, index=None, key="score", bind="query-params", placeholder="any", format_func=_title
         )
-        between = _range(view, score) if score else None
+        between = _between(view, score) if score else None
         sort = first.selectbox("Sort by", [browse.SOURCE_ORDER, *view.score_names], key="sort", bind="query-params", format_func=_title)
         descending = second.toggle("Highest first", key="desc", bind="query-params")
         third.selectbox("Compare with", _others(view), index=None, key="versus", bind="query-params", placeholder="no other subset")
@@ -97,11 +96,8 @@ def _others(view: View) -> list[str]:
     return [name for name in state.subset_names(view.experiment) if name != chosen]
 
 
-def _range(view: View, score: str) -> tuple[float, float] | None:
-    values = view.score(score)
-    low, high = float(np.floor(np.nanmin(values) * 100) / 100), float(np.ceil(np.nanmax(values) * 100) / 100)
-    if not low < high:
-        return None
+def _between(view: View, score: str) -> tuple[float, float] | None:
+    low, high = picking.span(view, score)
     chosen = st.slider(_title(score), low, high, (low, high), key=f"in-{score}", bind="query-params", help=SCORES[score].sentence)
     return None if chosen == (low, high) else chosen
 

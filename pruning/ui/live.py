@@ -12,7 +12,7 @@ from pruning.errors import WinnowError
 from pruning.experiment import Experiment
 from pruning.records import JobState, JobStatus
 from pruning.report import duration, status_sentence
-from pruning.ui import plain, state, tables
+from pruning.ui import plain, state, steady, tables
 
 UNDER_WAY = (JobState.RUNNING, JobState.QUEUED)
 
@@ -40,6 +40,8 @@ def _watch(directory: str, was_running: bool) -> None:
             st.button("Yes, stop it", type="primary", on_click=_cancel, args=(directory,))
     elif status.state in (JobState.CANCELLED, JobState.INTERRUPTED, JobState.FAILED):
         _resumable(experiment)
+    if running and status.verb == "score":
+        steady.line(experiment)
     for note in experiment.notes():
         st.text(note)
     st.caption("Accuracy while training, by run and epoch; a share where one is under way")

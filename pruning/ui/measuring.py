@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 
 import streamlit as st
 
 from pruning import frontier, jobs
 from pruning.browse import View
 from pruning.records import FrontierPoint, JobState
-from pruning.report import duration
-from pruning.subsets import DECISIONS
+from pruning.report import duration, score_seconds
+from pruning.subsets import BASELINES, DECISIONS
 from pruning.ui import live, plain, state, tables
+from pruning.words import counted
 
-BASELINES = ["random", "ambiguous", "ccs", "stratified", "mixed"]
 BASELINES_HELP = (
     "What every subset is compared with, at its own size. random: chance. ambiguous: the highest variability (the paper's). "
-    "ccs: spread over all difficulties. stratified: random with each class's share. mixed: half ambiguous, half stratified."
+    "ccs: spread over all difficulties. stratified: random with the share that each H has in each class. "
+    "mixed: half ambiguous, half stratified. anchored: half the highest AUM of each class, half stratified."
 )
 
 
@@ -35,24 +37,26 @@ def chooser(view: View, points: Sequence[FrontierPoint], metric: str, chosen: st
     st.selectbox("Point", names, key="point", on_change=lambda: state.choose(st.session_state["point"]), help="Largest first.")
     point = points[start]
     row = tables.frontier([point], metric).iloc[0]
-    columns = st.columns(4)
+    scoring = score_seconds(view.experiment)
+    columns = st.columns(4 if scoring is None else 5)
     columns[0].metric("Examples", f"{point.kept:,}", f"{point.kept_fraction:.0%} of all", delta_color="off", delta_arrow="off")
+    seeds = counted(point.seeds, "seed")
     columns[1].metric(
-        f"{metric}, {point.seeds} seeds", f"{point.metrics[metric]:.3f}", row["95% interval"], delta_color="off", delta_arrow="off"
+        f"{metric}, {seeds}",
+        f"{point.metrics[metric]:.3f}",
+        row["95% interval"],
+        delta_color="off",
+        delta_arrow="off",
     )
     columns[2].metric(
         "Against full data", row["to full data"] or "-", f"random: {row['to random'] or '-'}", delta_color="off", delta_arrow="off"
     )
-    columns[3].metric(
-        "Saved a fine-tuning", duration(max(0.0, point.seconds_saved)), _payback(view, point), delta_color="off", delta_arrow="off"
-    )
-
-
-def _payback(view: View, point: FrontierPoint) -> str:
-    """When the cost of scoring is earned back, in words."""
-    full = next((p.seconds for p in view.frontier("epochs") if p.subset == "full"), 0.0)
-    times = frontier.payback(full * view.experiment.settings.runs, point.seconds_saved)
-    return f"scoring pays back after {times:,}" if times else "no pay-back"
+    saved = "-" if isnan(point.seconds_saved) else duration(max(0.0, point.seconds_saved))
+    columns[3].metric("Saved a fine-tuning", saved, f"it takes {duration(point.seconds)}", delta_color="off", delta_arrow="off")
+    if scoring is not None:
+        times = frontier.payback(scoring, point.seconds_saved)
+        back = f"pays back after {counted(times, 'fine-tuning')}" if times else "no pay-back"
+        columns[4].metric("Cost to score", duration(scoring), back, delta_color="off", delta_arrow="off")
 
 
 def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -> None:

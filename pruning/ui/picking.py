@@ -15,6 +15,7 @@ from pruning.errors import ScoreError
 from pruning.scores import SCORES
 from pruning.ui import tables
 from pruning.ui.charts import Box
+from pruning.words import counted
 
 SHOWN = 100
 """Examples listed below a chart; Inspect shows them all."""
@@ -58,7 +59,7 @@ def level(view: View, kept: NDArray[np.bool_]) -> None:
     if chosen is None:
         return
     rows = np.flatnonzero(view.h == chosen)
-    listed(view, rows, kept, f"{len(rows):,} examples with H = {chosen}.")
+    listed(view, rows, kept, f"{counted(len(rows), 'example')} with H = {chosen}.")
     st.button(
         "Open them in Inspect",
         icon=":material/search:",
@@ -86,12 +87,13 @@ def box(view: View, x: str, y: str) -> Box | None:
 
 def _slider(view: View, axis: str, score: str) -> tuple[tuple[float, float], tuple[float, float]]:
     """What is chosen of a score, and its whole range."""
-    low, high = _span(view, score)
+    low, high = span(view, score)
     chosen = st.slider(f"{title(score)} ({ENDS[axis]})", low, high, (low, high), key=f"{axis}-{score}", bind="query-params")
     return (float(chosen[0]), float(chosen[1])), (low, high)
 
 
-def _span(view: View, score: str) -> tuple[float, float]:
+def span(view: View, score: str) -> tuple[float, float]:
+    """The slider's ends for that score: all its finite values lie between them, and they differ."""
     values = view.score(score)
     values = values[np.isfinite(values)]
     low, high = (float(np.floor(values.min() * 100) / 100), float(np.ceil(values.max() * 100) / 100)) if len(values) else (0.0, 1.0)
@@ -104,7 +106,7 @@ def drawn(view: View, x: str, y: str) -> None:
     if not boxes:
         return
     for axis, score in (("x", x), ("y", y)):
-        low, high = _span(view, score)
+        low, high = span(view, score)
         start, end = (round(float(np.clip(value, low, high)), 2) for value in sorted(boxes[0][axis]))
         st.session_state[f"{axis}-{score}"] = (start, end)
 

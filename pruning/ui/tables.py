@@ -12,6 +12,7 @@ from pruning import report
 from pruning.audit import Shares
 from pruning.browse import View
 from pruning.decisions import Decided
+from pruning.frontier import pareto
 from pruning.records import Difference, FrontierPoint
 
 
@@ -34,6 +35,7 @@ def examples(view: View, rows: NDArray[np.int64], kept: NDArray[np.bool_], score
 
 def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
     """The frontier's numbers."""
+    unbeaten = {point.subset for point in pareto(points, metric)}
     return pd.DataFrame(
         {
             "subset": point.subset,
@@ -41,6 +43,7 @@ def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
             "share": f"{point.kept_fraction:.1%}",
             metric: round(point.metrics[metric], 4),
             "95% interval": report.interval(*point.ci95[metric]),
+            "unbeaten": point.subset in unbeaten,
             "to full data": _difference(point.vs_full),
             "to random": _difference(point.vs_random),
             "seeds": point.seeds,

@@ -1,15 +1,22 @@
 """Pieces of the pages on columns and scores that are awkward to show."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from pruning.browse import View
 from pruning.experiment import Experiment
+from pruning.files import write_json
+from pruning.frontier import pareto
 from pruning.recorder import Recorder
-from pruning.ui import widgets
+from pruning.stability import stability
+from pruning.subsets import BASELINES
+from pruning.ui import charts, picking, steady, tables, widgets
+from tests.test_report import measure
 from tests.ui.test_pages import open_page
 
 EXAMPLES = 48
@@ -48,3 +55,88 @@ def test_every_column_can_be_chosen(awkward: Experiment, column: str, monkeypatc
     app = open_page("difficulty", awkward.folder.root.parent, monkeypatch)
     app.selectbox(key="stack").set_value(column).run()
     assert not app.exception
+
+
+def approximated(experiment: Experiment) -> Experiment:
+    settings = {**experiment.info["settings"], "approximate": "lora"}
+    write_json(experiment.folder.manifest, {**experiment.info, "settings": settings})
+    return Experiment(experiment.folder.root)
+
+
+@pytest.mark.parametrize("page", ["difficulty", "frontier", "inspect"])
+def test_approximate_scores_are_called_so_wherever_they_are_shown(page: str, scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = approximated(scored)
+    app = open_page(page, made.folder.root.parent, monkeypatch)
+    assert made.settings.caveat in [warning.value for warning in app.warning]
+
+
+def test_the_margin_is_set_on_the_frontier_page(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = measure(scored, ours=0.02, random=0.06)
+    app = open_page("frontier", made.folder.root.parent, monkeypatch)
+    assert app.number_input(key="margin").value == 0.5
+    assert any("None yet" in info.value for info in app.info)
+    app.number_input(key="margin").set_value(3.0).run()
+    assert any("at most 3 points worse" in info.value.replace("\\", "") for info in app.info)
+
+
+def test_the_frontier_page_says_what_scoring_cost(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = measure(scored)
+    app = open_page("frontier", made.folder.root.parent, monkeypatch)
+    app.selectbox(key="point").set_value("remove-0").run()
+    told = {metric.label: (metric.value, metric.delta) for metric in app.metric}
+    assert told["Cost to score"] == ("60 s", "pays back after 8 fine-tunings")
+    assert told["Saved a fine-tuning"] == ("8.0 s", "it takes 12 s")
+    assert set(app.multiselect[1].options) == set(BASELINES)
+    app = open_page("frontier", approximated(made).folder.root.parent, monkeypatch)
+    assert "Cost to score" not in [metric.label for metric in app.metric]
+
+
+def test_what_nothing_beats_is_joined_by_a_line_and_marked_in_the_table(scored: Experiment) -> None:
+    points = measure(scored, random=0.01).frontier()
+    figure = charts.frontier(points, "accuracy", "remove-0", logarithmic=False)
+    [line] = [trace for trace in figure.data if trace.mode == "lines"]
+    front = [point.kept for point in pareto(points, "accuracy")]
+    assert list(line.x) == front and "random@remove-0" not in [point.subset for point in pareto(points, "accuracy")]
+    table = tables.frontier(points, "accuracy")
+    assert set(table.loc[table["unbeaten"], "examples"]) == set(front)
+
+
+def test_a_saving_that_is_not_known_is_not_said(scored: Experiment) -> None:
+    point = replace(measure(scored).frontier()[-1], seconds_saved=float("nan"), seeds=1)
+    [text] = charts.frontier([point], "accuracy", "", logarithmic=False).data[-1].text
+    assert "nan" not in text and "saved" not in text and "1 seed," in text
+
+
+def test_the_difficulty_page_says_whether_the_runs_are_enough(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_page("difficulty", scored.folder.root.parent, monkeypatch)
+    found = stability(scored.dynamics.correct, scored.settings.burn_in)
+    told = {metric.label: (metric.value, metric.delta) for metric in app.metric}
+    assert told["Of the ticket, added by the last run"][0] == f"{found.last_run_added:.0%}"
+    assert told["Rank agreement of two halves"][0] == f"{found.half_rank:.2f}" and "95% interval" in told["Rank agreement of two halves"][1]
+    assert {found.sentence, found.about_more} <= {text.value for text in app.text}
+    table = steady.by_runs(found, EXAMPLES)
+    assert table["forecast"].to_dict() == {1: False, 2: False, 3: False, 5: True, 9: True}
+
+
+def test_after_each_run_a_line_says_how_steady_h_is(scored: Experiment) -> None:
+    def line(folder: str) -> None:
+        from pruning.experiment import Experiment
+        from pruning.ui import steady
+
+        steady.line(Experiment(folder))
+
+    def told() -> list[str]:
+        return [text.value for text in AppTest.from_function(line, args=(str(scored.folder.root),)).run().text]
+
+    assert told()[0].startswith("After 3 runs: Another 3 runs would rank")
+    scored.folder.epoch(2, 1).unlink()
+    assert told()[0].startswith("After 2 runs:")
+    scored.folder.epoch(1, 1).unlink()
+    assert told() == []
+
+
+def test_a_score_with_infinite_values_has_a_slider(scored: Experiment) -> None:
+    view = View(scored, scored.settings.burn_in)
+    view.score("loss")[3] = np.inf
+    low, high = picking.span(view, "loss")
+    assert np.isfinite([low, high]).all() and low < high
