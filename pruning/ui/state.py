@@ -121,11 +121,10 @@ def shell() -> None:
     st.fragment(_badge, run_every=2 if running else None)()
     if experiment.finished_runs():
         st.selectbox("Subset", subset_names(experiment), key=SUBSET, bind="query-params", help=SUBSET_HELP)
-        epochs = experiment.settings.scoring.epochs
+        epochs, usual = experiment.settings.scoring.epochs, experiment.settings.burn_in
         if burn_in() >= epochs:  # another experiment's, which had more of them
-            del st.session_state[BURN_IN]
+            st.session_state[BURN_IN] = usual
         if epochs > 1:
-            usual = experiment.settings.burn_in
             st.number_input("Burn-in", 0, epochs - 1, usual, key=BURN_IN, bind="query-params", help=BURN_IN_HELP)
 
 

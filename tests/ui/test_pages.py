@@ -168,7 +168,7 @@ def test_a_burn_in_that_another_experiment_has_no_epochs_for_is_let_go(
     app.sidebar.selectbox[0].set_value("longer").run()
     app.sidebar.number_input[0].set_value(2).run()
     app.sidebar.selectbox[0].set_value("reviews").run()
-    assert not app.exception and (app.sidebar.number_input[0].value, app.sidebar.number_input[0].max) == (0, 1)
+    assert not app.exception and not app.sidebar.warning and (app.sidebar.number_input[0].value, app.sidebar.number_input[0].max) == (0, 1)
 
 
 def test_the_grid_counts_the_epochs_that_are_scored(shortened: Experiment) -> None:
