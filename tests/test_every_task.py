@@ -15,7 +15,6 @@ from pruning import worker
 from pruning.findings import findings
 from pruning.frontier import headline_of
 from pruning.settings import Settings, TrainSettings
-from pruning.tasks import TASKS
 from tests.training.tiny import tiny_model
 
 WORDS = ["film", "movie", "story", "plot", "cast", "good", "bad", "great", "awful", "fine", "dull", "fun", "slow", "moving"]

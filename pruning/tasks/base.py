@@ -108,7 +108,7 @@ class Task(ABC):
 
     @abstractmethod
     def metrics(self, table: pa.Table, outputs: NDArray[np.float32], encoded: Encoded) -> dict[str, float]:
-        """Metrics of a model's raw outputs on these examples, each 0..1 (mcc -1..1), the one that counts first (see `frontier.headline_of`)."""
+        """Metrics of a model's raw outputs on these examples, each 0..1 (mcc -1..1), the one that counts first."""
 
     @abstractmethod
     def display(self, row: Mapping[str, Any], label_names: Sequence[str] = ()) -> tuple[Part, ...]:
