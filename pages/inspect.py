@@ -3,6 +3,7 @@
 import numpy as np
 import streamlit as st
 
+from pruning import browse
 from pruning.scores import SCORES
 from pruning.ui import deciding, example, filters, plain, state, steady, tables, widgets
 from pruning.words import counted
@@ -46,7 +47,7 @@ picked = st.dataframe(
     alt="The examples that match, a page at a time",
 )
 chosen = rows[np.array([index for index in picked.selection.rows if index < len(rows)], dtype=int)]
-deciding.decide(view, chosen, matching)
+deciding.decide(view, subset, chosen, matching, duplicates=wanted.only == browse.ONLY[1])
 if len(matching):
     example.detail(view, matching, kept, size)
 deciding.listed(view)

@@ -21,6 +21,7 @@ from scipy import stats
 from pruning.errors import ScoreError, UsageError
 from pruning.records import Dynamics
 from pruning.scores import h_score, missing
+from pruning.words import counted
 
 Floats = NDArray[np.float64]
 
@@ -174,7 +175,7 @@ def label_errors(dynamics: Dynamics, labels: NDArray[np.int64], classes: int, ep
     if len(np.unique(labels)) > 1:
         found = np.asarray(find_label_issues(labels, probabilities, filter_by="prune_by_noise_rate", n_jobs=1), dtype=bool)
     suggested = np.where(found, best_other, probabilities.argmax(axis=1)).astype(np.int64)
-    many = f"{found.sum():,} of {len(labels):,} labels look wrong"
+    many = f"{found.sum():,} of {counted(len(labels), 'label')} {'looks' if found.sum() == 1 else 'look'} wrong"
     exactly = "" if classes == 2 else "; of the other classes only the predicted one's probability is recorded, the rest is spread evenly"
     sentence = f"{many}, judged by {dynamics.runs} runs, each time just before they trained on the example{exactly}."
     return LabelErrors(suspect=found, quality=quality, suggested=suggested, sentence=sentence)

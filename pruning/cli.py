@@ -19,7 +19,8 @@ from pruning import presets, report
 from pruning.errors import Cancelled, UsageError, WinnowError
 from pruning.frontier import MARGIN, margin_of
 from pruning.settings import APPROXIMATIONS, Settings, TrainSettings, default_seeds
-from pruning.subsets import BASELINES
+from pruning.subsets import BASELINES, DECISIONS
+from pruning.words import counted
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Find the part of a fine-tuning set that matters.", pretty_exceptions_enable=False
@@ -284,13 +285,26 @@ def audit(
     directory: Directory,
     subset: Annotated[str, typer.Option(help="A subset's name; with '+decisions' after it, as decided by hand.")] = "winning-ticket",
     burn_in: BurnIn = None,
+    duplicates: Annotated[
+        str | None,
+        typer.Option(
+            help="Decide of duplicates by hand, as Inspect does: keep-one of each group; keep-whole or drop-whole groups that the subset "
+            "keeps in part; drop-leaks, what is in the evaluation data too. Inspect undoes it."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """What a subset would lose, by class and by every column; labels that look wrong; duplicates and leakage."""
     from pruning.experiment import Experiment
-    from pruning.findings import findings
+    from pruning.findings import findings, settlement
 
     experiment = Experiment(directory)
+    if duplicates is not None:
+        decision = settlement(experiment, experiment.measured_subset(subset, burn_in), duplicates)
+        subset = subset.removesuffix(DECISIONS) + DECISIONS
+        if decision.ids:
+            experiment.decide(decision)
+        print(f"{decision.value}: {counted(len(decision.ids), 'example')} decided by hand.", file=sys.stderr)
     found = findings(experiment, experiment.measured_subset(subset, burn_in), burn_in)
     if as_json:
         print(json.dumps(found.to_dict(), allow_nan=False))

@@ -103,14 +103,14 @@ def conflicting(found: Duplicates, labels: NDArray[np.int64]) -> NDArray[np.bool
     return several[found.group]
 
 
-def one_each(found: Duplicates, preferred: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
-    """[N] True for one example of each group, the first or the first `preferred`, and for all that have no group.
+def one_each(found: Duplicates, preferred: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+    """[N] True for one example of each group, the first or the first of those `preferred` most, and for all that have no group.
 
     >>> one_each(duplicates(["a b c d", "A B C D", "e f"]))
     array([ True, False,  True])
     """
     keep = found.group < 0
-    order = np.arange(len(keep)) if preferred is None else np.argsort(~preferred, kind="stable")
+    order = np.arange(len(keep)) if preferred is None else np.argsort(-preferred, kind="stable")
     _, first = np.unique(found.group[order], return_index=True)
     keep[order[first]] = True
     return keep

@@ -14,12 +14,23 @@ from numpy.typing import NDArray
 
 from pruning import audit
 from pruning.data import SOURCE_PREFIX
-from pruning.duplicates import conflicting, leaks
+from pruning.decisions import Decision, apply
+from pruning.duplicates import conflicting, leaks, one_each, together
+from pruning.errors import UsageError
 from pruning.experiment import Experiment
-from pruning.records import Subset
+from pruning.records import DecisionKind, Subset
+from pruning.words import counted
 
 WORST = 5
 """Suspected labels that the sentences list."""
+
+SETTLEMENTS = {
+    "keep-one": "Keep one of each group",
+    "keep-whole": "Keep split groups whole",
+    "drop-whole": "Drop split groups",
+    "drop-leaks": "Drop what is evaluated on",
+}
+"""What can be decided of duplicates at once, in words: `settlement`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +51,8 @@ class Findings:
     """What the audit finds. Counts are of training examples."""
 
     subset: str
+    caveat: str
+    """What a person must know of the scores; empty when they are the full recipe's."""
     kept: int
     total: int
     shares: tuple[audit.Shares, ...]
@@ -65,21 +78,24 @@ class Findings:
 
     def sentences(self) -> Iterator[str]:
         """What to read, flagged slices first."""
-        yield f"{self.subset} keeps {self.kept:,} of {self.total:,} examples."
+        if self.caveat:
+            yield self.caveat
+        yield f"{self.subset} keeps {self.kept:,} of {counted(self.total, 'example')}."
         for one in sorted(self.shares, key=lambda shares: not shares.flagged):
             yield f"{'! ' if one.flagged else ''}{one.sentence} (Cramer's V {one.cramers_v:.2f})"
         if self.hard is not None and (hard := sum(self.hard.values())):
-            yield f"{hard:,} examples with H = 0: {', '.join(f'{count:,} {why}' for why, count in self.hard.items())}."
+            yield f"{counted(hard, 'example')} with H = 0: {', '.join(f'{count:,} {why}' for why, count in self.hard.items())}."
         if self.suspects is not None:
             stay = sum(suspect.kept for suspect in self.suspects)
-            yield f"{len(self.suspects):,} labels look wrong; {stay:,} of them stay in this subset."
+            wrong = counted(len(self.suspects), "label looks", "labels look")
+            yield f"{wrong} wrong; {counted(stay, 'stays', 'stay')} in this subset."
             for suspect in self.suspects[:WORST]:
                 yield f"  {suspect.id}: {suspect.label}, looks like {suspect.suggested}: {suspect.text[:100]}"
         yield (
-            f"{self.groups:,} groups of the same or nearly the same text: {self.redundant:,} examples could go, {self.contradicting:,} "
-            f"contradict each other, {self.split:,} groups are kept in part."
+            f"{counted(self.groups, 'group')} of the same or nearly the same text: {counted(self.redundant, 'example')} could go, "
+            f"{self.contradicting:,} contradict each other, {counted(self.split, 'group is', 'groups are')} kept in part."
         )
-        yield f"{self.leaking:,} kept examples are in the evaluation data too, or nearly."
+        yield f"{counted(self.leaking, 'kept example is', 'kept examples are')} in the evaluation data too, or nearly."
 
 
 def findings(experiment: Experiment, subset: Subset, burn_in: int | None = None) -> Findings:
@@ -94,6 +110,7 @@ def findings(experiment: Experiment, subset: Subset, burn_in: int | None = None)
         contradicting = int(conflicting(replace(both, group=group, exact=both.exact[: subset.total]), experiment.labels).sum())
     return Findings(
         subset=subset.name,
+        caveat=experiment.settings.caveat,
         kept=subset.size,
         total=subset.total,
         shares=tuple(_shares(experiment, kept)),
@@ -105,6 +122,30 @@ def findings(experiment: Experiment, subset: Subset, burn_in: int | None = None)
         split=int((inside & (stay > 0) & (stay < members)).sum()),
         leaking=int((leaks(both, subset.total)[: subset.total] & kept).sum()),
     )
+
+
+def settlement(experiment: Experiment, subset: Subset, how: str) -> Decision:
+    """The decision that settles duplicates in one of the ways of SETTLEMENTS; it has no ids where there is nothing to decide.
+
+    keep-one drops all but one example of each group, and keeps one of the subset's where it has any. keep-whole and drop-whole are
+    about groups of which the subset keeps a part. drop-leaks drops what the evaluation data has too, or nearly. What was kept or
+    dropped by hand stays as it is. Raises UsageError for any other way.
+    """
+    if how not in SETTLEMENTS:
+        raise UsageError(f"--duplicates is {how!r}; use {', '.join(SETTLEMENTS)}.")
+    decided, both, total = experiment.decided, experiment.duplicates, subset.total
+    kept = np.isin(experiment.ids, apply(subset, decided, experiment.ids).kept)
+    sides = [np.isin(experiment.ids, np.fromiter(side, dtype=np.int64)) for side in (decided.kept, decided.dropped)]
+    own = replace(both, group=both.group[:total], exact=both.exact[:total])
+    found = {
+        "keep-one": lambda: ~one_each(own, 2 * kept + ~sides[1]),
+        "keep-whole": lambda: together(own, kept) & ~kept,
+        "drop-whole": lambda: kept & ~together(own, kept, keep=False),
+        "drop-leaks": lambda: leaks(both, total)[:total],
+    }[how]()
+    ids = experiment.ids[found & ~sides[0] & ~sides[1]]
+    kind = DecisionKind.KEEP if how == "keep-whole" else DecisionKind.DROP
+    return Decision(kind=kind, ids=tuple(ids.tolist()), value=SETTLEMENTS[how].lower())
 
 
 def _plain(shares: audit.Shares) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 
 from pruning.experiment import Experiment
 from tests.conftest import EPOCHS, EXAMPLES, SEEDS
+from tests.test_findings import experiment as repeating
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -152,6 +153,19 @@ def test_the_audit_is_printed_and_is_data(scored: Experiment) -> None:
     assert (found["subset"], found["total"]) == ("remove-0", EXAMPLES)
     assert [shares["column"] for shares in found["shares"]] == ["label", "words in sentence", "source"]
     assert winnow("audit", scored.folder.root, "--subset", "lucky").returncode == 1
+
+
+def test_duplicates_are_settled_and_the_margin_is_set_by_command(tmp_path: Path) -> None:
+    """Three of the six texts are nearly the same."""
+    folder = repeating(tmp_path).folder.root
+    done = winnow("audit", folder, "--subset", "full", "--duplicates", "keep-one", "--json")
+    assert done.returncode == 0 and done.stderr.startswith("keep one of each group: 2 examples decided by hand.")
+    found = json.loads(done.stdout)
+    assert (found["subset"], found["kept"], found["redundant"]) == ("full+decisions", 4, 2)
+    wrong = winnow("audit", folder, "--duplicates", "keep-none")
+    assert wrong.returncode == 2 and "use keep-one" in wrong.stderr
+    assert json.loads(winnow("show", folder, "--margin", "2", "--json").stdout)["recommendation"]["margin"] == 0.02
+    assert winnow("show", folder, "--margin", "nan").stderr.startswith("Error: --margin is nan")
 
 
 def test_a_recording_of_cartography_goes_in_and_out(scored: Experiment, reviews: tuple[Path, Path], tmp_path: Path) -> None:

@@ -5,12 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pruning import audit, export
+from pruning.decisions import Decision, apply
+from pruning.errors import UsageError
 from pruning.experiment import Experiment
-from pruning.findings import findings
+from pruning.files import write_json
+from pruning.findings import findings, settlement
 from pruning.recorder import Recorder
-from pruning.records import Subset
+from pruning.records import DecisionKind, Subset
 from tests.recordings import recording
 
 LONG = "the gorgeously elaborate continuation of the lord of the rings trilogy is so huge that a column of words cannot describe it"
@@ -47,7 +51,7 @@ def test_everything_is_counted(tmp_path: Path) -> None:
     assert found.hard is not None and sum(found.hard.values()) == 1
     assert found.suspects is not None
     text = "\n".join(found.sentences())
-    assert "keeps 3 of 6" in text and "1 groups of the same" in text and "1 kept examples are in the evaluation data" in text
+    assert "keeps 3 of 6" in text and "1 group of the same" in text and "1 kept example is in the evaluation data" in text
 
 
 def test_groups_kept_or_dropped_whole_are_not_split(tmp_path: Path) -> None:
@@ -70,3 +74,46 @@ def test_hard_examples_are_told_apart() -> None:
     rarity = np.array([0, 0, 0, 1.0, 0, 0])
     kinds = audit.hard_kinds(replace(recording(3, 1, 6, 2, 0), correct=right), errors, rarity)
     assert [kind and str(kind) for kind in kinds] == [None, None, "contested", "rare", "contested", "probably mislabelled"]
+
+
+@pytest.mark.parametrize(
+    ("how", "ids", "kind", "left"),
+    [
+        ("keep-one", (0, 4), "drop", (1, 3)),
+        ("keep-whole", (0, 4), "keep", (0, 1, 3, 4)),
+        ("drop-whole", (1,), "drop", (3,)),
+        ("drop-leaks", (2,), "drop", (1, 3)),
+    ],
+)
+def test_duplicates_are_settled_as_groups(tmp_path: Path, how: str, ids: tuple[int, ...], kind: str, left: tuple[int, ...]) -> None:
+    """Three texts (0, 1, 4) are nearly the same, of which the subset keeps one; the evaluation data has 2 too."""
+    made, subset = experiment(tmp_path), keeping(1, 3)
+    decision = settlement(made, subset, how)
+    assert (decision.ids, decision.kind) == (ids, kind)
+    made.decide(decision)
+    assert tuple(apply(subset, made.decided, made.ids).kept) == left
+    made.decide(Decision(kind=DecisionKind.UNDO, value=decision.key))
+    assert tuple(apply(subset, made.decided, made.ids).kept) == (1, 3)
+
+
+def test_settling_duplicates_leaves_what_was_decided_by_hand(tmp_path: Path) -> None:
+    made = experiment(tmp_path)
+    made.decide(Decision(kind=DecisionKind.KEEP, ids=(4,)))
+    made.decide(Decision(kind=DecisionKind.DROP, ids=(0,)))
+    assert settlement(made, keeping(2, 3), "keep-one").ids == (1,)
+    assert settlement(made, keeping(2, 3), "keep-whole").ids == (1,)
+    with pytest.raises(UsageError, match="use keep-one, keep-whole"):
+        settlement(made, keeping(2, 3), "keep-none")
+
+
+def test_one_dropped_by_hand_is_not_the_one_that_stays(tmp_path: Path) -> None:
+    made = experiment(tmp_path)
+    made.decide(Decision(kind=DecisionKind.DROP, ids=(0,)))
+    assert settlement(made, keeping(2, 3), "keep-one").ids == (4,)
+
+
+def test_what_is_approximate_is_said(tmp_path: Path) -> None:
+    made = experiment(tmp_path)
+    write_json(made.folder.manifest, {**made.info, "settings": {**made.info["settings"], "approximate": "lora"}})
+    found = findings(Experiment(made.folder.root), keeping(0, 2, 3))
+    assert next(found.sentences()) == found.to_dict()["caveat"] == Experiment(made.folder.root).settings.caveat != ""

@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from pruning.browse import View
 from pruning.decisions import Decision, standing
 from pruning.errors import UsageError
-from pruning.records import DecisionKind
+from pruning.findings import SETTLEMENTS, settlement
+from pruning.records import DecisionKind, Subset
 from pruning.ui import state
+from pruning.words import counted
 
 LISTED = 10
 
 
-def decide(view: View, chosen: NDArray[np.int64], matching: NDArray[np.int64]) -> None:
-    """One row of buttons for the rows chosen in the table, or for all that match."""
+def decide(view: View, subset: Subset, chosen: NDArray[np.int64], matching: NDArray[np.int64], duplicates: bool) -> None:
+    """One row of buttons for the rows chosen in the table, or for all that match; another for `duplicates`, settled for this subset."""
     scope = st.segmented_control(
         "Decide for",
         ["selected", "all"],
@@ -44,6 +46,10 @@ def decide(view: View, chosen: NDArray[np.int64], matching: NDArray[np.int64]) -
             )
         st.text_input("Tag", key="tag", on_change=partial(_from, act, DecisionKind.TAG, "tag"), width=160)
         st.text_input("Note", key="note", on_change=partial(_from, act, DecisionKind.NOTE, "note"), width=220)
+    if duplicates:
+        with st.container(horizontal=True):
+            for how, words in SETTLEMENTS.items():
+                st.button(words, key=how, icon=":material/content_copy:", on_click=_settle, args=(view, subset, ids, how), disabled=none)
     st.caption("Nothing is deleted: decisions are a list, below, that can be undone.")
 
 
@@ -73,7 +79,7 @@ def listed(view: View) -> None:
     st.text(f"{len(decided.kept):,} kept and {len(decided.dropped):,} dropped by hand, {len(decided.labels):,} labels changed.")
     for number, decision in enumerate(acts[: -LISTED - 1 : -1]):
         words, undo = st.columns([5, 1], vertical_alignment="center")
-        words.text(f"{decision.kind} {decision.value} - {len(decision.ids):,} example{'s' if len(decision.ids) != 1 else ''}")
+        words.text(f"{decision.kind} {decision.value} - {counted(len(decision.ids), 'example')}")
         undo.button(
             "Undo",
             key=f"undo-{decision.key}",
@@ -91,7 +97,17 @@ def _act(view: View, ids: NDArray[np.int64], kind: DecisionKind, value: str = ""
     if not len(ids):
         raise UsageError("No row is selected; tick some in the table, or choose all that match.")
     view.experiment.decide(Decision(kind=kind, ids=tuple(ids.tolist()), value=value))
-    st.toast(f"{kind.capitalize()}: {len(ids):,} example{'s' if len(ids) != 1 else ''}.")
+    st.toast(f"{kind.capitalize()}: {counted(len(ids), 'example')}.")
+
+
+@state.in_words
+def _settle(view: View, subset: Subset, ids: NDArray[np.int64], how: str) -> None:
+    """Settle duplicates among these examples; an example outside them may be the one of its group that stays."""
+    decision = settlement(view.experiment, subset, how)
+    among = np.intersect1d(ids, decision.ids)
+    if not len(among):
+        raise UsageError(f"{SETTLEMENTS[how]}: of these examples there is none to decide.")
+    _act(view, among, decision.kind, decision.value)
 
 
 def _from(act: Callable[[DecisionKind, str], None], kind: DecisionKind, key: str) -> None:

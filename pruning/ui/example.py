@@ -14,6 +14,7 @@ from pruning.browse import View
 from pruning.tasks import TASKS
 from pruning.tasks.base import Part
 from pruning.ui import charts, deciding, tables, theme, widgets
+from pruning.words import counted
 
 AT = "at"
 """Place of the open example among those that match, in the URL."""
@@ -133,7 +134,8 @@ def _nearest(view: View, position: int, kept: NDArray[np.bool_]) -> None:
     others = members[(members != position) & (members < len(view.h))]
     leaked = int((members >= len(view.h)).sum())
     if leaked:
-        st.warning(f"{leaked} evaluation example{'s have' if leaked > 1 else ' has'} (nearly) the same text.", icon=":material/warning:")
+        leaking = counted(leaked, "evaluation example has", "evaluation examples have")
+        st.warning(f"{leaking} (nearly) the same text.", icon=":material/warning:")
     if len(others):
-        st.text(f"{len(others):,} other example{'s have' if len(others) > 1 else ' has'} (nearly) the same text:")
+        st.text(f"{counted(len(others), 'other example has', 'other examples have')} (nearly) the same text:")
         st.dataframe(tables.examples(view, others[:NEAREST], kept), hide_index=True, alt="Examples with nearly the same text")

@@ -24,10 +24,10 @@ EXAMPLES = 48
 
 @pytest.fixture
 def awkward(tmp_path: Path) -> Experiment:
-    """Texts beside a column with many values of which "other" is one, a column of lists, and moments a second apart."""
+    """Texts that come three times each, many values of which "other" is one, lists, and moments a second apart."""
     rows = [
         {
-            "review": f"number {index} is {'good' if index % 2 else 'bad'}",
+            "review": f"a review of {chr(ord('a') + index // 3) * 12}",
             "label": "good" if index % 2 else "bad",
             "source": "other" if index % 4 == 0 else f"s{index % 12}",
             "options": ["good", "bad"] if index % 3 else [],
@@ -140,3 +140,19 @@ def test_a_score_with_infinite_values_has_a_slider(scored: Experiment) -> None:
     view.score("loss")[3] = np.inf
     low, high = picking.span(view, "loss")
     assert np.isfinite([low, high]).all() and low < high
+
+
+def test_one_of_each_group_is_kept_on_inspect_and_undone(awkward: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = awkward.duplicates.group[: len(awkward.ids)]
+    app = open_page("inspect", awkward.folder.root.parent, monkeypatch)
+    assert "Keep one of each group" not in [button.label for button in app.button]
+    app.segmented_control(key="show").set_value("all").run()
+    app.selectbox(key="only").set_value("duplicates").run()
+    app.segmented_control(key="where").set_value("all").run()
+    app.button(key="keep-one").click().run()
+    assert not app.exception
+    left = np.isin(awkward.ids, list(awkward.decided.dropped), invert=True)
+    assert 0 < left.sum() < len(left) and np.bincount(own[left & (own >= 0)]).max() == 1
+    assert set(own) == set(own[left])
+    next(button for button in app.button if button.label == "Undo").click().run()
+    assert not awkward.decided.dropped
