@@ -134,7 +134,6 @@ def test_an_estimate_trains_nothing_and_leaves_nothing(reviews: tuple[Path, Path
     assert told["examples"] == EXAMPLES
     assert 0 < told["score_seconds"] < 600 and 0 < told["frontier_seconds"] < 6000
     assert not folder.exists()
-    assert f"Scoring {EXAMPLES} examples, 2 runs x 3 epochs" in winnow(*words, "--estimate").stdout
 
 
 def test_a_preset_stands_in_for_the_data_and_is_changed_by_other_options(tmp_path: Path) -> None:

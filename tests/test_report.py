@@ -8,9 +8,11 @@ import pytest
 
 from pruning import frontier, report
 from pruning.errors import UsageError
+from pruning.estimate import Estimate
 from pruning.experiment import Experiment
 from pruning.files import write_json
 from pruning.records import FrontierPoint
+from pruning.settings import Settings
 from tests.conftest import EXAMPLES, SEEDS
 
 SECONDS = {"full": 20.0, "remove-0": 12.0, "random@remove-0": 12.0}
@@ -90,3 +92,11 @@ def test_how_steady_the_runs_are_is_said_and_is_data(scored: Experiment, capsys:
     found = json.loads(json.dumps(report.as_dict(scored), allow_nan=False))["stability"]
     assert [later["runs"] for later in found["outlook"]] == [5, 9] and found["half_jaccard"] is None
     assert found["ticket"] <= found["outlook"][0]["ticket"] <= EXAMPLES
+
+
+def test_an_estimate_is_said_in_words(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    found = Estimate(score_seconds=61.0, frontier_seconds=7200.0, examples=EXAMPLES, truncated=1)
+    monkeypatch.setattr("pruning.estimate.estimate", lambda settings: found)
+    report.say_estimate(settings)
+    told = capsys.readouterr().out
+    assert f"Scoring {EXAMPLES} examples, {len(SEEDS)} runs x 3 epochs: 61 s." in told and "about 2.0 h" in told and "cut" in told

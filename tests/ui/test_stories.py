@@ -44,7 +44,7 @@ def topics(served: tuple[str, Path], made: Path, request: pytest.FixtureRequest)
 def test_a_box_drawn_on_the_map_lists_its_examples(topics: tuple[str, Experiment], page: Page) -> None:
     address, experiment = topics
     visit(page, f"{address}/difficulty?experiment={experiment.name}")
-    chart = page.locator('[data-testid="stPlotlyChart"]').nth(1)
+    chart = page.locator(".st-key-map")
     chart.scroll_into_view_if_needed()
     area = chart.locator(".nsewdrag").first.bounding_box()
     assert area is not None
@@ -65,7 +65,7 @@ def test_a_box_drawn_on_the_map_lists_its_examples(topics: tuple[str, Experiment
 def test_a_click_on_the_frontier_chooses_the_subset_for_every_page(topics: tuple[str, Experiment], page: Page) -> None:
     address, experiment = topics
     visit(page, f"{address}/frontier?experiment={experiment.name}&subset=full")
-    points = page.locator(".scatterlayer .trace").nth(1).locator(".point")
+    points = page.locator(".scatterlayer .trace:has(.point)").nth(1).locator(".point")
     expect(points.first).to_be_attached()
     points.nth(2).click(force=True)
     page.wait_for_url(re.compile("subset=(remove|winning)"))
