@@ -31,7 +31,7 @@ P = ParamSpec("P")
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The experiment's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 BurnIn = Annotated[
-    int | None, typer.Option("--burn-in", help="First epochs left out of the H-score; 0 = the paper. Default: the experiment's own.")
+    int | None, typer.Option("--burn-in", help="First epochs left out of every score; 0 = the paper. Default: the experiment's own.")
 ]
 Margin = Annotated[
     float,
@@ -129,7 +129,7 @@ def score(
         int | None, typer.Option(help="Tokens per text; longer ones are cut and counted. Default: the task's own.")
     ] = None,
     seed_list: Annotated[str | None, typer.Option(help="Comma-separated seeds, one per run. Default: the paper's.")] = None,
-    burn_in: Annotated[int | None, typer.Option(help="First epochs left out of the H-score. Default: 0, the paper.")] = None,
+    burn_in: Annotated[int | None, typer.Option(help="First epochs left out of every score. Default: 0, the paper.")] = None,
     stop_when_stable: Annotated[
         float | None,
         typer.Option(help="End before all runs once as many others would rank the examples alike to this, 0..1, with 95% confidence."),

@@ -106,7 +106,7 @@ class Settings:
     seeds: tuple[int, ...] = PAPER_SEEDS
     """One seed per run; R = len(seeds)."""
     burn_in: int = 0
-    """Epochs left out of the H-score by default (0 = the paper). A reading of the recording: no retraining."""
+    """Epochs left out of every score by default (0 = the paper). A reading of the recording: no retraining."""
     checkpoints: bool = True
     """Keep each run's state after its last whole epoch while it trains, so that it can go on from there; costs disk, changes no result."""
     approximate: str = ""
