@@ -100,7 +100,7 @@ def choice(draw: random.Random, sentences: list[Row]) -> Row:
 
 def question(draw: random.Random, sentences: list[Row]) -> Row:
     """Some sentences in a row, and the beginning of one of them, or of another."""
-    chosen = [row["sentence"].strip() for row in draw.sample([row for row in sentences if len(row["sentence"].split()) >= 8], 5)]
+    chosen = [" ".join(row["sentence"].split()) for row in draw.sample([row for row in sentences if len(row["sentence"].split()) >= 8], 5)]
     context, asked = " ".join(chosen[:4]), chosen[draw.randrange(4) if draw.random() < 0.75 else 4]
     words = asked.split()
     begins, ends = " ".join(words[: len(words) // 2]), " ".join(words[len(words) // 2 :])

@@ -75,7 +75,7 @@ def test_shapes_are_models_that_load(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_examples_made_of_sentences_hold_together(name: str) -> None:
     draw = random.Random(0)
     words = [f"word{i}" for i in range(200)]
-    rows = [{"sentence": " ".join(draw.sample(words, 10)), "label": draw.choice(["positive", "negative"])} for _ in range(60)]
+    rows = [{"sentence": "  ".join(draw.sample(words, 10)), "label": draw.choice(["positive", "negative"])} for _ in range(60)]
     made = [MAKERS[name](draw, rows) for _ in range(60)]
     if name == "questions":
         for row in made:
