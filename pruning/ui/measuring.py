@@ -55,8 +55,9 @@ def chooser(view: View, points: Sequence[FrontierPoint], metric: str, chosen: st
     columns[3].metric("Saved a fine-tuning", saved, f"it takes {duration(point.seconds)}", delta_color="off", delta_arrow="off")
     if scoring is not None:
         times = frontier.payback(scoring, point.seconds_saved)
-        back = f"pays back after {counted(times, 'fine-tuning')}" if times else "no pay-back"
-        columns[4].metric("Cost to score", duration(scoring), back, delta_color="off", delta_arrow="off")
+        back = f"pays back after {times:,}" if times else "no pay-back"
+        explained = "Time of the scoring runs, and the number of fine-tunings on this subset after which it is saved again."
+        columns[4].metric("Cost to score", duration(scoring), back, delta_color="off", delta_arrow="off", help=explained)
 
 
 def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -> None:

@@ -84,7 +84,7 @@ def test_the_frontier_page_says_what_scoring_cost(scored: Experiment, monkeypatc
     app = open_page("frontier", made.folder.root.parent, monkeypatch)
     app.selectbox(key="point").set_value("remove-0").run()
     told = {metric.label: (metric.value, metric.delta) for metric in app.metric}
-    assert told["Cost to score"] == ("60 s", "pays back after 8 fine-tunings")
+    assert told["Cost to score"] == ("60 s", "pays back after 8")
     assert told["Saved a fine-tuning"] == ("8.0 s", "it takes 12 s")
     assert set(app.multiselect[1].options) == set(BASELINES)
     app = open_page("frontier", approximated(made).folder.root.parent, monkeypatch)
