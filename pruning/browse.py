@@ -120,11 +120,6 @@ class View:
         return np.where(votes.max(axis=0) > 0, votes.argmax(axis=0), -1).astype(np.int16)
 
     @cached_property
-    def texts(self) -> pa.Table:
-        """The task's text fields."""
-        return self.experiment.examples(self.experiment.text_columns)
-
-    @cached_property
     def columns(self) -> list[str]:
         """The label, where there are classes, and the source's own columns."""
         return [*[LABEL] * bool(self.experiment.label_names), *source_columns(self.experiment)]
@@ -142,7 +137,7 @@ class View:
 
     def rows(self, positions: NDArray[np.int64]) -> pd.DataFrame:
         """The text fields of these examples."""
-        table = self.texts.take(pa.array(positions))
+        table = self.experiment.texts.take(pa.array(positions))
         return pd.DataFrame({name: table[name].to_pylist() for name in table.column_names})
 
     def row(self, position: int) -> dict[str, object]:
@@ -272,7 +267,7 @@ class View:
         def search() -> NDArray[np.bool_]:
             found = np.ones(len(self.h), dtype=bool)
             for phrase, word in re.findall(r'"([^"]+)"|(\S+)', text):
-                found &= contains(self.texts, phrase or word)
+                found &= contains(self.experiment.texts, phrase or word)
             return found
 
         return _remembered(self._found, text, 16, search)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -24,7 +23,6 @@ from pruning import decisions as by_hand
 from pruning import frontier as frontiers
 from pruning import scores as score_registry
 from pruning import subsets as rules
-from pruning.data import SOURCE_PREFIX
 from pruning.decisions import Decided, Decision
 from pruning.duplicates import Duplicates, duplicates
 from pruning.errors import ExperimentError, ScoreError, SubsetError
@@ -33,6 +31,7 @@ from pruning.folder import Folder, check_once, checksummed, checksums, fault, la
 from pruning.recording import Recording
 from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobState, JobStatus, Subset
 from pruning.settings import Settings
+from pruning.texts import flat, joined, text_fields
 
 if TYPE_CHECKING:
     from pruning.data import Examples
@@ -279,19 +278,18 @@ class Experiment:
         wanted = {"duplicates": self._stamp_of_data, **({"label-errors": self._stamp_of_runs} if labelled else {})}
         return all(derived.remembered(self.folder.cache(name), stamp) is not None for name, stamp in wanted.items())
 
-    @property
-    def text_columns(self) -> list[str]:
-        """The task's fields that hold text, in their order."""
-        fields = [field for field in self.schema if field.name not in ("id", "row", "label") and not field.name.startswith(SOURCE_PREFIX)]
-        return [field.name for field in fields if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    @cached_property
+    def texts(self) -> pa.Table:
+        """The training examples' text fields, in the task's order; a list of options is one text, a line each."""
+        return flat(self.examples(text_fields(self.schema)))
 
     @cached_property
     def duplicates(self) -> Duplicates:
         """Groups of the same or nearly the same text, over the training examples and then the evaluation examples."""
 
         def found() -> derived.Arrays:
-            texts = [_joined(table(self.text_columns)) for table in (self.examples, self.evaluation)]
-            both = duplicates(pa.concat_arrays(texts))
+            held_out = flat(self.evaluation(text_fields(self.schema)))
+            both = duplicates(pa.concat_arrays([joined(self.texts), joined(held_out)]))
             return {"group": both.group, "exact": both.exact}
 
         kept = derived.remember(self.folder.cache("duplicates"), self._stamp_of_data, found)
@@ -400,12 +398,6 @@ def _whole(folder: Folder, path: Path, known: dict[str, set[str]]) -> bool:
 def full_subset(ids: NDArray[np.int64]) -> Subset:
     """Full data as a subset: nothing removed."""
     return Subset(name="full", method="full", rule="keep everything", kept=ids, total=len(ids), removes=())
-
-
-def _joined(table: pa.Table) -> pa.Array:
-    """[N] all columns of each row as one text."""
-    columns = [pc.fill_null(column.cast(pa.string()), "") for column in table.columns]
-    return pc.binary_join_element_wise(*columns, "\n").combine_chunks()
 
 
 def list_experiments(root: str | Path) -> list[Path]:

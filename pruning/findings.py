@@ -192,5 +192,5 @@ def _suspects(experiment: Experiment, kept: NDArray[np.bool_]) -> tuple[Suspect,
 
 def _texts(experiment: Experiment) -> list[str]:
     """[N] the text fields of each example, as one line."""
-    rows = zip(*(column.to_pylist() for column in experiment.examples(experiment.text_columns).columns), strict=True)
+    rows = zip(*(column.to_pylist() for column in experiment.texts.columns), strict=True)
     return [" | ".join(" ".join(str(part).split()) for part in row if part is not None) for row in rows]

@@ -24,7 +24,7 @@ from pruning.ownership import last_words, own, owned
 from pruning.records import JobState
 from pruning.settings import Settings
 
-NICENESS = 10
+NICENESS = 5
 """Added to the worker's niceness, so that the dashboard answers while every core trains."""
 
 
@@ -101,8 +101,8 @@ def start(words: Sequence[str], directory: str | Path) -> threading.Thread:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=lambda: os.nice(NICENESS) and None,
         )
+    _give_way(process.pid)
     thread = threading.Thread(target=_watch, args=(process, root), name=f"worker of {root.name}", daemon=True)
     thread.start()
     return thread
@@ -133,6 +133,13 @@ def cancel(directory: str | Path, wait: float = 10.0) -> bool:
             asked = status.pid
         time.sleep(0.1)
     return False
+
+
+def _give_way(pid: int) -> None:
+    with suppress(OSError):  # it has ended already, or this is not Linux
+        os.setpriority(os.PRIO_PROCESS, pid, min(19, os.getpriority(os.PRIO_PROCESS, pid) + NICENESS))
+        # Linux weighs whole sessions against each other; niceness alone counts only among the processes of one session.
+        Path(f"/proc/{pid}/autogroup").write_text(str(NICENESS), encoding="utf-8")
 
 
 def _watch(process: subprocess.Popen[bytes], root: Path) -> None:

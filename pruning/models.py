@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from functools import cache
 from pathlib import Path
@@ -37,7 +38,23 @@ def locate(model: str) -> Path:
         path = _snapshot(model)
     if not (path / "config.json").exists():
         raise ModelError(f"{model} has no config.json; --model takes a folder saved by transformers, a hub name or 'sample'.")
+    _check_whole(path, model)
     return path
+
+
+def _check_whole(path: Path, model: str) -> None:
+    """Raise ModelError where transformers would read weights from outside the folder."""
+    if (path / "adapter_config.json").exists():
+        raise ModelError(f"{model} is an adapter on another model; merge it first (peft's merge_and_unload) and save the whole.")
+    index = path / "model.safetensors.index.json"
+    if index.exists():
+        try:
+            parts = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise ModelError(f"{index} is no index of weights; save the model again (model.save_pretrained).") from None
+        missing = sorted(name for name in parts if Path(name).name != name or not (path / name).is_file())
+        if missing:
+            raise ModelError(f"{index} names {missing[0]!r}, which is no file of that folder.")
 
 
 def fingerprint(path: Path) -> str:

@@ -86,8 +86,8 @@ class Recorder:
 
     @property
     def unfinished(self) -> list[int]:
-        """Seeds whose run is not wholly recorded."""
-        done = self.experiment.finished_runs()
+        """Seeds whose run is not wholly recorded, or damaged."""
+        done = {*self.experiment.finished_runs()} - self.experiment.damaged_runs()
         return [seed for run, seed in enumerate(self.seeds) if run not in done]
 
     def run(self, seed: int) -> Run:

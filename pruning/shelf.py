@@ -77,6 +77,16 @@ def keep_upload(root: Path, name: str, content: BinaryIO) -> Path:
     return path
 
 
+def title(data: str) -> str:
+    """What data is called, for a name to start from: its file without folder, ending and what `keep_upload` added.
+
+    >>> title("experiments/uploads/my-reviews-0a1b2c3d.csv"), title("data/reviews/"), title("org/reviews")
+    ('my-reviews', 'reviews', 'reviews')
+    """
+    path = Path(data)
+    return re.sub(r"-[0-9a-f]{8}$", "", path.stem) if path.parent.name == "uploads" else path.stem
+
+
 def _idle(root: Path, name: str) -> Path:
     folder = root / name
     if not NAME.fullmatch(name) or not (folder / "experiment.json").exists():

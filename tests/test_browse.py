@@ -22,7 +22,7 @@ def found(view: View, **wanted: object) -> list[int]:
 
 
 def test_search_ignores_letter_case_and_needs_every_word(view: View) -> None:
-    texts = view.texts["text"].to_pylist()
+    texts = view.experiment.texts["text"].to_pylist()
     assert found(view, text="FILM") == [i for i, text in enumerate(texts) if "film" in text]
     assert found(view, text="film the") == [i for i, text in enumerate(texts) if "film" in text and "the" in text]
     assert found(view, text='"film the"') == [i for i, text in enumerate(texts) if "film the" in text]
@@ -57,7 +57,7 @@ def test_filters_add_up(view: View) -> None:
         between=(0.4, 0.9),
         text="film",
     )
-    texts = view.texts["text"].to_pylist()
+    texts = view.experiment.texts["text"].to_pylist()
     expected = (
         (view.h > 0)
         & (labels == "positive")
@@ -167,7 +167,7 @@ def test_class_shares_follow_labels_changed_by_hand(view: View) -> None:
 
 
 def test_one_row_is_read_from_its_part_of_the_file(view: View) -> None:
-    assert view.row(77)["text"] == view.texts["text"][77].as_py()
+    assert view.row(77)["text"] == view.experiment.texts["text"][77].as_py()
     with pytest.raises(IndexError):
         view.row(120)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pruning import worker
+from pruning.browse import contains
 from pruning.findings import findings
 from pruning.frontier import headline_of
 from pruning.settings import Settings, TrainSettings
@@ -68,6 +69,9 @@ def test_a_task_scores_prunes_measures_and_exports(tmp_path: Path, case: str, fa
     assert points.keys() == {"full", "random@0.5"} and next(iter(points["full"])) == headline_of(points["full"])
     found = findings(experiment, experiment.subset("random@0.5"))
     assert (found.kept, found.total) == (8, 16) and json.loads(json.dumps(found.to_dict(), allow_nan=False))["shares"]
+    rows = [json.loads(line) for line in lines[:16]]
+    words = [[word for value in row.values() if isinstance(value, list) for word in value] for row in rows]
+    assert not any(words) or np.array_equal(contains(experiment.texts, words[0][0]), [words[0][0] in json.dumps(row) for row in rows])
     manifest = experiment.export("random@0.5", tmp_path / "out.jsonl")
     kept = manifest["ids"]
     assert len(kept) == 8

@@ -1,3 +1,5 @@
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -49,10 +51,7 @@ def test_cancel_then_resume(settings: Settings, tmp_path: Path) -> None:
     assert jobs.cancel(folder)
 
 
-def test_a_killed_worker_shows_as_interrupted(settings: Settings, tmp_path: Path) -> None:
-    import os
-    import signal
-
+def test_a_killed_worker_shows_as_interrupted_and_lived_at_low_priority(settings: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "x"
     jobs.start(jobs.score_command(settings.with_changes(seeds=default_seeds(40)), folder), folder)
     running = wait_for(folder, JobState.RUNNING)
@@ -61,6 +60,7 @@ def test_a_killed_worker_shows_as_interrupted(settings: Settings, tmp_path: Path
         time.sleep(0.1)
     pid = running.status().pid
     assert pid is not None
+    assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + jobs.NICENESS)
     os.kill(pid, signal.SIGKILL)
     wait_for(folder, JobState.INTERRUPTED, seconds=10)
 

@@ -37,6 +37,28 @@ def test_pickled_weights_are_refused(tiny: str, tmp_path: Path) -> None:
         models.fingerprint(copy)
 
 
+@pytest.mark.parametrize("name", ["../other.safetensors", "/etc/other.safetensors", "gone.safetensors"])
+def test_weights_outside_the_folder_are_refused(name: str, tiny: str, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny, tmp_path / "copy"))
+    (tmp_path / "other.safetensors").write_bytes((copy / "model.safetensors").read_bytes())
+    index = copy / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "model.safetensors"}}))
+    assert models.locate(str(copy)) == copy
+    index.write_text(json.dumps({"weight_map": {"a": "model.safetensors", "b": name}}))
+    with pytest.raises(ModelError, match=f"names '{name}'"):
+        models.locate(str(copy))
+    index.write_text("[]")
+    with pytest.raises(ModelError, match="no index of weights"):
+        models.locate(str(copy))
+
+
+def test_an_adapter_is_refused(tiny: str, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny, tmp_path / "copy"))
+    (copy / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "/somewhere/else"}))
+    with pytest.raises(ModelError, match="merge it first"):
+        models.locate(str(copy))
+
+
 def test_a_missing_tokenizer_is_said(tiny: str, tmp_path: Path) -> None:
     copy = shutil.copytree(tiny, tmp_path / "copy")
     for file in copy.glob("tokenizer*"):

@@ -50,6 +50,8 @@ def test_a_loop_is_recorded_row_by_row(data: Path) -> None:
     assert (dynamics.predicted == rounded.argmax(axis=-1)).all()
     assert (dynamics.position[0, 0, order] == np.arange(ROWS)).all()
     assert recorder.unfinished == [] and experiment.status().state == "done"
+    experiment.folder.epoch(1, 0).write_bytes(b"damaged")
+    assert recorder_of(data).unfinished == [6]
 
 
 def test_quantities_are_those_of_the_engine() -> None:

@@ -37,7 +37,7 @@ TAKEN = "taken"
 
 
 def source() -> tuple[str, str]:
-    """What is scored: a path, a hub name, the sample, or a file uploaded just now; and a name for its experiment."""
+    """What is scored: a path, a hub name, the sample or a file uploaded; and a name for its experiment."""
     st.text_input(
         "Data",
         "sample",
@@ -45,17 +45,23 @@ def source() -> tuple[str, str]:
         bind="query-params",
         help="A .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by datasets, a hub name, or 'sample': movie-review sentences.",
     )
-    uploaded = st.file_uploader(
+    st.file_uploader(
         "Or upload a file",
         type=[kind.removeprefix(".") for kind in shelf.KINDS],
         key="upload",
         max_upload_size=shelf.LARGEST >> 20,
+        on_change=_take_upload,
     )
+    chosen: str = st.session_state["data"]
+    return chosen, shelf.title(chosen) or "experiment"
+
+
+@state.in_words
+def _take_upload() -> None:
+    """The file uploaded just now is the data; whatever fills the box later takes its place."""
+    uploaded = st.session_state["upload"]
     if uploaded is not None:
-        path = shelf.keep_upload(state.root(), uploaded.name, uploaded)
-        return str(path), Path(uploaded.name).stem
-    chosen = st.session_state["data"]
-    return chosen, Path(chosen.rstrip("/")).stem or "experiment"
+        st.session_state["data"] = str(shelf.keep_upload(state.root(), uploaded.name, uploaded))
 
 
 def columns(chosen: str) -> tuple[Preview, str, dict[str, str], bool]:

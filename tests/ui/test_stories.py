@@ -182,6 +182,24 @@ def test_scoring_goes_on_without_its_tab_and_is_cancelled_and_resumed(
     page.close()
 
 
+def test_an_uploaded_file_fills_the_form_and_what_comes_later_takes_its_place(served: tuple[str, Path], page: Page, tmp_path: Path) -> None:
+    address, experiments = served
+    data, other = tmp_path / "my reviews.csv", tmp_path / "other.csv"
+    data.write_text("text,label\na good film,good\na bad film,bad\n")
+    other.write_text("text,label\nuploaded no more,good\nfine,bad\n")
+    visit(page, f"{address}/score")
+    page.locator('input[type="file"]').set_input_files(data)
+    box = page.get_by_label("Data", exact=True)
+    expect(box).to_have_value(re.compile(r"uploads/my-reviews-[0-9a-f]{8}\.csv$"))
+    expect(page.get_by_text("2 rows. Labels: bad 1 (50%), good 1 (50%)")).to_be_visible()
+    expect(page.get_by_label("Name", exact=True)).to_have_attribute("placeholder", "my-reviews")
+    assert [path.read_bytes() for path in (experiments / "uploads").iterdir()] == [data.read_bytes()]
+    shutil.copy(other, experiments / "other.csv")
+    fill(page, "Data", str(experiments / "other.csv"))
+    expect(box).to_have_value(str(experiments / "other.csv"))
+    expect(page.get_by_label("Name", exact=True)).to_have_attribute("placeholder", "other")
+
+
 def test_an_experiment_is_renamed_and_deleted_to_the_trash(topics: tuple[str, Experiment], page: Page) -> None:
     address, experiment = topics
     visit(page, f"{address}/score?experiment={experiment.name}")
