@@ -190,7 +190,7 @@ def _clicks(page: Page, repeats: int) -> float:
         shown = page.eval_on_selector(FIRST_CELL, "cell => cell.textContent")
         begun = time.perf_counter()
         page.get_by_test_id("stPaginationNext").click()
-        page.wait_for_function(f"document.querySelector({FIRST_CELL!r})?.textContent !== {json.dumps(shown)}")
+        page.wait_for_selector(f"{FIRST_CELL}:not(:text-is({json.dumps(shown)}))", state="attached")
         page.wait_for_selector(SETTLED)
         times.append(time.perf_counter() - begun)
     return median(times)
