@@ -63,7 +63,7 @@ def _plain(title: str) -> Callable[[JobProgress], None]:
         if time.monotonic() - last < PLAIN_INTERVAL:
             return
         last = time.monotonic()
-        runs = "; ".join(f"{key} epoch {run.epoch + 1} accuracy {run.accuracy:.2f}" for key, run in sorted(progress.runs.items()))
+        runs = "; ".join(f"{key} epoch {run.epoch} accuracy {run.accuracy:.2f}" for key, run in sorted(progress.runs.items()))
         left = f", {duration((progress.total - progress.done) / progress.rate)} left" if progress.rate else ""
         print(f"{title}: {progress.done:,} of {progress.total:,} examples, {progress.rate:.0f}/s{left} ({runs})", flush=True)
 
@@ -152,7 +152,7 @@ def say_estimate(settings: Settings, as_json: bool = False) -> None:
     print(f"Scoring {found.examples:,} examples, {settings.runs} runs x {settings.scoring.epochs} epochs: {duration(found.score_seconds)}.")
     print(f"The whole frontier with both baselines, {FRONTIER_SEEDS} seeds each: about {duration(found.frontier_seconds)}.")
     if found.truncated:
-        print(f"{found.truncated:,} examples are longer than the maximum length and would be cut.")
+        print(f"{counted(found.truncated, 'example is', 'examples are')} longer than the maximum length and would be cut.")
 
 
 def say_data(experiment: Experiment) -> None:

@@ -27,6 +27,7 @@ from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, 
 from pruning.settings import Settings, TrainSettings, default_seeds
 from pruning.stability import stability
 from pruning.tasks import TASKS
+from pruning.words import counted
 
 ROUND = 2
 """Runs between two looks at whether the ranks are stable."""
@@ -326,7 +327,7 @@ def _work(
     encoded = task.encode(examples, tokenizer, max_length)
     evaluation = task.encode(held_out, tokenizer, max_length)
     if encoded.truncated:
-        progress.say("note", message=f"{encoded.truncated} examples are longer than {max_length} tokens and were cut.")
+        progress.say("note", message=f"{counted(encoded.truncated, 'example is', 'examples are')} longer than {max_length} tokens and cut.")
     if settings.checkpoints:
         size = models.checkpoint_bytes(model) / 1e6
         progress.say("note", message=f"Each run under way keeps its state on disk, up to {size:,.0f} MB; --no-checkpoints does without.")

@@ -190,6 +190,6 @@ def grid(dynamics: Dynamics, index: int) -> go.Figure:
     )
     runs, epochs = probability.shape
     figure.update_layout(margin=MARGIN, height=70 + 30 * runs)
-    figure.update_xaxes(title="epoch", tickvals=list(range(epochs)), ticktext=[str(e + 1) for e in range(epochs)])
+    figure.update_xaxes(title="epoch", tickvals=list(range(epochs)), ticktext=list(map(str, range(epochs))))
     figure.update_yaxes(tickvals=list(range(runs)), ticktext=[f"run {r}" for r in range(runs)], autorange="reversed")
     return figure

@@ -113,7 +113,7 @@ def _learned(view: View, position: int, said: list[list[str]] | None) -> None:
         )
     with lines:
         st.caption("The same over the epochs, a line a run")
-        table = pd.DataFrame(probability.T, index=pd.RangeIndex(1, dynamics.epochs + 1, name="epoch"))
+        table = pd.DataFrame(probability.T, index=pd.RangeIndex(dynamics.epochs, name="epoch"))
         table.columns = pd.Index([f"run {run}" for run in range(dynamics.runs)])
         widgets.chart(
             charts.lines(table, "epoch", "probability of the right answer"),

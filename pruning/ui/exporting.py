@@ -13,6 +13,7 @@ from pruning.browse import View
 from pruning.findings import findings
 from pruning.records import Subset
 from pruning.ui import plain, state, tickets
+from pruning.words import counted
 
 
 def warnings(view: View, subset: Subset) -> None:
@@ -52,7 +53,7 @@ def write(view: View, subset: Subset, format: str) -> None:
     """The button that builds it."""
     if st.button("Build", type="primary", icon=":material/inventory_2:", key="build", disabled=not view.audited):
         output = export.default_output(view.experiment, subset, format)
-        with st.spinner(f"Writing {subset.size:,} rows ..."):
+        with st.spinner(f"Writing {counted(subset.size, 'row')} ..."):
             export.build(view.experiment, subset, output, format, force=True, burn_in=view.burn_in)
             if output.is_dir():
                 export.archive(output)

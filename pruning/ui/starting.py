@@ -23,6 +23,7 @@ from pruning.report import duration
 from pruning.settings import Settings, default_seeds
 from pruning.tasks import TASKS
 from pruning.ui import plain, state
+from pruning.words import counted
 
 NOT_USED = "(not used)"
 
@@ -83,7 +84,7 @@ def columns(chosen: str) -> tuple[Preview, str, dict[str, str], bool]:
     if preview.label_counts:
         total = sum(preview.label_counts.values())
         told = [f"{name} {count:,} ({count / total:.0%})" for name, count in list(preview.label_counts.items())[:12]]
-        st.text(f"{preview.total:,} rows. Labels: {', '.join(told)}{' ...' if len(preview.label_counts) > 12 else ''}")
+        st.text(f"{counted(preview.total, 'row')}. Labels: {', '.join(told)}{' ...' if len(preview.label_counts) > 12 else ''}")
     _lengths(preview)
     return preview, task, mapping, drop_invalid
 

@@ -80,13 +80,13 @@ def grid(probability: NDArray[np.float32], correct: NDArray[np.bool_], said: Seq
         ]
         for r in range(runs)
     ]
-    return pd.DataFrame(cells, index=[f"run {r}" for r in range(runs)], columns=[f"epoch {e + 1}" for e in range(epochs)])
+    return pd.DataFrame(cells, index=[f"run {r}" for r in range(runs)], columns=[f"epoch {e}" for e in range(epochs)])
 
 
 def epochs(accuracy: NDArray[np.float64]) -> pd.DataFrame:
     """[R, E] accuracies: a row a run, blank where there is none yet."""
     runs, count = accuracy.shape
-    return pd.DataFrame(accuracy, index=[f"run {r}" for r in range(runs)], columns=[f"epoch {e + 1}" for e in range(count)])
+    return pd.DataFrame(accuracy, index=[f"run {r}" for r in range(runs)], columns=[f"epoch {e}" for e in range(count)])
 
 
 def _by_hand(decided: Decided, example: int) -> str:

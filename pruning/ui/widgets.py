@@ -17,6 +17,7 @@ from pruning.audit import Shares
 from pruning.browse import View
 from pruning.export import csv_text
 from pruning.ui import theme
+from pruning.words import counted
 
 STAYS = "kept or pruned"
 MOST_PARTS = 7
@@ -85,7 +86,7 @@ def estimate(view: View, name: str, size: int) -> str:
         return "What it costs in accuracy is not measured yet."
     metric = next(iter(points[0].metrics))
     if measured is not None:
-        return f"Measured: {metric} {measured.metrics[metric]:.3f} over {measured.seeds} seeds."
+        return f"Measured: {metric} {measured.metrics[metric]:.3f} over {counted(measured.seeds, 'seed')}."
     rules = sorted((p.kept, p.metrics[metric]) for p in points if p.method in ("h-score", "full"))
     if len(rules) < 2:
         return "What it costs in accuracy is not measured yet."

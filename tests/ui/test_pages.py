@@ -174,7 +174,7 @@ def test_a_burn_in_that_another_experiment_has_no_epochs_for_is_let_go(
 def test_the_grid_counts_the_epochs_that_are_scored(shortened: Experiment) -> None:
     half_way = Progress(key="run 2", epoch=1, examples=180, total=240, accuracy=0.5, memory=1)
     status = JobStatus(state=JobState.RUNNING, verb="score", runs={"run 2": half_way})
-    assert live._grid(shortened, status).at["run 2", "epoch 2"] == "50%"
+    assert live._grid(shortened, status).at["run 2", "epoch 1"] == "50%"
 
 
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
