@@ -1,6 +1,6 @@
 """Where does which rule beat random? Every rule at one size, over sizes of the training set, burn-in and budget.
 
-    python -m benchmarks.regimes --train 1000 --train 2000 [--evaluation 1000] [--runs 6] [--seeds 3] [--at winning-ticket] [--plan]
+    python -m benchmarks.regimes --train 1000 --train 2000 [--evaluation 1000] [--runs 6] [--seeds 3] [--at SIZE] [--without RULE] [--plan]
 
 For each size of the training set the sample is scored (6 runs x 3 epochs) in experiments/regimes-N. Then every rule is cut to the
 size of the winning ticket, or to what --at says, and fine-tuned with as many epochs and with as many steps as full data, for H
@@ -50,12 +50,14 @@ class Cell:
     budget: str
     at: str
     """What the size is that of."""
+    rules: tuple[str, ...] = RULES
+    """Those of RULES that are measured."""
 
     @property
     def names(self) -> list[str]:
         """Subset to measure for each rule, random first."""
         ticket = TICKET if self.at == TICKET else f"{TICKET}@{self.at}"
-        return [f"random@{self.at}", ticket, *(f"{rule}@{self.at}" for rule in RULES)]
+        return [f"random@{self.at}", ticket, *(f"{rule}@{self.at}" for rule in self.rules)]
 
 
 def main(
@@ -64,15 +66,17 @@ def main(
     runs: Annotated[int, typer.Option(help="Fine-tunings that score.")] = 6,
     seeds: Annotated[int, typer.Option(help="Fine-tunings per rule and cell.")] = 3,
     at: Annotated[list[str], typer.Option(help="Size of every subset: a subset's, a share or a number; more than once.")] = [TICKET],  # noqa: B006
+    without: Annotated[list[str], typer.Option(help="A rule to leave out; more than once.")] = [],  # noqa: B006
     plan: Annotated[bool, typer.Option("--plan", help="Print what is left to train, and train nothing.")] = False,
 ) -> None:
     """Run the study and print its Markdown."""
-    cells = [Cell(train=n, burn_in=b, budget=budget, at=a) for n, a, b, budget in product(train, at, BURN_INS, BUDGETS)]
+    rules = tuple(rule for rule in RULES if rule not in without)
+    cells = [Cell(train=n, burn_in=b, budget=budget, at=a, rules=rules) for n, a, b, budget in product(train, at, BURN_INS, BUDGETS)]
     if plan:
         for size in train:
             print(planned(size, [cell for cell in cells if cell.train == size], evaluation, runs, seeds))
         return
-    options = [f"--{name} {value}" for name, values in (("train", train), ("at", at)) for value in values]
+    options = [f"--{name} {value}" for name, values in (("train", train), ("at", at), ("without", without)) for value in values]
     command = f"python -m benchmarks.regimes {' '.join(options)} --evaluation {evaluation} --runs {runs} --seeds {seeds}"
     measured: dict[Cell, list[FrontierPoint]] = {}
     for cell in cells:
@@ -120,6 +124,8 @@ def table(measured: dict[Cell, list[FrontierPoint]]) -> str:
     for name, row in (("full data", [points[cell]["full"] for cell in cells]), ("random", random)):
         lines.append(f"| {name}, accuracy | {' | '.join(f'{point.metrics[ACCURACY]:.3f}' for point in row)} |")
     for rule, differences in by_rule(measured).items():
+        if not any(rule in (TICKET, *cell.rules) for cell in cells):
+            continue
         shown = [_points(differences[cell]) if cell in differences else "cannot be trained" for cell in cells]
         lines.append(f"| {rule} | {' | '.join(shown)} |")
     return "\n".join([*lines, "", "Rules: accuracy minus that of random at equal size, in points, with its 95% interval over seeds.", ""])
@@ -130,7 +136,7 @@ def by_rule(measured: dict[Cell, list[FrontierPoint]]) -> dict[str, dict[Cell, D
     found: dict[str, dict[Cell, Difference]] = {rule: {} for rule in (TICKET, *RULES)}
     for cell, points in measured.items():
         by_name = {point.subset: point for point in points}
-        for rule, name in zip(found, cell.names[1:], strict=True):
+        for rule, name in zip((TICKET, *cell.rules), cell.names[1:], strict=True):
             against = by_name[name].vs_random if name in by_name else None
             if against is not None:
                 found[rule][cell] = against
