@@ -33,6 +33,9 @@ from pruning.settings import PAPER_SEEDS, Settings, default_seeds
 
 OUTPUTS, SAMPLER = "all_outputs.bin", "sampler.bin"
 
+LARGEST = 1e38
+"""No logit is as large: the difference of two would not be a finite float32."""
+
 Runs = list[list[EpochRecord]]
 """Of each run, its epochs."""
 
@@ -109,50 +112,65 @@ def _cartography(path: Path, keys: list[str], labels: NDArray[np.int64], classes
     for epoch, file in enumerate(files):
         if file.name != f"dynamics_epoch_{epoch}.jsonl":
             raise DataError(f"{file.parent} has no dynamics_epoch_{epoch}.jsonl, but {file.name}.")
-        logits, gold = _epoch(file, epoch, place)
+        logits, gold = _epoch(file, epoch, place, classes)
         records.append(from_logits(path.name, epoch, aligned(logits, gold, labels, classes, str(file)), labels))
     return records
 
 
-def _epoch(file: Path, epoch: int, place: dict[str, int]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Logits [N, classes] and gold classes [N] of one file, in the data's order."""
+def _epoch(file: Path, epoch: int, place: dict[str, int], classes: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Logits [N, classes] and gold classes [N] of one file, in the data's order; 0 classes: as many as its first line has."""
     column = f"logits_epoch_{epoch}"
-    rows: list[list[float] | None] = [None] * len(place)
-    gold = np.zeros(len(place), dtype=np.int64)
-    for number, line in _lines(file):
+    logits, gold = np.empty((0, classes)), np.full(len(place), -1, dtype=np.int64)
+    for where, line in _lines(file):
         lacking = [name for name in ("guid", column, "gold") if name not in line]
         if lacking:
-            raise DataError(f"Line {number} of {file} has no {' and no '.join(lacking)}.")
-        index = place.get(str(line["guid"]))
+            raise DataError(f"{where} has no {' and no '.join(lacking)}.")
+        guid, values, right = line["guid"], line[column], line["gold"]
+        index = place.get(str(guid)) if type(guid) in (str, int, float) else None
         if index is None:
-            raise DataError(f"Line {number} of {file} is of guid {line['guid']}, which the data does not have; --guid names its column.")
-        if rows[index] is not None:
-            raise DataError(f"Line {number} of {file} is of guid {line['guid']} a second time.")
-        rows[index], gold[index] = line[column], line["gold"]
-    if None in rows:
-        missing = next(key for key, row in zip(place, rows, strict=True) if row is None)
-        raise DataError(f"{file} lacks {rows.count(None):,} of {len(rows):,} examples, the first being guid {missing}.")
-    try:
-        logits = np.array(rows, dtype=np.float64)
-    except ValueError:
-        raise DataError(f"{file} does not have equally many numbers in every {column}.") from None
-    if logits.ndim != 2 or not np.isfinite(logits).all():
-        raise DataError(f"{file} has a {column} that is no list of finite numbers.")
+            raise DataError(f"{where} is of guid {guid}, which the data does not have; --guid names its column.")
+        if gold[index] >= 0:
+            raise DataError(f"{where} is of guid {guid} a second time.")
+        if not (isinstance(values, list) and values and all(type(value) in (int, float) and abs(value) < LARGEST for value in values)):
+            raise DataError(f"{where} has a {column} that is no list of finite numbers.")
+        if not len(logits):
+            logits = np.empty((len(place), classes or len(values)))
+        if len(values) != logits.shape[1]:
+            raise DataError(f"{where} has {len(values)} numbers in {column} instead of {logits.shape[1]}, one for each class.")
+        if type(right) is not int or not 0 <= right < len(values):
+            wanted = f"a whole number from 0 to {len(values) - 1}, the place of one of its {column}"
+            raise DataError(f"{where} says gold is {json.dumps(right)}, which must be {wanted}.")
+        logits[index], gold[index] = values, right
+    absent = np.flatnonzero(gold < 0)
+    if len(absent):
+        raise DataError(f"{file} lacks {len(absent):,} of {len(gold):,} examples, the first being guid {[*place][absent[0]]}.")
     return logits, gold
 
 
-def _lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"Line {number} of {file} is no JSON: {error}.") from None
-            if not isinstance(value, dict):
-                raise DataError(f"Line {number} of {file} is no JSON object.")
-            yield number, value
+def _lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line that is not blank, and where it is in words."""
+    try:
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    where = f"Line {number} of {file}"
+                    yield where, _object(line, where)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {(error.strerror or str(error)).lower()}.") from None
+
+
+def _object(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise DataError(f"{where} is not UTF-8; save the file as UTF-8.") from None
+    except RecursionError:
+        raise DataError(f"{where} is nested too deeply; it must be one flat JSON object.") from None
+    except ValueError as error:
+        raise DataError(f"{where} is no JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{where} is no JSON object.")
+    return value
 
 
 def _keys(table: pa.Table, guid: str | None) -> list[str]:
@@ -220,20 +238,34 @@ def _output(run: Path, labels: NDArray[np.int64], classes: int) -> list[EpochRec
     for name in (OUTPUTS, SAMPLER):
         if not run.joinpath(name).exists():
             raise DataError(f"The run {run} has no {name}; without it, it would be missing in silence.")
-    order = np.asarray(load_tensors(run / SAMPLER), dtype=np.int64)
-    if not np.array_equal(np.sort(order), np.arange(len(labels))):
+    order = _order(load_tensors(run / SAMPLER), len(labels))
+    if order is None:
         raise DataError(
             f"{run / SAMPLER} is no order of the data's {len(labels):,} examples; a run on a pruned set says nothing of the others."
         )
     steps = load_tensors(run / OUTPUTS)
     if not (isinstance(steps, list) and steps and all(isinstance(step, np.ndarray) and step.ndim == 2 for step in steps)):
         raise DataError(f"{run / OUTPUTS} is no list of logits [batch, classes].")
-    if {step.shape[1] for step in steps} != {classes or steps[0].shape[1]}:
-        raise DataError(f"{run / OUTPUTS} has logits of {steps[0].shape[1]} classes, the data has {classes}.")
+    widths, fewest = sorted({step.shape[1] for step in steps}), classes or int(labels.max()) + 1
+    if len(widths) > 1 or widths[0] < fewest or (classes and widths[0] > classes):
+        raise DataError(f"{run / OUTPUTS} has logits of {' and '.join(map(str, widths))} classes, the data has {fewest}.")
     logits = np.concatenate(steps)
-    if len(logits) % len(labels):
+    if not (np.abs(logits.astype(np.float64)) < LARGEST).all():
+        raise DataError(f"{run / OUTPUTS} has logits that are no finite numbers.")
+    if not len(logits) or len(logits) % len(labels):
         raise DataError(f"{run / OUTPUTS} has {len(logits):,} rows, which are no whole epochs of {len(labels):,} examples.")
     place = np.argsort(order)
     return [
         from_logits(run.name, epoch, part[place], labels, place) for epoch, part in enumerate(np.split(logits, len(logits) // len(labels)))
     ]
+
+
+def _order(saved: Any, examples: int) -> NDArray[np.int64] | None:
+    """What a sampler saved as an order of all the examples, None where it is none."""
+    try:
+        order = np.asarray(saved)
+    except ValueError:
+        return None
+    if order.dtype.kind not in "iu" or not np.array_equal(np.sort(order, axis=None), np.arange(examples)):
+        return None
+    return order.astype(np.int64).ravel()

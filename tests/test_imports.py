@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,7 +118,7 @@ def test_outputs_of_the_published_code_are_taken_over(data: Path) -> None:
 def change(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
-    path.write_text(text.replace(old, new, 1))
+    path.write_text(text.replace(old, new, 1), errors="surrogateescape")
 
 
 @pytest.mark.parametrize(
@@ -126,11 +128,34 @@ def change(path: Path, old: str, new: str) -> None:
         ('"guid": 7,', '"guid": 70,', "is of guid 70, which the data does not have"),
         ('"guid": 7,', '"guid": 8,', "of guid 8 a second time"),
         ('"logits_epoch_1"', '"logits"', "has no logits_epoch_1"),
-        ('"gold": 0', '"gold": 3', "numbered 0 to 3, where the data has 3 classes"),
+        ('"guid": 7,', '"guid": null,', "is of guid None, which the data does not have"),
+        ('"guid": 7,', '"guid": [7],', "which the data does not have"),
+        ('"gold": 0', '"gold": 3', "gold is 3, which must be a whole number from 0 to 2"),
+        ('"gold": 0', '"gold": -1', "gold is -1, which must be a whole number from 0 to 2"),
+        ('"gold": 0', '"gold": "b"', 'gold is "b", which must be a whole number'),
+        ('"gold": 0', '"gold": null', "gold is null, which must be a whole number"),
+        ('"gold": 0', '"gold": true', "gold is true, which must be a whole number"),
+        ('"gold": 0', '"gold": 1.5', "gold is 1.5, which must be a whole number"),
+        ('"gold": 0', '"gold": ' + "9" * 30, "gold is 9{30}, which must be a whole number"),
         ('"gold": 0', '"gold": 1', "other labels than the data, or another order: for 1 of 12"),
-        ("]", ", 1.0]", "does not have equally many numbers"),
+        ("]", ", 1.0]", "has 4 numbers in logits_epoch_1 instead of 3, one for each class"),
         ("{", "[", "is no JSON"),
+        ("{", "[" * 200_000 + "{", "is nested too deeply"),
+        ("{", "\udcff{", "is not UTF-8; save the file as UTF-8"),
         ('"guid": 7, "logits_epoch_1": [', '"guid": 7, "logits_epoch_1": [NaN, 1, 2], "old": [', "no list of finite numbers"),
+        *(
+            ('"logits_epoch_1": [', f'"logits_epoch_1": {wrong}, "old": [', "no list of finite numbers")
+            for wrong in (
+                "[{}, 1.0, 2.0]",
+                "null",
+                '"abc"',
+                "[]",
+                '["1", "2", "3"]',
+                "[[1], [2], [3]]",
+                "[1e39, 0, 0]",
+                f"[{'9' * 400}, 0, 0]",
+            )
+        ),
     ],
 )
 def test_a_wrong_line_of_cartography_is_one_sentence(data: Path, old: str, new: str, sentence: str) -> None:
@@ -138,7 +163,7 @@ def test_a_wrong_line_of_cartography_is_one_sentence(data: Path, old: str, new: 
     change(paths[1] / "training_dynamics" / "dynamics_epoch_1.jsonl", old, new)
     with pytest.raises(DataError, match=sentence) as error:
         imports.take_over(paths, data.parent / "ours", Settings(data=str(data)))
-    assert "dynamics_epoch_1.jsonl" in str(error.value) and not (data.parent / "ours").exists()
+    assert re.match(r"(Line \d+ of )?/.*dynamics_epoch_1\.jsonl ", str(error.value)) and not (data.parent / "ours").exists()
 
 
 def test_a_missing_line_epoch_or_run_is_one_sentence(data: Path) -> None:
@@ -180,12 +205,82 @@ def test_a_missing_run_of_the_published_code_is_refused(data: Path) -> None:
         (torch.zeros(3, 12, 5), "holds 5 runs instead of 6"),
         ([1, 2], "holds list, not one tensor"),
         (Settings(data="x"), "more than tensors"),
+        (np.zeros((3, 12, 6)), "more than tensors"),
+        ({"rewards": torch.zeros(3, 12, 6)}, "holds dict, not one tensor"),
+        (torch.zeros(0, 12, 6), r"holds \[0, 12, 6\], not one tensor"),
+        (torch.full((3, 12, 6), torch.nan), "rewards other than 0 and 1"),
+        (torch.zeros(3, 12, 6).to_sparse(), "holds a sparse_coo tensor of float32 that is no plain array"),
+        (torch.zeros(3, 12, 6, dtype=torch.complex64), "holds a strided tensor of complex64 that is no plain array"),
+        (torch.zeros(1).expand(10**6, 12, 10**6), "no plain array"),
     ],
 )
 def test_a_wrong_tensor_is_one_sentence(data: Path, tensor: Any, sentence: str) -> None:
     torch.save(tensor, data.parent / "hscore")
-    with pytest.raises(DataError, match=sentence):
+    with pytest.raises(DataError, match=sentence) as error:
         imports.take_over([data.parent / "hscore"], data.parent / "ours", Settings(data=str(data)))
+    assert str(error.value).startswith(str(data.parent / "hscore"))
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.uint8, torch.int32, torch.float16, torch.bfloat16, torch.float64])
+def test_rewards_of_any_kind_of_number_are_taken_over(data: Path, kind: torch.dtype) -> None:
+    rewards = torch.tensor((LOGITS.argmax(axis=-1) == LABELS).transpose(1, 2, 0))
+    torch.save(rewards.to(kind).requires_grad_(kind.is_floating_point), data.parent / "hscore")
+    experiment = imports.take_over([data.parent / "hscore"], data.parent / "ours", Settings(data=str(data)))
+    assert experiment.h_score().tolist() == rewards.int().prod(dim=0).sum(dim=1).tolist()
+
+
+def test_a_file_that_runs_code_is_not_run(data: Path) -> None:
+    class Code:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(data.parent / "run"),)
+
+    for zipped in (True, False):
+        torch.save([torch.zeros(3, 12, 6), Code()], data.parent / "hscore", _use_new_zipfile_serialization=zipped)
+        with pytest.raises(DataError, match="could run code; save the tensors alone"):
+            imports.take_over([data.parent / "hscore"], data.parent / "ours", Settings(data=str(data)))
+    assert not (data.parent / "run").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_tensors_are_one_sentence(data: Path, zipped: bool) -> None:
+    """Whatever bytes are wrong or missing, never a traceback."""
+    file, random = data.parent / "hscore", np.random.default_rng(0)
+    torch.save([torch.zeros(3, 12), list(range(12))], file, _use_new_zipfile_serialization=zipped)
+    whole = file.read_bytes()
+    for _ in range(200):
+        damaged = bytearray(whole[: random.integers(len(whole))] if random.random() < 0.3 else whole)
+        for place in random.integers(max(min(len(damaged), 300), 1), size=3):
+            damaged[place : place + 1] = random.bytes(1)
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"cannot be read|more than tensors|not one tensor|no plain array") as error:
+            imports.take_over([file], data.parent / "ours", Settings(data=str(data)))
+        assert str(error.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "saved", "sentence"),
+    [
+        *(
+            ("sampler.bin", saved, "is no order of the data's 12 examples")
+            for saved in ([0.5 + i for i in range(12)], [[0], [1, 2]], ["a"] * 12, {"order": 1}, None, 5, [10**30] * 12, list(range(11)))
+        ),
+        ("all_outputs.bin", torch.zeros(36, 3), "no list of logits"),
+        ("all_outputs.bin", [[1.0, 2.0]], "no list of logits"),
+        ("all_outputs.bin", [torch.zeros(36)], "no list of logits"),
+        ("all_outputs.bin", [torch.zeros(12, 3), torch.zeros(12, 4)], "logits of 3 and 4 classes, the data has 3"),
+        ("all_outputs.bin", [torch.zeros(36, 2)], "logits of 2 classes, the data has 3"),
+        ("all_outputs.bin", [torch.zeros(35, 3)], "no whole epochs of 12 examples"),
+        ("all_outputs.bin", [torch.zeros(0, 3)], "no whole epochs of 12 examples"),
+        ("all_outputs.bin", [torch.full((36, 3), torch.nan)], "no finite numbers"),
+    ],
+)
+def test_a_wrong_run_of_the_published_code_is_one_sentence(data: Path, name: str, saved: Any, sentence: str) -> None:
+    theirs = outputs(data.parent / "theirs")
+    torch.save(saved, theirs / "TASK:sst2_SEED:3" / name)
+    with pytest.raises(DataError, match=sentence) as error:
+        imports.take_over([theirs], data.parent / "ours", Settings(data=str(data)))
+    assert f"SEED:3/{name}" in str(error.value)
 
 
 def test_probabilities_must_be_of_the_same_runs(data: Path) -> None:
