@@ -46,6 +46,8 @@ class Examples:
     """Names of the classes, by index; empty where the task has none."""
     source: str
     """As given."""
+    reading: str = ""
+    """How the task took the labels to be written, where that had to be found out."""
     jsonl: Path | None = None
     """The file, when the source is JSON lines: `row` counts its lines that are not blank."""
     dropped: int = 0
@@ -101,6 +103,7 @@ def load(
     columns: Mapping[str, str] | None = None,
     drop_invalid: bool = False,
     label_names: Sequence[str] | None = None,
+    reading: str = "",
     split: str | None = None,
     id_column: str | None = None,
 ) -> Examples:
@@ -108,15 +111,16 @@ def load(
 
     `data` is a .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by `datasets`, a hub name (`name`,
     `name:config`, `name@revision`; `#split` may follow a folder or a hub name), or "sample". `task` and `columns` (field -> column)
-    are guessed where they are not given. `label_names` fixes the classes and their order. Ids come from
-    `id_column`, else from an integer column named id, guid or idx, else they are row numbers from 0.
+    are guessed where they are not given. `label_names` fixes the classes and their order, `reading` how labels
+    are written (another's `Examples.reading`). Ids come from `id_column`, else from an integer column named id, guid or idx,
+    else they are row numbers from 0.
 
     Raises DataError, in one sentence with the place, for what cannot be read; rows without text or label are refused
     unless `drop_invalid`. Rows that say themselves that they have no label (-1) are always dropped and counted.
     """
     source = _read(data, split)
     chosen, guess = detect(source, task, columns)
-    fields = chosen.read(source, guess.columns, label_names)
+    fields = chosen.read(source, guess.columns, label_names, reading)
     keep, dropped_notes = _keep(source, fields, drop_invalid)
     ids, id_note = _ids(source, id_column, keep)
     examples = Examples(
@@ -125,6 +129,7 @@ def load(
         columns=dict(guess.columns),
         label_names=fields.label_names,
         source=str(data),
+        reading=fields.reading,
         jsonl=source.jsonl,
         dropped=int((~keep).sum()),
         notes=(f"Task {chosen.name}: {guess.reason}.", id_note, *source.notes, *dropped_notes),
@@ -154,6 +159,7 @@ def load_pair(settings: Settings) -> tuple[Examples, Examples]:
         columns=train.columns,
         drop_invalid=settings.drop_invalid,
         label_names=train.label_names or None,
+        reading=train.reading,
     )
     _check_seen(used, evaluation)
     if settings.evaluation is None:

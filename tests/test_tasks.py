@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pruning.data import Examples, load, preview
+from pruning.data import Examples, load, load_pair, preview
 from pruning.errors import DataError
 from pruning.records import Encoded
+from pruning.settings import Settings
 from pruning.tasks import TASKS, squad
 from tests.training.tiny import FAMILIES, tiny_tokenizer
 
@@ -186,6 +187,12 @@ def race(**changes: Any) -> dict[str, Any]:
         ([race(answer=number) for number in ("3", "1", "2")], [2, 0, 1]),
         ([race(answer=text) for text in ("slow", "good")], [2, 1]),
         ([race(options={"label": ["1", "2"], "text": ["x", "y"]}, answer=key) for key in "21"], [1, 0]),
+        ([race(options=["4", "2", "1"], answer="2"), race(options=["2", "3", "1"], answer="1")], [1, 2]),
+        ([race(options=["b", "a", "c"], answer="a"), race(options=["c", "b", "a"], answer="b")], [1, 1]),
+        ([race(options=["3", "5", "7"], answer=answer) for answer in ("5", "7")], [1, 2]),
+        ([race(options=["3", "5", "7"], answer=answer) for answer in (5, 7)], [1, 2]),
+        ([race(options=["b", "a", "x"], answer="a"), race(answer="C")], [0, 2]),
+        ([race(options=["1", "0", "x"], answer=0), race(options=["0", "1", "2"], answer=1)], [0, 1]),
     ],
 )
 def test_answers_are_letters_numbers_keys_or_the_options_text(tmp_path: Path, rows: list[dict[str, Any]], answers: list[int]) -> None:
@@ -195,6 +202,60 @@ def test_answers_are_letters_numbers_keys_or_the_options_text(tmp_path: Path, ro
 
 def test_numbers_from_one_are_said(tmp_path: Path) -> None:
     assert "Answers in 'answer' count from 1." in load_rows(tmp_path, [race(answer=number) for number in (3, 1)]).notes
+
+
+@pytest.mark.parametrize(
+    ("rows", "note"),
+    [
+        ([race(options=["b", "a", "c"], answer="a")], "could be letters or texts of the options; they are read as texts of the options."),
+        (
+            [race(options=["2", "1", "0"], answer="1")],
+            "could be numbers from 1 or texts of the options; they are read as texts of the options.",
+        ),
+        ([race(answer="1"), race(answer="2")], "could be numbers from 0 or numbers from 1; they are read as numbers from 0."),
+        ([race(options=["A", "B", "C"], answer="B")], None),
+        ([race(answer="good")], None),
+    ],
+)
+def test_answers_that_could_mean_two_things_are_said(tmp_path: Path, rows: list[dict[str, Any]], note: str | None) -> None:
+    said = [own for own in load_rows(tmp_path, rows).notes if own.startswith("Answers")]
+    assert said == ([] if note is None else [f"Answers in 'answer' {note}"])
+
+
+def pair(folder: Path, train: list[Any], evaluation: list[Any], **options: Any) -> list[int]:
+    """What evaluation answers mean beside these training answers."""
+    written = [
+        write(folder / f"{name}.jsonl", [race(answer=answer, **options) for answer in answers])
+        for name, answers in (("train", train), ("eval", evaluation))
+    ]
+    labels: list[int] = load_pair(Settings(data=str(written[0]), evaluation=str(written[1])))[1].labels.tolist()
+    return labels
+
+
+def test_evaluation_answers_are_counted_as_the_training_datas(tmp_path: Path) -> None:
+    assert pair(tmp_path, [1, 2, 3], [1, 2]) == [0, 1]
+    assert pair(tmp_path, [0, 1, 2], [1, 2]) == [1, 2]
+    assert pair(tmp_path, ["1", "0", "2"], ["1", "2"], options=["2", "1", "x"]) == [1, 2]
+    assert pair(tmp_path, ["A", "B", "C"], ["B"], options=["B", "C", "x"]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluation", "message"),
+    [
+        ([1, 2, 3], [0, 1, 2], r"Answers in 'answer' of .*eval.jsonl are numbers from 0, those of the training data numbers from 1; write"),
+        ([0, 1, 2], [3, 1, 2], "are numbers from 1, those of the training data numbers from 0"),
+        (["A", "B"], ["good", "slow"], "are texts of the options, those of the training data letters"),
+        ([1, 2, 3], [1, 2, 3, 0], "eval.jsonl line 4 has the answer '0' in 'answer', which is none of its 3 options counted from 1"),
+    ],
+)
+def test_evaluation_answers_written_otherwise_are_refused(tmp_path: Path, train: list[Any], evaluation: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        pair(tmp_path, train, evaluation)
+
+
+def test_a_withheld_answer_is_none_of_the_options_but_minus_one_may_be_one(tmp_path: Path) -> None:
+    rows = [race(options=["-1", "0", "1"], answer=answer) for answer in ("-1", "1")]
+    assert load_rows(tmp_path, rows).labels.tolist() == [0, 2]
 
 
 def test_hidden_answers_are_dropped_and_counted(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ class Fields:
     """Field -> values; the label as class index, null where there is none."""
     label_names: tuple[str, ...] = ()
     """Names of the classes; empty where the task has none."""
+    reading: str = ""
+    """How the labels were taken to be written, where that had to be found out."""
     problems: tuple[Problem, ...] = ()
     """Rows that are refused, or dropped when asked."""
     unlabelled: NDArray[np.bool_] | None = None
@@ -93,8 +95,9 @@ class Task(ABC):
         """The columns this task's fields come from, keeping those given; None when the source does not look like it."""
 
     @abstractmethod
-    def read(self, source: Source, columns: Mapping[str, str], label_names: Sequence[str] | None = None) -> Fields:
-        """The fields of every row. `label_names` fixes the classes (evaluation data gets those of the training data).
+    def read(self, source: Source, columns: Mapping[str, str], label_names: Sequence[str] | None = None, reading: str = "") -> Fields:
+        """The fields of every row. `label_names` fixes the classes, `reading` how labels are written (another's `Fields.reading`):
+        evaluation data gets those of the training data.
 
         Raises DataError where a column cannot hold what it is taken for.
         """

@@ -70,7 +70,7 @@ class Classification(Task):
         columns = {**texts, "label": label}
         return Guess(columns=columns, reason=f"{text_reason}; label is {label!r} ({label_reason})")
 
-    def read(self, source: Source, columns: Mapping[str, str], label_names: Sequence[str] | None = None) -> Fields:
+    def read(self, source: Source, columns: Mapping[str, str], label_names: Sequence[str] | None = None, reading: str = "") -> Fields:
         """Texts that are not blank, labels as class indices."""
         fields, problems = {}, []
         for name in ("text", "text_pair"):

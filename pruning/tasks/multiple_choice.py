@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pruning.errors import DataError
 from pruning.readers import Source
 from pruning.records import Encoded
+from pruning.tasks.answers import read_answers
 from pruning.tasks.base import Fields, Guess, Part, Problem, Task, TokenWriter, batches, first_named, is_text, model_length, read_text
 
 MOST_OPTIONS = 8
@@ -27,9 +28,6 @@ NUMBERED = re.compile(r"(ending|option|choice|answer|sol|opt|op)_?([0-9]|[a-h])"
 
 BLANK = "_"
 """Where the option goes in a question to be completed (RACE)."""
-
-
-_NUMBER = re.compile(r"[0-9]{1,2}")
 
 
 class MultipleChoice(Task):
@@ -59,7 +57,7 @@ class MultipleChoice(Task):
         ordered = {field: columns[field] for field in ("context", "question", "options", *OPTION_FIELDS, "label") if field in columns}
         return Guess(columns=ordered, reason="; ".join(f"{field.replace('_', ' ')} is {column!r}" for field, column in ordered.items()))
 
-    def read(self, source: Source, columns: Mapping[str, str], label_names: Sequence[str] | None = None) -> Fields:
+    def read(self, source: Source, columns: Mapping[str, str], label_names: Sequence[str] | None = None, reading: str = "") -> Fields:
         """Options as a list of text, the answer as the index of one of them."""
         fields: dict[str, pa.ChunkedArray] = {}
         problems = []
@@ -68,16 +66,15 @@ class MultipleChoice(Task):
                 fields[name], problem = read_text(source, columns[name])
                 problems.append(problem)
         options, keys = _read_options(source, columns)
-        answers, unlabelled, note = _read_answers(source, columns["label"], options, keys)
-        problems += _option_problems(options)
-        problems.append(_answer_problem(source, columns["label"], answers, options))
+        answers = read_answers(source, columns["label"], options, keys, reading)
+        problems += [*_option_problems(options), answers.problem]
         fields["options"] = pa.chunked_array([pa.array(options, pa.list_(pa.string()))])
-        label = [answer if isinstance(answer, int) else None for answer in answers]
         return Fields(
-            columns={"label": pa.chunked_array([pa.array(label, pa.int64())]), **fields},
+            columns={"label": pa.chunked_array([pa.array(answers.places, pa.int64())]), **fields},
             problems=tuple(problems),
-            unlabelled=unlabelled,
-            notes=(note,) if note else (),
+            unlabelled=answers.unlabelled,
+            reading=answers.reading,
+            notes=(answers.note,) if answers.note else (),
         )
 
     def encode(self, table: pa.Table, tokenizer: Any, max_length: int) -> Encoded:
@@ -153,40 +150,6 @@ def _read_options(source: Source, columns: Mapping[str, str]) -> tuple[list[list
     return texts, keys if all(len(own) == len(text) for own, text in zip(keys, texts, strict=True)) else None
 
 
-def _read_answers(
-    source: Source, column: str, options: list[list[str | None]], keys: list[list[str]] | None
-) -> tuple[list[int | str | None], NDArray[np.bool_], str]:
-    """Each row's answer as an index (the answer itself where it is none, null where it is missing), hidden ones, and how it was counted."""
-    raw = source.table[column].to_pylist()
-    declared = source.class_names.get(column)
-    values = [None if value is None or str(value).strip() == "" else str(value).strip() for value in raw]
-    unlabelled = np.asarray([value == "-1" for value in values], dtype=np.bool_)
-    numbers = {int(value) for value in values if value is not None and _NUMBER.fullmatch(value)}
-    from_one = declared is None and keys is None and bool(numbers) and 0 not in numbers and max(numbers) == max(map(len, options))
-    places = [
-        _place(value, own, None if keys is None else keys[row], from_one)
-        for row, (value, own) in enumerate(zip(values, options, strict=True))
-    ]
-    return places, unlabelled, f"Answers in {column!r} count from 1." if from_one else ""
-
-
-def _place(answer: str | None, options: Sequence[str | None], keys: Sequence[str] | None, from_one: bool) -> int | str | None:
-    """The index an answer stands for: by key, by number, by letter, or by the option's own text; else the answer itself."""
-    if answer is None:
-        return None
-    if keys is not None and answer in keys:
-        return keys.index(answer)
-    if _NUMBER.fullmatch(answer):
-        return _inside(int(answer) - from_one, options, answer)
-    if len(answer) == 1 and answer.isalpha() and answer.isascii():
-        return _inside(ord(answer.upper()) - ord("A"), options, answer)
-    return options.index(answer) if options.count(answer) == 1 else answer
-
-
-def _inside(index: int, options: Sequence[str | None], answer: str) -> int | str:
-    return index if 0 <= index < len(options) else answer
-
-
 def _option_problems(options: list[list[str | None]]) -> list[Problem]:
     counts = np.asarray([len(own) for own in options])
     usual = int(np.bincount(counts).argmax())
@@ -202,18 +165,6 @@ def _option_problems(options: list[list[str | None]]) -> list[Problem]:
         ),
         Problem(rows=blank, what="has an option without text"),
     ]
-
-
-def _answer_problem(source: Source, column: str, answers: list[int | str | None], options: list[list[str | None]]) -> Problem:
-    outside = {row: answer for row, answer in enumerate(answers) if not isinstance(answer, int)}
-    found = {
-        row: f"has the answer {answer!r} in {column!r}, which is none of its {len(options[row])} options"
-        for row, answer in outside.items()
-        if answer is not None
-    }
-    rows = np.zeros(len(answers), dtype=np.bool_)
-    rows[list(outside)] = True
-    return Problem(rows=rows, what=f"has no answer in {column!r}", found=found)
 
 
 def _pairs(row: Mapping[str, Any]) -> list[tuple[str, str]]:
