@@ -39,7 +39,7 @@ def opened() -> None:
 
 
 picked = st.dataframe(
-    tables.examples(view, rows, kept, score),
+    tables.examples(view, rows, kept, score, suggested=wanted.only in browse.LABELS_DOUBTED),
     key="rows",
     hide_index=True,
     on_select=opened,
@@ -47,7 +47,7 @@ picked = st.dataframe(
     alt="The examples that match, a page at a time",
 )
 chosen = rows[np.array([index for index in picked.selection.rows if index < len(rows)], dtype=int)]
-deciding.decide(view, subset, chosen, matching, duplicates=wanted.only == browse.ONLY[1])
+deciding.decide(view, subset, chosen, matching, duplicates=wanted.only == browse.DUPLICATES)
 if len(matching):
     example.detail(view, matching, kept, size)
 deciding.listed(view)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -15,16 +16,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pruning import audit, scores
+from pruning import audit, derived, scores
 from pruning import decisions as by_hand
+from pruning.audit import Hard, LabelErrors
 from pruning.data import SOURCE_PREFIX
 from pruning.decisions import DECIDED_BY_HAND, Decided, Decision
 from pruning.duplicates import Duplicates
 from pruning.experiment import Experiment
 from pruning.records import FrontierPoint, Subset
+from pruning.texts import joined
 
-ONLY = ("suspected label errors", "duplicates", DECIDED_BY_HAND)
+SUSPECTS, DUPLICATES = "suspected label errors", "duplicates"
+HARD = {f"H = 0: {kind}": kind for kind in Hard}
+"""What a filter calls the kinds of examples that no run got right throughout."""
+
+ONLY = (SUSPECTS, *HARD, DUPLICATES, DECIDED_BY_HAND)
 """What a filter can be narrowed to."""
+
+LABELS_DOUBTED = (SUSPECTS, *(name for name, kind in HARD.items() if kind is Hard.MISLABELLED))
+"""Of these, the ones whose examples all have a label that looks wrong; in source order they come worst first."""
 
 SOURCE_ORDER = "source order"
 LABEL = "label"
@@ -82,6 +92,7 @@ class View:
         self._labels: dict[int, NDArray[np.int64]] = {}
         self._matches: dict[tuple[Filter, int, int, int], Matches] = {}
         self._frontier: dict[tuple[str, int, int], list[FrontierPoint]] = {}
+        self._audited = self._explained = False
         self._decisions: tuple[int, list[Decision], Decided] = (-1, [], Decided())
 
     # -- by example ------------------------------------------------------------------------------------------
@@ -209,12 +220,42 @@ class View:
     @property
     def audited(self) -> bool:
         """Whether label errors and duplicates can be asked for without a wait."""
-        return len(self.h) <= AT_ONCE or self.experiment.audited
+        self._audited = self._audited or len(self.h) <= AT_ONCE or self.experiment.audited
+        return self._audited
 
     @property
     def duplicates(self) -> Duplicates:
         """Groups of the same or nearly the same text."""
         return self.experiment.duplicates
+
+    @property
+    def label_errors(self) -> LabelErrors | None:
+        """Labels that look wrong; None where the recording cannot tell."""
+        return self.experiment.label_errors
+
+    @property
+    def explained(self) -> bool:
+        """Whether `hard` can be asked for without a wait."""
+        at_hand = len(self.h) <= AT_ONCE or "hard" in vars(self)
+        self._explained = self._explained or (self.audited and (at_hand or derived.remembered(*self._rarity_kept) is not None))
+        return self._explained
+
+    @cached_property
+    def hard(self) -> NDArray[np.object_]:
+        """[N] the `Hard` kind of each example with H = 0, else None; None throughout where the recording cannot tell."""
+        if self.label_errors is None:
+            return np.full(len(self.h), None, dtype=object)
+
+        def found() -> derived.Arrays:
+            return {"rarity": audit.word_rarity(joined(self.experiment.texts).to_pylist())}
+
+        rarity = derived.remember(*self._rarity_kept, found)["rarity"]
+        return audit.hard_kinds(self.experiment.dynamics, self.label_errors, rarity, self.burn_in)
+
+    @property
+    def _rarity_kept(self) -> tuple[Path, str]:
+        """Where the rarity of each example's words is kept, and its stamp: the data they are of."""
+        return self.experiment.folder.cache("rarity"), str(self.experiment.info["data"]["fingerprint"])
 
     def matching(self, wanted: Filter, kept: NDArray[np.bool_], other: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
         """Positions of the examples that match, sorted as wanted. `kept` and `other` [N]: what this and the other subset keep.
@@ -250,13 +291,16 @@ class View:
         """[N] examples that look wrong, repeat or were decided by hand."""
         if what == DECIDED_BY_HAND:
             return np.isin(self.experiment.ids, np.fromiter(self.decided.touched, dtype=np.int64))
-        if what == "duplicates":
+        if what == DUPLICATES:
             return self.duplicates.group[: len(self.h)] >= 0
-        errors = self.experiment.label_errors
-        return np.zeros(len(self.h), dtype=bool) if errors is None else errors.suspect
+        if what in HARD:
+            return np.asarray(self.hard == HARD[what], dtype=bool)
+        return np.zeros(len(self.h), dtype=bool) if self.label_errors is None else self.label_errors.suspect
 
     def _sorted(self, found: NDArray[np.int64], wanted: Filter) -> NDArray[np.int64]:
         if wanted.sort not in scores.SCORES:
+            if wanted.only in LABELS_DOUBTED and self.label_errors is not None:
+                found = found[np.argsort(self.label_errors.quality[found], kind="stable")]
             return found[::-1] if wanted.descending else found
         values = self.score(wanted.sort)[found]
         return found[np.argsort(-values if wanted.descending else values, kind="stable")]

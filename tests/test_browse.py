@@ -1,13 +1,18 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pruning import browse, views
+from pruning.audit import Hard
 from pruning.browse import Filter, View
 from pruning.decisions import Decision, decided
 from pruning.experiment import Experiment
+from pruning.findings import findings
 from pruning.records import DecisionKind
 from pruning.ui import widgets
 
@@ -90,8 +95,41 @@ def test_narrowed_to_what_was_decided_looks_wrong_or_repeats(view: View) -> None
     assert found(view, only="decided by hand") == [4, 7]
     errors = view.experiment.label_errors
     assert errors is not None
-    assert found(view, only="suspected label errors") == np.flatnonzero(errors.suspect).tolist()
+    assert found(view, only="suspected label errors") == errors.ranked.tolist() != []
+    assert found(view, only="suspected label errors", descending=True) == errors.ranked[::-1].tolist()
+    by_loss = found(view, only="suspected label errors", sort="loss")
+    assert sorted(by_loss) == sorted(errors.ranked) and (np.diff(view.score("loss")[by_loss]) >= 0).all()
     assert (view.duplicates.group[found(view, only="duplicates")] >= 0).all()
+
+
+def test_why_no_run_got_it_right_is_what_the_audit_says(view: View) -> None:
+    assert view.explained
+    kinds = {kind: found(view, only=name) for name, kind in browse.HARD.items()}
+    counts = findings(view.experiment, view.subset("full")).hard
+    assert {str(kind): len(rows) for kind, rows in kinds.items()} == counts
+    assert sorted(chain(*kinds.values())) == np.flatnonzero(view.h == 0).tolist() != []
+    quality = view.experiment.label_errors.quality  # type: ignore[union-attr]
+    assert (np.diff(quality[kinds[Hard.MISLABELLED]]) >= 0).all()
+
+
+def test_beyond_a_size_what_takes_long_is_kept_before_it_is_shown(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browse, "AT_ONCE", 100)
+    again = View(Experiment(view.experiment.folder.root), view.burn_in)
+    assert not again.audited and not again.explained
+    _ = again.duplicates, again.label_errors
+    assert again.audited and not again.explained
+    assert (again.hard != None).any() and again.explained  # noqa: E711
+    assert View(Experiment(view.experiment.folder.root), 0).explained
+
+
+def test_a_recording_that_cannot_tell_has_no_doubts(scored: Experiment) -> None:
+    for path in scored.folder.dynamics.glob("*/*.parquet"):
+        table = pq.read_table(path)
+        margin = pa.array(np.full(table.num_rows, np.nan, dtype=np.float32))
+        pq.write_table(table.set_column(table.schema.get_field_index("gold_margin"), "gold_margin", margin), path)
+    scored.folder.checksums.unlink()
+    view = View(scored, 0)
+    assert view.label_errors is None and found(view, only="H = 0: rare") == found(view, only="suspected label errors") == []
 
 
 def test_what_was_worked_out_once_is_read_by_the_next(view: View) -> None:

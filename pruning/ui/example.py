@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
+from pruning.audit import Hard
 from pruning.browse import View
 from pruning.tasks import TASKS
 from pruning.tasks.base import Part
@@ -49,8 +50,29 @@ def detail(view: View, matching: NDArray[np.int64], kept: NDArray[np.bool_], siz
         flat = pd.Series([name for run in said for name in run]).value_counts()
         facts.append("The model said: " + ", ".join(f"{name} {count}x" for name, count in flat.items()))
     st.text(". ".join(facts) + ".")
+    _doubts(view, position)
     _learned(view, position, said)
     _nearest(view, position, kept)
+
+
+WHY = {
+    Hard.MISLABELLED: "its label is a suspected error",
+    Hard.RARE: "its words are rarer than those of nine in ten examples",
+    Hard.CONTESTED: "runs and epochs disagree about it, or agree against its label without much conviction",
+}
+
+
+def _doubts(view: View, position: int) -> None:
+    """Which label it looks like, where its own is suspected, and why no run got it right."""
+    errors = view.label_errors if view.audited else None
+    if errors is not None and errors.suspect[position]:
+        st.text(f"Suspected wrong label: looks like {view.experiment.label_names[errors.suggested[position]]}.")
+    kind = view.hard[position] if errors is not None and view.explained else None
+    if kind is not None:
+        edge = f"border-left:4px solid {theme.CONTESTED if kind is Hard.CONTESTED else 'transparent'};padding-left:0.75rem"
+        st.html(f'<div style="{edge}">No run got it right throughout: {kind} ({WHY[kind]}).</div>')
+    elif view.h[position] == 0 and view.audited and not view.explained:
+        st.caption("Whether it is rare or contested is not worked out yet; choose Only: H = 0 above.")
 
 
 def shown(parts: Sequence[Part]) -> None:
@@ -127,7 +149,7 @@ def _learned(view: View, position: int, said: list[list[str]] | None) -> None:
 def _nearest(view: View, position: int, kept: NDArray[np.bool_]) -> None:
     """Other examples of its group of (nearly) the same text."""
     if not view.audited:
-        st.caption("Duplicates are not worked out yet; choose Only: duplicates above.")
+        st.caption("Duplicates and label errors are not worked out yet; choose Only: duplicates above.")
         return
     group = view.duplicates.group[position]
     members = view.duplicates.members(group) if group >= 0 else np.empty(0, dtype=np.int64)

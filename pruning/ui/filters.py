@@ -6,6 +6,7 @@ import streamlit as st
 
 from pruning import browse, derived, views
 from pruning.browse import Filter, View
+from pruning.decisions import DECIDED_BY_HAND
 from pruning.scores import SCORES
 from pruning.ui import picking, state
 
@@ -72,7 +73,10 @@ def ask(view: View) -> tuple[Filter, str | None]:
 
 def ready(view: View, wanted: Filter) -> bool:
     """Whether what the filter needs is worked out; if not, work begins elsewhere and the page says so until it is done."""
-    if wanted.only in (None, browse.ONLY[2]) or view.audited:
+    if wanted.only in (None, DECIDED_BY_HAND) or view.audited:
+        if wanted.only in browse.HARD and not view.explained:
+            with st.spinner(f"Reading the words of {len(view.h):,} texts, once ..."):
+                _ = view.hard
         return True
     directory = view.experiment.folder.root
     derived.begin(directory)

@@ -16,14 +16,18 @@ from pruning.frontier import pareto
 from pruning.records import Difference, FrontierPoint
 
 
-def examples(view: View, rows: NDArray[np.int64], kept: NDArray[np.bool_], score: str = "confidence") -> pd.DataFrame:
-    """The examples at these positions: text, label, H, a score, whether they stay, decisions by hand."""
+def examples(
+    view: View, rows: NDArray[np.int64], kept: NDArray[np.bool_], score: str = "confidence", suggested: bool = False
+) -> pd.DataFrame:
+    """The examples at these positions: text, label (and the one `suggested`), H, a score, whether they stay, decisions by hand."""
     experiment, decided = view.experiment, view.decided
     names = experiment.label_names
     shown = view.rows(rows)
     shown.insert(0, "id", experiment.ids[rows])
     if names and experiment.labels is not None:
         shown["label"] = [names[i] for i in experiment.labels[rows]]
+        if suggested and view.label_errors is not None:
+            shown["looks like"] = [names[i] for i in view.label_errors.suggested[rows]]
         shown["mostly said"] = [names[i] if i >= 0 else "" for i in view.said[rows]]
     shown["H"] = view.h[rows]
     if score in view.score_names and score != "h":

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pruning import browse
 from pruning.browse import View
 from pruning.experiment import Experiment
 from pruning.files import write_json
@@ -16,6 +17,7 @@ from pruning.recorder import Recorder
 from pruning.stability import stability
 from pruning.subsets import BASELINES
 from pruning.ui import charts, picking, steady, tables, widgets
+from pruning.words import counted
 from tests.test_report import measure
 from tests.ui.test_pages import open_page
 
@@ -156,3 +158,30 @@ def test_one_of_each_group_is_kept_on_inspect_and_undone(awkward: Experiment, mo
     assert set(own) == set(own[left])
     next(button for button in app.button if button.label == "Undo").click().run()
     assert not awkward.decided.dropped
+
+
+def test_suspects_come_worst_first_with_what_they_look_like(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors, names = scored.label_errors, scored.label_names
+    assert errors is not None
+    app = open_page("inspect", scored.folder.root.parent, monkeypatch)
+    assert "looks like" not in app.dataframe[0].value.columns
+    app.segmented_control(key="show").set_value("all").run()
+    app.selectbox(key="only").set_value("suspected label errors").run()
+    table = app.dataframe[0].value
+    assert table["id"].tolist() == scored.ids[errors.ranked].tolist() != []
+    assert table["looks like"].tolist() == [names[i] for i in errors.suggested[errors.ranked]]
+    assert (table["looks like"] != table["label"]).all()
+    told = f"Suspected wrong label: looks like {table['looks like'][0]}."
+    assert not app.exception and told in [text.value for text in app.text]
+
+
+@pytest.mark.parametrize("kind", browse.HARD)
+def test_an_example_that_no_run_got_right_says_why(kind: str, scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = View(scored, scored.settings.burn_in)
+    count = int((view.hard == browse.HARD[kind]).sum())
+    app = open_page("inspect", scored.folder.root.parent, monkeypatch)
+    app.segmented_control(key="show").set_value("all").run()
+    app.selectbox(key="only").set_value(kind).run()
+    assert not app.exception and any(text.value.startswith(f"{counted(count, 'example matches', 'examples match')}") for text in app.text)
+    said = [html.proto.body for html in app.get("html") if "No run got it right" in html.proto.body]
+    assert len(said) == bool(count) and all(str(browse.HARD[kind]) in line for line in said)
