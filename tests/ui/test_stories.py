@@ -75,6 +75,16 @@ def test_a_click_on_the_frontier_chooses_the_subset_for_every_page(topics: tuple
     expect(page.get_by_text(f"{chosen[1]}: ")).to_be_visible()
 
 
+def test_a_table_is_searched_but_not_saved_with_formulas_alive(topics: tuple[str, Experiment], page: Page) -> None:
+    """Streamlit's own CSV leaves =HYPERLINK(...) as it is; ours, below each chart, does not."""
+    address, experiment = topics
+    visit(page, f"{address}/inspect?experiment={experiment.name}&show=all")
+    table = page.get_by_test_id("stElementContainer").filter(has=page.get_by_test_id("stDataFrame")).first
+    table.get_by_test_id("stDataFrame").hover()
+    expect(table.get_by_role("button", name="Search")).to_be_visible()
+    expect(table.get_by_role("button", name=re.compile("CSV|Download"))).to_have_count(0)
+
+
 def test_a_bar_of_the_histogram_lists_its_examples(topics: tuple[str, Experiment], page: Page) -> None:
     address, experiment = topics
     count = int((experiment.h_score() == 6).sum())
