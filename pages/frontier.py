@@ -24,6 +24,7 @@ points = view.frontier(budget)
 chosen = st.session_state[state.SUBSET]
 if points:
     metric = what.selectbox("Metric", list(points[0].metrics), key="metric", bind="query-params")
+    points = view.frontier(budget, metric)
     logarithmic = scale.toggle("Logarithmic size", key="log", bind="query-params")
     st.caption(
         "Click a point, or choose below, to make its subset the one that every page is about. The line joins the unbeaten points: "

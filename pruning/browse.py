@@ -91,9 +91,9 @@ class View:
         self._masks: dict[int, tuple[Subset, NDArray[np.bool_]]] = {}
         self._labels: dict[int, NDArray[np.int64]] = {}
         self._matches: dict[tuple[Filter, int, int, int], Matches] = {}
-        self._frontier: dict[tuple[str, int, int], list[FrontierPoint]] = {}
+        self._frontier: dict[tuple[str, str | None, int, int], list[FrontierPoint]] = {}
         self._audited = self._explained = False
-        self._decisions: tuple[int, list[Decision], Decided] = (-1, [], Decided())
+        self._decisions: Decisions = (-1, [], Decided(), None)
 
     # -- by example ------------------------------------------------------------------------------------------
 
@@ -209,11 +209,12 @@ class View:
         """[N] whether each example stays."""
         return _remembered(self._masks, id(subset), 4, lambda: (subset, np.isin(self.experiment.ids, subset.kept)))[1]
 
-    def frontier(self, budget: str) -> list[FrontierPoint]:
-        """Every measured subset; worked out anew only when there is more to read."""
+    def frontier(self, budget: str, metric: str | None = None) -> list[FrontierPoint]:
+        """Every measured subset, its differences in `metric`; worked out anew only when there is more to read."""
         folder = self.experiment.folder
         measured, decided = (path.stat().st_mtime_ns if path.exists() else 0 for path in (folder.frontier, folder.decisions))
-        return _remembered(self._frontier, (budget, measured, decided), 2, lambda: self.experiment.frontier(self.burn_in, budget))
+        asked = (budget, metric, measured, decided)
+        return _remembered(self._frontier, asked, 3, lambda: self.experiment.frontier(self.burn_in, budget, metric))
 
     # -- what matches ----------------------------------------------------------------------------------------
 

@@ -240,8 +240,11 @@ class Experiment:
         return pd.DataFrame(computed, index=pd.Index(self.ids, name="id"))
 
     def subset(self, name: str, burn_in: int | None = None) -> Subset:
-        """The subset of that name. Raises SubsetError listing what there is."""
-        return rules.resolve(name, self.dynamics, self.labels, self.burn_in(burn_in))
+        """The subset of that name; one that is drawn, as the frontier's first fine-tuning has it.
+
+        Raises SubsetError listing what there is.
+        """
+        return rules.resolve(name, self.dynamics, self.labels, self.burn_in(burn_in), seed=self.settings.seeds[0])
 
     def subsets(self, burn_in: int | None = None) -> list[Subset]:
         """The automatic subsets: the paper's ladder for this recording's R, largest first as published."""
@@ -312,28 +315,29 @@ class Experiment:
         with checksummed(self.folder, self.folder.frontier) as temporary:
             table.to_parquet(temporary, index=False)
 
-    def frontier(self, burn_in: int | None = None, budget: str = "epochs") -> list[FrontierPoint]:
-        """Every measured subset, aggregated over seeds. Fine-tunings of rows that a name no longer stands for
-        (another burn-in, more runs) stay in the file and are left out here.
+    def frontier(self, burn_in: int | None = None, budget: str = "epochs", metric: str | None = None) -> list[FrontierPoint]:
+        """Every measured subset, aggregated over seeds, its differences in `metric` (None: the one that counts first). Fine-tunings
+        of rows that a name no longer stands for (another burn-in, more runs) stay in the file and are left out here.
         """
         finished = self.finished()
         if finished.empty:
             return []
         standing = np.array([self._stands_for(row.subset, row.seed, burn_in) == row.rows_sha256 for row in finished.itertuples()])
         asked = (finished["budget"] == budget) | (finished["subset"] == "full")
-        return frontiers.points(finished[standing & ~self.set_aside(finished) & asked], len(self.ids))
+        return frontiers.points(finished[standing & ~self.set_aside(finished) & asked], len(self.ids), metric)
 
     def set_aside(self, finished: pd.DataFrame) -> NDArray[np.bool_]:
         """Which of these fine-tunings are of a scoring run that diverged and was trained again with another seed."""
         seeds = [entry["seed"] for entry in self.info.get("redone", ())]
         return np.asarray((finished["subset"] == "full") & finished["seed"].isin(seeds))
 
-    def measured_subset(self, name: str, burn_in: int | None = None, seed: int = 0) -> Subset:
-        """The rows a fine-tuning with `seed` uses for that name: random subsets are drawn anew for each seed, so that
-        their mean is over draws too; "X+decisions" is X after the standing decisions by hand.
+    def measured_subset(self, name: str, burn_in: int | None = None, seed: int | None = None) -> Subset:
+        """The rows a fine-tuning with `seed` (None: the first) uses for that name: random subsets are drawn anew for each seed, so
+        that their mean is over draws too; "X+decisions" is X after the standing decisions by hand.
         """
         base, plus, _ = name.partition(rules.DECISIONS)
-        subset = rules.resolve(base, self.dynamics, self.labels, self.burn_in(burn_in), seed=seed)
+        draw = self.settings.seeds[0] if seed is None else seed
+        subset = rules.resolve(base, self.dynamics, self.labels, self.burn_in(burn_in), seed=draw)
         return by_hand.apply(subset, self.decided, self.ids) if plus else subset
 
     def _stands_for(self, name: str, seed: int, burn_in: int | None) -> str | None:

@@ -337,7 +337,7 @@ def _manifest(experiment: Experiment, subset: Subset, output: Path, format: str,
         "seeds": list(experiment.dynamics.seeds),
         "stopped": experiment.stopped,
         **_content(experiment, subset, format, burn_in),
-        "warnings": warnings(experiment, subset, burn_in),
+        "warnings": warnings(experiment, subset),
         "ids": subset.kept.tolist(),
         "output": {"name": output.name, "format": format, "rows": subset.size, "bytes": _bytes(output), "sha256": _digest(output)},
         "command": shlex.join(command),
@@ -369,14 +369,13 @@ def _content(experiment: Experiment, subset: Subset, format: str, burn_in: int) 
     }
 
 
-def warnings(experiment: Experiment, subset: Subset, burn_in: int | None = None) -> list[str]:
+def warnings(experiment: Experiment, subset: Subset) -> list[str]:
     """What a person should know before training on this subset, in sentences."""
     found = [experiment.settings.caveat] if experiment.settings.caveat else []
     complete, asked = experiment.dynamics.runs, experiment.settings.runs
     if complete < asked:
         found.append(f"Only {complete} of {asked} runs are complete; the scores rest on those.")
-    measured = {point.subset for budget in ("epochs", "steps") for point in experiment.frontier(burn_in, budget)}
-    if subset.name not in measured:
+    if rows_sha256(subset.kept) not in set(experiment.finished()["rows_sha256"]):
         found.append(f"{subset.name} was never trained on: what it costs in accuracy is unknown. Measure it with the frontier first.")
     if labels := relabelled(experiment, subset):
         found.append(f"Labels changed by hand: {len(labels):,}. Scores and frontier were measured with the labels before that.")

@@ -64,19 +64,19 @@ def equal_steps_epochs(full: int, kept: int, epochs: int, batch_size: int) -> in
     return max(epochs, round(steps / ceil(kept / batch_size)))
 
 
-def points(finished: pd.DataFrame, total: int) -> list[FrontierPoint]:
+def points(finished: pd.DataFrame, total: int, metric: str | None = None) -> list[FrontierPoint]:
     """One point per subset in `finished` (one row per fine-tuning), largest first.
 
     `finished` has the columns of NOT_METRICS and one per metric; `total` is the number of examples before pruning. Intervals
-    are Student's t over seeds, nan with one seed. Differences are paired by seed.
+    are Student's t over seeds, nan with one seed. Differences are paired by seed, in `metric` (None: the headline).
     """
     if finished.empty:
         return []
     metrics = [name for name in finished.columns if name not in NOT_METRICS and finished[name].notna().any()]
-    headline = headline_of(metrics)
+    compared = metric or headline_of(metrics)
     groups = {str(name): group.set_index("seed") for name, group in finished.groupby("subset", sort=False)}
     full = groups.get("full")
-    made = [_point(name, group, _random_of(name, groups), full, metrics, headline, total) for name, group in groups.items()]
+    made = [_point(name, group, _random_of(name, groups), full, metrics, compared, total) for name, group in groups.items()]
     return sorted(made, key=lambda point: -point.kept)
 
 
@@ -92,7 +92,7 @@ def _point(
     random: pd.DataFrame | None,
     full: pd.DataFrame | None,
     metrics: Sequence[str],
-    headline: str,
+    compared: str,
     total: int,
 ) -> FrontierPoint:
     kept = round(float(group["kept"].mean()))
@@ -107,8 +107,8 @@ def _point(
         budget=str(group["budget"].iloc[0]),
         metrics={metric: float(group[metric].mean()) for metric in metrics},
         ci95={metric: interval(group[metric].to_numpy(float)) for metric in metrics},
-        vs_full=None if full is None or name == "full" else paired(group[headline], full[headline]),
-        vs_random=None if random is None else paired(group[headline], random[headline]),
+        vs_full=None if full is None or name == "full" else paired(group[compared], full[compared]),
+        vs_random=None if random is None else paired(group[compared], random[compared]),
         seconds=seconds,
         seconds_saved=full_seconds - seconds,
         steps=steps,
@@ -117,12 +117,12 @@ def _point(
 
 
 def _random_of(name: str, groups: dict[str, pd.DataFrame]) -> pd.DataFrame | None:
-    """The fine-tunings of the random subset of the size of `name`: its own, else any of that very size; None for one that is random."""
+    """The fine-tunings of a random subset of the very size of `name`, its own first; None where there is none, or it is random itself."""
     if groups[name]["method"].iloc[0] == "random":
         return None
     size = groups[name]["kept"].mean()
-    same = (group for group in groups.values() if group["method"].iloc[0] == "random" and group["kept"].mean() == size)
-    return groups.get(f"random@{name}", next(same, None))
+    same = {other: group for other, group in groups.items() if group["method"].iloc[0] == "random" and group["kept"].mean() == size}
+    return same.get(f"random@{name}", next(iter(same.values()), None))
 
 
 def interval(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float]:

@@ -204,9 +204,9 @@ class FrontierPoint:
     ci95: Mapping[str, tuple[float, float]]
     """Student-t 95% interval of each mean; (nan, nan) with one seed."""
     vs_full: Difference | None
-    """Accuracy minus full data's, paired by seed."""
+    """Metric minus full data's, paired by seed; which one, `frontier.points` was told."""
     vs_random: Difference | None
-    """Accuracy minus that of the random subset of equal size, paired by seed."""
+    """The same metric minus that of the random subset of equal size, paired by seed."""
     seconds: float
     """Mean training time of one fine-tuning."""
     seconds_saved: float
@@ -217,7 +217,7 @@ class FrontierPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A paired difference of accuracies, in accuracy units (0.01 = one point)."""
+    """A paired difference of a metric, in its units (0.01 = one point)."""
 
     mean: float
     low: float

@@ -223,9 +223,20 @@ def _chosen(experiment: Experiment, names: Sequence[str], baselines: Sequence[st
                 raise
             continue
         chosen.append(name)
-        if name != "full" and "@" not in name:
-            chosen += [f"{baseline}@{name}" for baseline in baselines]
+        if name != "full" and subset.method != "random":
+            size = _size_in_words(experiment, subset, burn_in)
+            chosen += [f"{baseline}@{size}" for baseline in baselines]
     return list(dict.fromkeys(chosen))
+
+
+def _size_in_words(experiment: Experiment, subset: Subset, burn_in: int | None) -> str:
+    """What to write after the @ for a baseline of its size: the subset it is made from where that has the same, else the number."""
+    name = subset.name.partition("@")[2] or subset.name
+    if rules.DECISIONS not in name:
+        with suppress(SubsetError):  # the name is more than one rule and what it is cut to
+            if experiment.measured_subset(f"random@{name}", burn_in).size == subset.size:
+                return name
+    return str(subset.size)
 
 
 def _frontier(

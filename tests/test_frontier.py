@@ -56,6 +56,19 @@ def test_a_rule_cut_to_a_size_is_compared_with_random_of_that_size() -> None:
     assert points["b"].vs_random is None and points["full"].vs_random is None
 
 
+def test_differences_are_in_the_metric_asked_for() -> None:
+    table = finetunings(full=[0.90], a=[0.89], random_at_a=[0.80]).assign(macro_f1=[0.60, 0.75, 0.70])
+    for metric, to_full, to_random in ((None, -0.01, 0.09), ("macro_f1", 0.15, 0.05)):
+        a = {point.subset: point for point in frontier.points(table, 1000, metric)}["a"]
+        assert a.vs_full is not None and a.vs_random is not None
+        assert (a.vs_full.mean, a.vs_random.mean) == (pytest.approx(to_full), pytest.approx(to_random))
+
+
+def test_a_random_subset_of_another_size_is_no_comparison() -> None:
+    table = finetunings(full=[0.90], a=[0.89], random_at_a=[0.80]).assign(kept=[1000, 499, 500])
+    assert {point.subset: point for point in frontier.points(table, 1000)}["a"].vs_random is None
+
+
 def test_differences_pair_only_seeds_that_both_have() -> None:
     table = finetunings(full=[0.9, 0.8], a=[0.85, 0.75, 0.1])
     difference = next(point for point in frontier.points(table, 1000) if point.subset == "a").vs_full

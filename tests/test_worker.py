@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from pruning import export, worker
+from pruning.decisions import Decision
 from pruning.errors import Cancelled, SubsetError, UsageError
 from pruning.experiment import Experiment
-from pruning.records import JobState
+from pruning.frontier import rows_sha256
+from pruning.records import DecisionKind, JobState
 from pruning.settings import Settings
 from tests.conftest import EPOCHS, SEEDS
 
@@ -97,6 +99,29 @@ def test_the_same_rows_under_two_names_at_once_are_trained_once(scored: Experime
     for name in names[1:]:
         assert finished.loc[name, "finished"] == pytest.approx(finished.loc["drop-hard", "finished"], abs=0.5)
         assert finished.loc[name, "seconds"] == finished.loc["drop-hard", "seconds"]
+
+
+def test_what_is_compared_with_random_has_its_very_size(scored: Experiment) -> None:
+    dropped = tuple(int(each) for each in scored.subset("drop-hard").kept[:3])
+    scored.decide(Decision(kind=DecisionKind.DROP, ids=dropped))
+    names = ["drop-hard+decisions", "stratified@0.5", "ambiguous@drop-hard", "(ccs@0.3) or remove-0", "random@0.4"]
+    measured = worker.frontier(scored.folder.root, names, ["random"], seeds=1)
+    points = {point.subset: point for point in measured.frontier()}
+    assert {f"random@{points['drop-hard+decisions'].kept}", "random@0.5", "random@drop-hard", "random@0.4"} <= points.keys()
+    assert points["drop-hard+decisions"].kept == points["ambiguous@drop-hard"].kept - 3
+    for name in names[:-1]:
+        assert points[name].vs_random is not None, name
+    assert points["random@0.4"].vs_random is None
+
+
+def test_a_drawn_subset_is_exported_as_it_was_trained_on(scored: Experiment) -> None:
+    """The draw of the first fine-tuning, so that "measured" is true of the very rows."""
+    says = "random@0.5 was never trained on: what it costs in accuracy is unknown. Measure it with the frontier first."
+    assert says in export.warnings(scored, scored.subset("random@0.5"))
+    measured = worker.frontier(scored.folder.root, ["random@0.5"], [], seeds=2)
+    subset = measured.subset("random@0.5")
+    assert says not in export.warnings(measured, subset)
+    assert rows_sha256(subset.kept) == measured.finished().set_index(["subset", "seed"]).loc[("random@0.5", SEEDS[0]), "rows_sha256"]
 
 
 def test_full_data_alone_is_gone_on_with_as_it_was_asked_for(scored: Experiment) -> None:

@@ -22,7 +22,7 @@ def warnings(view: View, subset: Subset) -> None:
         derived.begin(view.experiment.folder.root)
         st.info("Duplicates between training and evaluation data are still being looked for; open this page again in a minute.")
         return
-    for sentence in export.warnings(view.experiment, subset, view.burn_in):
+    for sentence in export.warnings(view.experiment, subset):
         st.warning(plain.markdown(sentence), icon=":material/warning:")
     decided = view.decided
     if decided.touched:
