@@ -1,0 +1,109 @@
+"""Every task in the dashboard: each page opens it, and an example of it looks as its task shows it."""
+
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pruning import models
+from pruning.data import load_pair
+from pruning.experiment import Experiment
+from pruning.records import EpochRecord, RunPlan
+from pruning.settings import Settings, TrainSettings
+from pruning.tasks import TASKS
+from tests.test_every_task import CASES
+from tests.ui.test_pages import PAGES, open_page
+
+EXAMPLES = 16
+
+
+def scored(settings: Settings, directory: Path) -> None:
+    """What the worker does, in this process: three times as fast for runs as short as these."""
+    from pruning.training import train as trained
+
+    examples, evaluation = load_pair(settings)
+    experiment = Experiment.create(
+        directory, settings.with_changes(task=examples.task), examples, evaluation, models.fingerprint(models.locate(settings.model))
+    )
+    data = TASKS[examples.task].encode(examples.table, models.load_tokenizer(models.locate(settings.model)), 32)
+    plans = [RunPlan(key=str(run), seed=seed, rows=np.arange(EXAMPLES), epochs=1) for run, seed in enumerate(settings.seeds)]
+    for item in trained(plans, data, None, settings.model, settings.train, workers=0):
+        if isinstance(item, EpochRecord):
+            experiment.write_epoch(int(item.key), item)
+
+
+@pytest.fixture(scope="module", params=CASES)
+def asked(request: pytest.FixtureRequest, tiny: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict[str, Any]], Path]:
+    """A task's short name, its rows (what is hostile in HTML among them), and the folder of an experiment of them."""
+    case, folder = str(request.param), tmp_path_factory.mktemp("asked")
+    rows = [CASES[case][0](random.Random(seed)) for seed in range(EXAMPLES + 8)]
+    for row in rows:
+        row.update({name: f"{row[name]} <b>&" for name in ("hypothesis", "question", "context", "article") if name in row})
+    for name, part in (("train", rows[:EXAMPLES]), ("eval", rows[EXAMPLES:])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    settings = Settings(
+        data=str(folder / "train.jsonl"),
+        evaluation=str(folder / "eval.jsonl"),
+        model=tiny,
+        seeds=(1, 2),
+        max_length=32,
+        train=TrainSettings(epochs=1, batch_size=8, learning_rate=1e-3, device="cpu"),
+    )
+    scored(settings, folder / "experiments" / case)
+    return case, rows, folder / "experiments"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_shows_every_task(page: str, asked: tuple[str, list[dict[str, Any]], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    case, _, experiments = asked
+    app = open_page(page, experiments, monkeypatch)
+    assert not app.exception and not [error.value for error in app.error]
+    assert app.title[0].value.lower() == page and app.sidebar.selectbox[0].value == case
+
+
+def drawn(block: Any) -> list[tuple[str, str, bool]]:
+    """Each part of the example shown: its name, its text as HTML, and whether it is marked as the right one."""
+    found = []
+    for element in block.get("html"):
+        if match := re.fullmatch(
+            r'<div style="border-left:4px solid ([^;]+);.*"><small>(.*?)</small><br>(.*)</div>', element.proto.body, re.S
+        ):
+            found.append((match[2], match[3], match[1] != "transparent"))
+    return found
+
+
+def inspect(experiments: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """The page with the example of this id open."""
+    app = open_page("inspect", experiments, monkeypatch)
+    app.segmented_control(key="show").set_value("all").run()
+    app.number_input(key="at").set_value(number + 1).run()
+    assert f"Example {number}" in [heading.value for heading in app.subheader]
+    return app
+
+
+def test_an_example_looks_as_its_task_shows_it(asked: tuple[str, list[dict[str, Any]], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pair's texts side by side, options with the right one marked, the answer highlighted in its context; no letter is markup."""
+    case, rows, experiments = asked
+    number = next(index for index, row in enumerate(rows) if case != "question" or row["answers"]["text"])
+    row, app = rows[number], inspect(experiments, number, monkeypatch)
+    if case == "pair":
+        sides = [drawn(column) for column in app.columns]
+        texts = [("text 1", row["premise"], False)], [("text 2", row["hypothesis"].replace(" <b>&", " &lt;b&gt;&amp;"), False)]
+        assert list(texts) == [side for side in sides if side]
+    elif case == "choice":
+        right = "ABC".index(row["answer"])
+        options = [
+            (f"option {'ABC'[place]}{' (right)' if place == right else ''}", option, place == right)
+            for place, option in enumerate(row["options"])
+        ]
+        assert drawn(app.main)[-3:] == options
+    else:
+        [word], [start] = row["answers"]["text"], row["answers"]["answer_start"]
+        context = {name: text for name, text, _ in drawn(app.main)}["context"]
+        marked = f"{row['context'][:start]}<mark>{word}</mark>{row['context'][start + len(word) :]}"
+        assert context == marked.replace(" <b>&", " &lt;b&gt;&amp;")
