@@ -73,6 +73,9 @@ class Filter:
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
+Decisions = tuple[int, list[Decision], Decided, Decision | None]
+"""The size of the list, what stands of it, what that adds up to, and the undo that can be undone: of one reading."""
+
 Matches = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_] | None]
 """What matched, and the masks it was asked with, held so that theirs stay their identities."""
 
@@ -175,19 +178,24 @@ class View:
         """The decisions that were not undone, oldest first."""
         return self._read_decisions()[1]
 
-    def _read_decisions(self) -> tuple[int, list[Decision], Decided]:
+    @property
+    def redoable(self) -> Decision | None:
+        """The undo that can be undone, where the latest act is one."""
+        return self._read_decisions()[3]
+
+    def _read_decisions(self) -> Decisions:
         path = self.experiment.folder.decisions
         size = path.stat().st_size if path.exists() else 0
         read = self._decisions
         if size != read[0]:
             every = self.experiment.decisions()
-            read = self._decisions = size, by_hand.standing(every), by_hand.decided(every)
+            read = self._decisions = size, by_hand.standing(every), by_hand.decided(every), by_hand.redoable(every)
         return read
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
         """[N] class indices with the labels changed by hand, or None where the task has no classes."""
-        labels, (size, _, state) = self.experiment.labels, self._read_decisions()
+        labels, (size, _, state, _) = self.experiment.labels, self._read_decisions()
         if labels is None:
             return None
         ids, names = self.experiment.ids, self.experiment.label_names
@@ -201,7 +209,7 @@ class View:
 
     def subset(self, name: str) -> Subset:
         """The subset of that name after decisions by hand."""
-        size, _, state = self._read_decisions()
+        size, _, state, _ = self._read_decisions()
         ids = self.experiment.ids
         return _remembered(self._decided_subsets, (name, size), 4, lambda: by_hand.apply(self.rule(name), state, ids))
 

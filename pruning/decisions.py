@@ -80,33 +80,44 @@ def standing(decisions: Iterable[Decision]) -> list[Decision]:
     return kept[::-1]
 
 
+def redoable(decisions: Sequence[Decision]) -> Decision | None:
+    """The latest act of all, where it is an undo that took a standing act away: undoing it brings that back.
+
+    >>> drop = Decision(kind=DecisionKind.DROP, ids=(3,))
+    >>> undo = Decision(kind=DecisionKind.UNDO, value=drop.key)
+    >>> redoable([drop, undo]) is undo, redoable([drop]) is None
+    (True, True)
+    """
+    last = decisions[-1] if decisions else None
+    if last is None or last.kind is not DecisionKind.UNDO:
+        return None
+    return last if len(standing(decisions)) < len(standing(decisions[:-1])) else None
+
+
 def decided(decisions: Iterable[Decision]) -> Decided:
     """Fold the standing acts into one state; for each example the latest act of a kind counts.
 
     >>> decided([Decision(kind=DecisionKind.DROP, ids=(1, 2)), Decision(kind=DecisionKind.KEEP, ids=(2,))]).dropped
     frozenset({1})
     """
-    side: dict[int, DecisionKind] = {}
+    kept: set[int] = set()
+    dropped: set[int] = set()
     labels: dict[int, str] = {}
     notes: dict[int, str] = {}
-    tags: dict[int, set[str]] = {}
-    for decision in standing(decisions):
-        for example in decision.ids:
-            if decision.kind in (DecisionKind.KEEP, DecisionKind.DROP):
-                side[example] = decision.kind
-            elif decision.kind is DecisionKind.RELABEL:
-                labels[example] = decision.value
-            elif decision.kind is DecisionKind.NOTE:
-                notes[example] = decision.value
-            elif decision.kind is DecisionKind.TAG:
-                tags.setdefault(example, set()).add(decision.value)
-    return Decided(
-        kept=frozenset(i for i, kind in side.items() if kind is DecisionKind.KEEP),
-        dropped=frozenset(i for i, kind in side.items() if kind is DecisionKind.DROP),
-        labels=labels,
-        notes=notes,
-        tags={example: frozenset(names) for example, names in tags.items()},
-    )
+    tags: dict[int, frozenset[str]] = {}
+    for act in standing(decisions):
+        if act.kind in (DecisionKind.KEEP, DecisionKind.DROP):
+            side, other = (kept, dropped) if act.kind is DecisionKind.KEEP else (dropped, kept)
+            side.update(act.ids)
+            other.difference_update(act.ids)
+        elif act.kind is DecisionKind.RELABEL:
+            labels.update(dict.fromkeys(act.ids, act.value))
+        elif act.kind is DecisionKind.NOTE:
+            notes.update(dict.fromkeys(act.ids, act.value))
+        elif act.kind is DecisionKind.TAG:
+            tag = frozenset([act.value])  # one for all who have no other: a million of them would take a second
+            tags.update({example: tags[example] | tag if example in tags else tag for example in act.ids})
+    return Decided(kept=frozenset(kept), dropped=frozenset(dropped), labels=labels, notes=notes, tags=tags)
 
 
 def apply(subset: Subset, state: Decided, ids: NDArray[np.int64]) -> Subset:
@@ -145,7 +156,8 @@ def relabelled(labels: NDArray[np.int64], ids: NDArray[np.int64], names: Sequenc
 
 def check(decision: Decision, ids: NDArray[np.int64], label_names: Sequence[str]) -> None:
     """Raise UsageError when a decision names an example or a label that does not exist."""
-    unknown = np.setdiff1d(np.asarray(decision.ids, dtype=np.int64), ids)
+    named = np.asarray(decision.ids, dtype=np.int64)
+    unknown = np.unique(named[np.isin(named, ids, invert=True)])
     if len(unknown):
         raise UsageError(f"There is no example with id {unknown[0]}; {len(unknown)} of the {len(decision.ids)} ids are unknown.")
     if decision.kind is DecisionKind.RELABEL and label_names and decision.value not in label_names:

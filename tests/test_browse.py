@@ -149,7 +149,9 @@ def test_decisions_are_seen_at_once(view: View) -> None:
     assert view.subset("full").size == before - 2
     view.experiment.decide(Decision(kind=DecisionKind.UNDO, value=drop.key))
     assert view.subset("full").size == before
-    assert view.standing == []
+    assert view.standing == [] and view.redoable is not None
+    view.experiment.decide(Decision(kind=DecisionKind.UNDO, value=view.redoable.key))
+    assert [act.key for act in view.standing] == [drop.key] and view.redoable is None
 
 
 def test_what_stands_and_what_it_adds_up_to_are_of_one_reading(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +166,7 @@ def test_what_stands_and_what_it_adds_up_to_are_of_one_reading(view: View, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(view.experiment, "decisions", read_and_decide)
-        _, standing, state = view._read_decisions()
+        _, standing, state, _ = view._read_decisions()
     assert decided(standing) == state
     assert view.decided.dropped == {4, 7} and len(view.standing) == 2
 

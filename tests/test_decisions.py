@@ -1,7 +1,9 @@
+import time
+
 import numpy as np
 import pytest
 
-from pruning.decisions import Decision, apply, check, decided, relabelled, standing
+from pruning.decisions import Decision, apply, check, decided, redoable, relabelled, standing
 from pruning.errors import UsageError
 from pruning.records import DecisionKind, Subset
 
@@ -40,6 +42,27 @@ def test_a_decision_survives_its_line() -> None:
     decision = act("relabel", 3, 5, value="ümlaut")
     back = Decision.from_dict(decision.to_dict())
     assert (back.kind, back.ids, back.value, back.key) == (decision.kind, decision.ids, decision.value, decision.key)
+
+
+def test_only_an_undo_that_took_something_away_can_be_redone() -> None:
+    first, again = act("drop", 2), act("drop", 2)
+    undo = act("undo", value=first.key)
+    assert redoable([first, undo]) is undo
+    assert redoable([first, undo, act("undo", value=undo.key)]) is None
+    assert redoable([first, undo, again]) is redoable([first, undo, act("undo", value=first.key)]) is None
+    assert redoable([first, act("undo", value="of another list")]) is redoable([]) is None
+
+
+def test_a_million_decided_at_once_take_no_time_worth_waiting_for() -> None:
+    ids = np.arange(1_000_000)
+    start = time.process_time()
+    for kind in ("drop", "relabel", "tag"):
+        decision = act(kind, *ids.tolist(), value="a")
+        check(decision, ids, ("a", "b"))
+        state = decided([act("keep", 1), act("tag", 3, value="x"), decision])
+        assert len(state.touched) == len(ids)
+    assert state.tags[3] == {"x", "a"} and state.kept == {1}
+    assert time.process_time() - start < 5
 
 
 def test_apply_keeps_source_order_and_renames() -> None:

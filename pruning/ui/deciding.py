@@ -10,14 +10,21 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from pruning.browse import View
-from pruning.decisions import Decision, standing
+from pruning.decisions import Decision
 from pruning.errors import UsageError
 from pruning.findings import SETTLEMENTS, settlement
 from pruning.records import DecisionKind, Subset
+from pruning.tasks.base import preview_values
 from pruning.ui import state
 from pruning.words import counted
 
 LISTED = 10
+"""Decisions on a page of the list."""
+
+NAMED = 5
+"""Examples of one decision that are listed by their ids."""
+
+PAGE = "decisions-page"
 
 
 def decide(view: View, subset: Subset, chosen: NDArray[np.int64], matching: NDArray[np.int64], duplicates: bool) -> None:
@@ -69,27 +76,44 @@ def listed(view: View) -> None:
     """The standing decisions, latest first, each with its undo."""
     acts = view.standing
     st.subheader("Decisions")
-    again = _last_undone(view)
+    again = view.redoable
     if again is not None:
-        st.button("Redo what was undone last", icon=":material/redo:", on_click=_undo, args=(view, again))
+        st.button("Redo what was undone last", icon=":material/redo:", on_click=_undo, args=(view, again.key))
     if not acts:
         st.caption("None yet." if again is None else "None any more.")
         return
     decided = view.decided
     st.text(f"{len(decided.kept):,} kept and {len(decided.dropped):,} dropped by hand, {len(decided.labels):,} labels changed.")
-    for number, decision in enumerate(acts[: -LISTED - 1 : -1]):
+    pages = -(-len(acts) // LISTED)
+    if int(st.session_state.get(PAGE) or 1) > pages:  # what was undone was the last of its page
+        st.session_state[PAGE] = pages
+    page = st.pagination(pages, key=PAGE) if pages > 1 else 1
+    for decision in acts[::-1][(page - 1) * LISTED : page * LISTED]:
         words, undo = st.columns([5, 1], vertical_alignment="center")
-        words.text(f"{decision.kind} {decision.value} - {counted(len(decision.ids), 'example')}")
+        words.text(told(decision))
         undo.button(
             "Undo",
             key=f"undo-{decision.key}",
             on_click=_undo,
             args=(view, decision.key),
             icon=":material/undo:",
-            shortcut="u" if number == 0 else None,
+            shortcut="u" if decision is acts[-1] else None,
         )
-    if len(acts) > LISTED:
-        st.caption(f"And {len(acts) - LISTED:,} earlier ones.")
+
+
+def told(decision: Decision) -> str:
+    """A decision in words: what was done to which examples.
+
+    >>> told(Decision(kind=DecisionKind.RELABEL, ids=(17,), value="good"))
+    'relabel good: example 17'
+    >>> told(Decision(kind=DecisionKind.DROP, ids=tuple(range(1000))))
+    'drop: 1,000 examples (0, 1, 2, 3, 4 ...)'
+    """
+    if len(decision.ids) == 1:
+        which = f"example {decision.ids[0]}"
+    else:
+        which = f"{counted(len(decision.ids), 'example')} ({preview_values(decision.ids, NAMED)})"
+    return f"{decision.kind} {decision.value}".strip() + f": {which}"
 
 
 @state.in_words
@@ -120,12 +144,3 @@ def _from(act: Callable[[DecisionKind, str], None], kind: DecisionKind, key: str
 @state.in_words
 def _undo(view: View, key: str) -> None:
     view.experiment.decide(Decision(kind=DecisionKind.UNDO, value=key))
-
-
-def _last_undone(view: View) -> str | None:
-    """The key of the latest act when it is an undo: undoing that brings the decision back."""
-    every = view.experiment.decisions()
-    if not every or every[-1].kind is not DecisionKind.UNDO:
-        return None
-    undone = every[-1].value
-    return every[-1].key if len(standing(every)) < len(standing(every[:-1])) and any(d.key == undone for d in every) else None

@@ -10,13 +10,15 @@ from streamlit.testing.v1 import AppTest
 
 from pruning import browse
 from pruning.browse import View
+from pruning.decisions import Decision
 from pruning.experiment import Experiment
 from pruning.files import write_json
 from pruning.frontier import pareto
 from pruning.recorder import Recorder
+from pruning.records import DecisionKind
 from pruning.stability import stability
 from pruning.subsets import BASELINES
-from pruning.ui import charts, picking, steady, tables, widgets
+from pruning.ui import charts, deciding, picking, steady, tables, widgets
 from pruning.words import counted
 from tests.test_report import measure
 from tests.ui.test_pages import open_page
@@ -185,3 +187,20 @@ def test_an_example_that_no_run_got_right_says_why(kind: str, scored: Experiment
     assert not app.exception and any(text.value.startswith(f"{counted(count, 'example matches', 'examples match')}") for text in app.text)
     said = [html.proto.body for html in app.get("html") if "No run got it right" in html.proto.body]
     assert len(said) == bool(count) and all(str(browse.HARD[kind]) in line for line in said)
+
+
+def test_decisions_say_which_examples_and_older_ones_are_on_the_next_page(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    for example in scored.ids[:11].tolist():
+        scored.decide(Decision(kind=DecisionKind.DROP, ids=(example,)))
+    scored.decide(Decision(kind=DecisionKind.TAG, ids=tuple(scored.ids[:7].tolist()), value="slang"))
+    app = open_page("inspect", scored.folder.root.parent, monkeypatch)
+    told = [text.value for text in app.text]
+    assert "tag slang: 7 examples (0, 1, 2, 3, 4 ...)" in told and "drop: example 10" in told and "drop: example 1" not in told
+    app.session_state[deciding.PAGE] = 2
+    app.run()
+    assert "drop: example 1" in [text.value for text in app.text]
+    for _ in range(2):
+        next(button for button in app.button if button.label == "Undo").click().run()
+    assert not app.exception and scored.decided.dropped == set(scored.ids[2:11].tolist())
+    told = [text.value for text in app.text]
+    assert "drop: example 2" in told and "tag slang: 7 examples (0, 1, 2, 3, 4 ...)" in told
