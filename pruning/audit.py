@@ -196,14 +196,23 @@ def class_probabilities(dynamics: Dynamics, labels: NDArray[np.int64], classes: 
 
 
 def run_probabilities(dynamics: Dynamics, labels: NDArray[np.int64], classes: int, run: int, epoch: int) -> NDArray[np.float32]:
-    """[N, classes] probabilities of one epoch of one run, rebuilt from what is recorded.
+    """[N, classes] probabilities of one epoch of one run, see `rebuilt`."""
+    return rebuilt(dynamics.gold_prob[run, epoch], dynamics.gold_margin[run, epoch], dynamics.predicted[run, epoch], labels, classes)
+
+
+def rebuilt(
+    gold: NDArray[np.float32], margin: NDArray[np.float32], predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: int
+) -> NDArray[np.float32]:
+    """[N, classes] probabilities from what is recorded of N examples: gold_prob, gold_margin, predicted, and their labels.
 
     Exact for two classes. With more, the gold class is exact, and so is the predicted class where it is another: its probability
     is gold_prob * exp(-gold_margin). What remains is spread evenly over the classes that are left.
+
+    >>> rebuilt(np.array([0.25], np.float32), np.log(np.array([0.5], np.float32)), np.array([2]), np.array([0]), 4)
+    array([[0.25 , 0.125, 0.5  , 0.125]])
     """
-    gold, predicted, rows = dynamics.gold_prob[run, epoch], dynamics.predicted[run, epoch], np.arange(len(labels))
-    wrong = predicted != labels
-    said = np.where(wrong, np.minimum(gold * np.exp(-dynamics.gold_margin[run, epoch]), 1 - gold), 0)
+    wrong, rows = predicted != labels, np.arange(len(labels))
+    said = np.where(wrong, np.minimum(gold * np.exp(-margin), 1 - gold), 0)
     left = np.maximum(1 - gold - said, 0) / np.maximum(classes - 1 - wrong, 1)
     probabilities = np.repeat(left[:, None], classes, axis=1)
     probabilities[rows, labels] = gold

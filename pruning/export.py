@@ -14,6 +14,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,12 +24,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pruning.audit import NEEDED, run_probabilities
+from pruning.audit import NEEDED, rebuilt
 from pruning.data import SOURCE_PREFIX
 from pruning.duplicates import leaks
 from pruning.errors import ExportError, UsageError
 from pruning.experiment import Experiment
 from pruning.files import atomic_write, sha256, write_json
+from pruning.folder import read_table
 from pruning.frontier import rows_sha256
 from pruning.records import Subset
 from pruning.scores import missing
@@ -36,6 +38,9 @@ from pruning.subsets import DECISIONS
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make a spreadsheet run a cell; such cells get an apostrophe in front."""
+
+BATCH = 8192
+"""Rows in memory at a time."""
 
 
 def build(
@@ -224,7 +229,7 @@ def _source_batches(experiment: Experiment, kept: NDArray[np.int64], labels: Map
     with pq.ParquetFile(experiment.folder.examples) as file:
         names = [name for name in file.schema_arrow.names if name.startswith(SOURCE_PREFIX)]
         column = _label_column(experiment)
-        for batch in file.iter_batches(batch_size=8192, columns=["id", *names]):
+        for batch in file.iter_batches(batch_size=BATCH, columns=["id", *names]):
             ids = np.asarray(batch["id"])
             chosen = np.isin(ids, kept)
             if not chosen.any():
@@ -296,22 +301,33 @@ def _write_hf(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[i
 def _write_cartography(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
     """One folder per run as allenai/cartography writes them: run=0/training_dynamics/dynamics_epoch_0.jsonl ...
 
-    The guid is the id; the logits are logarithms of the recorded probabilities (see `audit.run_probabilities`), so that gold
+    The guid is the id; the logits are logarithms of the recorded probabilities (see `audit.rebuilt`), so that gold
     probability and prediction are what they were. Labels changed by hand stay out: `gold` is what was trained on.
     """
-    dynamics, gold, classes = experiment.dynamics, experiment.labels, len(experiment.label_names)
-    if gold is None or missing(dynamics) & NEEDED:
+    dynamics, seeds = experiment.dynamics, experiment.settings.seeds
+    if experiment.labels is None or missing(dynamics) & NEEDED:
         raise ExportError(f"{experiment.folder.root} has no class probabilities, which cartography's format is made of.")
     chosen = np.flatnonzero(np.isin(experiment.ids, kept))
-    for run, epoch in np.ndindex(dynamics.runs, dynamics.epochs):
-        logits = np.log(np.maximum(run_probabilities(dynamics, gold, classes, run, epoch)[chosen], 1e-30)).round(6).tolist()
+    for (run, seed), epoch in product(enumerate(dynamics.seeds), range(dynamics.epochs)):
         file = path / f"run={run}" / "training_dynamics" / f"dynamics_epoch_{epoch}.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
-        lines = zip(experiment.ids[chosen].tolist(), logits, gold[chosen].tolist(), strict=True)
-        file.write_text(
-            "".join(json.dumps({"guid": i, f"logits_epoch_{epoch}": z, "gold": y}) + "\n" for i, z, y in lines), encoding="utf-8"
-        )
+        with file.open("w", encoding="utf-8") as lines:
+            lines.writelines(_cartography_lines(experiment, chosen, experiment.folder.epoch(seeds.index(seed), epoch), epoch))
     return len(chosen)
+
+
+def _cartography_lines(experiment: Experiment, chosen: NDArray[np.int64], recorded: Path, epoch: int) -> Iterator[str]:
+    """The lines of the examples at those places, from one epoch's file alone, a few thousand worked out at a time."""
+    table, labels, classes = read_table(recorded, sorted(NEEDED)), experiment.labels, len(experiment.label_names)
+    gold_prob, gold_margin = (np.asarray(table[name], dtype=np.float32) for name in ("gold_prob", "gold_margin"))
+    predicted = np.asarray(table["predicted"], dtype=np.int64)
+    for start in range(0, len(chosen), BATCH):
+        some = chosen[start : start + BATCH]
+        gold = np.asarray(labels)[some]
+        probabilities = rebuilt(gold_prob[some], gold_margin[some], predicted[some], gold, classes)
+        logits = np.log(np.maximum(probabilities, 1e-30)).round(6)
+        for i, z, y in zip(experiment.ids[some].tolist(), logits.tolist(), gold.tolist(), strict=True):
+            yield json.dumps({"guid": i, f"logits_epoch_{epoch}": z, "gold": y}) + "\n"
 
 
 WRITERS: dict[str, Callable[[Experiment, NDArray[np.int64], Mapping[int, Any], Path], int]] = {

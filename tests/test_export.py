@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -284,3 +285,25 @@ def test_a_folder_can_be_had_as_one_zip(scored: Experiment, tmp_path: Path) -> N
     assert export.verify(tmp_path / "got" / "exports" / "x" / "data") == export.verify(output)
     export.build(scored, some(scored, slice(0, None, 4)), output, "hf", force=True)
     assert export.archived(output) is None, "a zip of what was there before"
+
+
+def test_cartographys_format_is_written_in_parts(tmp_path: Path) -> None:
+    """Neither an epoch's file nor the recording is ever whole in memory, and every chosen row comes out once, in order."""
+    rows = 30_000
+    (tmp_path / "data.jsonl").write_text(
+        "".join(json.dumps({"text": f"film {row}", "label": "abc"[row % 3]}) + "\n" for row in range(rows))
+    )
+    experiment = recorded(tmp_path, tmp_path / "data.jsonl")
+    kept, file = experiment.ids[::2], tmp_path / "out" / "run=1" / "training_dynamics" / "dynamics_epoch_0.jsonl"
+    assert experiment.dynamics.runs == 2 and experiment.labels is not None
+    tracemalloc.start()
+    assert export.WRITERS["cartography"](experiment, kept, {}, tmp_path / "out") == len(kept)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4e6, "a part, which 8,192 rows of three numbers are"
+    written = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["guid"] for line in written] == kept.tolist()
+    assert [line["gold"] for line in written] == experiment.labels[::2].tolist()
+    logits = np.array([line["logits_epoch_0"] for line in written])
+    gold = np.exp(logits[np.arange(len(kept)), experiment.labels[::2]])
+    assert np.allclose(gold, experiment.dynamics.gold_prob[1, 0, ::2], atol=1e-5)
