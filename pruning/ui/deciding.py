@@ -42,17 +42,7 @@ def decide(view: View, subset: Subset, chosen: NDArray[np.int64], matching: NDAr
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.button("Keep", icon=":material/check:", on_click=act, args=(DecisionKind.KEEP,), disabled=none)
         st.button("Drop", icon=":material/close:", on_click=act, args=(DecisionKind.DROP,), disabled=none)
-        if view.experiment.label_names:
-            st.selectbox(
-                "Change the label to",
-                view.experiment.label_names,
-                index=None,
-                key="relabel",
-                on_change=partial(_from, act, DecisionKind.RELABEL, "relabel"),
-                width=200,
-            )
-        st.text_input("Tag", key="tag", on_change=partial(_from, act, DecisionKind.TAG, "tag"), width=160)
-        st.text_input("Note", key="note", on_change=partial(_from, act, DecisionKind.NOTE, "note"), width=220)
+        _boxes(view, act, ("Change the label to", "Tag", "Note"), "")
     if duplicates:
         with st.container(horizontal=True):
             for how, words in SETTLEMENTS.items():
@@ -70,6 +60,24 @@ def one(view: View, position: int, then: Callable[[], None]) -> None:
 
     st.button("Keep this", icon=":material/check:", shortcut="y", on_click=go, args=(DecisionKind.KEEP,))
     st.button("Drop this", icon=":material/close:", shortcut="x", on_click=go, args=(DecisionKind.DROP,))
+
+
+def more(view: View, position: int) -> None:
+    """Change the label of the example that is open, tag it, note something on it."""
+    act = partial(_act, view, view.experiment.ids[[position]])
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        _boxes(view, act, ("Change its label to", "Tag it", "Note on it"), "-one")
+
+
+def _boxes(view: View, act: Callable[..., None], labels: tuple[str, str, str], key: str) -> None:
+    """A box each for a new label, a tag and a note; what is put in is decided at once, and the box is empty again."""
+    relabel, tag, note = labels
+    names = view.experiment.label_names
+    if names:
+        filled = partial(_from, act, DecisionKind.RELABEL, f"relabel{key}")
+        st.selectbox(relabel, names, index=None, key=f"relabel{key}", on_change=filled, width=200)
+    st.text_input(tag, key=f"tag{key}", on_change=partial(_from, act, DecisionKind.TAG, f"tag{key}"), width=160)
+    st.text_input(note, key=f"note{key}", on_change=partial(_from, act, DecisionKind.NOTE, f"note{key}"), width=220)
 
 
 def listed(view: View) -> None:
@@ -138,7 +146,7 @@ def _from(act: Callable[[DecisionKind, str], None], kind: DecisionKind, key: str
     value = st.session_state[key]
     if value:
         act(kind, str(value))
-        st.session_state[key] = None if key == "relabel" else ""
+        st.session_state[key] = None if kind is DecisionKind.RELABEL else ""
 
 
 @state.in_words

@@ -51,6 +51,9 @@ def detail(view: View, matching: NDArray[np.int64], kept: NDArray[np.bool_], siz
         facts.append("The model said: " + ", ".join(f"{name} {count}x" for name, count in flat.items()))
     st.text(". ".join(facts) + ".")
     _doubts(view, position)
+    if words := tables.by_hand(view.decided, int(view.experiment.ids[position])):
+        st.text(f"By hand: {words}.")
+    deciding.more(view, position)
     _learned(view, position, said)
     _nearest(view, position, kept)
 

@@ -33,7 +33,7 @@ def examples(
     if score in view.score_names and score != "h":
         shown[score] = view.score(score)[rows].round(3)
     shown["stays"] = kept[rows]
-    shown["by hand"] = [_by_hand(decided, example) for example in shown["id"]]
+    shown["by hand"] = [by_hand(decided, example) for example in shown["id"]]
     return shown
 
 
@@ -93,10 +93,16 @@ def epochs(accuracy: NDArray[np.float64]) -> pd.DataFrame:
     return pd.DataFrame(accuracy, index=[f"run {r}" for r in range(runs)], columns=[f"epoch {e}" for e in range(count)])
 
 
-def _by_hand(decided: Decided, example: int) -> str:
-    side = "keep" if example in decided.kept else "drop" if example in decided.dropped else None
-    label = decided.labels.get(example)
-    return ", ".join(filter(None, [side, label and f"label {label}", *decided.tags.get(example, ()), decided.notes.get(example)]))
+def by_hand(decided: Decided, example: int) -> str:
+    """What stands by hand on an example, in words; empty when nothing does.
+
+    >>> by_hand(Decided(dropped=frozenset([3]), tags={3: frozenset(["slang"])}, notes={3: "look again"}), 3)
+    'drop, tagged slang, note: look again'
+    """
+    side = "keep" if example in decided.kept else "drop" if example in decided.dropped else ""
+    label, tags, note = decided.labels.get(example), sorted(decided.tags.get(example, ())), decided.notes.get(example)
+    words = [side, f"label {label}" * bool(label), f"tagged {', '.join(tags)}" * bool(tags), f"note: {note}" * bool(note)]
+    return ", ".join(filter(None, words))
 
 
 def _difference(difference: Difference | None) -> str:

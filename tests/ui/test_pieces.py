@@ -204,3 +204,18 @@ def test_decisions_say_which_examples_and_older_ones_are_on_the_next_page(scored
     assert not app.exception and scored.decided.dropped == set(scored.ids[2:11].tolist())
     told = [text.value for text in app.text]
     assert "drop: example 2" in told and "tag slang: 7 examples (0, 1, 2, 3, 4 ...)" in told
+
+
+def test_the_open_example_is_relabelled_tagged_and_noted_by_itself(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_page("inspect", scored.folder.root.parent, monkeypatch)
+    app.number_input(key="at").set_value(2).run()
+    example = int(app.dataframe[0].value["id"][1])
+    assert f"Example {example}" in [heading.value for heading in app.subheader]
+    app.text_input(key="tag-one").set_value("slang").run()
+    app.text_input(key="note-one").set_value("look again").run()
+    new = next(name for name in scored.label_names if name != app.dataframe[0].value["label"][1])
+    app.selectbox(key="relabel-one").set_value(new).run()
+    decided = scored.decided
+    assert (decided.tags, decided.notes, decided.labels) == ({example: {"slang"}}, {example: "look again"}, {example: new})
+    assert not app.exception and f"By hand: label {new}, tagged slang, note: look again." in [text.value for text in app.text]
+    assert (app.text_input(key="note-one").value, app.selectbox(key="relabel-one").value) == ("", None)
