@@ -33,11 +33,12 @@ def children() -> list[psutil.Process]:
     return [process for process in psutil.Process().children() if process.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_side_by_side_is_bit_identical_to_alone(model: str) -> None:
-    """Three plans in two processes and in this one; every run reports its epochs in order."""
-    plans, data = [plan(1), plan(2), plan(3, epochs=1, rows=7)], tiny_data(LENGTHS)
-    alone = list(train(plans, data, data, model, recipe(), workers=0))
-    together = list(train(plans, data, data, model, recipe(), workers=2))
+@pytest.mark.parametrize("workers", [2, pytest.param(6, marks=pytest.mark.slow)])
+def test_six_runs_side_by_side_are_bit_identical_to_each_alone(model: str, workers: int) -> None:
+    """More runs than processes, and a process each; every run reports its epochs in order."""
+    plans, data = [*(plan(seed) for seed in range(1, 6)), plan(6, epochs=1, rows=7)], tiny_data(LENGTHS)
+    alone = [item for made in plans for item in train([made], data, data, model, recipe(), workers=0)]
+    together = list(train(plans, data, data, model, recipe(), workers=workers))
     for made in plans:
         records = [[item for item in items if isinstance(item, EpochRecord) and item.key == made.key] for items in (alone, together)]
         assert [record.epoch for record in records[1]] == list(range(made.epochs))
