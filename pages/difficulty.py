@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from pruning.stability import burn_in_advice
-from pruning.ui import charts, picking, state, steady, widgets
+from pruning.ui import charts, filters, picking, state, steady, widgets
 from pruning.words import counted
 
 st.title("Difficulty")
@@ -40,16 +40,17 @@ st.subheader(
     "and how much that moved while it learned (Swayamdipta et al. 2020).",
 )
 left, right = st.columns(2)
-x = left.selectbox("Across", view.score_names, picking.place(view, "variability"), key="x", bind="query-params", format_func=picking.title)
-y = right.selectbox("Up", view.score_names, picking.place(view, "confidence"), key="y", bind="query-params", format_func=picking.title)
+names, meanings, title = view.score_names, filters.meanings(view), picking.title
+x = left.selectbox("Across", names, picking.place(view, "variability"), key="x", bind="query-params", format_func=title, help=meanings)
+y = right.selectbox("Up", names, picking.place(view, "confidence"), key="y", bind="query-params", format_func=title, help=meanings)
 box = picking.box(view, x, y)
 chosen = picking.inside(view, x, y, box)
 cells = picking.cells(view, x, y)
 widgets.chart(
-    charts.plane(view.score(x), view.score(y), view.score("correctness"), (picking.title(x), picking.title(y), "share right"), box),
+    charts.plane(view.score(x), view.score(y), view.score("correctness"), (title(x), title(y), "share right"), box),
     cells,
     key="map",
-    alt=f"{picking.title(x)} across, {picking.title(y)} up; the sliders above choose a box, whose examples are listed below.",
+    alt=f"{title(x)} across, {title(y)} up; the sliders above choose a box, whose examples are listed below.",
     on_select=partial(picking.drawn, view, x, y),
     mode="box",
     index=True,

@@ -47,10 +47,24 @@ def ask(view: View) -> tuple[Filter, str | None]:
         slices = [str(name) for name in view.slices(column)[1].cat.categories] if column else []
         values = second.multiselect("Its values", slices, key="values", bind="query-params", placeholder="any")
         score = third.selectbox(
-            "Score", view.score_names, index=None, key="score", bind="query-params", placeholder="any", format_func=_title
+            "Score",
+            view.score_names,
+            index=None,
+            key="score",
+            bind="query-params",
+            placeholder="any",
+            format_func=_title,
+            help=meanings(view),
         )
         between = _between(view, score) if score else None
-        sort = first.selectbox("Sort by", [browse.SOURCE_ORDER, *view.score_names], key="sort", bind="query-params", format_func=_title)
+        sort = first.selectbox(
+            "Sort by",
+            [browse.SOURCE_ORDER, *view.score_names],
+            key="sort",
+            bind="query-params",
+            format_func=_title,
+            help=f"- **Source order**: As in the data; suspected label errors worst first.\n{meanings(view)}",
+        )
         descending = second.toggle("Highest first", key="desc", bind="query-params")
         third.selectbox("Compare with", _others(view), index=None, key="versus", bind="query-params", placeholder="no other subset")
         _views(view)
@@ -69,6 +83,11 @@ def ask(view: View) -> tuple[Filter, str | None]:
         descending=descending,
     )
     return wanted, versus
+
+
+def meanings(view: View) -> str:
+    """What each score on offer measures, a line each, for the help of a box that offers them."""
+    return "\n".join(f"- **{SCORES[name].title}**: {SCORES[name].sentence}" for name in view.score_names)
 
 
 def ready(view: View, wanted: Filter) -> bool:

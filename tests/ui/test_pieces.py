@@ -16,6 +16,7 @@ from pruning.files import write_json
 from pruning.frontier import pareto
 from pruning.recorder import Recorder
 from pruning.records import DecisionKind
+from pruning.scores import SCORES
 from pruning.stability import stability
 from pruning.subsets import BASELINES
 from pruning.ui import charts, deciding, picking, steady, tables, widgets
@@ -219,3 +220,15 @@ def test_the_open_example_is_relabelled_tagged_and_noted_by_itself(scored: Exper
     assert (decided.tags, decided.notes, decided.labels) == ({example: {"slang"}}, {example: "look again"}, {example: new})
     assert not app.exception and f"By hand: label {new}, tagged slang, note: look again." in [text.value for text in app.text]
     assert (app.text_input(key="note-one").value, app.selectbox(key="relabel-one").value) == ("", None)
+
+
+@pytest.mark.parametrize(("page", "keys"), [("difficulty", ("x", "y")), ("inspect", ("score", "sort"))])
+def test_boxes_that_offer_scores_say_what_each_measures(
+    page: str, keys: tuple[str, ...], scored: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = open_page(page, scored.folder.root.parent, monkeypatch)
+    offered = View(scored, scored.settings.burn_in).score_names
+    for key in keys:
+        box = app.selectbox(key=key)
+        assert len(offered) > 8 and {SCORES[name].title for name in offered} <= set(box.options)
+        assert all(f"**{SCORES[name].title}**: {SCORES[name].sentence}" in box.help for name in offered)
