@@ -23,7 +23,7 @@ P = ParamSpec("P")
 
 SUBSET_HELP = (
     "The training set that every page is about. 'Winning ticket' is the paper's name for dropping what is always right (H = R) "
-    "and what is never right (H = 0)."
+    "and what is never right (H = 0). Any rule can be typed: ccs@0.3, random@500, floor-0.2@winning-ticket, drop-hard minus remove-0-1-6."
 )
 BURN_IN_HELP = "First epochs left out of H. 0 is the paper; on small sets the first epoch measures luck more than difficulty."
 
@@ -120,7 +120,8 @@ def shell() -> None:
     running = experiment.status().state in (JobState.RUNNING, JobState.QUEUED)
     st.fragment(_badge, run_every=2 if running else None)()
     if experiment.finished_runs():
-        st.selectbox("Subset", subset_names(experiment), key=SUBSET, bind="query-params", help=SUBSET_HELP)
+        rules = subset_names(experiment)
+        st.selectbox("Subset", rules, key=SUBSET, bind="query-params", accept_new_options=True, help=SUBSET_HELP)
         epochs, usual = experiment.settings.scoring.epochs, experiment.settings.burn_in
         if burn_in() >= epochs:  # another experiment's, which had more of them
             st.session_state[BURN_IN] = usual

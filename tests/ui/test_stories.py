@@ -85,6 +85,18 @@ def test_a_table_is_searched_but_not_saved_with_formulas_alive(topics: tuple[str
     expect(table.get_by_role("button", name=re.compile("CSV|Download"))).to_have_count(0)
 
 
+def test_any_rule_can_be_typed_as_the_subset_and_a_wrong_one_is_said(topics: tuple[str, Experiment], page: Page) -> None:
+    address, experiment = topics
+    visit(page, f"{address}/inspect?experiment={experiment.name}&subset=ccs@0.3")
+    expect(page.get_by_text(re.compile(r"ccs@0\.3: 90 of 300 stay"))).to_be_visible()
+    for rule, says in (("random@40", "random@40: 40 of 300 stay"), ("luckiest", "There is no subset 'luckiest'")):
+        box = page.get_by_role("combobox", name="Subset")
+        box.click()
+        box.fill(rule)
+        box.press("Enter")
+        expect(page.get_by_text(says)).to_be_visible()
+
+
 def test_a_bar_of_the_histogram_lists_its_examples(topics: tuple[str, Experiment], page: Page) -> None:
     address, experiment = topics
     count = int((experiment.h_score() == 6).sum())
