@@ -20,7 +20,7 @@ from pruning.errors import BusyError, ExperimentError
 from pruning.experiment import Experiment
 from pruning.files import package_environment
 from pruning.folder import Folder
-from pruning.ownership import last_words, own, owned
+from pruning.ownership import last_words, own, owned, owner, refuse_strange
 from pruning.records import JobState
 from pruning.settings import Settings
 
@@ -87,12 +87,14 @@ def start(words: Sequence[str], directory: str | Path) -> threading.Thread:
     """Start `python -m pruning WORDS` at low priority in a session of its own, and watch it from a daemon thread.
 
     The worker's output goes to worker.log in the folder; when it dies without a last word of its own, the thread
-    leaves the end of that log as the reason. Raises BusyError when a worker is at the folder already.
+    leaves the end of that log as the reason. Raises BusyError when a worker is at the folder already, ExperimentError when
+    something other than an experiment lies there.
     """
     root = Path(directory)
     root.mkdir(parents=True, exist_ok=True)
     if owned(Folder(root)):
         raise BusyError(f"Another worker is at {root}; wait for it, or cancel it first.")
+    refuse_strange(Folder(root))
     with Folder(root).log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "pruning", *words],
@@ -116,7 +118,8 @@ def resume(directory: str | Path) -> threading.Thread:
 def cancel(directory: str | Path, wait: float = 10.0) -> bool:
     """Ask the worker to stop at its next step; finished work is kept. True when it has stopped within `wait` seconds.
 
-    Raises ExperimentError when nothing runs there.
+    Only the process that holds the experiment is asked, whatever the last event says: its writer may be long gone, and its number
+    another's. Raises ExperimentError when nothing runs there.
     """
     experiment = Experiment(directory)
     end = time.monotonic() + wait
@@ -127,10 +130,11 @@ def cancel(directory: str | Path, wait: float = 10.0) -> bool:
             if asked is not None:
                 return True
             raise ExperimentError(f"Nothing runs in {experiment.folder.root}; its state is {status.state}.")
-        if status.pid is not None and asked != status.pid:
+        pid = owner(experiment.folder)
+        if pid is not None and pid not in (asked, os.getpid()):
             with suppress(ProcessLookupError):  # it has just ended
-                os.kill(status.pid, signal.SIGTERM)
-            asked = status.pid
+                os.kill(pid, signal.SIGTERM)
+            asked = pid
         time.sleep(0.1)
     return False
 
@@ -148,5 +152,5 @@ def _watch(process: subprocess.Popen[bytes], root: Path) -> None:
         return
     experiment = Experiment(root)
     if experiment.status().state in (JobState.INTERRUPTED, JobState.NEW):
-        with suppress(BusyError, ExperimentError), own(experiment.folder, wait=0.0):  # which also removes what it left half-written
+        with suppress(BusyError, ExperimentError), own(experiment.folder, wait=0.0, named=False):  # and remove what it left half-written
             experiment.log("died", state=JobState.INTERRUPTED, message=last_words(root) or f"The worker ended with code {code}.")

@@ -13,8 +13,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from pruning import manifest
 from pruning.errors import BusyError, ExperimentError
-from pruning.files import append_line, remove_leftovers
+from pruning.files import LEFTOVER, append_line, remove_leftovers
 from pruning.folder import Folder, last_line
 from pruning.records import JobState, JobStatus, Progress
 from pruning.sample import cache_folder
@@ -27,15 +28,19 @@ except ImportError:  # Windows
 EXPORTING = 3600.0
 """Seconds after which half an export or derived file is taken for a left-over: they are written without the lock."""
 
+SILENT = "The worker ended without a word."
+
 
 @contextmanager
-def own(folder: Folder, wait: float = 2.0) -> Iterator[None]:
+def own(folder: Folder, wait: float = 2.0, named: bool = True) -> Iterator[None]:
     """Be the one worker that may write; what a killed one left half-written is removed first.
 
-    Raises BusyError when there is a worker already, ExperimentError when the folder cannot be written.
+    While it is held the lock names this process, which `cancel` may then stop, unless not `named`. Raises BusyError when there is
+    a worker already, ExperimentError when the folder cannot be written, or holds something other than an experiment.
     """
     lock = FileLock(folder.lock)
     try:
+        refuse_strange(folder)
         folder.root.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=wait)
     except Timeout:
@@ -43,10 +48,49 @@ def own(folder: Folder, wait: float = 2.0) -> Iterator[None]:
     except OSError as error:
         raise ExperimentError(f"{folder.root} could not be written: {(error.strerror or str(error)).lower()}.") from None
     try:
+        _sign(folder, json.dumps({"pid": os.getpid(), "born": _born(os.getpid())}) if named else "")
         sweep(folder)
         yield
     finally:
+        _sign(folder, "")
         lock.release()
+
+
+def refuse_strange(folder: Folder) -> None:
+    """Raise ExperimentError where something else lies than an experiment that this Winnow can open, or the beginning of one."""
+    if folder.manifest.exists():
+        manifest.read(folder.manifest)
+    elif folder.root.exists() and not all(_begun(folder, path) for path in folder.root.iterdir()) and not folder.manifest.exists():
+        raise ExperimentError(f"{folder.root} is not empty and holds no experiment; choose a new folder.")
+
+
+def _begun(folder: Folder, path: Path) -> bool:
+    """Whether a worker that was killed before its experiment.json was there may have left this."""
+    half = LEFTOVER.fullmatch(path.name)
+    return path in (folder.lock, folder.log, folder.events) or bool(half and half["name"] == folder.manifest.name)
+
+
+def owner(folder: Folder) -> int | None:
+    """The process that holds the experiment, as the lock names it; None where nobody does, or it is not known who."""
+    try:
+        named = json.loads(folder.lock.read_bytes())
+        pid, born = int(named["pid"]), named["born"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return pid if owned(folder) and born == _born(pid) else None
+
+
+def _sign(folder: Folder, text: str) -> None:
+    with suppress(OSError):  # without a name there the work goes on; it only cannot be cancelled from elsewhere
+        folder.lock.write_text(text, encoding="utf-8")
+
+
+def _born(pid: int) -> str:
+    """When a process started, in the kernel's own count, so that another one that got its number later is not taken for it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):  # not Linux, or there is no such process
+        return ""
 
 
 @contextmanager
@@ -116,7 +160,7 @@ def status(folder: Folder) -> JobStatus:
     state = JobState(last["state"])
     message = last.get("message", "")
     if state in (JobState.RUNNING, JobState.QUEUED) and not owned(folder):
-        state, message = JobState.INTERRUPTED, message or last_words(folder.root, since=last.get("started") or 0.0)
+        state, message = JobState.INTERRUPTED, last_words(folder.root, since=last.get("started") or 0.0) or SILENT
     return JobStatus(
         state=state,
         verb=last.get("verb", ""),

@@ -1,15 +1,21 @@
 import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from pruning import jobs
+from pruning import jobs, ownership
 from pruning.cli import app
 from pruning.errors import ExperimentError
 from pruning.experiment import Experiment
-from pruning.ownership import last_words
+from pruning.files import package_environment
+from pruning.folder import Folder
+from pruning.ownership import last_words, own, owner
 from pruning.records import JobState
 from pruning.settings import Settings, default_seeds
 from tests.conftest import EPOCHS
@@ -63,6 +69,90 @@ def test_a_killed_worker_shows_as_interrupted_and_lived_at_low_priority(settings
     assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + jobs.NICENESS)
     os.kill(pid, signal.SIGKILL)
     wait_for(folder, JobState.INTERRUPTED, seconds=10)
+
+
+@contextmanager
+def holding(code: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the experiment's lock for as long as it lives."""
+    lines = ["import sys, time", "from pathlib import Path", "folder = Path(sys.argv[1])", f"{code}:"]
+    command = [sys.executable, "-c", "\n".join([*lines, "    print('held', flush=True)", "    time.sleep(60)"]), str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=package_environment())
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "60"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+WORKER = "from pruning.ownership import own\nfrom pruning.folder import Folder\nwith own(Folder(folder))"
+NAMELESS = "from filelock import FileLock\nwith FileLock(folder / 'lock')"
+
+
+def test_only_the_lock_s_owner_is_asked_to_stop(scored: Experiment, stranger: subprocess.Popen[bytes]) -> None:
+    """The last event is of a worker that died, and its number is another process's by now."""
+    scored.log("progress", state="running", verb="score", pid=stranger.pid)
+    with holding(WORKER, scored.folder.root) as process:
+        assert owner(scored.folder) == process.pid
+        assert jobs.cancel(scored.folder.root, wait=20)
+        assert process.wait(20) == -signal.SIGTERM
+    assert stranger.poll() is None
+
+
+@pytest.mark.parametrize("born", ["0", None])
+def test_nobody_is_asked_where_the_owner_is_not_known(scored: Experiment, stranger: subprocess.Popen[bytes], born: str | None) -> None:
+    """The lock still names a worker that was killed: its number is another process's, which began at another time; or it is not said."""
+    scored.log("progress", state="running", verb="score", pid=stranger.pid)
+    scored.folder.lock.write_text(f'{{"pid": {stranger.pid}, "born": "{born}"}}' if born else "")
+    with holding(NAMELESS, scored.folder.root) as process:
+        assert owner(scored.folder) is None
+        assert not jobs.cancel(scored.folder.root, wait=0.5)
+        assert process.poll() is None and stranger.poll() is None
+
+
+def test_who_only_looks_after_a_dead_worker_is_not_named(scored: Experiment) -> None:
+    with own(scored.folder):
+        assert owner(scored.folder) == os.getpid()
+    assert owner(scored.folder) is None and scored.folder.lock.read_text() == ""
+    with own(scored.folder, named=False):
+        assert owner(scored.folder) is None
+
+
+@pytest.mark.parametrize("message", ["Each run under way keeps its state on disk, up to 90 MB.", ""])
+def test_an_interruption_s_reason_is_what_the_worker_said_last(scored: Experiment, message: str) -> None:
+    """A note of its job, and an older worker's words, are none."""
+    scored.folder.log.write_text("an older worker's words")
+    os.utime(scored.folder.log, (1, 1))
+    scored.log("note", state="running", verb="score", started=time.time() - 5, message=message)
+    assert scored.status().state is JobState.INTERRUPTED and scored.status().message == ownership.SILENT
+    scored.folder.log.write_text("Segmentation fault")
+    assert scored.status().message == "Segmentation fault"
+
+
+def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path, settings: Settings) -> None:
+    """Nothing is deleted for looking like a left-over, and nothing is written there."""
+    other = {"llama.pt.part": "half a download", ".data.0123abcd.tmp": "somebody's"}
+    for name, text in other.items():
+        (tmp_path / name).write_text(text)
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    (newer / "experiment.json").write_text('{"format": 999}')
+    (newer / "run=0.pt.part").write_text("half a checkpoint")
+    for folder, says in ((tmp_path, "not empty and holds no experiment"), (newer, "update Winnow")):
+        for act in (lambda: own(Folder(folder)).__enter__(), lambda: jobs.start(jobs.score_command(settings, folder), folder)):  # noqa: B023
+            with pytest.raises(ExperimentError, match=says):
+                act()
+    assert {path.name for path in tmp_path.iterdir()} == {*other, "newer"}
+    assert {path.name for path in newer.iterdir()} == {"experiment.json", "run=0.pt.part"}
+    assert all((tmp_path / name).read_text() == text for name, text in other.items())
 
 
 def test_the_command_carries_every_setting(settings: Settings) -> None:
