@@ -1,6 +1,7 @@
 """Every page runs on a real experiment and on none, without a browser."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -123,15 +124,29 @@ def test_every_format_is_offered_and_folders_come_as_a_zip(scored: Experiment, m
     assert any("which a browser cannot fetch" in text.value for text in app.text)
 
 
-def test_pages_bring_no_torch() -> None:
-    code = """
-import runpy, sys
-sys.argv = ["main"]
+def test_pages_bring_no_torch(scored: Experiment) -> None:
+    """Neither the launcher, nor any module of the dashboard, nor any page as it shows a scored experiment."""
+    code = f"""
+import importlib, pkgutil, sys
+from pathlib import Path
 from streamlit.testing.v1 import AppTest
-AppTest.from_file({main!r}, default_timeout=60).run()
-sys.exit("torch" in sys.modules or "transformers" in sys.modules)
+from pruning import ui
+
+def check(what):
+    assert not {{"torch", "transformers"}} & set(sys.modules), what
+
+for module in ["app", *("pruning.ui." + module.name for module in pkgutil.iter_modules(ui.__path__) if module.name != "main")]:
+    importlib.import_module(module)
+    check(module)
+app = AppTest.from_file({str(MAIN)!r}, default_timeout=60).run()
+check("home")
+for page in {PAGES}:
+    app.switch_page({str(ROOT / "pages")!r} + "/" + page + ".py").run()
+    assert app.sidebar.selectbox[0].value == "reviews" and not app.exception, page
+    check(page)
 """
-    done = subprocess.run([sys.executable, "-c", code.format(main=str(MAIN))], cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "WINNOW_EXPERIMENTS": str(scored.folder.root.parent)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
