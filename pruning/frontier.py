@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf, isnan, nan, sqrt
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 
 from pruning.errors import UsageError
 from pruning.records import Difference, FrontierPoint
+from pruning.subsets import DECISIONS
 from pruning.words import counted
 
 NOT_METRICS = frozenset(
@@ -44,6 +45,9 @@ CONFIDENCE = 0.95
 
 FEWEST_SEEDS = 3
 """Fewer pairs are no ground for a recommendation: two that happen to agree would look certain."""
+
+SAFE = "stratified"
+"""The rule that no regime of the study showed to be worse than random (benchmarks/results/regimes.md)."""
 
 ENOUGH_SEEDS = 12
 """More seeds than this are not asked for: a difference that small does not matter."""
@@ -179,6 +183,12 @@ def margin_of(points: float) -> float:
 
 
 def recommend(measured: Sequence[FrontierPoint], margin: float = MARGIN, confidence: float = CONFIDENCE) -> Recommendation:
+    """What to take; where no rule measured beats random, also which one is safe to try (`SAFE`). See `_smallest` for the choice."""
+    found = _smallest(measured, margin, confidence)
+    return replace(found, sentence=f"{found.sentence} {_safe_rule(measured)}".strip())
+
+
+def _smallest(measured: Sequence[FrontierPoint], margin: float, confidence: float) -> Recommendation:
     """The smallest subset shown not to be worse than full data by more than `margin`, with `confidence`.
 
     One-sided paired t-tests of non-inferiority, from the largest size down and stopping at the first size where none passes; at
@@ -253,6 +263,19 @@ def _against_random(point: FrontierPoint) -> str:
     if point.vs_random.high < 0:
         return f"But a random subset of the same size does better, by {-point.vs_random.mean * 100:.1f} points: take that instead."
     return "A random subset of the same size does as well here."
+
+
+def _safe_rule(measured: Sequence[FrontierPoint]) -> str:
+    rules = [point for point in measured if point.vs_random is not None and point.vs_random.pairs >= FEWEST_SEEDS]
+    beaten = any(point.vs_random is not None and point.vs_random.low > 0 for point in rules)
+    if not rules or beaten or any(point.subset.startswith(SAFE) for point in measured):
+        return ""
+    largest = max(rules, key=lambda point: point.kept)
+    size = largest.kept if DECISIONS in largest.subset else largest.subset.partition("@")[2] or largest.subset
+    return (
+        f"No rule measured here beats chance at its size for certain. Where fewer examples are wanted anyway, try {SAFE}@{size}: "
+        "at random with the share of every class and H, which our study never showed to be worse than random."
+    )
 
 
 def _none_yet(point: FrontierPoint, margin: float, confidence: float) -> Recommendation:
