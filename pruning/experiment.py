@@ -61,8 +61,8 @@ class Experiment:
         made = manifest.make(settings, train, evaluation, model_fingerprint)
         if folder.manifest.exists():
             made = manifest.merge(manifest.read(folder.manifest), made, folder.root)
-        elif folder.root.exists() and any(path not in (folder.lock, folder.log, folder.events) for path in folder.root.iterdir()):
-            raise ExperimentError(f"{folder.root} is not empty and holds no experiment; choose a new folder.")
+        else:
+            ownership.refuse_strange(folder)
         write_json(folder.manifest, made)
         known = checksums(folder)
         if train.jsonl is not None and not _whole(folder, folder.source, known):
@@ -201,16 +201,26 @@ class Experiment:
             "position": record.position,
         }
         notes = {"accuracy": repr(float(record.correct.mean()))}
+        if record.micro_batch:
+            notes["micro_batch"] = str(record.micro_batch)
         with checksummed(self.folder, self.folder.epoch(run, record.epoch)) as temporary:
             pq.write_table(pa.table(columns).replace_schema_metadata(notes), temporary)
 
     def epoch_accuracy(self) -> NDArray[np.float64]:
         """[R, E] online accuracy of every recorded epoch, nan where there is none yet. Reads no data pages."""
-        accuracy = np.full((self.settings.runs, self.settings.scoring.epochs), np.nan)
-        for run, epoch in np.ndindex(*accuracy.shape):
+        return self._noted("accuracy", np.nan)
+
+    def micro_batches(self) -> NDArray[np.float64]:
+        """[R, E] examples that memory sufficed for at a time, 0 where it did for whole batches, nan where there is no epoch yet."""
+        return self._noted("micro_batch", 0)
+
+    def _noted(self, name: str, otherwise: float) -> NDArray[np.float64]:
+        """[R, E] what each epoch's file says of itself; `otherwise` where it says nothing, nan where there is no file."""
+        noted = np.full((self.settings.runs, self.settings.scoring.epochs), np.nan)
+        for run, epoch in np.ndindex(*noted.shape):
             if self.has_epoch(run, epoch):
-                accuracy[run, epoch] = float(read_notes(self.folder.epoch(run, epoch)).get("accuracy", "nan"))
-        return accuracy
+                noted[run, epoch] = float(read_notes(self.folder.epoch(run, epoch)).get(name, otherwise))
+        return noted
 
     @cached_property
     def dynamics(self) -> Dynamics:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from pruning import data, worker
 from pruning.decisions import Decision
 from pruning.errors import BusyError, ExperimentError
 from pruning.experiment import Experiment, list_experiments
-from pruning.folder import Folder, checksums
+from pruning.folder import Folder, checksums, read_notes
 from pruning.manifest import FORMAT
 from pruning.ownership import own
 from pruning.records import DecisionKind, JobState
 from pruning.settings import Settings
 from tests.conftest import BURN_IN, EPOCHS, EXAMPLES, SEEDS
+from tests.test_faults import record_of
 
 
 def test_h_from_the_files_alone_equals_the_products(scored: Experiment) -> None:
@@ -44,6 +46,22 @@ def test_recorded_quantities_agree_with_each_other(scored: Experiment) -> None:
 
 def test_epoch_accuracy_is_that_of_the_recording(scored: Experiment) -> None:
     assert np.allclose(scored.epoch_accuracy(), scored.dynamics.correct.mean(axis=2))
+
+
+def test_epochs_of_batches_in_parts_say_so_in_their_file(scored: Experiment) -> None:
+    """Others are as they always were, to the byte."""
+    assert (scored.micro_batches() == 0).all()
+    path, record = scored.folder.epoch(1, 1), record_of(scored, 1, 1)
+    whole = path.read_bytes()
+    scored.write_epoch(1, replace(record, micro_batch=2))
+    again = Experiment(scored.folder.root)
+    assert again.micro_batches()[1].tolist() == [0, 2, 0] and read_notes(path)["micro_batch"] == "2"
+    assert np.array_equal(again.dynamics.gold_prob, scored.dynamics.gold_prob) and again.verify()
+    assert np.array_equal(again.epoch_accuracy(), scored.epoch_accuracy())
+    scored.write_epoch(1, record)
+    assert path.read_bytes() == whole and "micro_batch" not in read_notes(path)
+    scored.folder.epoch(2, 2).unlink()
+    assert np.isnan(again.micro_batches()[2, 2])
 
 
 def test_an_incomplete_run_is_left_out_not_counted_as_failure(scored: Experiment) -> None:
