@@ -1,15 +1,16 @@
-"""The folder that holds the experiments: names, uploads, renaming, and a trash that nothing is lost from."""
+"""The folder that holds the experiments: names, uploads, renaming, copies, and a trash that nothing is lost from."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import BinaryIO
 
 from pruning.errors import BusyError, DataError, ExperimentError, UsageError
-from pruning.files import atomic_write
+from pruning.files import LEFTOVER, atomic_write, write_text
 from pruning.folder import Folder
 from pruning.ownership import owned
 
@@ -40,6 +41,28 @@ def rename(root: Path, old: str, new: str) -> None:
     if target.exists():
         target.rmdir()
     folder.rename(target)
+
+
+def duplicate(root: Path, old: str, new: str) -> Path:
+    """Copy an experiment under another name, recording, frontier, decisions and exports; where to. What belongs to a worker stays.
+
+    experiment.json comes last, so that half a copy is never taken for an experiment. Raises what `rename` raises.
+    """
+    folder, target = Folder(_idle(root, old)), free(root, new)
+    left = {folder.lock, folder.log, folder.checkpoints, folder.manifest}
+
+    def skipped(where: str, names: list[str]) -> list[str]:
+        return [name for name in names if Path(where, name) in left or LEFTOVER.fullmatch(name)]
+
+    manifest = folder.manifest.read_text(encoding="utf-8")
+    with atomic_write(target) as temporary:
+        try:
+            shutil.copytree(folder.root, temporary, ignore=skipped)
+        except shutil.Error as error:
+            raise ExperimentError(f"{old} could not be copied: {error.args[0][0][2]}.") from None
+        _idle(root, old)  # or a worker that came meanwhile may have written what was copied before and after
+    write_text(Folder(target).manifest, manifest)
+    return target
 
 
 def discard(root: Path, name: str) -> Path:

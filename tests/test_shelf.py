@@ -1,12 +1,18 @@
 import io
+import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from pruning import shelf
+from pruning.decisions import Decision
 from pruning.errors import BusyError, DataError, ExperimentError, UsageError
 from pruning.experiment import Experiment, list_experiments
+from pruning.export import verify
 from pruning.ownership import own
+from pruning.records import DecisionKind
+from tests.test_report import measure
 
 
 def test_renamed_it_is_the_same_experiment(scored: Experiment) -> None:
@@ -14,6 +20,44 @@ def test_renamed_it_is_the_same_experiment(scored: Experiment) -> None:
     shelf.rename(root, "reviews", "films")
     assert [path.name for path in list_experiments(root)] == ["films"]
     assert (Experiment(root / "films").h_score() == before).all()
+
+
+def test_a_copy_has_everything_but_what_is_a_worker_s(scored: Experiment) -> None:
+    root, folder = scored.folder.root.parent, scored.folder
+    scored.decide(drop := Decision(kind=DecisionKind.DROP, ids=(3, 7)))
+    scored.export("full", folder.exports / "all" / "data.jsonl")
+    measure(scored)
+    folder.checkpoint("run 0").parent.mkdir(exist_ok=True)
+    for path in (folder.checkpoint("run 0"), folder.log, folder.lock, folder.root / ".experiment.json.0a1b2c3d.tmp"):
+        path.write_bytes(b"of a worker")
+    made = Experiment(shelf.duplicate(root, "reviews", "films"))
+    assert made.verify() == scored.verify() > 10
+    assert (made.h_score() == scored.h_score()).all() and made.settings == scored.settings
+    assert [act.key for act in made.decisions()] == [drop.key]
+    assert [point.subset for point in made.frontier()] == [point.subset for point in scored.frontier()] != []
+    assert made.status() == scored.status()
+    assert verify(made.folder.exports / "all" / "data.jsonl")
+    assert not any(path.exists() for path in (made.folder.checkpoints, made.folder.log, made.folder.lock))
+    assert not list(made.folder.root.glob(".*")) and not list(root.glob(".*"))
+    made.decide(Decision(kind=DecisionKind.UNDO, value=drop.key))
+    assert scored.decided.dropped == {3, 7}
+    with pytest.raises(ExperimentError, match="already"):
+        shelf.duplicate(root, "reviews", "films")
+
+
+def test_a_copy_that_a_worker_disturbs_or_that_fails_leaves_nothing(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = scored.folder.root.parent
+    with own(scored.folder), pytest.raises(BusyError, match="cancel it first"):
+        shelf.duplicate(root, "reviews", "films")
+    copy = shutil.copytree
+    with ExitStack() as later, monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", lambda *args, **options: (copy(*args, **options), later.enter_context(own(scored.folder))))
+        with pytest.raises(BusyError):
+            shelf.duplicate(root, "reviews", "films")
+    (scored.folder.root / "gone").symlink_to(root / "nowhere")
+    with pytest.raises(ExperimentError, match="reviews could not be copied"):
+        shelf.duplicate(root, "reviews", "films")
+    assert [path.name for path in root.iterdir()] == ["reviews"]
 
 
 def test_the_trash_keeps_what_was_deleted(scored: Experiment) -> None:

@@ -1,8 +1,9 @@
-"""The experiments there are: open, rename, take the settings of, delete to the trash."""
+"""The experiments there are: open, rename, copy, take the settings of, delete to the trash."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 import pandas as pd
@@ -35,6 +36,9 @@ def listed(folders: Sequence[Path]) -> None:
         with st.popover("Rename", icon=":material/edit:"), st.form("rename-it", border=False):
             st.text_input("New name", key="rename")
             st.form_submit_button("Rename it", on_click=_rename, args=(name,))
+        with st.popover("Duplicate", icon=":material/file_copy:"), st.form("duplicate-it", border=False):
+            st.text_input("Name of the copy", placeholder=_copy(name, names), key="duplicate", help="Empty = as suggested.")
+            st.form_submit_button("Duplicate it", on_click=_duplicate, args=(name, _copy(name, names)))
         with st.popover("Delete", icon=":material/delete:"):
             st.text(f"{name} is moved to {shelf.TRASH} beside the experiments; nothing is lost until you empty it.")
             st.button("Move it to the trash", type="primary", on_click=_discard, args=(name,))
@@ -67,6 +71,23 @@ def _rename(old: str) -> None:
     if st.session_state.get(state.EXPERIMENT) == old:
         st.session_state["_open"] = new
     st.session_state["rename"] = ""
+
+
+def _copy(name: str, names: Sequence[str]) -> str:
+    """A name for a copy that no other experiment has.
+
+    >>> _copy("films", ["films", "films-copy"])
+    'films-copy-2'
+    """
+    names_of_copies = (f"{name[:55]}-copy{f'-{number}' * (number > 1)}" for number in count(1))
+    return next(free for free in names_of_copies if free not in names)
+
+
+@state.in_words
+def _duplicate(old: str, suggested: str) -> None:
+    made = shelf.duplicate(state.root(), old, st.session_state["duplicate"] or suggested)
+    st.session_state["duplicate"], st.session_state["_open"] = "", made.name
+    st.toast(plain.markdown(f"{old} is copied to {made.name}, which is open now."))
 
 
 @state.in_words

@@ -22,7 +22,7 @@ from pruning.subsets import BASELINES
 from pruning.ui import charts, deciding, picking, steady, tables, widgets
 from pruning.words import counted
 from tests.test_report import measure
-from tests.ui.test_pages import open_page
+from tests.ui.test_pages import open_page, press
 
 EXAMPLES = 48
 
@@ -232,3 +232,16 @@ def test_boxes_that_offer_scores_say_what_each_measures(
         box = app.selectbox(key=key)
         assert len(offered) > 8 and {SCORES[name].title for name in offered} <= set(box.options)
         assert all(f"**{SCORES[name].title}**: {SCORES[name].sentence}" in box.help for name in offered)
+
+
+def test_an_experiment_is_duplicated_and_the_copy_opened(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = scored.folder.root.parent
+    app = open_page("score", root, monkeypatch)
+    press(app, "Duplicate it")
+    assert not app.exception and app.sidebar.selectbox[0].value == "reviews-copy"
+    app.text_input(key="duplicate").set_value("films")
+    press(app, "Duplicate it")
+    assert (Experiment(root / "films").h_score() == scored.h_score()).all() and app.sidebar.selectbox[0].value == "films"
+    app.text_input(key="duplicate").set_value("films")
+    press(app, "Duplicate it")
+    assert any("already" in toast.value for toast in app.toast) and len(list(root.iterdir())) == 3
