@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,12 +67,29 @@ def find(experiment: Experiment) -> list[DivergedRun]:
         if answer is not None:
             sentence = f"run {run} (seed {settings.seeds[run]}) says {experiment.label_names[answer]!r} of nearly every example."
             found.append(DivergedRun(run=run, seed=settings.seeds[run], sentence=sentence))
-    nan = {event["key"]: event["message"] for event in experiment.events() if event["event"] == "diverged"}
-    aside = {entry["seed"] for entry in experiment.info.get("redone", ()) if "NaN" in entry["reason"]}
     for run in sorted(set(range(settings.runs)) - set(finished)):
-        if f"run {run}" in nan and settings.seeds[run] not in aside:
-            found.append(DivergedRun(run=run, seed=settings.seeds[run], sentence=nan[f"run {run}"]))
+        seed, nan = settings.seeds[run], _nan(experiment, run)
+        if nan:
+            found.append(DivergedRun(run=run, seed=seed, sentence=nan[-1]))
+        elif _aside(experiment, seed).exists() and not experiment.folder.epoch(run, 0).parent.exists():
+            found.append(
+                DivergedRun(run=run, seed=seed, sentence=f"run {run} (seed {seed}) diverged; its recording was put aside already.")
+            )
     return found
+
+
+def _nan(experiment: Experiment, run: int) -> list[str]:
+    """What was said each time the loss of a run became NaN, those times left out after which another seed took its place."""
+    said = [event["message"] for event in experiment.events() if _is_nan(event, run)]
+    return said[max((entry.get("diverged", 0) for entry in experiment.info.get("redone", ()) if entry["run"] == run), default=0) :]
+
+
+def _is_nan(event: Mapping[str, Any], run: int) -> bool:
+    return bool(event["event"] == "diverged" and event["key"] == f"run {run}")
+
+
+def _aside(experiment: Experiment, seed: int, again: int = 1) -> Path:
+    return experiment.folder.diverged / (f"seed={seed}" if again == 1 else f"seed={seed}-{again}")
 
 
 def warnings(experiment: Experiment) -> list[str]:
@@ -87,17 +108,19 @@ def warnings(experiment: Experiment) -> list[str]:
 def set_aside(experiment: Experiment, diverged: DivergedRun) -> None:
     """Put the next unused seed in a diverged run's place; what it recorded moves to diverged/. For the owner only.
 
-    The recording moves first: killed in between, the run is missing, and never another seed's.
+    The recording moves first: killed in between, the run is missing, and never another seed's; `find` names it still, or again once
+    `resume` has trained it anew, and that recording goes beside the first.
     """
     info = manifest.read(experiment.folder.manifest)
     used = {*info["settings"]["seeds"], *(entry["seed"] for entry in info.get("redone", ()))}
     seed = next(seed for seed in default_seeds(len(used) + len(PAPER_SEEDS) + 1) if seed not in used)
     recording = experiment.folder.epoch(diverged.run, 0).parent
     if recording.exists():
-        aside = experiment.folder.diverged / f"seed={diverged.seed}"
-        aside.parent.mkdir(exist_ok=True)
-        recording.rename(aside)
+        experiment.folder.diverged.mkdir(exist_ok=True)
+        places = (_aside(experiment, diverged.seed, again) for again in count(1))
+        recording.rename(next(place for place in places if not place.exists()))
     experiment.folder.checkpoint(f"run={diverged.run}").unlink(missing_ok=True)
     info["settings"]["seeds"][diverged.run] = seed
-    entry = {"run": diverged.run, "seed": diverged.seed, "with": seed, "reason": diverged.sentence}
+    times = sum(_is_nan(event, diverged.run) for event in experiment.events())
+    entry = {"run": diverged.run, "seed": diverged.seed, "with": seed, "reason": diverged.sentence, "diverged": times}
     write_json(experiment.folder.manifest, {**info, "redone": [*info.get("redone", ()), entry]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,14 +57,48 @@ def test_the_same_command_goes_on_after_a_seed_was_replaced(scored: Experiment, 
     assert again.settings.seeds[1] == 342 and scored.folder.epoch(1, 0).stat().st_mtime_ns == stamp
 
 
+def killed_between_the_moves(experiment: Experiment, run: int, monkeypatch: pytest.MonkeyPatch) -> Experiment:
+    """Its recording is put aside, and no other seed has taken its place."""
+    stuck(experiment, run)
+    (found,) = divergence.find(Experiment(experiment.folder.root))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(divergence, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        divergence.set_aside(experiment, found)
+    return Experiment(experiment.folder.root)
+
+
 def test_a_kill_between_the_moves_leaves_no_run_under_another_s_seed(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    stuck(scored, 1)
-    (found,) = divergence.find(Experiment(scored.folder.root))
-    monkeypatch.setattr(divergence, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        divergence.set_aside(scored, found)
-    again = Experiment(scored.folder.root)
+    """It is named still, and the next request completes what was begun."""
+    again = killed_between_the_moves(scored, 1, monkeypatch)
     assert again.finished_runs() == [0, 2] and again.settings.seeds == SEEDS
+    (warning,) = divergence.warnings(again)
+    assert f"Run 1 (seed {SEEDS[1]}) diverged; its recording was put aside already." in warning
+    redone = worker.redo(scored.folder.root)
+    assert redone.settings.seeds == (SEEDS[0], 342, SEEDS[2]) and redone.finished_runs() == [0, 1, 2]
+    assert divergence.find(redone) == []
+
+
+def test_a_kill_between_the_moves_and_a_resume_leave_redo_as_it_was(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same seed was trained again and diverged again: both recordings are kept."""
+    killed_between_the_moves(scored, 1, monkeypatch)
+    again = worker.resume(scored.folder.root)
+    assert again.finished_runs() == [0, 1, 2] and divergence.find(again) == []
+    stuck(again, 1)
+    redone = worker.redo(scored.folder.root)
+    assert redone.settings.seeds[1] == 342 and redone.finished_runs() == [0, 1, 2]
+    assert {path.name for path in redone.folder.diverged.iterdir()} == {f"seed={SEEDS[1]}", f"seed={SEEDS[1]}-2"}
+
+
+def test_a_seed_that_took_a_diverged_one_s_place_has_not_diverged_itself(scored: Experiment) -> None:
+    """What was said of the run before is about the seed before; an end before its first epoch changes nothing of that."""
+    shutil.rmtree(scored.folder.epoch(1, 0).parent)
+    scored.log("diverged", state="running", verb="score", key="run 1", message="The loss of run 1 became NaN.")
+    (found,) = divergence.find(scored)
+    divergence.set_aside(scored, found)
+    again = Experiment(scored.folder.root)
+    assert again.settings.seeds[1] == 342 and divergence.find(again) == []
+    again.log("diverged", state="running", verb="score", key="run 1", message="The loss of run 1 became NaN once more.")
+    assert [run.sentence for run in divergence.find(again)] == ["The loss of run 1 became NaN once more."]
 
 
 def test_runs_whose_loss_is_no_number_are_named_and_do_not_stop_the_others(settings: Settings, tmp_path: Path) -> None:
