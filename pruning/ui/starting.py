@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import time
@@ -22,10 +21,13 @@ from pruning.ownership import last_words
 from pruning.report import duration
 from pruning.settings import Settings, default_seeds
 from pruning.tasks import TASKS
-from pruning.ui import plain, state
+from pruning.ui import lengths, plain, state
 from pruning.words import counted
 
 NOT_USED = "(not used)"
+
+ROWS = 5
+"""First rows of the data that are shown."""
 
 ESTIMATE_SECONDS = 180
 """After which measuring this machine is given up."""
@@ -80,12 +82,14 @@ def columns(chosen: str) -> tuple[Preview, str, dict[str, str], bool]:
     preview = _preview(chosen, task, tuple(mapping.items()), drop_invalid)
     for note in preview.notes:
         st.text(note)
-    st.dataframe(pd.DataFrame([dict(row) for row in preview.rows]), hide_index=True, alt="The first rows of the data")
+    st.dataframe(pd.DataFrame([dict(row) for row in preview.rows[:ROWS]]), hide_index=True, alt="The first rows of the data")
     if preview.label_counts:
         total = sum(preview.label_counts.values())
         told = [f"{name} {count:,} ({count / total:.0%})" for name, count in list(preview.label_counts.items())[:12]]
         st.text(f"{counted(preview.total, 'row')}. Labels: {', '.join(told)}{' ...' if len(preview.label_counts) > 12 else ''}")
-    _lengths(preview)
+    model, length = st.session_state.get("model", "sample"), st.session_state.get(f"max_length-{task}") or TASKS[task].max_length
+    if long := lengths.sentence(preview.rows, preview.mapping, task, model, int(length)):
+        st.caption(plain.markdown(f"{long} The estimate below looks at every row."))
     return preview, task, mapping, drop_invalid
 
 
@@ -105,15 +109,6 @@ def _mapping(guessed: Preview, task: str) -> dict[str, str]:
         if found not in (None, NOT_USED):
             mapping[field] = found
     return mapping
-
-
-def _lengths(preview: Preview) -> None:
-    """How long the texts of the first rows are, in words."""
-    used = [preview.mapping[field] for field in preview.mapping if field != "label"]
-    texts = [" ".join(str(row[name]) for name in used if row.get(name) is not None) for row in preview.rows]
-    counts = [len(re.findall(r"\S+", text)) for text in texts]
-    if counts:
-        st.caption(f"The first {len(counts)} rows have {min(counts)} to {max(counts)} words; the estimate below counts those that are cut.")
 
 
 def recipe(task: str, name: str, chosen: str) -> tuple[Settings, str, int]:
@@ -253,4 +248,5 @@ def _preview(chosen: str, task: str, mapping: tuple[tuple[str, str], ...], drop_
 
 @st.cache_data(max_entries=16, show_spinner="Reading the data ...")
 def _previewed(chosen: str, stamp: int, task: str, mapping: tuple[tuple[str, str], ...], drop_invalid: bool) -> Preview:
-    return data.preview(chosen, rows=5, task=task, columns=dict(mapping), drop_invalid=drop_invalid)
+    found = data.preview(chosen, rows=lengths.ROWS, task=task, columns=dict(mapping), drop_invalid=drop_invalid)
+    return replace(found, rows=lengths.first(found.rows, at_least=ROWS))

@@ -1,0 +1,93 @@
+"""How long the texts of new data are, before anything is trained: in words, and in tokens where the model's tokenizer is at hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import streamlit as st
+from tokenizers import Tokenizer
+
+from pruning import models, roots, sample
+from pruning.tasks import TASKS
+from pruning.words import counted
+
+ROWS, CHARACTERS = 1000, 200_000
+"""The first rows are looked at, up to so many and until they have so many characters: more would be felt as a wait."""
+
+TOKENS_A_WORD = 1.3
+"""What tokenizers make of a word of English, about; for models whose tokenizer is not at hand."""
+
+
+def first(rows: Sequence[Mapping[str, Any]], at_least: int) -> tuple[Mapping[str, Any], ...]:
+    """The rows to look at.
+
+    >>> len(first([{"text": "a" * 60_000}] * 9, at_least=2)), len(first([{"text": "a" * 300_000}] * 9, at_least=2))
+    (3, 2)
+    """
+    ends = accumulate(sum(len(str(value)) for value in row.values()) for row in rows)
+    return tuple(rows[: max(at_least, sum(end <= CHARACTERS for end in ends))])
+
+
+def sentence(rows: Sequence[Mapping[str, Any]], mapping: Mapping[str, str], task: str, model: str, max_length: int) -> str:
+    """Words of a text, and how many texts are longer than the tokens it may have; empty where no row has a text."""
+    texts = [sequence for row in rows if any(sequence := sequences(row, mapping))]
+    if not texts:
+        return ""
+    words = [len(re.findall(r"\S+", " ".join(parts))) for parts in texts]
+    told = f"The texts of the first {counted(len(rows), 'row')} have {median(words):,.0f} words at the median, {max(words):,} at most."
+    if TASKS[task].kind == "span":
+        return f"{told} What is longer than {max_length} tokens is read in pieces that overlap."
+    path = tokenizer(model)
+    counted_tokens = _tokens(str(path), path.stat().st_mtime_ns, texts) if path else None
+    if counted_tokens is None:
+        long = sum(count * TOKENS_A_WORD > max_length for count in words)
+        guess = f"Taken at {TOKENS_A_WORD} tokens a word, for want of the model's tokenizer on this machine, about {long / len(words):.1%}"
+        return f"{told} {guess} are longer than {max_length} tokens and would be cut."
+    tokens, most = counted_tokens
+    limit = min(max_length, most)
+    return f"{told} {sum(length > limit for length in tokens) / len(tokens):.1%} are longer than {limit} tokens and would be cut."
+
+
+def sequences(row: Mapping[str, Any], mapping: Mapping[str, str]) -> tuple[str, str]:
+    """The two texts that a model reads of a row at once; of several options the longest, with the question.
+
+    >>> sequences({"q": "Why?", "o": ["So.", "Because."], "y": 1}, {"question": "q", "options": "o", "label": "y"})
+    ('', 'Why? Because.')
+    """
+    found = {field: row[column] for field, column in mapping.items() if row.get(column) is not None}
+    listed = found.get("options") or []
+    options = listed.get("text") or [] if isinstance(listed, Mapping) else listed
+    options = [*options, *(value for field, value in found.items() if field.startswith("option_"))]
+    ahead, behind = found.get("text", found.get("context", "")), [found.get("text_pair"), found.get("question")]
+    return str(ahead), " ".join(str(part) for part in [*behind, max(map(str, options), key=len, default=None)] if part)
+
+
+def tokenizer(model: str) -> Path | None:
+    """The tokenizer.json of the sample model or of a model's folder; None when it is not on this machine, or may not be read."""
+    if model == models.SAMPLE:
+        path = sample.cache_folder() / "all-MiniLM-L6-v2" / "tokenizer.json"
+    elif not model or roots.refusal(model):
+        return None
+    else:
+        path = Path(model).expanduser() / "tokenizer.json"
+    return path if path.is_file() else None
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _tokens(path: str, stamp: int, texts: Sequence[tuple[str, str]]) -> tuple[list[int], int] | None:
+    """Tokens of each text, and the most that the tokenizer says its model takes; None where the file is no tokenizer."""
+    try:
+        own = Tokenizer.from_file(path)
+        own.no_truncation()
+        own.no_padding()
+        settings = Path(path).with_name("tokenizer_config.json")
+        most = json.loads(settings.read_text(encoding="utf-8")).get("model_max_length") if settings.is_file() else None
+        return [len(own.encode(one, two or None)) for one, two in texts], int(most or 1e30)
+    except Exception:  # tokenizers raises nothing narrower
+        return None
