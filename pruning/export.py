@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from pruning.audit import NEEDED, rebuilt
 from pruning.data import SOURCE_PREFIX
+from pruning.divergence import warnings as diverged
 from pruning.duplicates import leaks
 from pruning.errors import ExportError, UsageError
 from pruning.experiment import Experiment
@@ -388,6 +389,7 @@ def _content(experiment: Experiment, subset: Subset, format: str, burn_in: int) 
 def warnings(experiment: Experiment, subset: Subset) -> list[str]:
     """What a person should know before training on this subset, in sentences."""
     found = [experiment.settings.caveat] if experiment.settings.caveat else []
+    found += diverged(experiment)
     complete, asked = experiment.dynamics.runs, experiment.settings.runs
     if complete < asked:
         found.append(f"Only {complete} of {asked} runs are complete; the scores rest on those.")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pruning import audit
 from pruning.data import SOURCE_PREFIX
 from pruning.decisions import Decision, apply
+from pruning.divergence import warnings
 from pruning.duplicates import conflicting, leaks, one_each, together
 from pruning.errors import UsageError
 from pruning.experiment import Experiment
@@ -53,6 +54,8 @@ class Findings:
     subset: str
     caveat: str
     """What a person must know of the scores; empty when they are the full recipe's."""
+    diverged: tuple[str, ...]
+    """Fine-tunings that went wrong, a sentence each."""
     kept: int
     total: int
     shares: tuple[audit.Shares, ...]
@@ -80,6 +83,7 @@ class Findings:
         """What to read, flagged slices first."""
         if self.caveat:
             yield self.caveat
+        yield from self.diverged
         yield f"{self.subset} keeps {self.kept:,} of {counted(self.total, 'example')}."
         for one in sorted(self.shares, key=lambda shares: not shares.flagged):
             yield f"{'! ' if one.flagged else ''}{one.sentence} (Cramer's V {one.cramers_v:.2f})"
@@ -111,6 +115,7 @@ def findings(experiment: Experiment, subset: Subset, burn_in: int | None = None)
     return Findings(
         subset=subset.name,
         caveat=experiment.settings.caveat,
+        diverged=tuple(warnings(experiment)),
         kept=subset.size,
         total=subset.total,
         shares=tuple(_shares(experiment, kept)),

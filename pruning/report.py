@@ -81,6 +81,7 @@ def as_dict(experiment: Experiment, burn_in: int | None = None, margin: float = 
         "epochs": dynamics.epochs,
         "burn_in": experiment.burn_in(burn_in),
         "caveat": experiment.settings.caveat,
+        "diverged": warnings(experiment),
         "h_histogram": np.bincount(h, minlength=dynamics.runs + 1).tolist(),
         "subsets": [
             {

@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
-from pruning import divergence, report, worker
+from pruning import divergence, export, report, worker
+from pruning.cli import app
 from pruning.errors import ExperimentError, TrainingError
 from pruning.experiment import Experiment
+from pruning.findings import findings
 from pruning.records import JobState
 from pruning.settings import Settings
 from tests.conftest import SEEDS
@@ -46,6 +49,20 @@ def test_a_run_stuck_at_one_class_is_named_and_redone(scored: Experiment, capsys
     assert [point.seeds for point in redone.frontier() if point.subset == "full"] == [len(SEEDS)]
     with pytest.raises(ExperimentError, match="nothing to train again"):
         worker.redo(scored.folder.root)
+
+
+def test_a_run_stuck_at_one_class_is_named_in_all_that_is_written(scored: Experiment, tmp_path: Path) -> None:
+    """In `show --json`, the audit, and an export's manifest and what its command says."""
+    stuck(scored, 1)
+    again = Experiment(scored.folder.root)
+    subset = again.subset("full")
+    (warning,) = divergence.warnings(again)
+    assert report.as_dict(again)["diverged"] == [warning]
+    found = findings(again, subset)
+    assert found.to_dict()["diverged"] == (warning,) and warning in found.sentences()
+    assert warning in export.build(again, subset, tmp_path / "kept.jsonl")["warnings"]
+    words = ["export", str(again.folder.root), "--subset", "full", "--output", str(tmp_path / "by-hand.jsonl")]
+    assert f"Warning: {warning}" in CliRunner().invoke(app, words).stderr
 
 
 def test_the_same_command_goes_on_after_a_seed_was_replaced(scored: Experiment, settings: Settings) -> None:
