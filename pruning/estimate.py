@@ -36,11 +36,14 @@ class Estimate:
     """Training examples."""
     truncated: int
     """Of which so many are longer than the maximum length."""
+    rough: bool = False
+    """Whether the probe could measure only one step of each kind, because a step takes so long."""
 
 
 def estimate(settings: Settings) -> Estimate:
-    """Reads the data and trains a few throw-away steps: under 10 seconds beside reading, twice that where scoring is an approximation.
+    """Reads the data, loads the model and trains a few throw-away steps: some seconds of them, up to 8 where a step is long.
 
+    Twice that where scoring is an approximation whose steps cost their own.
     Raises what `worker.score` raises.
     """
     from pruning.training import probe
@@ -59,6 +62,7 @@ def estimate(settings: Settings) -> Estimate:
         frontier_seconds=full_cost.seconds(frontier_plans(settings, rows), encoded, evaluation, batch_size=size),
         examples=encoded.units,
         truncated=encoded.truncated,
+        rough=cost.rough or full_cost.rough,
     )
 
 

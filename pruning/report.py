@@ -142,6 +142,10 @@ def show(experiment: Experiment, burn_in: int | None = None, budget: str = "epoc
         console.print(sentence, style="yellow", markup=False)
 
 
+ROUGH = "These are rough: a step takes so long here that only one of each kind was measured."
+"""What an estimate says of itself when it rests on little."""
+
+
 def say_estimate(settings: Settings, as_json: bool = False) -> None:
     """How long scoring and the frontier would take here, in words or as JSON."""
     from pruning.estimate import FRONTIER_SEEDS, estimate
@@ -152,6 +156,8 @@ def say_estimate(settings: Settings, as_json: bool = False) -> None:
         return
     print(f"Scoring {found.examples:,} examples, {settings.runs} runs x {settings.scoring.epochs} epochs: {duration(found.score_seconds)}.")
     print(f"The whole frontier with both baselines, {FRONTIER_SEEDS} seeds each: about {duration(found.frontier_seconds)}.")
+    if found.rough:
+        print(ROUGH)
     if found.truncated:
         print(f"{counted(found.truncated, 'example is', 'examples are')} longer than the maximum length and would be cut.")
 

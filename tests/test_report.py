@@ -100,3 +100,7 @@ def test_an_estimate_is_said_in_words(settings: Settings, monkeypatch: pytest.Mo
     report.say_estimate(settings)
     told = capsys.readouterr().out
     assert f"Scoring {EXAMPLES} examples, {len(SEEDS)} runs x 3 epochs: 61 s." in told and "about 2.0 h" in told and "cut" in told
+    assert report.ROUGH not in told
+    monkeypatch.setattr("pruning.estimate.estimate", lambda settings: replace(found, rough=True))
+    report.say_estimate(settings)
+    assert report.ROUGH in capsys.readouterr().out

@@ -21,7 +21,13 @@ from pruning.training.loop import Run
 from pruning.training.pool import child_environment
 
 PROBE_SECONDS = 4.0
-"""Time spent on steps; with loading and the start of a process a probe stays under 10 seconds."""
+"""Time spent on steps that are short."""
+
+LONGEST_SECONDS = 8.0
+"""Most time spent on steps and predictions that are long, unless one of each takes more by itself."""
+
+ROUNDS = 3
+"""Measures of each that are taken where time allows; the first warms up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,8 @@ class Cost:
     """Predicting one token of evaluation data."""
     slots: int
     """Runs that lie side by side on this machine when the caller does not say."""
+    rough: bool = False
+    """Whether it rests on one step of each kind, because more would have taken too long."""
 
     def seconds(
         self, plans: Sequence[RunPlan], data: Encoded, evaluation: Encoded | None, *, batch_size: int, slots: int | None = None
@@ -71,10 +79,11 @@ def unit_tokens(data: Encoded) -> NDArray[np.int64]:
 
 
 def probe(data: Encoded, model: str, settings: TrainSettings) -> Cost:
-    """Measures this machine with this model and data in under 10 seconds, on one slot.
+    """Measures this machine with this model and data on one slot: some 4 seconds of steps, up to 8 where a step is long.
 
-    Trains throw-away steps on short and on long examples in turn, so that the cost of a token can be told from that of a
-    step. Raises what `train` raises when the model or the device cannot be used.
+    Loading the model, and starting a process, come on top. Trains throw-away steps on short and on long examples in turn, so that
+    the cost of a token can be told from that of a step; one of each is always taken, however long it is. Raises what
+    `train` raises when the model or the device cannot be used.
     """
     with one_thread(), repeatable(settings.deterministic):
         began = perf_counter()
@@ -83,12 +92,20 @@ def probe(data: Encoded, model: str, settings: TrainSettings) -> Cost:
         start = perf_counter() - began + (_process_seconds() if run.device.type == "cpu" else 0.0)
         short, long = _short_and_long(unit_tokens(data), settings.batch_size)
         run.network.train()
-        training = _medians([lambda: run.step(short), lambda: run.step(long)], run.device, PROBE_SECONDS)
+        steps = [lambda: run.step(short), lambda: run.step(long)]
+        training, few_steps = _medians(steps, run.device, PROBE_SECONDS, LONGEST_SECONDS * 3 / 4)
         run.network.eval()
-        [evaluation] = _medians([lambda: run.predict(run.data, long)], run.device, PROBE_SECONDS / 8)
+        [evaluation], few_predictions = _medians([lambda: run.predict(run.data, long)], run.device, PROBE_SECONDS / 8, LONGEST_SECONDS / 4)
     tokens = [int(unit_tokens(data)[rows].sum()) for rows in (short, long)]
     step, token = line(tokens, training)
-    return Cost(start=start, step=step, token=token, evaluation_token=evaluation / tokens[1], slots=slots(run.device))
+    return Cost(
+        start=start,
+        step=step,
+        token=token,
+        evaluation_token=evaluation / tokens[1],
+        slots=slots(run.device),
+        rough=few_steps or few_predictions,
+    )
 
 
 def line(tokens: Sequence[int], seconds: Sequence[float]) -> tuple[float, float]:
@@ -114,18 +131,24 @@ def _short_and_long(tokens: NDArray[np.int64], batch_size: int) -> tuple[NDArray
     return rng.permutation(low)[:batch_size], rng.permutation(high)[:batch_size]
 
 
-def _medians(actions: Sequence[Callable[[], object]], device: torch.device, budget: float) -> list[float]:
-    """Median seconds of each action, taken in turn until `budget` is spent; the first round warms up and does not count."""
+def _medians(actions: Sequence[Callable[[], object]], device: torch.device, budget: float, longest: float) -> tuple[list[float], bool]:
+    """Median seconds of each action, and whether each rests on one measure.
+
+    They are taken in turn until `budget` is spent, at least `ROUNDS` times while the next round would end within `longest`. The
+    first round warms up, and counts only when it stays the only one.
+    """
     times: list[list[float]] = [[] for _ in actions]
-    ends = perf_counter() + budget
-    while perf_counter() < ends or len(times[0]) < 3:
+    opened = perf_counter()
+    while (spent := perf_counter() - opened) < budget or len(times[0]) < ROUNDS:
+        if times[0] and spent + sum(taken[-1] for taken in times) > longest:
+            break
         for action, taken in zip(actions, times, strict=True):
             began = perf_counter()
             action()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             taken.append(perf_counter() - began)
-    return [median(taken[1:]) for taken in times]
+    return [median(taken[1:] or taken) for taken in times], len(times[0]) < ROUNDS
 
 
 def _process_seconds() -> float:

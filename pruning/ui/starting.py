@@ -18,7 +18,7 @@ from pruning.errors import ExperimentError
 from pruning.experiment import Experiment
 from pruning.files import package_environment
 from pruning.ownership import last_words
-from pruning.report import duration
+from pruning.report import ROUGH, duration
 from pruning.settings import Settings, default_seeds
 from pruning.tasks import TASKS
 from pruning.ui import lengths, plain, state
@@ -227,7 +227,8 @@ def estimate(settings: Settings, limit: int) -> None:
     cut = f"{told['truncated']:,} of {told['examples']:,} texts ({told['truncated'] / max(1, told['examples']):.1%})"
     st.info(
         f"Scoring takes about {duration(told['score_seconds'])} on this machine as it is now, the whole frontier after it about "
-        f"{duration(told['frontier_seconds'])}. {cut} are longer than {settings.max_length} tokens and will be cut.",
+        f"{duration(told['frontier_seconds'])}. {ROUGH + ' ' if told['rough'] else ''}"
+        f"{cut} are longer than {settings.max_length} tokens and will be cut.",
         icon=":material/timer:",
     )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pruning.training import Cost, probe
+from pruning.training import Cost, cost, probe
 from pruning.training.cost import line, makespan
 from tests.training.test_loop import plan, recipe
 from tests.training.tiny import tiny_data, tiny_model
@@ -42,7 +43,39 @@ def test_line_recovers_step_and_token_and_survives_noise() -> None:
 def test_probe_measures_this_machine_in_seconds(tmp_path: Path) -> None:
     data = tiny_data(list(np.random.default_rng(0).integers(2, 40, 30)))
     began = time.monotonic()
-    cost = probe(data, tiny_model(tmp_path), recipe())
-    assert time.monotonic() - began < 20
-    assert cost.start > 0 and cost.step >= 0 and cost.token > 0 and cost.evaluation_token > 0 and cost.slots >= 1
-    assert cost.seconds([plan(range(30), epochs=2)], data, None, batch_size=4, slots=1) > cost.start
+    found = probe(data, tiny_model(tmp_path), recipe())
+    assert time.monotonic() - began - found.start < 12, "beside loading and the start of a process"
+    assert found.start > 0 and found.step >= 0 and found.token > 0 and found.evaluation_token > 0 and found.slots >= 1
+    assert found.seconds([plan(range(30), epochs=2)], data, None, batch_size=4, slots=1) > found.start and not found.rough
+
+
+@pytest.mark.parametrize(
+    ("step", "prediction", "steps", "seconds"),
+    [(0.6, 0.2, 2 * 4, 4.8 + 0.6), (1.5, 1.0, 2 * 2, 6 + 2), (4.0, 1.5, 2, 8 + 1.5), (30.0, 9.0, 2, 60 + 9)],
+)
+def test_a_probe_of_long_steps_ends_in_time_and_says_that_it_is_rough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float, prediction: float, steps: int, seconds: float
+) -> None:
+    """Real steps by a clock on which each takes so many seconds: one of each is always taken, then as many as fit."""
+    now, taken = 0.0, 0
+    real_step, real_predict = cost.Run.step, cost.Run.predict
+
+    def long_step(*given: Any) -> None:
+        nonlocal now, taken
+        real_step(*given)
+        now, taken = now + step, taken + 1
+
+    def long_prediction(*given: Any) -> Any:
+        nonlocal now
+        now += prediction
+        return real_predict(*given)
+
+    monkeypatch.setattr(cost, "perf_counter", lambda: now)
+    monkeypatch.setattr(cost, "_process_seconds", lambda: 0.0)
+    monkeypatch.setattr(cost.Run, "step", long_step)
+    monkeypatch.setattr(cost.Run, "predict", long_prediction)
+    data = tiny_data([2, 3, 4, 20, 30, 40])
+    found = probe(data, tiny_model(tmp_path), recipe(batch_size=2))
+    assert (taken, now) == (steps, pytest.approx(seconds))
+    assert found.rough == (steps < 2 * cost.ROUNDS)
+    assert found.seconds([plan(range(6), epochs=1)], data, None, batch_size=2, slots=1) == pytest.approx(3 * step, rel=0.5)
