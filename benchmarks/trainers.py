@@ -38,7 +38,7 @@ class Recipe:
 
 RECIPES = {
     "paper": Recipe(
-        words="the paper's recipe: padded to 128, fp32 (fp16 on CUDA), seeds one after another",
+        words="the paper's recipe: padded to 128, fp32 (fp16 on CUDA), the attention of its time (eager), seeds one after another",
         padded_to=128,
         arguments={"optim": "adamw_torch"},
         cuda={"fp16": True},

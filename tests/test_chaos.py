@@ -41,13 +41,13 @@ class Tally:
     kills: int = 0
     moments: Counter[str] = field(default_factory=Counter)
     slowest: float = 0.0
-    """Seconds until a killed worker was shown as interrupted, at most."""
+    """Seconds until a killed worker's own processes were gone and it was shown as interrupted, at most."""
     jobs: int = 0
     """Scorings and frontiers brought to their end."""
 
     def __str__(self) -> str:
         where = ", ".join(f"{count} {moment}" for moment, count in sorted(self.moments.items()))
-        return f"{self.kills} kills ({where}), {self.jobs} jobs, shown as interrupted after at most {self.slowest:.2f} s"
+        return f"{self.kills} kills ({where}), {self.jobs} jobs, gone and shown as interrupted after at most {self.slowest:.2f} s"
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +89,13 @@ def kill(pid: int, folder: Path, mark: str, tally: Tally) -> None:
     before = Experiment(folder).status().state if began else JobState.NEW
     tally.moments[str(Experiment(folder).status().verb) if before is JobState.RUNNING else "starting"] += 1
     os.kill(pid, signal.SIGKILL)
-    tally.kills += 1
-    tally.slowest = max(tally.slowest, wait_until(lambda: not alive(mark), 5, "the end of the worker's own processes"))
+    tally.kills, died = tally.kills + 1, time.monotonic()
+    wait_until(lambda: not alive(mark), 5, "the end of the worker's own processes")
     if (folder / "experiment.json").exists():
         experiment = Experiment(folder)
         ended = (JobState.DONE,) if before is not JobState.RUNNING else (JobState.INTERRUPTED, JobState.DONE)
         wait_until(lambda: experiment.status().state in (*ended, JobState.INTERRUPTED, JobState.NEW), 10, "the state")
+        tally.slowest = max(tally.slowest, time.monotonic() - died)
         assert not experiment.owned()
         experiment.verify()
 
