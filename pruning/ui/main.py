@@ -23,6 +23,8 @@ PAGES = {
     "inspect": ("Inspect", ":material/search:"),
     "export": ("Export", ":material/download:"),
 }
+WITHOUT = ("Winnow", "Score")
+"""Pages that need no experiment: they list what there is, and why what cannot be read is not."""
 
 # The links are our own: an icon given to st.Page would be fetched from Google's servers, to stand in the browser's tab.
 pages = {
@@ -34,7 +36,11 @@ try:
     with st.sidebar:
         for name, (title, icon) in PAGES.items():
             st.page_link(pages[name], label=title, icon=icon)
-        state.shell()
-    page.run()
+        problem = state.shell()
+    if problem and page.title not in WITHOUT:
+        st.title(page.title)
+        st.error(plain.markdown(problem), icon=":material/error:")
+    else:
+        page.run()
 except WinnowError as error:
     st.error(plain.markdown(error), icon=":material/error:")

@@ -10,7 +10,7 @@ from typing import ParamSpec
 
 import streamlit as st
 
-from pruning import divergence
+from pruning import divergence, manifest
 from pruning.browse import View
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment, list_experiments
@@ -37,7 +37,14 @@ def root() -> Path:
 
 
 def chosen() -> Experiment | None:
-    """The experiment of this view, or None when there is none yet."""
+    """The experiment of this view, or None when there is none yet, or none that can be read; `shell` says why."""
+    try:
+        return _chosen()
+    except WinnowError:
+        return None
+
+
+def _chosen() -> Experiment | None:
     name = st.session_state.get(EXPERIMENT)
     folder = root() / name if name else None
     if folder is None or not (folder / "experiment.json").exists():
@@ -102,19 +109,41 @@ def page(name: str) -> str:
     return str(Path(__file__).resolve().parents[2] / "pages" / f"{name}.py")
 
 
-def shell() -> None:
-    """The sidebar: experiment, subset and burn-in of the view, and whether something runs."""
+def shell() -> str:
+    """The sidebar: experiment, subset and burn-in of the view, and whether something runs. The newest that can be read comes first.
+
+    Returns why the experiment of this view cannot be shown, in a sentence; nothing when it can.
+    """
     if st.context.theme.type == "dark":
         st.html(theme.READABLE)
-    names = [folder.name for folder in list_experiments(root())]
+    folders = list_experiments(root())
+    names = [folder.name for folder in folders]
     if not names:
         st.caption("No experiment yet.")
-        return
+        return ""
     opened = st.session_state.pop("_open", None)
     if opened in names:
         st.session_state[EXPERIMENT] = opened
-    st.selectbox("Experiment", names, key=EXPERIMENT, bind="query-params")
-    experiment = chosen()
+    newest = next((place for place, folder in enumerate(folders) if _readable(folder)), 0)
+    st.selectbox("Experiment", names, newest, key=EXPERIMENT, bind="query-params")
+    try:
+        _view_of(_chosen())
+    except WinnowError as error:
+        st.caption(f":material/error: {plain.markdown(error)}")
+        return str(error)
+    return ""
+
+
+def _readable(folder: Path) -> bool:
+    try:
+        manifest.read(folder / "experiment.json")
+    except WinnowError:
+        return False
+    return True
+
+
+def _view_of(experiment: Experiment | None) -> None:
+    """The part of the sidebar that is about one experiment."""
     if experiment is None:
         return
     running = experiment.status().state in (JobState.RUNNING, JobState.QUEUED)

@@ -64,6 +64,53 @@ def test_an_error_a_person_can_mend_is_a_sentence(scored: Experiment, monkeypatc
     assert any("damaged" in error.value for error in app.error)
 
 
+def unreadable(root: Path, name: str = "newer") -> Path:
+    """The newest experiment there, of a format that is yet to come."""
+    (root / name).mkdir(parents=True)
+    (root / name / "experiment.json").write_text('{"format": 2}')
+    return root / name
+
+
+def test_one_experiment_that_cannot_be_read_blocks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Home and Score list it with the reason, a new one can be started, and it can go to the trash; elsewhere the reason is shown."""
+    folder = unreadable(tmp_path)
+    for page in ("difficulty", "frontier", "inspect", "export"):
+        app = open_page(page, tmp_path, monkeypatch)
+        assert not app.exception and app.title[0].value.lower() == page
+        assert ["update Winnow" in error.value for error in app.error] == [True]
+    home = AppTest.from_file(str(MAIN), default_timeout=60).run()
+    assert home.title[0].value == "Winnow" and not home.error
+    assert "update Winnow" in home.dataframe[0].value["latest job"].item()
+    app = open_page("score", tmp_path, monkeypatch)
+    assert app.title[0].value == "Score" and not app.error and not app.exception
+    assert "New experiment" in [header.value for header in app.subheader] and "update Winnow" in app.sidebar.caption[0].value
+    press(app, "Move it to the trash")
+    assert not folder.exists() and not app.exception and app.sidebar.caption[0].value == "No experiment yet."
+
+
+def test_the_newest_experiment_that_can_be_read_is_shown_first(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that cannot is shown by its reason to whoever asks for it by its address."""
+    unreadable(scored.folder.root.parent)
+    app = open_page("difficulty", scored.folder.root.parent, monkeypatch)
+    assert app.sidebar.selectbox[0].options == ["newer", "reviews"] and app.sidebar.selectbox[0].value == "reviews"
+    assert not app.error and not app.exception
+    asked = AppTest.from_file(str(MAIN), default_timeout=60)
+    asked.query_params["experiment"] = "newer"
+    asked.run().switch_page(str(ROOT / "pages" / "difficulty.py"))
+    asked.run()
+    assert asked.sidebar.selectbox[0].value == "newer" and "update Winnow" in asked.error[0].value
+    asked.sidebar.selectbox[0].set_value("reviews").run()
+    assert not asked.error and not asked.exception
+
+
+def test_a_damaged_frontier_leaves_the_score_page_to_mend_it(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored.folder.frontier.write_bytes(b"PAR1 but not really")
+    app = open_page("score", scored.folder.root.parent, monkeypatch)
+    assert not app.exception and "New experiment" in [header.value for header in app.subheader]
+    app.switch_page(str(ROOT / "pages" / "frontier.py")).run()
+    assert "parquet is damaged" in app.error[0].value and not app.exception
+
+
 def test_dropping_all_that_match_and_undoing(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_page("inspect", scored.folder.root.parent, monkeypatch)
     app.text_input(key="q").set_value("film").run()
