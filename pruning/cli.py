@@ -44,7 +44,9 @@ def main() -> None:
     app(prog_name="python -m pruning")
 
 
-def _one_sentence(verb: Callable[P, None]) -> Callable[P, None]:
+def one_sentence(verb: Callable[P, None]) -> Callable[P, None]:
+    """The verb with every error a person can mend as one sentence and an exit code: 2 for wrong usage, 130 for a stop, else 1."""
+
     @wraps(verb)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
@@ -60,7 +62,7 @@ def _one_sentence(verb: Callable[P, None]) -> Callable[P, None]:
 
 
 @app.command()
-@_one_sentence
+@one_sentence
 def demo(
     directory: Annotated[Path, typer.Option("--experiment", help="Where the experiment goes.")] = Path("experiments/demo"),
     train: Annotated[int, typer.Option(help="Training sentences of the sample.")] = 800,
@@ -88,7 +90,7 @@ def demo(
 
 
 @app.command()
-@_one_sentence
+@one_sentence
 def score(
     data: Annotated[
         str | None,
@@ -200,7 +202,7 @@ def score(
 
 
 @app.command(name="import")
-@_one_sentence
+@one_sentence
 def take_over(
     recording: Annotated[
         list[Path],
@@ -243,7 +245,7 @@ def take_over(
 
 
 @app.command()
-@_one_sentence
+@one_sentence
 def show(directory: Directory, burn_in: BurnIn = None, margin: Margin = 100 * MARGIN, as_json: Json = False) -> None:
     """The histogram of H, the subsets and the frontier."""
     from pruning.experiment import Experiment
@@ -256,7 +258,7 @@ def show(directory: Directory, burn_in: BurnIn = None, margin: Margin = 100 * MA
 
 
 @app.command()
-@_one_sentence
+@one_sentence
 def frontier(
     directory: Directory,
     subsets: Annotated[str, typer.Option(help="auto = the whole ladder, or names separated by commas.")] = "auto",
@@ -280,7 +282,7 @@ def frontier(
 
 
 @app.command()
-@_one_sentence
+@one_sentence
 def audit(
     directory: Directory,
     subset: Annotated[str, typer.Option(help="A subset's name; with '+decisions' after it, as decided by hand.")] = "winning-ticket",
@@ -313,7 +315,7 @@ def audit(
 
 
 @app.command()
-@_one_sentence
+@one_sentence
 def export(
     directory: Directory,
     subset: Annotated[str, typer.Option(help="A subset's name; with '+decisions' after it, as decided by hand.")] = "winning-ticket",
@@ -338,7 +340,7 @@ def export(
 
 
 @app.command()
-@_one_sentence
+@one_sentence
 def verify(output: Annotated[Path, typer.Argument(metavar="FILE", help="An exported file or folder, or an experiment's folder.")]) -> None:
     """Check an export against its manifest, or every file of an experiment against its checksum."""
     from pruning import export as exports
@@ -353,7 +355,7 @@ def verify(output: Annotated[Path, typer.Argument(metavar="FILE", help="An expor
 
 
 @app.command()
-@_one_sentence
+@one_sentence
 def status(directory: Directory, as_json: Json = False) -> None:
     """Where the experiment's latest job stands."""
     from pruning import divergence
@@ -368,7 +370,7 @@ def status(directory: Directory, as_json: Json = False) -> None:
 
 
 @app.command()
-@_one_sentence
+@one_sentence
 def cancel(directory: Directory) -> None:
     """Stop the experiment's worker at its next step; finished work is kept."""
     from pruning import jobs
@@ -378,7 +380,7 @@ def cancel(directory: Directory) -> None:
 
 
 @app.command()
-@_one_sentence
+@one_sentence
 def resume(
     directory: Directory,
     redo: Annotated[bool, typer.Option("--redo-diverged", help="Train diverged runs again, each with the next seed.")] = False,
@@ -392,7 +394,7 @@ def resume(
 
 
 @app.command(name="app")
-@_one_sentence
+@one_sentence
 def dashboard(
     experiments: Annotated[Path, typer.Option(help="Folder that holds the experiments.")] = Path("experiments"),
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,

@@ -5,15 +5,18 @@ import random
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import paper
 from benchmarks.lengths import SHAPES, Lengths, Shape, encoded, shaped
 from benchmarks.scoring import OURS, flops, parameters, ratios, table
 from benchmarks.tasks import MAKERS
 from benchmarks.trainers import Block, as_rows, collator
+from pruning.records import FrontierPoint
 from tests.training.tiny import tiny_data
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,6 +92,55 @@ def test_examples_made_of_sentences_hold_together(name: str) -> None:
             assert [labels[option] for option in row["options"]].count(labels[row["options"][right.index(True)]]) == 1
     else:
         assert {row["label"] for row in made} == {"agree", "disagree"}
+
+
+def test_the_paper_s_experiment_refuses_in_one_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.paper", "--preset", "nope"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=dict(os.environ),
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("Error: --preset is 'nope'; use sst2, ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("preset", "model", "limit", "name"),
+    [
+        ("mnli", None, None, "mnli"),
+        ("mnli", "FacebookAI/roberta-large", None, "mnli"),
+        ("mnli", "opt-350m", None, "mnli-opt-350m"),
+        ("mnli", "/models/mine/", 500, "mnli-mine-500"),
+        ("sample", "sample", 4000, "sample-4000"),
+        ("sample", "roberta-large", None, "sample-roberta-large"),
+    ],
+)
+def test_each_model_has_a_folder_of_its_own(preset: str, model: str | None, limit: int | None, name: str) -> None:
+    assert paper.folder(preset, model, limit) == Path("experiments") / name
+
+
+def test_the_paper_s_mnli_is_said_to_be_two_numbers() -> None:
+    full = FrontierPoint(
+        subset="full",
+        method="full",
+        kept=10,
+        kept_fraction=1.0,
+        seeds=3,
+        budget="epochs",
+        metrics={"accuracy": 0.9},
+        ci95={"accuracy": (0.8, 1.0)},
+        vs_full=None,
+        vs_random=None,
+        seconds=1.0,
+        seconds_saved=0.0,
+        steps=1,
+        steps_saved=0,
+    )
+    points = [full, replace(full, subset="winning-ticket", method="h-score", kept=3, kept_fraction=0.3)]
+    assert "matched and mismatched" in paper.beside("mnli", points) and "matched" not in paper.beside("sst2", points)
 
 
 @pytest.mark.slow
