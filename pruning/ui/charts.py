@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from math import isnan
 from typing import Any
 
@@ -109,8 +110,9 @@ def _range(values: NDArray[np.float32]) -> tuple[float, float]:
 def lines(table: pd.DataFrame, x: str, y: str) -> go.Figure:
     """One line for each column over the table's index."""
     figure = go.Figure()
-    for name in table.columns:
-        figure.add_scatter(x=table.index, y=table[name], mode="lines+markers", name=plotly(name), line={"width": 1.5})
+    for name, colour, symbol in zip(table.columns, cycle(theme.CATEGORIES), cycle(theme.SYMBOLS.values())):
+        line, marker = {"width": 1.5, "color": colour}, {"symbol": symbol}
+        figure.add_scatter(x=table.index, y=table[name], mode="lines+markers", name=plotly(name), line=line, marker=marker)
     figure.update_layout(margin={**MARGIN, "t": 56}, height=290, legend={"orientation": "h", "y": 1.3})
     figure.update_xaxes(title=x, dtick=1)
     figure.update_yaxes(title=y, range=[-0.02, 1.02])
@@ -143,6 +145,7 @@ def frontier(points: Sequence[FrontierPoint], metric: str, chosen: str, logarith
             name={"h-score": "H-score", "full": "full data"}.get(method, plotly(method)),
             marker={
                 "color": theme.METHODS.get(method, theme.OTHER),
+                "symbol": theme.SYMBOLS.get(method, "triangle-up"),
                 "size": 12,
                 "line": {"width": [3 if p.subset == chosen else 0 for p in group], "color": theme.CHOSEN},
             },
@@ -183,7 +186,7 @@ def grid(dynamics: Dynamics, index: int) -> go.Figure:
             texttemplate="%{text} %{z:.2f}" if known else "%{text}",
             zmin=0,
             zmax=1,
-            colorscale=[[0, theme.PRUNED], [0.5, "#F4F4F4"], [1, theme.KEPT]],
+            colorscale=[[0, theme.WRONG], [0.5, "#F4F4F4"], [1, theme.RIGHT]],
             showscale=False,
             hovertemplate="run %{y}, epoch %{x}: %{z:.3f}<extra></extra>",
         )

@@ -92,7 +92,7 @@ def shown(parts: Sequence[Part]) -> None:
 
 def _part(part: Part) -> None:
     mark = {True: " (right)", False: "", None: ""}[part.right]
-    colour = theme.KEPT if part.right else "transparent"
+    colour = theme.RIGHT if part.right else "transparent"
     edge = f"border-left:4px solid {colour};padding-left:0.75rem;white-space:pre-wrap;overflow-wrap:anywhere;margin:0 0 0.5rem 0"
     st.html(f'<div style="{edge}"><small>{escape(part.name + mark)}</small><br>{marked(part)}</div>')
 

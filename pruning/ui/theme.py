@@ -1,17 +1,28 @@
-"""One quiet visual language: the same three colours for the same three things everywhere (Okabe and Ito, colour-blind safe)."""
+"""One quiet visual language: kept, pruned and contested have colours (Okabe and Ito's) that mean that and nothing else, everywhere.
+
+Everything else has colours that stand out from a light and a dark page, and from these and each other for the colour-blind.
+"""
 
 KEPT = "#0072B2"
 PRUNED = "#E69F00"
 CONTESTED = "#CC79A7"
-NEUTRAL = "#8795A1"
+NEUTRAL = "#606A7E"
 CHOSEN = "#D55E00"
 
-METHODS = {"full": NEUTRAL, "h-score": KEPT, "random": PRUNED, "ambiguous": CONTESTED}
-"""Colour of a frontier point by its subset's method; other rules are green."""
+CATEGORIES = ("#009E73", "#6E4FD0", "#885E20", "#F4436B", "#AA7BF6", "#99953C", "#776945", NEUTRAL)
+"""Colours of a column's values, in order of frequency; none of them means kept, pruned, contested or chosen."""
 
-OTHER = "#009E73"
-CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#8795A1")
-"""Colours of a column's values, in order of frequency."""
+METHODS = {"full": NEUTRAL, "h-score": CATEGORIES[0], "random": CATEGORIES[2], "ambiguous": CATEGORIES[1]}
+"""Colour of a frontier point by its subset's method."""
+
+OTHER = CATEGORIES[3]
+"""Colour of any other method."""
+
+SYMBOLS = {"full": "cross", "h-score": "circle", "random": "square", "ambiguous": "diamond"}
+"""Shape of a frontier point by its subset's method; other rules are triangles."""
+
+RIGHT, WRONG = CATEGORIES[0], CATEGORIES[2]
+"""What the model said of an example."""
 
 _ON_PRIMARY = (
     '[data-testid^="stBaseButton-primary"] *, [data-testid="stMultiSelect"] span[title], [data-testid="stMultiSelect"] span[title] ~ *'
