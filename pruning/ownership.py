@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import platform
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -93,14 +94,20 @@ def _born(pid: int) -> str:
         return ""
 
 
+def queue_folder() -> Path:
+    """Where devices are queued for: WINNOW_QUEUE, else a part of the user's cache. Who has another one waits for nobody."""
+    named = os.environ.get("WINNOW_QUEUE")
+    return Path(named) if named else cache_folder() / "queue"
+
+
 @contextmanager
-def turn(folder: Folder, device: str, waiting: Callable[[], None]) -> Iterator[None]:
-    """Train on a device when no other experiment of the same parent folder does; `waiting` is called every second until then.
+def turn(device: str, waiting: Callable[[], None]) -> Iterator[None]:
+    """Train on a device when no other experiment of this user does on this machine; `waiting` is called every second until then.
 
     The lock lies in the user's cache, so that nothing is written beside the experiments; without a cache nobody waits.
     """
-    neighbours = hashlib.sha256(str(folder.root.resolve().parent).encode()).hexdigest()[:16]
-    lock = FileLock(cache_folder() / "queue" / f"{neighbours}-{device.replace(':', '-')}.lock")
+    name = re.sub(r"[^\w.-]", "-", f"{platform.node()}-{_as_the_machine_counts(device)}")
+    lock = FileLock(queue_folder() / f"{name}.lock")
     try:
         Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
         while not lock.is_locked:
@@ -117,6 +124,13 @@ def turn(folder: Folder, device: str, waiting: Callable[[], None]) -> Iterator[N
         with suppress(OSError):  # while it is held: who waits for it looks again at what lies there
             os.unlink(lock.lock_file)
         lock.release()
+
+
+def _as_the_machine_counts(device: str) -> str:
+    """The device by what CUDA_VISIBLE_DEVICES calls it, so that processes that see different devices are no rivals."""
+    kind, _, place = device.partition(":")
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return f"cuda:{visible[int(place)]}" if kind == "cuda" and place.isdigit() and any(visible[int(place) : int(place) + 1]) else device
 
 
 def sweep(folder: Folder) -> None:

@@ -88,7 +88,7 @@ class JobProgress:
         """Another experiment trains on the device; said at once, and now and then."""
         if self._said_queued is None or time.monotonic() - self._said_queued > SLOWEST_HEARTBEAT:
             self._said_queued = time.monotonic()
-            self.say("queued", JobState.QUEUED, message=f"Waits until no other experiment of this folder trains on {device}.")
+            self.say("queued", JobState.QUEUED, message=f"Waits until no other experiment trains on {device}.")
 
     def beat(self) -> None:
         """A progress event, when the last one is long enough ago: a second at first, a few in a long job."""

@@ -361,7 +361,7 @@ def _work(
 
     diverged = []
     device = str(pick_device(recipe.device))
-    with turn(experiment.folder, device, lambda: progress.queue(device)), stop.between_steps():
+    with turn(device, lambda: progress.queue(device)), stop.between_steps():
         while waiting:
             try:
                 for item in train([*waiting.values()], encoded, evaluation, str(model), recipe, stop=stop):

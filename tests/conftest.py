@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from pruning.settings import Settings, TrainSettings
 hypothesis_settings.register_profile("busy", deadline=None)  # how long an example takes says something of the machine, not of us
 hypothesis_settings.load_profile("busy")
 
+QUEUE = "WINNOW_QUEUE"
 SEEDS = (11, 22, 33)
 EPOCHS = 3
 EXAMPLES = 120
@@ -38,6 +42,26 @@ def write_reviews(path: Path, examples: int, seed: int = 0) -> Path:
             row = {"sentence": " ".join(words), "label": "positive" if label else "negative", "source": f"s{index % 3}"}
             file.write(json.dumps(row) + "\n")
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def queues(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Tests wait for no device that something else on this machine trains on."""
+    folder = tmp_path_factory.mktemp("queues")
+    before = os.environ.get(QUEUE)
+    os.environ[QUEUE] = str(folder)
+    yield folder
+    os.environ.pop(QUEUE)
+    if before is not None:
+        os.environ[QUEUE] = before
+
+
+@pytest.fixture(autouse=True)
+def _a_queue_of_its_own(queues: Path) -> Iterator[None]:
+    """Nor for what another test may have left running."""
+    os.environ[QUEUE] = str(queues / secrets.token_hex(4))
+    yield
+    os.environ[QUEUE] = str(queues)
 
 
 @pytest.fixture(scope="session")

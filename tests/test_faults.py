@@ -493,17 +493,18 @@ def test_checksums_name_each_seed_s_files(scored: Experiment) -> None:
 
 
 @pytest.mark.slow
-def test_experiments_of_one_folder_take_turns_on_a_device(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.timeout(1200)
+def test_experiments_take_turns_on_a_device(settings: Settings, tmp_path: Path) -> None:
     """The second says that it waits, can be cancelled meanwhile, and trains when the first has ended."""
-    first, second = tmp_path / "first", tmp_path / "second"
+    first, second = tmp_path / "here" / "first", tmp_path / "there" / "second"
     long = winnow(*jobs.score_command(settings.with_changes(seeds=default_seeds(60)), first))
-    wait_until(lambda: ownership.status(Folder(first)).runs, 60, "the first one's training")
+    wait_until(lambda: ownership.status(Folder(first)).runs, 240, "the first one's training")
     short = winnow(*jobs.score_command(settings, second))
-    wait_until(lambda: ownership.status(Folder(second)).state is JobState.QUEUED, 60, "the second one's turn to wait")
+    wait_until(lambda: ownership.status(Folder(second)).state is JobState.QUEUED, 240, "the second one's turn to wait")
     assert "trains on cpu" in ownership.status(Folder(second)).message
-    assert jobs.cancel(second, wait=5) and short.wait(5) == 130
+    assert jobs.cancel(second, wait=60) and short.wait(60) == 130
     short = winnow("resume", second)
-    wait_until(lambda: ownership.status(Folder(second)).state is JobState.QUEUED, 60, "its turn to wait again")
-    assert jobs.cancel(first, wait=5) and long.wait(5) == 130
-    assert short.wait(90) == 0
+    wait_until(lambda: ownership.status(Folder(second)).state is JobState.QUEUED, 240, "its turn to wait again")
+    assert jobs.cancel(first, wait=60) and long.wait(60) == 130
+    assert short.wait(240) == 0
     assert Experiment(second).status().state is JobState.DONE and Experiment(second).finished_runs() == [0, 1, 2]

@@ -2,9 +2,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,34 @@ def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path, settings: S
     assert {path.name for path in tmp_path.iterdir()} == {*other, "newer"}
     assert {path.name for path in newer.iterdir()} == {"experiment.json", "run=0.pt.part"}
     assert all((tmp_path / name).read_text() == text for name, text in other.items())
+
+
+def test_two_experiments_wait_for_one_device_and_not_for_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever their folders lie. Two processes may call two devices by the same number."""
+    monkeypatch.setenv("WINNOW_QUEUE", str(tmp_path))
+    waited: list[str] = []
+
+    def wait(device: str) -> None:
+        def give_up() -> None:
+            waited.append(device)
+            raise TimeoutError
+
+        with suppress(TimeoutError), ownership.turn(device, give_up):
+            pass
+
+    def also(device: str) -> list[str]:
+        waited.clear()
+        thread = threading.Thread(target=wait, args=(device,))
+        thread.start()
+        thread.join()
+        return waited
+
+    with ownership.turn("cuda:0", lambda: None):
+        assert also("cuda:0") == ["cuda:0"]
+        assert also("cuda:1") == also("cpu") == []
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+        assert also("cuda:0") == [] and also("cuda:1") == ["cuda:1"]
+    assert also("cuda:1") == []
 
 
 def test_the_command_carries_every_setting(settings: Settings) -> None:

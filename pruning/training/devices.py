@@ -21,12 +21,12 @@ WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that `--device` names; auto = cuda, else mps, else cpu.
+    """The device that `--device` names; auto = cuda, else mps, else cpu. However it was named, one device has one name here.
 
     Raises `UsageError` when the name is none of PyTorch's, or the device is not in this machine.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -35,7 +35,9 @@ def pick_device(name: str) -> torch.device:
     if (device.index or 0) >= present:
         many = "1 device" if present == 1 else f"{present or 'no'} devices"
         raise UsageError(f"--device is {name!r}, but this machine has {many} of that kind that PyTorch can use.")
-    return device
+    if device.type != "cuda":
+        return torch.device(device.type)
+    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
 
 
 def pick_precision(precision: str, device: torch.device) -> torch.dtype:

@@ -14,6 +14,7 @@ from pruning.errors import ModelError, TrainingError, UsageError
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training import train
+from pruning.training.devices import pick_device
 from pruning.training.order import epoch_batches, places, rate
 from tests.training.test_equivalence import NO_DROPOUT
 from tests.training.tiny import tiny_data, tiny_model
@@ -199,6 +200,14 @@ def test_a_model_that_is_nowhere_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match="no-such-model"):
         run(str(tmp_path / "no-such-model"), plan(), recipe())
+
+
+def test_a_device_has_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that two experiments which call it differently wait for each other."""
+    assert {str(pick_device(name)) for name in ("cpu", "cpu:0")} == {"cpu"}
+    for name, value in (("is_available", True), ("device_count", 2), ("current_device", 1)):
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    assert [str(pick_device(name)) for name in ("auto", "cuda", "cuda:0")] == ["cuda:1", "cuda:1", "cuda:0"]
 
 
 def test_a_device_beyond_those_there_are_is_named_with_their_number(bert: str) -> None:
