@@ -1,4 +1,4 @@
-"""The promises of SECURITY.md, each through HTTP against the running server, or in a real browser."""
+"""The promises of SECURITY.md, which says what is held over HTTP, in a real browser, in a command of its own, or by a call."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,7 +20,10 @@ from urllib.parse import quote, urlencode
 import datasets
 import pytest
 import torch
+import uvicorn
 from playwright.sync_api import Page, TimeoutError, sync_playwright
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from streamlit.testing.v1 import AppTest
 
 from pruning import export, models, readers, roots, worker
@@ -28,7 +32,8 @@ from pruning.errors import DataError, ModelError, UsageError
 from pruning.experiment import Experiment
 from pruning.settings import Settings
 from pruning.ui import tickets
-from pruning.ui.guard import COOKIE, PASSWORD, refusal_to_start
+from pruning.ui.guard import COOKIE, PASSWORD, Guard, refusal_to_start
+from pruning.ui.routes import ROUTES as ROUTES_OF_FILES
 from tests.browser_setup import find
 from tests.processes import ROOT, dashboard, environment, free_port, wait_until
 
@@ -572,6 +577,68 @@ def test_a_download_needs_its_ticket(server: Server, monkeypatch: pytest.MonkeyP
         assert not tickets.valid(path, wrong), wrong
     monkeypatch.setattr(tickets.time, "time", lambda: int(end) + 1.0)
     assert not tickets.valid(path, good)
+
+
+@pytest.fixture
+def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The port of the download route behind the dashboard's guard, served from this process, whose tickets a test can make."""
+    root = tmp_path / "experiments"
+    for name in ("x/exports/full/data.jsonl", "x/experiment.json", "x/exports/secret.json", "../outside.jsonl"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("rows\n")
+    (root / "x" / "exports" / "full" / "link.jsonl").symlink_to(tmp_path / "outside.jsonl")
+    monkeypatch.setenv("WINNOW_EXPERIMENTS", str(root))
+    port = free_port()
+    app = Starlette(routes=ROUTES_OF_FILES, middleware=[Middleware(Guard, hosts=("127.0.0.1",))])
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_until(lambda: server.started, 60, "the server's start")
+    yield port
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "x/exports/../experiment.json",
+        "x/exports/full/../secret.json",
+        "x/exports/full/link.jsonl",
+        "x/exports/secret.json",
+        "../exports/full/data.jsonl",
+        "../../outside.jsonl",
+        "x/exports/full/../../../../outside.jsonl",
+        "/etc/passwd",
+        "//etc/exports/passwd",
+        "x/exports/full",
+        "x/exports/full/none.jsonl",
+    ],
+)
+def test_a_good_ticket_opens_nothing_but_an_export(downloads: int, path: str) -> None:
+    """Even for a path that no page would give one for, whether its dots are written as they are or escaped."""
+    for written in (quote(path), quote(path, safe="").replace(".", "%2E")):
+        answer = ask(downloads, f"/download/{written}?ticket={tickets.ticket(path)}")
+        assert answer.status == 404 and answer.content == b"There is no such export."  # type: ignore[attr-defined]
+
+
+def test_a_ticket_ends(downloads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = "x/exports/full/data.jsonl"
+    address = f"/download/{path}?ticket={tickets.ticket(path)}"
+    answer = ask(downloads, address)
+    assert (answer.status, answer.content) == (200, b"rows\n")  # type: ignore[attr-defined]
+    assert answer.headers["content-disposition"].startswith("attachment") and answer.headers["x-content-type-options"] == "nosniff"
+    assert ask(downloads, address, Origin="http://evil.example").status == 403
+    monkeypatch.setattr(tickets, "LASTS", -1)
+    assert ask(downloads, f"/download/{path}?ticket={tickets.ticket(path)}").status == 403
+
+
+def test_nobody_uploads_without_a_page_open(server: Server) -> None:
+    """A file goes to a session of the websocket, with the token that only this server's pages know; nothing is kept of another's."""
+    path, body = "/_stcore/upload_file/session/file", b"a" * 1000
+    assert ask(server[1], path, "PUT", body, Content_Length="1000", Origin="http://evil.example").status == 403
+    for size in (len(body), 10**12):
+        assert ask(server[1], path, "PUT", body[:size], Content_Length=str(size)).status in (400, 403)
 
 
 def test_a_wrong_address_is_a_usage_error() -> None:
