@@ -1,7 +1,14 @@
+import json
+
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.feature_extraction.text import CountVectorizer
 
-from pruning.duplicates import duplicates, leaks
+from pruning import sample
+from pruning.duplicates import SIMILAR, duplicates, leaks, normalised
 
 FILM = "the gorgeously elaborate continuation of the lord of the rings trilogy is so huge that a column cannot describe it"
 
@@ -35,6 +42,38 @@ def test_what_the_sample_holds_and_no_more() -> None:
     found = duplicates([*equal, *apart, *equal])
     assert found.groups == found.redundant == 2
     assert [found.members(group).tolist() for group in range(2)] == [[0, 11], [1, 12]]
+
+
+@pytest.mark.slow
+def test_the_whole_sample_holds_two_pairs_and_no_more() -> None:
+    """Needs a network once. Every pair of the sample's sentences is compared: 5-grams in common over all of theirs."""
+    texts = [json.loads(line)["sentence"] for line in sample.sample_data().read_text(encoding="utf-8").splitlines()]
+    found = duplicates(texts)
+    assert len(texts) == 10_568
+    assert [found.members(group).tolist() for group in range(found.groups)] == PAIRS
+    assert np.flatnonzero(found.exact).tolist() == sorted(place for pair in PAIRS for place in pair)
+    assert similar_pairs(normalised(texts).to_pylist(), SIMILAR) == PAIRS
+
+
+PAIRS = [[10286, 10303], [10467, 10521]]
+
+
+def similar_pairs(texts: list[str], threshold: float) -> list[list[int]]:
+    """All pairs that similar, ascending, by products of the texts' sets of 5-grams: no signatures, none left to chance.
+
+    Two texts that share `threshold` of their 5-grams share one of the rarest that either has: all but `threshold` of them, and one.
+    """
+    count = CountVectorizer(analyzer=lambda text: {text.ljust(5)[place : place + 5] for place in range(max(len(text) - 4, 1))})
+    grams = count.fit_transform(texts).astype(np.int32)
+    sizes = np.diff(grams.indptr)
+    row = np.repeat(np.arange(len(texts)), sizes)
+    order = np.lexsort((grams.indices, np.bincount(grams.indices)[grams.indices], row))
+    rare = np.arange(len(order)) - grams.indptr[row] <= (sizes - np.ceil(threshold * sizes))[row]
+    rarest = sparse.csr_array((np.ones(rare.sum(), dtype=np.int32), (row[rare], grams.indices[order][rare])), shape=grams.shape)
+    one, other = sparse.triu(rarest @ rarest.T, k=1).coords
+    common = np.asarray(grams[one].multiply(grams[other]).sum(axis=1)).ravel()
+    alike = common >= threshold * (sizes[one] + sizes[other] - common)
+    return sorted([int(i), int(j)] for i, j in zip(one[alike], other[alike], strict=True))
 
 
 def test_what_leaks_lies_on_both_sides() -> None:
