@@ -23,8 +23,8 @@ PAGES = {
     "inspect": ("Inspect", ":material/search:"),
     "export": ("Export", ":material/download:"),
 }
+# Pages that need no experiment: they list what there is, and why what cannot be read is not.
 WITHOUT = ("Winnow", "Score")
-"""Pages that need no experiment: they list what there is, and why what cannot be read is not."""
 
 # The links are our own: an icon given to st.Page would be fetched from Google's servers, to stand in the browser's tab.
 pages = {
