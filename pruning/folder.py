@@ -15,7 +15,7 @@
     diverged/seed=1215/                recordings of runs that diverged and were trained again with another seed
     frontier.damaged.parquet           a frontier.parquet that was not what was recorded, put aside to be measured again
     worker.log                         what the latest background worker printed
-    lock                               held by the one worker that may write
+    lock                               held by the one worker that may write; names it (pid and start time) while it does
     exports/<name>/                    data and its manifest.json, written last
 
 Everything else that a page or a command shows is derived from these files. A file without a line in checksums.jsonl (of
