@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pruning import audit, derived, scores
+from pruning import audit, scores
 from pruning import decisions as by_hand
 from pruning.audit import Hard, LabelErrors
 from pruning.data import SOURCE_PREFIX
@@ -24,7 +23,6 @@ from pruning.decisions import DECIDED_BY_HAND, Decided, Decision
 from pruning.duplicates import Duplicates
 from pruning.experiment import Experiment
 from pruning.records import FrontierPoint, Subset
-from pruning.texts import joined
 
 SUSPECTS, DUPLICATES = "suspected label errors", "duplicates"
 HARD = {f"H = 0: {kind}": kind for kind in Hard}
@@ -95,7 +93,7 @@ class View:
         self._labels: dict[int, NDArray[np.int64]] = {}
         self._matches: dict[tuple[Filter, int, int, int], Matches] = {}
         self._frontier: dict[tuple[str, str | None, int, int], list[FrontierPoint]] = {}
-        self._audited = self._explained = False
+        self._audited = False
         self._decisions: Decisions = (-1, [], Decided(), None)
 
     # -- by example ------------------------------------------------------------------------------------------
@@ -242,29 +240,12 @@ class View:
         """Labels that look wrong; None where the recording cannot tell."""
         return self.experiment.label_errors
 
-    @property
-    def explained(self) -> bool:
-        """Whether `hard` can be asked for without a wait."""
-        at_hand = len(self.h) <= AT_ONCE or "hard" in vars(self)
-        self._explained = self._explained or (self.audited and (at_hand or derived.remembered(*self._rarity_kept) is not None))
-        return self._explained
-
     @cached_property
     def hard(self) -> NDArray[np.object_]:
         """[N] the `Hard` kind of each example with H = 0, else None; None throughout where the recording cannot tell."""
         if self.label_errors is None:
             return np.full(len(self.h), None, dtype=object)
-
-        def found() -> derived.Arrays:
-            return {"rarity": audit.word_rarity(joined(self.experiment.texts).to_pylist())}
-
-        rarity = derived.remember(*self._rarity_kept, found)["rarity"]
-        return audit.hard_kinds(self.experiment.dynamics, self.label_errors, rarity, self.burn_in)
-
-    @property
-    def _rarity_kept(self) -> tuple[Path, str]:
-        """Where the rarity of each example's words is kept, and its stamp: the data they are of."""
-        return self.experiment.folder.cache("rarity"), str(self.experiment.info["data"]["fingerprint"])
+        return audit.hard_kinds(self.experiment.dynamics, self.label_errors, self.experiment.rarity, self.burn_in)
 
     def matching(self, wanted: Filter, kept: NDArray[np.bool_], other: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
         """Positions of the examples that match, sorted as wanted. `kept` and `other` [N]: what this and the other subset keep.

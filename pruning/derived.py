@@ -62,7 +62,9 @@ def main(directory: Path) -> None:
     from pruning.experiment import Experiment
 
     experiment = Experiment(directory)
-    _ = experiment.duplicates, experiment.finished_runs() and experiment.label_errors
+    _ = experiment.duplicates
+    if experiment.finished_runs() and experiment.label_errors:
+        _ = experiment.rarity
 
 
 if __name__ == "__main__":

@@ -286,15 +286,24 @@ class Experiment:
 
     @property
     def audited(self) -> bool:
-        """Whether duplicates and label errors were worked out already, so that asking for them takes no time."""
+        """Whether duplicates, label errors and rare words were worked out already, so that asking for them takes no time."""
         labelled = self.labels is not None and not score_registry.missing(self.dynamics) & audit.NEEDED
-        wanted = {"duplicates": self._stamp_of_data, **({"label-errors": self._stamp_of_runs} if labelled else {})}
+        wanted = {"duplicates": self._stamp_of_data}
+        if labelled:
+            wanted |= {"label-errors": self._stamp_of_runs, "rarity": self._stamp_of_data}
         return all(derived.remembered(self.folder.cache(name), stamp) is not None for name, stamp in wanted.items())
 
     @cached_property
     def texts(self) -> pa.Table:
         """The training examples' text fields, in the task's order; a list of options is one text, a line each."""
         return flat(self.examples(text_fields(self.schema)))
+
+    @cached_property
+    def rarity(self) -> NDArray[np.float64]:
+        """[N] how rare the words of each training example are; see `audit.word_rarity`."""
+        return derived.remember(
+            self.folder.cache("rarity"), self._stamp_of_data, lambda: {"rarity": audit.word_rarity(joined(self.texts).to_pylist())}
+        )["rarity"]
 
     @cached_property
     def duplicates(self) -> Duplicates:

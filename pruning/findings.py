@@ -172,8 +172,7 @@ def _hard(experiment: Experiment, burn_in: int | None) -> dict[str, int] | None:
     errors = experiment.label_errors
     if errors is None:
         return None
-    rarity = audit.word_rarity(_texts(experiment))
-    kinds = Counter(kind for kind in audit.hard_kinds(experiment.dynamics, errors, rarity, experiment.burn_in(burn_in)) if kind is not None)
+    kinds = Counter(audit.hard_kinds(experiment.dynamics, errors, experiment.rarity, experiment.burn_in(burn_in)))
     return {str(kind): kinds[kind] for kind in audit.Hard}
 
 

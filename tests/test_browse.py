@@ -103,7 +103,6 @@ def test_narrowed_to_what_was_decided_looks_wrong_or_repeats(view: View) -> None
 
 
 def test_why_no_run_got_it_right_is_what_the_audit_says(view: View) -> None:
-    assert view.explained
     kinds = {kind: found(view, only=name) for name, kind in browse.HARD.items()}
     counts = findings(view.experiment, view.subset("full")).hard
     assert {str(kind): len(rows) for kind, rows in kinds.items()} == counts
@@ -115,11 +114,11 @@ def test_why_no_run_got_it_right_is_what_the_audit_says(view: View) -> None:
 def test_beyond_a_size_what_takes_long_is_kept_before_it_is_shown(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browse, "AT_ONCE", 100)
     again = View(Experiment(view.experiment.folder.root), view.burn_in)
-    assert not again.audited and not again.explained
+    assert not again.audited
     _ = again.duplicates, again.label_errors
-    assert again.audited and not again.explained
-    assert (again.hard != None).any() and again.explained  # noqa: E711
-    assert View(Experiment(view.experiment.folder.root), 0).explained
+    assert not again.audited
+    assert (again.hard != None).any() and again.audited  # noqa: E711
+    assert View(Experiment(view.experiment.folder.root), 0).audited
 
 
 def test_a_recording_that_cannot_tell_has_no_doubts(scored: Experiment) -> None:
@@ -136,6 +135,9 @@ def test_what_was_worked_out_once_is_read_by_the_next(view: View) -> None:
     again = View(Experiment(view.experiment.folder.root), view.burn_in)
     assert not again.experiment.audited
     group, suspect = view.duplicates.group, view.experiment.label_errors.suspect  # type: ignore[union-attr]
+    assert not again.experiment.audited
+    rarity = view.experiment.rarity
+    assert (again.experiment.rarity == rarity).all()
     assert again.experiment.audited
     assert (again.duplicates.group == group).all()
     assert (again.experiment.label_errors.suspect == suspect).all()  # type: ignore[union-attr]

@@ -70,12 +70,10 @@ def _doubts(view: View, position: int) -> None:
     errors = view.label_errors if view.audited else None
     if errors is not None and errors.suspect[position]:
         st.text(f"Suspected wrong label: looks like {view.experiment.label_names[errors.suggested[position]]}.")
-    kind = view.hard[position] if errors is not None and view.explained else None
+    kind = view.hard[position] if errors is not None else None
     if kind is not None:
         edge = f"border-left:4px solid {theme.CONTESTED if kind is Hard.CONTESTED else 'transparent'};padding-left:0.75rem"
         st.html(f'<div style="{edge}">No run got it right throughout: {kind} ({WHY[kind]}).</div>')
-    elif view.h[position] == 0 and view.audited and not view.explained:
-        st.caption("Whether it is rare or contested is not worked out yet; choose Only: H = 0 above.")
 
 
 def shown(parts: Sequence[Part]) -> None:

@@ -93,9 +93,6 @@ def meanings(view: View) -> str:
 def ready(view: View, wanted: Filter) -> bool:
     """Whether what the filter needs is worked out; if not, work begins elsewhere and the page says so until it is done."""
     if wanted.only in (None, DECIDED_BY_HAND) or view.audited:
-        if wanted.only in browse.HARD and not view.explained:
-            with st.spinner(f"Reading the words of {len(view.h):,} texts, once ..."):
-                _ = view.hard
         return True
     directory = view.experiment.folder.root
     derived.begin(directory)
