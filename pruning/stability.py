@@ -27,6 +27,12 @@ BINS = 20
 LUCK = 0.25
 """Share of easy examples that luck may keep from the highest H before an epoch is better left out."""
 
+UNTRAINED = 64
+"""The first so many places of a run (but at most one bin): what a model that has learned nothing gets right there."""
+
+BEGUN = 0.5
+"""Share of what the model learns in all from which it counts as having begun to learn."""
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class OrderEffect:
@@ -39,8 +45,11 @@ class OrderEffect:
     """Share right in the first fifth of the epoch, over all runs."""
     settled: float
     """Share right in the last quarter of the epoch, over all runs."""
+    begun: bool
+    """Whether the model had learned at least BEGUN of what it knows in the end when the epoch ended."""
     lost: float
-    """Share of looks lost to coming early: `settled` minus the epoch's accuracy; 0 where that is not beyond chance (2 errors)."""
+    """Share of looks lost to coming early: `settled` (of the last epoch where this one had not `begun`) minus the epoch's accuracy; 0
+    where that is not beyond chance (2 errors)."""
     luck: float
     """Chance that an example which the settled model gets right is wrong in some run for coming early: 1 - (1 - lost)^R."""
 
@@ -60,35 +69,62 @@ def burn_in_advice(dynamics: Dynamics) -> BurnInAdvice:
 
     Raises ScoreError when the recording does not say where in its epoch an example came.
     """
-    effects = tuple(order_effect(dynamics, epoch) for epoch in range(dynamics.epochs))
+    effects = order_effects(dynamics)
     advised = next((effect.epoch for effect in effects if effect.luck <= LUCK), dynamics.epochs - 1)
     return BurnInAdvice(burn_in=advised, effects=effects, sentence=_advice(effects, advised, dynamics.runs))
 
 
-def order_effect(dynamics: Dynamics, epoch: int) -> OrderEffect:
-    """Share right by place within that epoch. Orders are random, so any trend is the model's, not the examples'."""
+def order_effects(dynamics: Dynamics) -> tuple[OrderEffect, ...]:
+    """Of each epoch, the share right by place within it. Orders are random, so any trend is the model's, not the examples'.
+
+    An epoch at whose end the model had learned less than BEGUN of what it knows in the end is compared with that end: there
+    being right is a toss of a coin wherever an example came. Raises ScoreError when the recording has no position.
+    """
     if "position" in missing(dynamics):
         raise ScoreError("The order effect needs position, which this recording does not have.")
-    runs, examples = dynamics.runs, dynamics.examples
-    right, seen = np.zeros((runs, BINS)), np.zeros((runs, BINS))
-    for run in range(runs):
-        place = dynamics.position[run, epoch].astype(np.int64) * BINS // examples
+    places = [_places(dynamics, epoch) for epoch in range(dynamics.epochs)]
+    untrained = dynamics.position[:, 0] < min(UNTRAINED, -(-dynamics.examples // BINS))
+    start, looks = float(dynamics.correct[:, 0][untrained].mean()), untrained.sum()
+    end, at_end = _settled(*places[-1])
+    learned = end - start if end - start > 3 * sqrt(0.25 / looks + 0.25 / max(1, at_end)) else 0.0
+    effects = []
+    for epoch, (right, seen) in enumerate(places):
+        settled, _ = _settled(right, seen)
+        begun = not learned or settled - start >= BEGUN * learned
+        known, n, overall = settled if begun else end, seen.sum(), right.sum() / seen.sum()
+        error = sqrt(max(known * (1 - known), overall * (1 - overall)) * 3 / n)  # of 3/4 (last quarter - the rest)
+        lost = known - overall if known - overall > 2 * error else 0.0
+        with np.errstate(invalid="ignore"):
+            accuracy = right / seen
+        fifth = BINS // 5
+        effects.append(
+            OrderEffect(
+                epoch=epoch,
+                accuracy=accuracy,
+                early=float(right[:, :fifth].sum() / max(1, seen[:, :fifth].sum())),
+                settled=settled,
+                begun=begun,
+                lost=float(lost),
+                luck=float(1 - (1 - lost) ** dynamics.runs),
+            )
+        )
+    return tuple(effects)
+
+
+def _places(dynamics: Dynamics, epoch: int) -> tuple[Floats, Floats]:
+    """[R, bins] how many were right, and how many came, at each place within that epoch."""
+    right, seen = np.zeros((dynamics.runs, BINS)), np.zeros((dynamics.runs, BINS))
+    for run in range(dynamics.runs):
+        place = dynamics.position[run, epoch].astype(np.int64) * BINS // dynamics.examples
         right[run] = np.bincount(place, dynamics.correct[run, epoch], minlength=BINS)
         seen[run] = np.bincount(place, minlength=BINS)
-    with np.errstate(invalid="ignore"):
-        accuracy = right / seen
-    quarter, fifth, n, overall = BINS - BINS // 4, BINS // 5, seen.sum(), right.sum() / seen.sum()
-    settled = right[:, quarter:].sum() / max(1, seen[:, quarter:].sum())
-    error = sqrt(max(settled * (1 - settled), overall * (1 - overall)) * 3 / n)  # of 3/4 (last quarter - the rest)
-    lost = settled - overall if settled - overall > 2 * error else 0.0
-    return OrderEffect(
-        epoch=epoch,
-        accuracy=accuracy,
-        early=float(right[:, :fifth].sum() / max(1, seen[:, :fifth].sum())),
-        settled=float(settled),
-        lost=float(lost),
-        luck=float(1 - (1 - lost) ** runs),
-    )
+    return right, seen
+
+
+def _settled(right: Floats, seen: Floats) -> tuple[float, float]:
+    """The share right in the last quarter of an epoch, and of how many looks."""
+    looks = float(seen[:, BINS - BINS // 4 :].sum())
+    return float(right[:, BINS - BINS // 4 :].sum()) / max(1.0, looks), looks
 
 
 def _advice(effects: tuple[OrderEffect, ...], advised: int, runs: int) -> str:
@@ -96,7 +132,8 @@ def _advice(effects: tuple[OrderEffect, ...], advised: int, runs: int) -> str:
     trend = f"In the first epoch {first.early:.0%} were right early on and {first.settled:.0%} at its end"
     if advised == 0 and first.luck <= LUCK:
         return f"{trend}: when an example came up hardly matters, so H can count every epoch."
-    luck = f"{trend}: luck alone keeps {first.luck:.0%} of the easy examples from H = {runs}"
+    why = "luck alone" if first.begun else "the model had hardly begun to learn, and luck alone"
+    luck = f"{trend}: {why} keeps {first.luck:.0%} of the easy examples from H = {runs}"
     if len(effects) == 1:
         return f"{luck}, and there is no other epoch to count; score with more epochs."
     out = "that epoch" if advised == 1 else f"the first {advised} epochs"

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from pruning.errors import ScoreError, UsageError
 from pruning.records import Dynamics
 from pruning.scores import h_score
-from pruning.stability import BINS, burn_in_advice, order_effect, stability
+from pruning.stability import BINS, burn_in_advice, order_effects, stability
 from tests.recordings import recording
 
 
@@ -37,11 +37,21 @@ def test_a_model_that_never_settles_is_said_to_need_more_epochs() -> None:
     assert "no other epoch" in burn_in_advice(learning(6, 1, 2000, 1.0)).sentence
 
 
+def test_an_epoch_spent_at_chance_is_left_out_though_no_place_in_it_is_better() -> None:
+    """Nothing is learned in the first epoch, all in the second: no order effect in the first, and yet it is a toss of a coin."""
+    whole = learning(6, 3, 800, 0.1)
+    tossed = whole.correct.copy()
+    tossed[:, 0] = np.random.default_rng(1).random(tossed[:, 0].shape) < 0.5
+    advice = burn_in_advice(replace(whole, correct=tossed))
+    assert advice.burn_in == 1 and not advice.effects[0].begun and advice.effects[1].begun
+    assert "hardly begun to learn" in advice.sentence and advice.effects[0].luck > 0.9
+
+
 def test_the_order_effect_by_hand() -> None:
     """One run, 40 examples in order: the first half wrong, the second right. Settled 1, accuracy .5, so half of all looks are lost."""
     whole = recording(1, 1, 40, 2, 0)
     position = np.arange(40, dtype=np.int32)[None, None]
-    effect = order_effect(replace(whole, position=position, correct=position >= 20), 0)
+    effect = order_effects(replace(whole, position=position, correct=position >= 20))[0]
     assert effect.accuracy[0].tolist() == [0.0] * 10 + [1.0] * 10
     assert (effect.early, effect.settled, effect.lost, effect.luck) == (0.0, 1.0, 0.5, 0.5)
 
@@ -52,7 +62,7 @@ def test_chance_alone_is_no_order_effect() -> None:
 
 
 def test_few_examples_leave_places_empty_not_wrong() -> None:
-    effect = order_effect(recording(2, 1, 7, 2, 0), 0)
+    effect = order_effects(recording(2, 1, 7, 2, 0))[0]
     assert effect.accuracy.shape == (2, BINS)
     assert np.isnan(effect.accuracy).any()
 
