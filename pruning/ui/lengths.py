@@ -51,7 +51,11 @@ def sentence(rows: Sequence[Mapping[str, Any]], mapping: Mapping[str, str], task
         return f"{told} {guess} are longer than {max_length} tokens and would be cut."
     tokens, most = counted_tokens
     limit = min(max_length, most)
-    return f"{told} {sum(length > limit for length in tokens) / len(tokens):.1%} are longer than {limit} tokens and would be cut."
+    return f"{told} {_share(sum(length > limit for length in tokens) / len(tokens))} longer than {limit} tokens and would be cut."
+
+
+def _share(long: float) -> str:
+    return f"{long:.1%} are" if long else "None is"
 
 
 def sequences(row: Mapping[str, Any], mapping: Mapping[str, str]) -> tuple[str, str]:
