@@ -30,6 +30,7 @@ from pruning.settings import Settings
 
 OTHER = {"positive": "negative", "negative": "positive"}
 CLEANED = "full+decisions"
+RATING = "source.rating_mean"
 
 
 def main(
@@ -50,6 +51,11 @@ def main(
     print("|---" * 8 + "|")
     for experiment, flipped in experiments:
         print("\n".join(found(experiment, flipped)))
+    print(
+        "\n| flipped | mean absolute human rating (0 to 4): flipped and listed | not flipped but listed | not listed |\n|---|---|---|---|"
+    )
+    for experiment, flipped in experiments:
+        print(clarity(experiment, flipped))
     print("\n| flipped | trained on | kept | flipped labels left | accuracy | 95% interval | seeds |\n|---|---|---|---|---|---|---|")
     for experiment, flipped in experiments:
         print("\n".join(frontier(experiment, flipped)))
@@ -115,6 +121,15 @@ def found(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:
         ]
         lines.append(f"| {' | '.join(cells)} | {flipped[listed].mean():.0%} | {precision:.2f} | {precision / base:.1f} |")
     return lines
+
+
+def clarity(experiment: Experiment, flipped: NDArray[np.bool_]) -> str:
+    """How clear people found what is listed, rightly and wrongly, and what is not."""
+    assert experiment.label_errors is not None
+    rating = np.abs(experiment.examples([RATING])[RATING].to_numpy())
+    listed = experiment.label_errors.suspect
+    groups = (listed & flipped, listed & ~flipped, ~listed)
+    return f"| {flipped.mean():.0%} | {' | '.join(f'{rating[group].mean():.2f}' for group in groups)} |"
 
 
 def frontier(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:
