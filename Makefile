@@ -35,7 +35,7 @@ test-slow: $(VENV)/.dev  ## the slow tests too
 	@$(RUN) tests/browser_setup.py
 	@$(PYTEST) -m "not gpu"
 
-chaos: $(VENV)/.dev  ## kill the worker 50 times and the dashboard 10 times, and compare with undisturbed work (some 20 minutes)
+chaos: $(VENV)/.dev  ## kill the worker 50 times and the dashboard 10 times, and compare with undisturbed work (some 10 minutes)
 	@$(RUN) tests/browser_setup.py
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -m slow tests/test_chaos.py
 

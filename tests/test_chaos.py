@@ -151,12 +151,13 @@ def test_a_dashboard_killed_ten_times(settings: Settings, tmp_path: Path, capsys
     folder, mark, port, draw = tmp_path / "experiments" / "x", tmp_path.name, free_port(), random.Random(3)
     with pytest.raises(Cancelled):
         worker.score(many, folder, lambda progress: os.kill(os.getpid(), signal.SIGTERM))
+    roots = os.pathsep.join(str(Path(place).parent) for place in (settings.model, settings.data))
     kills, seen_running, resumed = 0, 0, 0
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find(), args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page()
         while kills < 10:
-            with dashboard(folder.parent, mark=mark, port=port) as (address, server):
+            with dashboard(folder.parent, mark=mark, port=port, WINNOW_ROOTS=roots) as (address, server):
                 page.goto(f"{address}/score?experiment=x")
                 expect(page.get_by_text(re.compile(r"score (cancelled|interrupted|running|done)")).first).to_be_visible(timeout=60_000)
                 state = Experiment(folder).status().state
