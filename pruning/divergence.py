@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -67,8 +67,10 @@ def find(experiment: Experiment) -> list[DivergedRun]:
         if answer is not None:
             sentence = f"run {run} (seed {settings.seeds[run]}) says {experiment.label_names[answer]!r} of nearly every example."
             found.append(DivergedRun(run=run, seed=settings.seeds[run], sentence=sentence))
-    for run in sorted(set(range(settings.runs)) - set(finished)):
-        seed, nan = settings.seeds[run], _nan(experiment, run)
+    unfinished = sorted(set(range(settings.runs)) - set(finished))
+    events = _nan_events(experiment) if unfinished else []
+    for run in unfinished:
+        seed, nan = settings.seeds[run], _nan(experiment, run, events)
         if nan:
             found.append(DivergedRun(run=run, seed=seed, sentence=nan[-1]))
         elif _aside(experiment, seed).exists() and not experiment.folder.epoch(run, 0).parent.exists():
@@ -78,14 +80,14 @@ def find(experiment: Experiment) -> list[DivergedRun]:
     return found
 
 
-def _nan(experiment: Experiment, run: int) -> list[str]:
+def _nan_events(experiment: Experiment) -> list[Mapping[str, Any]]:
+    return [event for event in experiment.events() if event["event"] == "diverged"]
+
+
+def _nan(experiment: Experiment, run: int, events: Sequence[Mapping[str, Any]]) -> list[str]:
     """What was said each time the loss of a run became NaN, those times left out after which another seed took its place."""
-    said = [event["message"] for event in experiment.events() if _is_nan(event, run)]
+    said = [event["message"] for event in events if event["key"] == f"run {run}"]
     return said[max((entry.get("diverged", 0) for entry in experiment.info.get("redone", ()) if entry["run"] == run), default=0) :]
-
-
-def _is_nan(event: Mapping[str, Any], run: int) -> bool:
-    return bool(event["event"] == "diverged" and event["key"] == f"run {run}")
 
 
 def _aside(experiment: Experiment, seed: int, again: int = 1) -> Path:
@@ -121,6 +123,6 @@ def set_aside(experiment: Experiment, diverged: DivergedRun) -> None:
         recording.rename(next(place for place in places if not place.exists()))
     experiment.folder.checkpoint(f"run={diverged.run}").unlink(missing_ok=True)
     info["settings"]["seeds"][diverged.run] = seed
-    times = sum(_is_nan(event, diverged.run) for event in experiment.events())
+    times = sum(event["key"] == f"run {diverged.run}" for event in _nan_events(experiment))
     entry = {"run": diverged.run, "seed": diverged.seed, "with": seed, "reason": diverged.sentence, "diverged": times}
     write_json(experiment.folder.manifest, {**info, "redone": [*info.get("redone", ()), entry]})

@@ -387,9 +387,14 @@ def _content(experiment: Experiment, subset: Subset, format: str, burn_in: int) 
 
 
 def warnings(experiment: Experiment, subset: Subset) -> list[str]:
-    """What a person should know before training on this subset, in sentences."""
-    found = [experiment.settings.caveat] if experiment.settings.caveat else []
-    found += diverged(experiment)
+    """What a person should know before training on this subset, in sentences: of the scores, of the runs, of the subset itself."""
+    caveat = experiment.settings.caveat
+    return [*([caveat] if caveat else []), *diverged(experiment), *subset_warnings(experiment, subset)]
+
+
+def subset_warnings(experiment: Experiment, subset: Subset) -> list[str]:
+    """Of these, what is about the subset itself, and about runs that are missing."""
+    found = []
     complete, asked = experiment.dynamics.runs, experiment.settings.runs
     if complete < asked:
         found.append(f"Only {complete} of {asked} runs are complete; the scores rest on those.")

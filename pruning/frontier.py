@@ -14,7 +14,6 @@ from scipy.special import stdtrit
 
 from pruning.errors import UsageError
 from pruning.records import Difference, FrontierPoint
-from pruning.subsets import DECISIONS
 from pruning.words import counted
 
 NOT_METRICS = frozenset(
@@ -271,7 +270,8 @@ def _safe_rule(measured: Sequence[FrontierPoint]) -> str:
     if not rules or beaten or any(point.subset.startswith(SAFE) for point in measured):
         return ""
     largest = max(rules, key=lambda point: point.kept)
-    size = largest.kept if DECISIONS in largest.subset else largest.subset.partition("@")[2] or largest.subset
+    alike = (point.subset for point in measured if point.subset.startswith("random@") and point.kept == largest.kept)
+    size = next(alike, f"random@{largest.kept}").removeprefix("random@")
     return (
         f"No rule measured here beats chance at its size for certain. Where fewer examples are wanted anyway, try {SAFE}@{size}: "
         "at random with the share of every class and H, which our study never showed to be worse than random."

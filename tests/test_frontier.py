@@ -127,8 +127,11 @@ def test_a_rule_that_beats_random_and_one_that_loses_are_told_apart() -> None:
 
 def test_where_no_rule_beats_random_the_safe_one_is_named() -> None:
     lost = [FULL, point("a", 500, 0.7, -0.1, random=-0.01), point("ambiguous@a", 500, 0.7, -0.1, random=0.0)]
+    lost.append(point("random@a", 500, 0.71, -0.09))
     assert "try stratified@a: " in frontier.recommend(lost).sentence
     assert "try stratified@400: " in frontier.recommend([FULL, point("a+decisions", 400, 0.7, -0.1, random=-0.01)]).sentence
+    composite = [point("(ccs@0.3) or b", 450, 0.7, -0.1, random=0.0), point("random@450", 450, 0.7, -0.1)]
+    assert "try stratified@450: " in frontier.recommend([FULL, *composite]).sentence
     for more in (point("b", 200, 0.7, -0.1, random=0.02), point("stratified@a", 500, 0.7, -0.1, random=0.0)):
         assert "try " not in frontier.recommend([*lost, more]).sentence
     assert "try " not in frontier.recommend([FULL, point("a", 500, 0.8, 0.0)]).sentence

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import streamlit as st
 
-from pruning import derived, divergence, export, hub
+from pruning import derived, export, hub
 from pruning.browse import View
 from pruning.findings import findings
 from pruning.records import Subset
@@ -22,10 +22,9 @@ def warnings(view: View, subset: Subset) -> None:
         derived.begin(view.experiment.folder.root)
         st.info("Duplicates between training and evaluation data are still being looked for; open this page again in a minute.")
         return
-    said = divergence.warnings(view.experiment)  # as every page does
-    for sentence in export.warnings(view.experiment, subset):
-        if sentence not in said:
-            st.warning(plain.markdown(sentence), icon=":material/warning:")
+    caveat = view.experiment.settings.caveat
+    for sentence in [*([caveat] if caveat else []), *export.subset_warnings(view.experiment, subset)]:  # runs that diverged: on every page
+        st.warning(plain.markdown(sentence), icon=":material/warning:")
     decided = view.decided
     if decided.touched:
         st.text(f"By hand: {len(decided.kept):,} kept, {len(decided.dropped):,} dropped, {len(decided.labels):,} labels changed.")
