@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pruning import frontier
-from pruning.ui import charts, measuring, plain, state, steady, tables, widgets
+from pruning.ui import charts, measuring, state, steady, tables, widgets
 
 st.title("Frontier")
 view = state.scored()
@@ -41,7 +41,7 @@ if points:
     allowed = st.number_input(
         "Points it may be worse than full data", 0.0, 50.0, 100 * frontier.MARGIN, 0.1, key="margin", bind="query-params", width=280
     )
-    st.info(plain.markdown(frontier.recommend(points, frontier.margin_of(allowed)).sentence), icon=":material/lightbulb:")
+    measuring.advise(view, points, frontier.margin_of(allowed), chosen, budget)
 else:
     st.info("Nothing is measured yet. Each subset is fine-tuned with several seeds, beside a random and an ambiguous one of equal size.")
 measuring.ask(view, points, chosen, budget)

@@ -87,6 +87,8 @@ class Findings:
         yield f"{self.subset} keeps {self.kept:,} of {counted(self.total, 'example')}."
         for one in sorted(self.shares, key=lambda shares: not shares.flagged):
             yield f"{'! ' if one.flagged else ''}{one.sentence} (Cramer's V {one.cramers_v:.2f})"
+        if self.shares:
+            yield "Cramer's V: how much what stays depends on the column, from 0 (not at all) to 1."
         if self.hard is not None and (hard := sum(self.hard.values())):
             yield f"{counted(hard, 'example')} with H = 0: {', '.join(f'{count:,} {why}' for why, count in self.hard.items())}."
         if self.suspects is not None:

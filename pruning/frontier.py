@@ -167,7 +167,11 @@ class Recommendation:
     """None when no subset is shown to be good enough."""
     sentence: str
     more_seeds: int = 0
-    """Seeds that would probably settle the closest candidate; 0 when more would not help."""
+    """Further seeds that would probably settle it; 0 when more would not help."""
+    measure: tuple[str, ...] = ()
+    """The subsets to spend those seeds on."""
+    safe: str | None = None
+    """What is worth measuring where no rule measured beats random: a subset by `SAFE`, of the size of the largest one measured."""
 
 
 def margin_of(points: float) -> float:
@@ -183,8 +187,14 @@ def margin_of(points: float) -> float:
 
 def recommend(measured: Sequence[FrontierPoint], margin: float = MARGIN, confidence: float = CONFIDENCE) -> Recommendation:
     """What to take; where no rule measured beats random, also which one is safe to try (`SAFE`). See `_smallest` for the choice."""
-    found = _smallest(measured, margin, confidence)
-    return replace(found, sentence=f"{found.sentence} {_safe_rule(measured)}".strip())
+    found, safe = _smallest(measured, margin, confidence), _safe_rule(measured)
+    if safe is None:
+        return found
+    advice = (
+        f"No rule measured here beats chance at its size for certain. Where fewer examples are wanted anyway, try {safe}: "
+        "at random with the share of every class and H, which our study never showed to be worse than random."
+    )
+    return replace(found, safe=safe, sentence=f"{found.sentence} {advice}")
 
 
 def _smallest(measured: Sequence[FrontierPoint], margin: float, confidence: float) -> Recommendation:
@@ -208,7 +218,8 @@ def _smallest(measured: Sequence[FrontierPoint], margin: float, confidence: floa
         passed = [point for point in sizes[size] if _to_full(point).pairs >= FEWEST_SEEDS and lower_bound(_to_full(point), each) > -margin]
         if not passed:
             if best is None:
-                return _none_yet(max(sizes[size], key=_mean), margin, each)
+                everything = tuple(point.subset for point in measured if point.vs_full is not None)
+                return _none_yet(max(sizes[size], key=_mean), margin, each, everything)
             break
         best = max(passed, key=_mean)
     assert best is not None
@@ -264,25 +275,23 @@ def _against_random(point: FrontierPoint) -> str:
     return "A random subset of the same size does as well here."
 
 
-def _safe_rule(measured: Sequence[FrontierPoint]) -> str:
+def _safe_rule(measured: Sequence[FrontierPoint]) -> str | None:
     rules = [point for point in measured if point.vs_random is not None and point.vs_random.pairs >= FEWEST_SEEDS]
     beaten = any(point.vs_random is not None and point.vs_random.low > 0 for point in rules)
     if not rules or beaten or any(point.subset.startswith(SAFE) for point in measured):
-        return ""
+        return None
     largest = max(rules, key=lambda point: point.kept)
     alike = (point.subset for point in measured if point.subset.startswith("random@") and point.kept == largest.kept)
     size = next(alike, f"random@{largest.kept}").removeprefix("random@")
-    return (
-        f"No rule measured here beats chance at its size for certain. Where fewer examples are wanted anyway, try {SAFE}@{size}: "
-        "at random with the share of every class and H, which our study never showed to be worse than random."
-    )
+    return f"{SAFE}@{size}"
 
 
-def _none_yet(point: FrontierPoint, margin: float, confidence: float) -> Recommendation:
+def _none_yet(point: FrontierPoint, margin: float, confidence: float, everything: tuple[str, ...]) -> Recommendation:
     difference = _to_full(point)
     if difference.pairs < FEWEST_SEEDS:
         more = FEWEST_SEEDS - difference.pairs
-        return Recommendation(subset=None, sentence=f"None yet: measure {counted(more, 'more seed')} of each subset.", more_seeds=more)
+        sentence = f"None yet: measure {counted(more, 'more seed')} of each subset."
+        return Recommendation(subset=None, sentence=sentence, more_seeds=more, measure=everything)
     room = difference.mean + margin
     start = f"None yet: {point.subset}, the best of the largest measured, is {difference.mean * 100:+.1f} points to full data"
     if difference.high < -margin:
@@ -295,4 +304,5 @@ def _none_yet(point: FrontierPoint, margin: float, confidence: float) -> Recomme
     more = needed - difference.pairs
     if more > ENOUGH_SEEDS:
         return Recommendation(subset=None, sentence=f"{start}; its seeds differ too much for a verdict within {margin * 100:g} points.")
-    return Recommendation(subset=None, sentence=f"{start}; {counted(more, 'more seed')} would probably settle it.", more_seeds=more)
+    sentence = f"{start}; {counted(more, 'more seed')} would probably settle it."
+    return Recommendation(subset=None, sentence=sentence, more_seeds=more, measure=(point.subset,))

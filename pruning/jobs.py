@@ -119,23 +119,30 @@ def cancel(directory: str | Path, wait: float = 10.0) -> bool:
     """Ask the worker to stop at its next step; finished work is kept. True when it has stopped within `wait` seconds.
 
     Only the process that holds the experiment is asked, whatever the last event says: its writer may be long gone, and its number
-    another's. Raises ExperimentError when nothing runs there.
+    another's. Raises ExperimentError when nothing runs there, or what runs cannot be asked by this user on this machine.
     """
     experiment = Experiment(directory)
     end = time.monotonic() + wait
     asked: int | None = None
     while time.monotonic() < end:
         status = experiment.status()
-        if status.state not in (JobState.RUNNING, JobState.QUEUED):
+        if not status.state.under_way:
             if asked is not None:
                 return True
             raise ExperimentError(f"Nothing runs in {experiment.folder.root}; its state is {status.state}.")
         pid = owner(experiment.folder)
         if pid is not None and pid not in (asked, os.getpid()):
-            with suppress(ProcessLookupError):  # it has just ended
+            try:
                 os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:  # it has just ended
+                pass
+            except PermissionError:
+                whose = f"another user's (process {pid}); they can cancel it"
+                raise ExperimentError(f"The worker at {experiment.folder.root} is {whose}.") from None
             asked = pid
         time.sleep(0.1)
+    if asked is None:
+        raise ExperimentError(f"The worker at {experiment.folder.root} cannot be reached from here; cancel it on the machine it runs on.")
     return False
 
 

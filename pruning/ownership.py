@@ -173,7 +173,7 @@ def status(folder: Folder) -> JobStatus:
         return JobStatus(state=JobState.RUNNING if owned(folder) else JobState.NEW)
     state = JobState(last["state"])
     message = last.get("message", "")
-    if state in (JobState.RUNNING, JobState.QUEUED) and not owned(folder):
+    if state.under_way and not owned(folder):
         state, message = JobState.INTERRUPTED, last_words(folder.root, since=last.get("started") or 0.0) or SILENT
     return JobStatus(
         state=state,

@@ -249,6 +249,11 @@ class JobState(StrEnum):
     FAILED = "failed"
     INTERRUPTED = "interrupted"
 
+    @property
+    def under_way(self) -> bool:
+        """Whether a worker is at it, or waits for its turn."""
+        return self in (JobState.RUNNING, JobState.QUEUED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:

@@ -128,32 +128,34 @@ def test_a_rule_that_beats_random_and_one_that_loses_are_told_apart() -> None:
 def test_where_no_rule_beats_random_the_safe_one_is_named() -> None:
     lost = [FULL, point("a", 500, 0.7, -0.1, random=-0.01), point("ambiguous@a", 500, 0.7, -0.1, random=0.0)]
     lost.append(point("random@a", 500, 0.71, -0.09))
-    assert "try stratified@a: " in frontier.recommend(lost).sentence
+    found = frontier.recommend(lost)
+    assert found.safe == "stratified@a" and "try stratified@a: " in found.sentence
     assert "try stratified@400: " in frontier.recommend([FULL, point("a+decisions", 400, 0.7, -0.1, random=-0.01)]).sentence
     composite = [point("(ccs@0.3) or b", 450, 0.7, -0.1, random=0.0), point("random@450", 450, 0.7, -0.1)]
     assert "try stratified@450: " in frontier.recommend([FULL, *composite]).sentence
     for more in (point("b", 200, 0.7, -0.1, random=0.02), point("stratified@a", 500, 0.7, -0.1, random=0.0)):
-        assert "try " not in frontier.recommend([*lost, more]).sentence
+        found = frontier.recommend([*lost, more])
+        assert found.safe is None and "try " not in found.sentence
     assert "try " not in frontier.recommend([FULL, point("a", 500, 0.8, 0.0)]).sentence
 
 
 def test_too_few_seeds_ask_for_more() -> None:
     found = frontier.recommend([FULL, point("a", 500, 0.8, 0.0, half=0.02)])
     assert found.subset is None
-    assert 0 < found.more_seeds <= frontier.ENOUGH_SEEDS
+    assert 0 < found.more_seeds <= frontier.ENOUGH_SEEDS and found.measure == ("a",)
     assert "would probably settle it" in found.sentence
 
 
 def test_a_clear_loss_is_not_recommended() -> None:
     found = frontier.recommend([FULL, point("a", 500, 0.7, -0.1)])
-    assert (found.subset, found.more_seeds) == (None, 0)
+    assert (found.subset, found.more_seeds, found.measure) == (None, 0, ())
     assert "more than the 0.5 allowed" in found.sentence
     assert "may be chance" in frontier.recommend([FULL, point("a", 500, 0.79, -0.01, half=0.02)]).sentence
 
 
 def test_two_seeds_that_happen_to_agree_recommend_nothing() -> None:
     found = frontier.recommend([FULL, point("a", 500, 0.8, 0.0, half=0.0, pairs=2)])
-    assert (found.subset, found.more_seeds) == (None, 1)
+    assert (found.subset, found.more_seeds, found.measure) == (None, 1, ("a",))
     assert found.sentence == "None yet: measure 1 more seed of each subset."
 
 

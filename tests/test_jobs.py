@@ -115,8 +115,23 @@ def test_nobody_is_asked_where_the_owner_is_not_known(scored: Experiment, strang
     scored.folder.lock.write_text(f'{{"pid": {stranger.pid}, "born": "{born}"}}' if born else "")
     with holding(NAMELESS, scored.folder.root) as process:
         assert owner(scored.folder) is None
-        assert not jobs.cancel(scored.folder.root, wait=0.5)
+        with pytest.raises(ExperimentError, match="cannot be reached from here"):
+            jobs.cancel(scored.folder.root, wait=0.5)
         assert process.poll() is None and stranger.poll() is None
+
+
+def test_another_user_s_worker_is_theirs_to_stop(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's refusal is made up: a test has one user."""
+    scored.log("progress", state="running", verb="score")
+    with holding(WORKER, scored.folder.root) as process:
+        monkeypatch.setattr(jobs.os, "kill", refuse)
+        with pytest.raises(ExperimentError, match=f"another user's .process {process.pid}.; they can cancel it"):
+            jobs.cancel(scored.folder.root)
+        monkeypatch.undo()
+
+
+def refuse(pid: int, signal: int) -> None:
+    raise PermissionError(1, "Operation not permitted")
 
 
 def test_who_only_looks_after_a_dead_worker_is_not_named(scored: Experiment) -> None:

@@ -613,6 +613,7 @@ def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         "//etc/exports/passwd",
         "x/exports/full",
         "x/exports/full/none.jsonl",
+        "x/exports/full/data\0.jsonl",
     ],
 )
 def test_a_good_ticket_opens_nothing_but_an_export(downloads: int, path: str) -> None:

@@ -14,19 +14,17 @@ from pruning.records import JobState, JobStatus
 from pruning.report import duration, status_sentence
 from pruning.ui import plain, state, steady, tables
 
-UNDER_WAY = (JobState.RUNNING, JobState.QUEUED)
-
 
 def panel(experiment: Experiment) -> None:
     """What the experiment's job is doing, refreshed each second while it runs."""
-    running = experiment.status().state in UNDER_WAY
+    running = experiment.status().state.under_way
     st.fragment(_watch, run_every=1 if running else None)(str(experiment.folder.root), running)
 
 
 def _watch(directory: str, was_running: bool) -> None:
     experiment = Experiment(directory)
     status = experiment.status()
-    running = status.state in UNDER_WAY
+    running = status.state.under_way
     if was_running != running:
         st.rerun()
     st.subheader(plain.markdown(experiment.name))
@@ -88,7 +86,7 @@ def begun(experiment: Experiment, seconds: float = 60.0) -> None:
     with st.spinner("Starting the worker ..."):
         while time.time() < began + seconds:
             status = experiment.status()
-            if status.state in UNDER_WAY or (status.updated or 0.0) > began:
+            if status.state.under_way or (status.updated or 0.0) > began:
                 break
             time.sleep(0.2)
     st.rerun()

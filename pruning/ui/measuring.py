@@ -9,7 +9,7 @@ import streamlit as st
 
 from pruning import frontier, jobs
 from pruning.browse import View
-from pruning.records import FrontierPoint, JobState
+from pruning.records import FrontierPoint
 from pruning.report import duration, score_seconds
 from pruning.subsets import BASELINES, DECISIONS
 from pruning.ui import live, plain, state, tables
@@ -60,10 +60,31 @@ def chooser(view: View, points: Sequence[FrontierPoint], metric: str, chosen: st
         columns[4].metric("Cost to score", duration(scoring), back, delta_color="off", delta_arrow="off", help=explained)
 
 
+def advise(view: View, points: Sequence[FrontierPoint], margin: float, chosen: str, budget: str) -> None:
+    """What to take or to measure next, in words and as buttons that do it."""
+    found = frontier.recommend(points, margin)
+    st.info(plain.markdown(found.sentence), icon=":material/lightbulb:")
+    running = view.experiment.status().state.under_way
+    seeds = {point.subset: point.seeds for point in points}
+    with st.container(horizontal=True):
+        if found.subset is not None and found.subset.removesuffix(DECISIONS) != chosen:
+            text = f"Make {plain.markdown(found.subset)} the subset of every page"
+            st.button(text, icon=":material/check:", on_click=state.choose, args=(found.subset,))
+        if found.measure:
+            one = len(found.measure) == 1
+            of = plain.markdown(found.measure[0]) if one else "each subset"
+            if st.button(f"{counted(found.more_seeds, 'more seed')} of {of}", icon=":material/add:", disabled=running):
+                fewest = min(seeds[name] for name in found.measure)
+                _start(view, found.measure, ["random"] if one else [], fewest + found.more_seeds, budget)
+        safe = found.safe
+        if safe is not None and st.button(f"Measure {plain.markdown(safe)}", icon=":material/play_arrow:", disabled=running):
+            _start(view, [safe], ["random"], max(count for name, count in seeds.items() if name != "full"), budget)
+
+
 def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -> None:
     """Start a measurement: more seeds of the chosen point, or more points."""
     experiment = view.experiment
-    running = experiment.status().state in (JobState.RUNNING, JobState.QUEUED)
+    running = experiment.status().state.under_way
     measured = next((point for point in points if point.subset.removesuffix(DECISIONS) == chosen), None)
     st.subheader("Measure")
     if measured is not None:

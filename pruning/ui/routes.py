@@ -17,8 +17,9 @@ def download(request: Request) -> Response:
         return PlainTextResponse("This link has ended; open the Export page again.", status_code=403)
     root = state.root().resolve()
     parts = Path(request.path_params["path"]).parts
-    path = root.joinpath(*parts).resolve()
-    inside = len(parts) == 4 and parts[1] == "exports" and ".." not in parts and path.is_relative_to(root) and path.is_file()
+    shaped = len(parts) == 4 and parts[1] == "exports" and not any(part == ".." or "\0" in part for part in parts)
+    path = root.joinpath(*parts).resolve() if shaped else root
+    inside = path.is_relative_to(root) and path.is_file()
     if not inside:
         return PlainTextResponse("There is no such export.", status_code=404)
     return FileResponse(path, filename=f"{parts[0]}.{parts[2]}.{path.name.removeprefix('data.')}", media_type="application/octet-stream")

@@ -146,7 +146,7 @@ def _view_of(experiment: Experiment | None) -> None:
     """The part of the sidebar that is about one experiment."""
     if experiment is None:
         return
-    running = experiment.status().state in (JobState.RUNNING, JobState.QUEUED)
+    running = experiment.status().state.under_way
     st.fragment(_badge, run_every=2 if running else None)()
     if experiment.finished_runs():
         rules = subset_names(experiment)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pruning import browse
+from pruning import browse, jobs
 from pruning.browse import View
 from pruning.decisions import Decision
 from pruning.experiment import Experiment
@@ -19,8 +19,9 @@ from pruning.records import DecisionKind
 from pruning.scores import SCORES
 from pruning.stability import stability
 from pruning.subsets import BASELINES
-from pruning.ui import charts, deciding, picking, steady, tables, widgets
+from pruning.ui import charts, deciding, live, picking, plain, state, steady, tables, widgets
 from pruning.words import counted
+from tests.conftest import SEEDS
 from tests.test_report import measure
 from tests.ui.test_pages import open_page, press
 
@@ -82,6 +83,28 @@ def test_the_margin_is_set_on_the_frontier_page(scored: Experiment, monkeypatch:
     assert any("None yet" in info.value for info in app.info)
     app.number_input(key="margin").set_value(3.0).run()
     assert any("at most 3 points worse" in info.value.replace("\\", "") for info in app.info)
+
+
+def test_what_is_recommended_is_a_click_away(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To make it the subset of every page, to measure what would settle it, and the rule to try where none beats random."""
+    asked: list[list[str]] = []
+    monkeypatch.setattr(jobs, "start", lambda words, folder: asked.append([str(word) for word in words]))
+    monkeypatch.setattr(live, "begun", lambda experiment: None)
+    made = measure(scored, ours=0.02, random=0.0)
+    app = open_page("frontier", made.folder.root.parent, monkeypatch)
+    take = f"Make {plain.markdown('random@remove-0')} the subset of every page"
+    press(app, f"Measure {plain.markdown('stratified@remove-0')}")
+    assert "--subsets stratified@remove-0" in " ".join(asked[0]) and "--seeds 3" in " ".join(asked[0])
+    press(app, take)
+    assert take not in [button.label for button in app.button]
+    assert not app.exception and app.sidebar.selectbox(key=state.SUBSET).value == "random@remove-0"
+    rows = made.finished()
+    made.folder.frontier.unlink()
+    for row in rows.loc[rows["seed"] != SEEDS[0]].to_dict("records"):
+        made.add_finished(row)
+    app = open_page("frontier", made.folder.root.parent, monkeypatch)
+    press(app, "1 more seed of each subset")
+    assert "--subsets remove-0,random@remove-0" in " ".join(asked[1]) and "--seeds 3" in " ".join(asked[1])
 
 
 def test_the_frontier_page_says_what_scoring_cost(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
