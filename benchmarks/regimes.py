@@ -1,15 +1,18 @@
 """Where does which rule beat random? Every rule at one size, over sizes of the training set, burn-in and budget.
 
-    python -m benchmarks.regimes --train 1000 --train 2000 [--evaluation 1000] [--runs 6] [--seeds 3] [--at SIZE] [--without RULE] [--plan]
+    python -m benchmarks.regimes --train 1000 --train 2000 [--evaluation 1000] [--runs 6] [--seeds 3] [--at SIZE] [--without RULE]
+        [--budget epochs|steps] [--plan | --measured]
 
 For each size of the training set the sample is scored (6 runs x 3 epochs) in experiments/regimes-N. Then every rule is cut to the
 size of the winning ticket, or to what --at says, and fine-tuned with as many epochs and with as many steps as full data, for H
 counted from epoch 0 and from epoch 1. The tables give each rule's accuracy minus that of a random subset of the same size, paired by
-seed. It resumes where it was stopped; --plan trains nothing and prints how many examples are left to train.
+seed. It resumes where it was stopped; --plan trains nothing and prints how many examples are left to train, --measured trains nothing
+and prints the tables of what is there.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -23,7 +26,7 @@ from benchmarks.machine import heading
 from pruning import report, worker
 from pruning.errors import SubsetError
 from pruning.experiment import Experiment
-from pruning.frontier import equal_steps_epochs, rows_sha256
+from pruning.frontier import equal_steps_epochs, interval, rows_sha256
 from pruning.records import Difference, FrontierPoint
 from pruning.sample import sample_split
 from pruning.settings import Settings, TrainSettings, default_seeds
@@ -67,34 +70,46 @@ def main(
     seeds: Annotated[int, typer.Option(help="Fine-tunings per rule and cell.")] = 3,
     at: Annotated[list[str], typer.Option(help="Size of every subset: a subset's, a share or a number; more than once.")] = [TICKET],  # noqa: B006
     without: Annotated[list[str], typer.Option(help="A rule to leave out; more than once.")] = [],  # noqa: B006
+    budget: Annotated[list[str], typer.Option(help="epochs or steps, equal to full data's; both unless said.")] = list(BUDGETS),  # noqa: B006
     plan: Annotated[bool, typer.Option("--plan", help="Print what is left to train, and train nothing.")] = False,
+    measured: Annotated[bool, typer.Option("--measured", help="Print the tables of what is measured, and train nothing.")] = False,
 ) -> None:
     """Run the study and print its Markdown."""
     rules = tuple(rule for rule in RULES if rule not in without)
-    cells = [Cell(train=n, burn_in=b, budget=budget, at=a, rules=rules) for n, a, b, budget in product(train, at, BURN_INS, BUDGETS)]
+    cells = [Cell(train=n, burn_in=b, budget=c, at=a, rules=rules) for n, a, b, c in product(train, at, BURN_INS, budget)]
     if plan:
         for size in train:
             print(planned(size, [cell for cell in cells if cell.train == size], evaluation, runs, seeds))
         return
-    options = [f"--{name} {value}" for name, values in (("train", train), ("at", at), ("without", without)) for value in values]
-    command = f"python -m benchmarks.regimes {' '.join(options)} --evaluation {evaluation} --runs {runs} --seeds {seeds}"
-    measured: dict[Cell, list[FrontierPoint]] = {}
+    found: dict[Cell, list[FrontierPoint]] = {}
     for cell in cells:
-        measured[cell] = measure(cell, evaluation, runs, seeds)
+        if not measured:
+            measure(cell, evaluation, runs, seeds)
+        points = measured_points(cell, seeds)
+        if any(point.subset == cell.names[0] for point in points):
+            found[cell] = points
+    command = f"python -m benchmarks.regimes {' '.join(sys.argv[1:])}"
     print(heading("Where a rule beats random", command))
     for size, chosen in product(train, at):
-        print(table({cell: points for cell, points in measured.items() if (cell.train, cell.at) == (size, chosen)}))
-    print(summary(measured))
+        print(table({cell: points for cell, points in found.items() if (cell.train, cell.at) == (size, chosen)}))
+    print(summary(found))
 
 
-def measure(cell: Cell, evaluation: int, runs: int, seeds: int) -> list[FrontierPoint]:
-    """Score where that is not done, measure the cell, and return its points."""
+def measure(cell: Cell, evaluation: int, runs: int, seeds: int) -> None:
+    """Score where that is not done, and fine-tune what the cell lacks."""
     with report.listener(f"Scoring {cell.train:,} sentences") as listen:
         experiment = worker.score(_settings(cell.train, evaluation, runs), _folder(cell.train), listen)
     names = [name for name in cell.names if _trainable(experiment, name, cell.burn_in)]
     with report.listener(f"{cell.train:,} sentences, burn-in {cell.burn_in}, equal {cell.budget}") as listen:
-        experiment = worker.frontier(_folder(cell.train), names, [], seeds, cell.budget, cell.burn_in, listen)
-    return [point for point in experiment.frontier(cell.burn_in, cell.budget) if point.subset in ("full", *cell.names)]
+        worker.frontier(_folder(cell.train), names, [], seeds, cell.budget, cell.burn_in, listen)
+
+
+def measured_points(cell: Cell, seeds: int) -> list[FrontierPoint]:
+    """What is measured of the cell with all its seeds; where its seeds went on to more, those count too."""
+    experiment = Experiment(_folder(cell.train))
+    return [
+        point for point in experiment.frontier(cell.burn_in, cell.budget) if point.subset in ("full", *cell.names) and point.seeds >= seeds
+    ]
 
 
 def planned(train: int, cells: list[Cell], evaluation: int, runs: int, seeds: int) -> str:
@@ -124,15 +139,17 @@ def table(measured: dict[Cell, list[FrontierPoint]]) -> str:
     for name, row in (("full data", [points[cell]["full"] for cell in cells]), ("random", random)):
         lines.append(f"| {name}, accuracy | {' | '.join(f'{point.metrics[ACCURACY]:.3f}' for point in row)} |")
     for rule, differences in by_rule(measured).items():
-        if not any(rule in (TICKET, *cell.rules) for cell in cells):
+        if not differences:
             continue
-        shown = [_points(differences[cell]) if cell in differences else "cannot be trained" for cell in cells]
+        shown = [_points(differences[cell]) if cell in differences else "-" for cell in cells]
         lines.append(f"| {rule} | {' | '.join(shown)} |")
-    return "\n".join([*lines, "", "Rules: accuracy minus that of random at equal size, in points, with its 95% interval over seeds.", ""])
+    note = "Rules: accuracy minus that of random at equal size, in points, with its 95% interval over seeds."
+    gaps = " -: not measured, or of one class only." if any(line.find("| - ") > 0 for line in lines) else ""
+    return "\n".join([*lines, "", note + gaps, ""])
 
 
 def by_rule(measured: dict[Cell, list[FrontierPoint]]) -> dict[str, dict[Cell, Difference]]:
-    """Rule -> cell -> its difference to random; cells where it could not be trained are missing."""
+    """Rule -> cell -> its difference to random; cells where it was not measured are missing."""
     found: dict[str, dict[Cell, Difference]] = {rule: {} for rule in (TICKET, *RULES)}
     for cell, points in measured.items():
         by_name = {point.subset: point for point in points}
@@ -144,31 +161,34 @@ def by_rule(measured: dict[Cell, list[FrontierPoint]]) -> dict[str, dict[Cell, D
 
 
 def summary(measured: dict[Cell, list[FrontierPoint]]) -> str:
-    """Which rules are at least as good as random in every cell."""
+    """How often each rule beats random, and which were never shown to be worse."""
     lines = [
         f"## All {len(measured)} regimes",
         "",
         "| rule | regimes | beats random | worse than random | mean | worst |",
         "|---" * 6 + "|",
     ]
-    never_worse, never_below = [], []
+    safe: list[tuple[float, str]] = []
     for rule, differences in by_rule(measured).items():
         found = list(differences.values())
         if not found:
             continue
         better, worse = sum(each.low > 0 for each in found), sum(each.high < 0 for each in found)
         means = [each.mean * 100 for each in found]
-        lines.append(f"| {rule} | {len(found)} | {better} | {worse} | {np.mean(means):+.1f} | {min(means):+.1f} |")
-        if len(found) == len(measured) and not worse:
-            never_worse.append(rule)
-            never_below += [rule] * (min(means) >= 0)
+        low, high = interval(np.array(means))
+        lines.append(
+            f"| {rule} | {len(found)} | {better} | {worse} | {np.mean(means):+.1f} [{low:+.1f}, {high:+.1f}] | {min(means):+.1f} |"
+        )
+        if not worse:
+            safe.append((min(means), rule))
+    order = ", ".join(rule for _, rule in sorted(safe, reverse=True)) or "none"
     lines += [
         "",
-        "Beats, worse: the 95% interval of the difference lies above, below 0. Mean, worst: of the means by regime, in points.",
+        "Beats, worse: the 95% interval of the difference lies above, below 0. Mean: of the means by regime, in points, with its 95%",
+        "interval over regimes, taken for independent though those of one size share their recording. Worst: the lowest of these means.",
         "",
+        f"Never shown to be worse than random, the least below it first: {order}.",
     ]
-    lines.append(f"Never shown to be worse than random: {', '.join(never_worse) or 'none'}.")
-    lines.append(f"Of those, with a mean at least random's in every regime: {', '.join(never_below) or 'none'}.")
     return "\n".join(lines)
 
 

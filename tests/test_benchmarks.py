@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import paper
+from benchmarks import paper, regimes
 from benchmarks.lengths import SHAPES, Lengths, Shape, encoded, shaped
 from benchmarks.scoring import OURS, flops, parameters, ratios, table
 from benchmarks.tasks import MAKERS
 from benchmarks.trainers import Block, as_rows, collator
 from pruning.records import FrontierPoint
+from tests.test_frontier import FULL, point
 from tests.training.tiny import tiny_data
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,6 +121,24 @@ def test_the_paper_s_experiment_refuses_in_one_sentence() -> None:
 )
 def test_each_model_has_a_folder_of_its_own(preset: str, model: str | None, limit: int | None, name: str) -> None:
     assert paper.folder(preset, model, limit) == Path("experiments") / name
+
+
+def test_the_regime_study_tells_better_worse_and_not_measured_apart() -> None:
+    first, second = (
+        regimes.Cell(train=1000, burn_in=0, budget=budget, at="winning-ticket", rules=("ccs", "mixed")) for budget in ("epochs", "steps")
+    )
+    random = point("random@winning-ticket", 500, 0.7)
+    ticket = [point("winning-ticket", 500, 0.7, random=by) for by in (0.02, -0.04)]
+    found = {
+        first: [FULL, random, ticket[0], point("ccs@winning-ticket", 500, 0.7, random=0.0)],
+        second: [FULL, random, ticket[1]],
+    }
+    shown = regimes.table(found).splitlines()
+    assert "| winning-ticket | +2.0 [+1.9, +2.1] | -4.0 [-4.1, -3.9] |" in shown
+    assert "| ccs | +0.0 [-0.1, +0.1] | - |" in shown and not any("mixed" in line for line in shown)
+    told = regimes.summary(found).splitlines()
+    assert told[4] == "| winning-ticket | 2 | 1 | 1 | -1.0 [-39.1, +37.1] | -4.0 |"
+    assert told[-1].endswith("first: ccs.")
 
 
 def test_the_paper_s_mnli_is_said_to_be_two_numbers() -> None:
