@@ -27,8 +27,8 @@ if points:
     points = view.frontier(budget, metric)
     logarithmic = scale.toggle("Logarithmic size", key="log", bind="query-params")
     st.caption(
-        "Click a point, or choose below, to make its subset the one that every page is about. The line joins the unbeaten points: "
-        "none with as few examples does as well."
+        "Click a point, or choose below, to make its subset the one that every page is about. Points of one size stand side by side. "
+        "The line joins the unbeaten points: none with as few examples does as well."
     )
     widgets.chart(
         charts.frontier(points, metric, chosen, logarithmic),

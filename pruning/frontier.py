@@ -255,9 +255,10 @@ def _mean(point: FrontierPoint) -> float:
 
 
 def _praise(point: FrontierPoint, margin: float, confidence: float) -> str:
+    seeds = counted(_to_full(point).pairs, "seed")
     text = (
         f"Recommended: {point.subset}, {point.kept:,} examples ({point.kept_fraction:.0%}): with {confidence:.0%} confidence at most "
-        f"{margin * 100:g} points worse than full data (measured {_mean(point) * 100:+.1f})."
+        f"{margin * 100:g} points worse than full data (measured {_mean(point) * 100:+.1f} with the same {seeds})."
     )
     return f"{text} {_against_random(point)}".strip()
 
@@ -293,7 +294,8 @@ def _none_yet(point: FrontierPoint, margin: float, confidence: float, everything
         sentence = f"None yet: measure {counted(more, 'more seed')} of each subset."
         return Recommendation(subset=None, sentence=sentence, more_seeds=more, measure=everything)
     room = difference.mean + margin
-    start = f"None yet: {point.subset}, the best of the largest measured, is {difference.mean * 100:+.1f} points to full data"
+    against = f"{difference.mean * 100:+.1f} points to full data with the same {counted(difference.pairs, 'seed')}"
+    start = f"None yet: {point.subset}, the best of the largest measured, is {against}"
     if difference.high < -margin:
         return Recommendation(subset=None, sentence=f"{start}, which is more than the {margin * 100:g} allowed.")
     if room <= 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle
-from math import isnan
+from math import isnan, log10
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ from pruning.words import counted
 
 MAP_POINTS = 2_000
 """More examples than this are drawn as cells, sized by how many they hold. Drawn without WebGL, which not every browser has."""
+
+APART = 0.015
+"""Of the axis: how far points of one size stand from each other."""
 
 CELLS = 45
 """Cells along each axis of the map."""
@@ -121,13 +124,13 @@ def lines(table: pd.DataFrame, x: str, y: str) -> go.Figure:
 
 def frontier(points: Sequence[FrontierPoint], metric: str, chosen: str, logarithmic: bool) -> go.Figure:
     """Subset size against a metric with 95% intervals; full data and what nothing beats as lines, the chosen subset ringed."""
-    figure = go.Figure()
+    figure, places = go.Figure(), _side_by_side(points, logarithmic)
     full = next((point for point in points if point.subset == "full"), None)
     if full is not None:
         figure.add_hline(y=full.metrics[metric], line={"dash": "dot", "color": theme.NEUTRAL}, annotation_text="full data")
     best = pareto(points, metric)
     figure.add_scatter(
-        x=[p.kept for p in best],
+        x=[places[p.subset] for p in best],
         y=[p.metrics[metric] for p in best],
         mode="lines",
         name="unbeaten",
@@ -138,7 +141,7 @@ def frontier(points: Sequence[FrontierPoint], metric: str, chosen: str, logarith
         group = [point for point in points if point.method == method]
         low = [0.0 if isnan(p.ci95[metric][0]) else p.metrics[metric] - p.ci95[metric][0] for p in group]
         figure.add_scatter(
-            x=[p.kept for p in group],
+            x=[places[p.subset] for p in group],
             y=[p.metrics[metric] for p in group],
             error_y={"type": "data", "array": low, "thickness": 1, "width": 3},
             mode="markers",
@@ -157,6 +160,16 @@ def frontier(points: Sequence[FrontierPoint], metric: str, chosen: str, logarith
     figure.update_xaxes(title="examples kept", type="log" if logarithmic else "linear")
     figure.update_yaxes(title=metric.replace("_", " "))
     return figure
+
+
+def _side_by_side(points: Sequence[FrontierPoint], logarithmic: bool) -> dict[str, float]:
+    """Where each subset stands on the axis of sizes: those of one size a little apart, so that no interval hides another."""
+    sizes: dict[float, list[str]] = {}
+    for point in points:
+        sizes.setdefault(log10(point.kept) if logarithmic else point.kept, []).append(point.subset)
+    apart = APART * (max(sizes, default=0) - min(sizes, default=0))
+    places = {name: size + apart * (i - (len(names) - 1) / 2) for size, names in sizes.items() for i, name in enumerate(names)}
+    return {name: 10**place for name, place in places.items()} if logarithmic else places
 
 
 def _hover(point: FrontierPoint, metric: str) -> str:

@@ -49,7 +49,12 @@ def chooser(view: View, points: Sequence[FrontierPoint], metric: str, chosen: st
         delta_arrow="off",
     )
     columns[2].metric(
-        "Against full data", row["to full data"] or "-", f"random: {row['to random'] or '-'}", delta_color="off", delta_arrow="off"
+        "Against full data",
+        row["to full data"] or "-",
+        f"random: {row['to random'] or '-'}",
+        delta_color="off",
+        delta_arrow="off",
+        help="The mean difference over the seeds that both were trained with; full data's own mean may be over more.",
     )
     saved = "-" if isnan(point.seconds_saved) else duration(max(0.0, point.seconds_saved))
     columns[3].metric("Saved a fine-tuning", saved, f"it takes {duration(point.seconds)}", delta_color="off", delta_arrow="off")

@@ -124,9 +124,22 @@ def test_what_nothing_beats_is_joined_by_a_line_and_marked_in_the_table(scored: 
     figure = charts.frontier(points, "accuracy", "remove-0", logarithmic=False)
     [line] = [trace for trace in figure.data if trace.mode == "lines"]
     front = [point.kept for point in pareto(points, "accuracy")]
-    assert list(line.x) == front and "random@remove-0" not in [point.subset for point in pareto(points, "accuracy")]
+    assert list(line.x) == pytest.approx(front, rel=0.02) and "random@remove-0" not in [
+        point.subset for point in pareto(points, "accuracy")
+    ]
     table = tables.frontier(points, "accuracy")
     assert set(table.loc[table["unbeaten"], "examples"]) == set(front)
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_points_of_one_size_stand_side_by_side(scored: Experiment, logarithmic: bool) -> None:
+    points = measure(scored, random=0.01).frontier()
+    figure = charts.frontier(points, "accuracy", "remove-0", logarithmic)
+    places = {name: x for trace in figure.data if trace.mode == "markers" for x, [name] in zip(trace.x, trace.customdata, strict=True)}
+    kept = {point.subset: point.kept for point in points}
+    assert kept["remove-0"] == kept["random@remove-0"] and places["full"] == pytest.approx(kept["full"])
+    assert 0 < abs(places["remove-0"] - places["random@remove-0"]) < 0.02 * kept["remove-0"]
+    assert sum(places[name] for name in kept if name != "full") / 2 == pytest.approx(kept["remove-0"], rel=1e-4)
 
 
 def test_a_saving_that_is_not_known_is_not_said(scored: Experiment) -> None:
