@@ -12,8 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 from pruning.errors import BusyError, ExperimentError
@@ -22,46 +23,38 @@ from pruning.files import package_environment
 from pruning.folder import Folder
 from pruning.ownership import last_words, own, owned, owner, refuse_strange
 from pruning.records import JobState
-from pruning.settings import Settings
+from pruning.settings import Settings, TrainSettings
 
 NICENESS = 5
 """Added to the worker's niceness, so that the dashboard answers while every core trains."""
 
 
+SPELLED = {"evaluation": "eval", "evaluation_fraction": "eval-fraction", "evaluation_seed": "eval-seed"}
+"""Settings whose flag is not their name."""
+
+APART = frozenset(["data", "columns", "seeds", "train", "recorded_by", "depth", "lora_rank"])
+"""Settings that have words of their own, or none: what `approximate` decides, and recordings of other tools."""
+
+
 def score_command(settings: Settings, directory: str | Path) -> list[str]:
     """The command line that scores with these settings, flags at their defaults left out."""
     default = Settings(data=settings.data)
-    words = ["score", settings.data, "--experiment", str(directory)]
-    named = {
-        "--eval": (settings.evaluation, None),
-        "--limit": (settings.limit, default.limit),
-        "--eval-fraction": (settings.evaluation_fraction, default.evaluation_fraction),
-        "--eval-seed": (settings.evaluation_seed, default.evaluation_seed),
-        "--task": (settings.task, default.task),
-        "--model": (settings.model, default.model),
-        "--max-length": (settings.max_length, default.max_length),
-        "--frontier-learning-rate": (settings.frontier_learning_rate, default.frontier_learning_rate),
-        "--approximate": (settings.approximate, default.approximate),
-        "--burn-in": (settings.burn_in, default.burn_in),
-        "--stop-when-stable": (settings.stop_when_stable, default.stop_when_stable),
-        "--epochs": (settings.train.epochs, default.train.epochs),
-        "--batch-size": (settings.train.batch_size, default.train.batch_size),
-        "--learning-rate": (settings.train.learning_rate, default.train.learning_rate),
-        "--weight-decay": (settings.train.weight_decay, default.train.weight_decay),
-        "--warmup-ratio": (settings.train.warmup_ratio, default.train.warmup_ratio),
-        "--max-grad-norm": (settings.train.max_grad_norm, default.train.max_grad_norm),
-        "--precision": (settings.train.precision, default.train.precision),
-        "--device": (settings.train.device, default.train.device),
-    }
-    for flag, (value, usual) in named.items():
-        if value != usual:
-            words += [flag, str(value)]
+    words = ["score", settings.data, "--experiment", str(directory), *_flags(settings, default), *_flags(settings.train, default.train)]
     words += [word for field, column in settings.columns.items() for word in ("--column", f"{field}={column}")]
     if settings.seeds != default.seeds:
         words += ["--seed-list", ",".join(map(str, settings.seeds))]
-    words += ["--drop-invalid"] * settings.drop_invalid + ["--fixed-order"] * settings.train.fixed_order
-    words += ["--deterministic"] * settings.train.deterministic + ["--no-checkpoints"] * (not settings.checkpoints)
     return words
+
+
+def _flags(settings: Settings | TrainSettings, default: Settings | TrainSettings) -> Iterator[str]:
+    for name in (field.name for field in fields(settings) if field.name not in APART):
+        value, flag = getattr(settings, name), SPELLED.get(name, name.replace("_", "-"))
+        if value == getattr(default, name):
+            continue
+        if isinstance(value, bool):
+            yield f"--{flag}" if value else f"--no-{flag}"
+        else:
+            yield from (f"--{flag}", str(value))
 
 
 def frontier_command(

@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from pruning import jobs, ownership
+from pruning import jobs, ownership, worker
 from pruning.cli import app
 from pruning.errors import ExperimentError
 from pruning.experiment import Experiment
@@ -18,7 +20,7 @@ from pruning.files import package_environment
 from pruning.folder import Folder
 from pruning.ownership import last_words, own, owner
 from pruning.records import JobState
-from pruning.settings import Settings, default_seeds
+from pruning.settings import Settings, TrainSettings, default_seeds
 from tests.conftest import EPOCHS
 
 
@@ -199,38 +201,41 @@ def test_two_experiments_wait_for_one_device_and_not_for_two(tmp_path: Path, mon
     assert also("cuda:1") == []
 
 
-def test_the_command_carries_every_setting(settings: Settings) -> None:
-    """Each flag that `score` has is either written by `score_command` or is another spelling of one that is."""
-    import typer.main
-
-    command = typer.main.get_command(app)
-    flags = {option for parameter in command.commands["score"].params for option in parameter.opts if option.startswith("--")}  # type: ignore[attr-defined]
-    changed = settings.with_changes(
+def test_the_command_carries_every_setting(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command line reads from the words that the dashboard starts is what the dashboard meant."""
+    meant = settings.with_changes(
         task="pair",
-        columns={"text": "a"},
+        columns={"text": "a", "text_pair": "b=c"},
         evaluation_fraction=0.3,
         evaluation_seed=1,
         drop_invalid=True,
+        model="a folder/with spaces",
         max_length=9,
+        seeds=(3, 4),
         burn_in=1,
         checkpoints=False,
         stop_when_stable=0.9,
         limit=10,
         approximate="layers",
         frontier_learning_rate=1e-4,
-        train=type(settings.train)(
+        train=TrainSettings(
             epochs=4,
             batch_size=5,
             learning_rate=1e-3,
             weight_decay=0.1,
-            warmup_ratio=0.1,
-            max_grad_norm=2,
+            warmup_ratio=0.15,
+            max_grad_norm=2.5,
             fixed_order=True,
             deterministic=True,
             precision="fp32",
-            device="cpu",
+            device="cuda:1",
         ),
     )
-    words = jobs.score_command(changed, "x")
-    assert flags - set(words) == {"--text", "--text-pair", "--label", "--runs", "--checkpoints", "--preset", "--estimate", "--json"}
-    assert "--no-checkpoints" in words
+    read: list[Settings] = []
+    monkeypatch.setattr(worker, "score", lambda settings, folder, listen: read.append(settings) or Experiment(folder))
+    CliRunner().invoke(app, jobs.score_command(meant, tmp_path))
+    assert read == [meant]
+    usual = Settings(data=settings.data)
+    same = [field.name for field in fields(Settings) if getattr(meant, field.name) == getattr(usual, field.name)]
+    same += [field.name for field in fields(TrainSettings) if getattr(meant.train, field.name) == getattr(usual.train, field.name)]
+    assert set(same) == {"data", "recorded_by", "depth", "lora_rank"}, "a setting that this test leaves as it is"

@@ -4,7 +4,10 @@ import ast
 import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,3 +49,26 @@ import pruning.training
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("folders", "pins"),
+    [
+        (("app.py", "pages", "pruning"), ["requirements.txt"]),
+        (("tests", "benchmarks", "assets"), ["requirements.txt", "requirements-dev.txt"]),
+    ],
+)
+def test_every_package_imported_is_pinned(folders: tuple[str, ...], pins: list[str]) -> None:
+    pinned = {line.partition("==")[0].lower() for name in pins for line in (ROOT / name).read_text().splitlines() if "==" in line}
+    sources = [path for folder in folders for path in ([ROOT / folder] if folder.endswith(".py") else (ROOT / folder).rglob("*.py"))]
+    names = {name.partition(".")[0] for path in sources for node in ast.walk(ast.parse(path.read_text())) for name in imported(node)}
+    known = packages_distributions()
+    packages = {known[name][0].lower() for name in names - sys.stdlib_module_names if name in known}
+    assert packages - {"dprune"} <= pinned, "only dPrune is installed by hand, by whoever compares with it"
+
+
+def imported(node: ast.AST) -> list[str]:
+    """Names of the modules that a statement imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
