@@ -28,6 +28,8 @@ app = typer.Typer(
 
 P = ParamSpec("P")
 
+WAYS = ", ".join(f"{name} ({way.words}; ranks agree to {way.agreement:.2f} of 1)" for name, way in APPROXIMATIONS.items())
+
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The experiment's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 BurnIn = Annotated[
@@ -142,7 +144,7 @@ def score(
     deterministic: Annotated[
         bool | None, typer.Option("--deterministic", help="Numbers that repeat bit by bit on a GPU too; slower. On the CPU they always do.")
     ] = None,
-    approximate: Annotated[str | None, typer.Option(help=f"Score with less work than the recipe: {', '.join(APPROXIMATIONS)}.")] = None,
+    approximate: Annotated[str | None, typer.Option(help=f"Score with less work than the recipe: {WAYS}.")] = None,
     checkpoints: Annotated[
         bool | None,
         typer.Option("--checkpoints/--no-checkpoints", help="Keep each run's state after its last whole epoch, to go on from there."),

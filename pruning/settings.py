@@ -13,12 +13,24 @@ from pruning.errors import UsageError
 PAPER_SEEDS = (342, 4827, 1215, 98, 8128, 828)
 """Seeds of Tayaranian et al. (CoLLAs 2024), in their order; further runs draw theirs from `default_seeds`."""
 
+
+@dataclass(frozen=True, slots=True)
+class Approximation:
+    """A cheaper way to score."""
+
+    words: str
+    agreement: float
+    """Spearman's correlation of its H with that of the full recipe's other seeds, as measured (benchmarks/results/equivalence.md)."""
+
+
 APPROXIMATIONS = {
-    "epochs": "two thirds of the epochs",
-    "layers": "the lower half of the model's layers",
-    "lora": "LoRA adapters of rank 8 in place of all weights",
+    "epochs": Approximation("two thirds of the epochs", 0.69),
+    "layers": Approximation("the lower half of the model's layers", -0.19),
+    "lora": Approximation("LoRA adapters of rank 8 in place of all weights", 0.57),
 }
-"""Cheaper ways to score -> in words. How far their ranks agree with the full recipe: benchmarks/results/equivalence.md."""
+
+OWN_AGREEMENT = 0.76
+"""The same of the full recipe itself: the most that an approximation can reach."""
 
 
 def default_seeds(runs: int) -> tuple[int, ...]:
@@ -169,7 +181,11 @@ class Settings:
     @property
     def caveat(self) -> str:
         """What a person must know of these scores, in a sentence; empty when they are the full recipe's."""
-        return self.approximate and f"Scored by an approximation, {APPROXIMATIONS[self.approximate]}: ranks differ from the full recipe's."
+        if not self.approximate:
+            return ""
+        way = APPROXIMATIONS[self.approximate]
+        measured = f"measured, they agree to {way.agreement:.2f} of 1 with it, and it to {OWN_AGREEMENT:.2f} with itself"
+        return f"Scored by an approximation, {way.words}: ranks differ from the full recipe's ({measured})."
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` is the inverse."""
