@@ -7,8 +7,10 @@ examples that no run got right apart. Duplicates and leakage are in `pruning.dup
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise, product
 from math import nan
@@ -29,7 +31,8 @@ FLOOR = 0.5
 """A class or slice is flagged when its kept share falls below this part of the overall kept share."""
 
 CHANCE = 0.01
-"""... and chance would do that in less than this share of random subsets (divided by the number of slices)."""
+"""... and chance would do that in less than this share of random subsets (divided by the number of slices). A class that is gone is
+flagged whatever chance would do: nothing can be learned of it."""
 
 MOST = 20
 """Slices of one column; rarer values count together."""
@@ -53,7 +56,7 @@ class Share:
     total: int
     kept: int
     flag: str
-    """"" = fine, "gone" = nothing of it is kept, "thin" = much less than its part is kept."""
+    """"" = fine, "gone" = nothing of it is kept, "thin" = much less than its part is kept; see FLOOR and CHANCE."""
 
     @property
     def kept_fraction(self) -> float:
@@ -80,9 +83,13 @@ class Shares:
 
 
 def kept_shares(
-    column: str, values: Sequence[object] | pd.Series | NDArray[np.generic], kept: NDArray[np.bool_], floor: float = FLOOR
+    column: str,
+    values: Sequence[object] | pd.Series | NDArray[np.generic],
+    kept: NDArray[np.bool_],
+    floor: float = FLOOR,
+    classes: bool = False,
 ) -> Shares:
-    """How a selection [N] treats the classes or slices in `values` [N]. Raises UsageError where there are no examples.
+    """How a selection [N] treats the slices in `values` [N], or the `classes`. Raises UsageError where there are no examples.
 
     >>> shares = kept_shares("label", ["a"] * 50 + ["b"] * 50, np.arange(100) < 45)
     >>> [(row.value, row.kept, row.flag) for row in shares.rows], round(shares.cramers_v, 2)
@@ -98,12 +105,10 @@ def kept_shares(
     stays = np.bincount(codes, kept, minlength=len(names)).astype(np.int64)
     chance = stats.hypergeom.cdf(stays, len(kept), int(kept.sum()), totals) * (totals > 0).sum()
     thin = (stays / np.maximum(totals, 1) < floor * kept.mean()) & (chance < CHANCE)
+    gone = (stays == 0) & (thin | classes) & kept.any()
+    flags = np.select([gone, thin], ["gone", "thin"], "")
     rows = tuple(
-        Share(
-            value=names[i], total=int(totals[i]), kept=int(stays[i]), flag="gone" if not stays[i] and kept.any() else "thin" * bool(thin[i])
-        )
-        for i in range(len(names))
-        if totals[i]
+        Share(value=names[i], total=int(totals[i]), kept=int(stays[i]), flag=str(flags[i])) for i in range(len(names)) if totals[i]
     )
     p_value, strength = _dependence(totals, stays)
     return Shares(column=column, rows=rows, p_value=p_value, cramers_v=strength, sentence=_about(column, rows, kept.mean(), p_value))
@@ -112,8 +117,8 @@ def kept_shares(
 def slices(column: str, values: pd.Series) -> tuple[str, pd.Series]:
     """A column as at most MOST comparable slices: what they are called, and a categorical [N].
 
-    Numbers with many values become quarters of the examples, text becomes quarters by its number of words, other columns keep
-    their most frequent values and put the rest together. Lists and structures are taken as the JSON they are.
+    Numbers and times with many values become quarters of the examples, text becomes quarters by its number of words, other columns
+    keep their most frequent values and put the rest together. Lists and structures are taken as the JSON they are.
 
     >>> name, found = slices("review", pd.Series(["so good", "a much longer text than the other one", "bad"]))
     >>> name, list(found.cat.categories)
@@ -122,8 +127,8 @@ def slices(column: str, values: pd.Series) -> tuple[str, pd.Series]:
     known = values.dropna()
     if pd.api.types.is_object_dtype(known.dtype) and known.map(pd.api.types.is_list_like).any():
         known = known.map(_as_json)
-    if pd.api.types.is_numeric_dtype(known.dtype) and not pd.api.types.is_bool_dtype(known.dtype) and known.nunique() > MOST:
-        return column, _quarters(values.astype(float))
+    if known.nunique() > MOST and (numbers := _as_numbers(known)) is not None:
+        return column, _quarters(numbers.reindex(values.index), _as_times if _is_time(known) else _named)
     text = known.astype(str)
     words = text.str.count(r"\S+")
     if (known.nunique() > MOST and words.mean() > 3) or (known.nunique() > len(known) / 2 and words.max() > 3):
@@ -212,7 +217,9 @@ def rebuilt(
     array([[0.25 , 0.125, 0.5  , 0.125]])
     """
     wrong, rows = predicted != labels, np.arange(len(labels))
-    said = np.where(wrong, np.minimum(gold * np.exp(-margin), 1 - gold), 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        best = np.where(gold > 0, gold * np.exp(-margin.astype(np.float64)), 1)  # 0: too sure of another class for 32 bits
+    said = np.where(wrong, np.minimum(best, 1 - gold), 0)
     left = np.maximum(1 - gold - said, 0) / np.maximum(classes - 1 - wrong, 1)
     probabilities = np.repeat(left[:, None], classes, axis=1)
     probabilities[rows, labels] = gold
@@ -276,14 +283,32 @@ def _about(column: str, rows: Sequence[Share], overall: float, p_value: float) -
     if p_value < CHANCE:
         low, high = (pick(rows, key=lambda row: row.kept_fraction) for pick in (min, max))
         return f"By {column}, between {low.kept_fraction:.0%} ({low.value}) and {high.kept_fraction:.0%} ({high.value}) are kept."
-    return f"By {column}, all slices are kept alike ({overall:.0%})."
+    return f"By {column}, no slice is kept differently for certain ({overall:.0%} overall)."
 
 
-def _quarters(numbers: pd.Series) -> pd.Series:
+def _as_numbers(known: pd.Series) -> pd.Series | None:
+    """Numbers, decimals, durations (seconds) and times (seconds since 1970) as float64; None for what is none of these."""
+    if pd.api.types.is_bool_dtype(known.dtype):
+        return None
+    if pd.api.types.is_numeric_dtype(known.dtype) or all(isinstance(value, Decimal) for value in known):
+        return known.astype(float)
+    if pd.api.types.is_timedelta64_dtype(known.dtype):
+        return known.dt.total_seconds()
+    if _is_time(known):
+        times = pd.to_datetime(known, utc=True)
+        return (times - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
+    return None
+
+
+def _is_time(known: pd.Series) -> bool:
+    return pd.api.types.is_datetime64_any_dtype(known.dtype) or all(isinstance(value, date) for value in known)
+
+
+def _quarters(numbers: pd.Series, named: Callable[[Floats], list[str]] | None = None) -> pd.Series:
     """Four parts of about as many examples, named by their ends; "(missing)" where there is no finite number."""
     numbers = numbers.where(np.isfinite(numbers))
     edges = np.unique(np.nanquantile(numbers, [0, 0.25, 0.5, 0.75, 1])) if numbers.notna().any() else np.empty(0)
-    ends = _named(edges)
+    ends = (named or _named)(edges)
     names = [f"{low} to {high}" for low, high in pairwise(ends)] or ends
     which = np.clip(np.searchsorted(edges, numbers.to_numpy(), side="right") - 1, 0, max(0, len(names) - 1))
     codes = np.where(numbers.notna(), which, len(names))
@@ -295,6 +320,13 @@ def _named(numbers: Floats) -> list[str]:
     """Different numbers with as few digits as tell them apart, at least four."""
     names = ([f"{number:.{digits}g}" for number in numbers] for digits in range(4, 18))
     return next(found for found in names if len(set(found)) == len(numbers))
+
+
+def _as_times(seconds: Floats) -> list[str]:
+    """Different times as days where that tells them apart, else to the second or finer."""
+    times = [pd.Timestamp(second, unit="s") for second in seconds]
+    names = ([time.strftime(shape) for time in times] for shape in ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"))
+    return next((found for found in names if len(set(found)) == len(times)), [str(time) for time in times])
 
 
 def _as_json(value: object) -> str:

@@ -163,7 +163,7 @@ def _plain(shares: audit.Shares) -> dict[str, Any]:
 def _shares(experiment: Experiment, kept: NDArray[np.bool_]) -> Iterator[audit.Shares]:
     label = SOURCE_PREFIX + experiment.settings.columns.get("label", "label")
     if experiment.labels is not None:
-        yield audit.kept_shares("label", np.asarray(experiment.label_names)[experiment.labels], kept)
+        yield audit.kept_shares("label", np.asarray(experiment.label_names)[experiment.labels], kept, classes=True)
     for field in experiment.schema:
         if field.name.startswith(SOURCE_PREFIX) and field.name != label and not pa.types.is_nested(field.type):
             column = experiment.examples([field.name])[field.name].to_pandas()

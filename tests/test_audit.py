@@ -1,3 +1,6 @@
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -23,6 +26,22 @@ def test_one_value_or_nothing_pruned_has_no_test() -> None:
     assert np.isnan(audit.kept_shares("column", ["a"] * 5, np.array([True, False, True, True, False])).p_value)
     with pytest.raises(UsageError, match="no examples"):
         audit.kept_shares("column", [], np.array([], dtype=bool))
+
+
+def test_what_chance_would_drop_too_is_not_flagged_but_a_lost_class_is() -> None:
+    """Three examples of which a random quarter keeps none in two cases of five."""
+    values, kept = ["rare"] * 3 + ["frequent"] * 97, np.arange(100) > 75
+    assert [row.flag for row in audit.kept_shares("source", values, kept).rows] == ["", ""]
+    assert [row.flag for row in audit.kept_shares("label", values, kept, classes=True).rows] == ["", "gone"]
+    random = np.random.default_rng(0).random(2000) < 0.24
+    assert not audit.kept_shares(*audit.slices("uid", pd.Series([f"r{i:05}" for i in range(2000)])), random).flagged
+
+
+def test_a_model_that_is_very_sure_of_another_class_gives_numbers() -> None:
+    """Logits [110, 0, -5] and [40, 0, -5] of an example of the second class: e^-110 is less than 32 bits can say."""
+    gold = np.exp(np.array([-110, -40], np.float64)).astype(np.float32)
+    found = audit.rebuilt(gold, np.array([-110, -40], np.float32), np.array([0, 0]), np.array([1, 1]), 3)
+    assert found[:, 0] == pytest.approx([1, 1]) and np.isfinite(found).all() and found.sum(axis=1) == pytest.approx([1, 1])
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -70,6 +89,21 @@ def test_what_is_no_finite_number_is_missing() -> None:
     assert list(found.cat.categories) == ["0 to 9.75", "9.75 to 19.5", "19.5 to 29.25", "29.25 to 39", "(missing)"]
     assert found.tolist()[-3:] == ["(missing)"] * 3
     assert audit._quarters(pd.Series([np.inf, np.nan])).tolist() == ["(missing)"] * 2
+
+
+@pytest.mark.parametrize(
+    ("values", "first"),
+    [
+        (pa.array([date(2020, 1, 1) + timedelta(days=i) for i in range(40)]), "2020-01-01 to 2020-01-10"),
+        (pa.array([datetime(2020, 1, 1, 8, i) for i in range(40)]), "2020-01-01 08:00 to 2020-01-01 08:09"),
+        (pa.array([datetime(2020, 1, 1, 8, i, tzinfo=UTC) for i in range(40)]), "2020-01-01 08:00 to 2020-01-01 08:09"),
+        (pa.array([timedelta(hours=i) for i in range(41)]), "0 to 3.6e+04"),
+        (pa.array([Decimal(i) / 4 for i in range(41)]), "0 to 2.5"),
+    ],
+)
+def test_times_and_decimals_become_quarters_as_numbers_do(values: pa.Array, first: str) -> None:
+    name, found = audit.slices("when", pa.concat_arrays([values, pa.nulls(1, values.type)]).to_pandas())
+    assert name == "when" and len(found.cat.categories) == 5 and found.cat.categories[0] == first and found.iloc[-1] == "(missing)"
 
 
 def test_lists_and_structures_are_sliced_by_what_they_hold() -> None:

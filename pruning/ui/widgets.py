@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pruning import audit
 from pruning.audit import Shares
-from pruning.browse import View
+from pruning.browse import LABEL, View
 from pruning.export import csv_text
 from pruning.ui import theme
 from pruning.words import counted
@@ -75,7 +75,7 @@ def parts(view: View, kept: NDArray[np.bool_], column: str) -> tuple[pd.Series, 
 
 def shares(view: View, column: str, kept: NDArray[np.bool_]) -> Shares:
     """How evenly what stays covers a column (numbers in four parts)."""
-    return audit.kept_shares(*view.slices(column), kept)
+    return audit.kept_shares(*view.slices(column), kept, classes=column == LABEL)
 
 
 def estimate(view: View, name: str, size: int) -> str:
