@@ -91,9 +91,14 @@ class Recorder:
         return [seed for run, seed in enumerate(self.seeds) if run not in done]
 
     def run(self, seed: int) -> Run:
-        """Record the run of that seed, from its first epoch. Raises UsageError for a seed that the experiment does not have."""
+        """Record the run of that seed, from its first epoch; what was there of it goes when the new first epoch is whole.
+
+        Raises UsageError for a seed that the experiment does not have, or whose run is wholly recorded.
+        """
         if seed not in self.seeds:
             raise UsageError(f"Seed {seed} is none of this recording's, which are {', '.join(map(str, self.seeds))}.")
+        if seed not in self.unfinished:
+            raise UsageError(f"The run of seed {seed} is recorded already; Recorder.unfinished lists the seeds that are left.")
         return Run(self, self.seeds.index(seed))
 
 
@@ -131,6 +136,9 @@ class Run:
     def _finish(self) -> None:
         key = f"run {self.index}"
         logits = aligned(self.logits, self.gold, self.labels, self.classes, f"Epoch {self.epoch} of {key}")
+        if self.epoch == 0:  # an older training's later epochs would make this run look whole
+            for epoch in reversed(range(self.epochs)):
+                self.experiment.folder.epoch(self.index, epoch).unlink(missing_ok=True)
         self.experiment.write_epoch(self.index, from_logits(key, self.epoch, logits, self.labels, self.position.copy()))
         self.epoch, self.seen = self.epoch + 1, 0
         self.position.fill(-1)

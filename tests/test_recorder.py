@@ -54,6 +54,25 @@ def test_a_loop_is_recorded_row_by_row(data: Path) -> None:
     assert recorder_of(data).unfinished == [6]
 
 
+def test_a_run_recorded_again_is_never_a_mixture(data: Path) -> None:
+    """The seed of a whole run is refused; of a damaged one nothing old is left once its first new epoch is there."""
+    recorder, random = recorder_of(data), np.random.default_rng(0)
+    for seed in recorder.seeds:
+        run = recorder.run(seed)
+        for _ in range(2):
+            run.add(np.arange(ROWS), random.normal(size=(ROWS, 2)))
+    with pytest.raises(UsageError, match="seed 5 is recorded already"):
+        recorder.run(5)
+    folder = recorder.experiment.folder
+    folder.epoch(1, 0).write_bytes(b"damaged")
+    again = recorder_of(data).run(6)
+    assert folder.epoch(1, 1).exists()
+    again.add(np.arange(ROWS), random.normal(size=(ROWS, 2)))
+    assert recorder_of(data).unfinished == [6] and not folder.epoch(1, 1).exists()
+    again.add(np.arange(ROWS), random.normal(size=(ROWS, 2)))
+    assert recorder_of(data).unfinished == []
+
+
 def test_quantities_are_those_of_the_engine() -> None:
     from pruning.logits import from_logits
 
