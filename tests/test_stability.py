@@ -1,6 +1,7 @@
 from dataclasses import replace
 from itertools import combinations
 from math import isnan, nan
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +119,22 @@ def test_ranks_settle_with_runs_while_the_set_grows() -> None:
     assert not few.ranks_settled(0.95)
     assert many.ranks_settled(0.95)
     assert many.ticket > few.ticket
+
+
+def test_ranks_are_called_settled_too_early_as_rarely_as_promised() -> None:
+    """Runs of unequal strength: the lower end of the interval lies above what two scorings really agree to in at most 5% of 80."""
+    random = np.random.default_rng(0)
+
+    def scored(rates: Any, runs: int = 6) -> Any:
+        odds = np.log(rates / (1 - rates)) + random.normal(0, 0.5, size=(runs, 1, 1))
+        return random.random((runs, 1, len(rates))) < 1 / (1 + np.exp(-odds))
+
+    many = random.beta(0.6, 0.9, size=20_000).clip(1e-4, 1 - 1e-4)
+    true = np.mean([spearmanr(h_score(scored(many)), h_score(scored(many))).statistic for _ in range(10)])
+    found = [stability(scored(random.choice(many, 1000)), resamples=40) for _ in range(80)]
+    assert np.mean([each.rank_ci95[0] > true for each in found]) <= 0.05
+    assert np.mean([each.rank_ci95[0] for each in found]) > true - 0.15
+    assert all(isnan(end) for end in stability(scored(many, 2)[:, :, :50]).rank_ci95)
 
 
 def test_one_run_or_one_answer_says_nothing() -> None:
