@@ -13,12 +13,12 @@ One grammar of names serves the command line, the pages, the frontier and the ma
     mixed@X, mixed-0.3@X    as many as X keeps: half of them, or another share, as ambiguous@X, the others as stratified@X
     anchored@X, anchored-0.3@X  the same with the surest of each class (highest AUM) in place of the ambiguous
     aum-high@X, loss-low@X  as many as X keeps, highest or lowest by any score
-    winning-ticket@X        as many as X keeps, drawn at random from the subset before the @
-    floor-0.2@X, floor-50@X X with the most ambiguous added back until no class keeps less than that share or number
-    X or Y, X and Y, X minus Y, (X)
+    winning-ticket@X, (Y)@X as many as X keeps, drawn at random from the subset before the @
+    floor-0.2@Y, floor-50@Y Y with the most ambiguous added back until no class keeps less than that share or number
+    Y or Z, Y and Z, Y minus Z, (Y)
 
-X and Y are names of subsets; after an @ also a share such as 0.3 or a number such as 500. An @ takes all that follows it:
-random@X or Y draws as many as X or Y keeps.
+X, Y and Z are names of subsets; X may also be a share such as 0.3 or a number such as 500. An @ takes all that follows it:
+random@Y or Z draws as many as Y or Z keeps.
 """
 
 from __future__ import annotations
@@ -149,6 +149,7 @@ def check_trainable(subset: Subset, labels: Ids | None, ids: Ids) -> None:
 
 
 _LONGEST = 500
+_DEEPEST = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,8 @@ def _parsed(name: str, runs: int) -> _Name:
     """Raises SubsetError for a name that the grammar does not know."""
     if len(name) > _LONGEST:
         raise SubsetError(f"A subset name of {len(name):,} characters is too long; {_LONGEST} are enough.")
+    if name.count("(") > _DEEPEST:
+        raise SubsetError(f"A subset name with {name.count('(')} parentheses is too deep; {_DEEPEST} are enough.")
     tokens = re.findall(r"[()@]|[^\s()@]+", name)
     tree = _expression(tokens, name, runs)
     if tokens:
@@ -191,7 +194,9 @@ def _operand(tokens: list[str], name: str, runs: int) -> _Name:
         inside = _expression(tokens, name, runs)
         if not tokens or tokens.pop(0) != ")":
             raise SubsetError(f"The subset name {name!r} lacks a closing parenthesis.")
-        return inside
+        if not tokens or tokens[0] != "@":
+            return inside
+        word = f"({inside.text})" if inside.parts else inside.text
     if tokens and tokens[0] == "@":
         del tokens[0]
         of = _expression(tokens, name, runs)
@@ -265,7 +270,10 @@ def _floored(tree: _Name, recording: _Recording) -> Subset:
         raise SubsetError(f"{tree.word} names no floor; use a share of each class such as floor-0.2 or a number such as floor-50.")
     if recording.labels is None:
         raise SubsetError(f"{tree.text} needs classes; this task has none.")
-    base = _subset(tree.parts[0], recording)
+    of = tree.parts[0]
+    if not of.parts and _number(of.word) is not None:
+        raise SubsetError(f"{tree.text} gives a floor to no subset; after its @ comes one, such as {tree.word}@(random@{of.word}).")
+    base = _subset(of, recording)
     floored, _ = balanced(base, recording.score("pooled-variability"), recording.dynamics.ids, recording.labels, floor)
     return replace(floored, name=tree.text)
 
@@ -379,4 +387,5 @@ def _number(word: str) -> float | None:
 def _what_there_is(runs: int) -> str:
     names = ", ".join(subset_name(removes, runs) for removes in ladder(runs))
     rules = ", ".join(f"{rule}@X" for rule in _RULES)
-    return f"use full, {names}, any remove-..., or {rules}, SCORE-high@X, SCORE-low@X, floor-0.2@X for X one of these or a share"
+    sizes = f"{rules}, SCORE-high@X, SCORE-low@X, (one of these)@X for X one of these, a share or a number"
+    return f"use full, {names}, any remove-..., floor-0.2@(one of these), or {sizes}"

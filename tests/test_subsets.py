@@ -159,6 +159,17 @@ def test_a_part_of_a_subset_lies_within_it() -> None:
         subsets.resolve("winning-ticket@full", dynamics, None)
 
 
+def test_what_is_put_together_can_be_cut_to_a_size_too() -> None:
+    dynamics = recording(6, 3, 300, 2, 5)
+    either, ticket = (subsets.resolve(name, dynamics, None) for name in ("drop-hard or ambiguous@0.1", "winning-ticket@40"))
+    for name in ("(drop-hard or ambiguous@0.1)@winning-ticket@40", "( drop-hard or (ambiguous@0.1) )@(winning-ticket@40)"):
+        part = subsets.resolve(name, dynamics, None)
+        assert part.size == ticket.size == 40 and np.isin(part.kept, either.kept).all()
+        assert part.name == "(drop-hard or (ambiguous@0.1))@winning-ticket@40"
+    assert subsets.resolve("(drop-hard)@50", dynamics, None).name == "drop-hard@50"
+    assert subsets.resolve("random@(floor-0.5@(random@0.2))", dynamics, gold_labels(300, 2, 5)).size >= 150
+
+
 def test_stratified_keeps_every_share_of_class_and_h() -> None:
     dynamics, labels = recording(6, 3, 3000, 3, 7, skew=2), gold_labels(3000, 3, 7, skew=2)
     strata = labels * 7 + h_score(dynamics.correct)
@@ -256,10 +267,16 @@ def test_any_text_is_a_subset_or_one_sentence(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["(full", "full)", "full or", "@full", "floor-x@full", "floor-0@full", "random-0.3@0.5", "ccs-2@0.5", "x" * 501]
+    "name",
+    [
+        *("(full", "full)", "full or", "@full", "(full or full)@", "floor-x@full", "floor-0@full", "floor-0.5@0.2"),
+        *("random-0.3@0.5", "ccs-2@0.5", "x" * 501, "(" * 499, "(" * 240 + "full" + ")" * 240),
+    ],
 )
 def test_names_that_make_no_sense_say_why(name: str) -> None:
-    with pytest.raises(SubsetError, match=r"parenthesis|makes no sense|not complete|names no floor|is no rule|too long"):
+    with pytest.raises(
+        SubsetError, match=r"parenthesis|makes no sense|not complete|names no floor|is no rule|too long|to no subset|too deep"
+    ):
         subsets.resolve(name, recording(6, 3, 20, 2, 0), gold_labels(20, 2, 0))
 
 
