@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pruning.stability import burn_in_advice
 from pruning.ui import charts, filters, picking, state, steady, widgets
 from pruning.words import counted
 
@@ -31,7 +30,7 @@ picking.level(view, kept)
 steady.caveat(view)
 if view.experiment.stopped:
     st.text(view.experiment.stopped)
-st.text(picking.remembered(view, "advice", lambda: burn_in_advice(dynamics).sentence))
+steady.order(view)
 steady.enough(view)
 
 st.subheader(

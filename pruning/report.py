@@ -95,10 +95,20 @@ def as_dict(experiment: Experiment, burn_in: int | None = None, margin: float = 
         "frontier": [_point_dict(point) for budget in ("epochs", "steps") for point in _points(experiment, burn_in, budget)],
         "recommendation": {**asdict(recommended), "margin": margin},
         "score_seconds": score_seconds(experiment),
+        "burn_in_advice": _advised(experiment),
         "stability": asdict(stability(dynamics.correct, experiment.burn_in(burn_in))),
     }
     plain: dict[str, Any] = _plain_values(found)
     return plain
+
+
+def _advised(experiment: Experiment) -> dict[str, Any] | None:
+    """The burn-in that the order effect asks for, and that effect in the first epoch; None where positions were not recorded."""
+    if "position" in missing(experiment.dynamics):
+        return None
+    advice = burn_in_advice(experiment.dynamics)
+    accuracy = advice.effects[0].accuracy.tolist()
+    return {"burn_in": advice.burn_in, "sentence": advice.sentence, "first_epoch_accuracy_by_place": accuracy}
 
 
 def _plain_values(value: Any) -> Any:

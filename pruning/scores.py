@@ -34,7 +34,7 @@ class Score:
     needs: str
     """That quantity, a field of `Dynamics`: the name of the function's parameter."""
     high: Callable[[int, int], float]
-    """(runs, epochs) -> largest possible value."""
+    """(runs, epochs) -> a value that none exceeds (inf: there is none)."""
     higher: str
     """What a higher number means, in a word: easier, harder, more ambiguous ..."""
     keep: str

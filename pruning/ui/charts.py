@@ -110,14 +110,14 @@ def _range(values: NDArray[np.float32]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def lines(table: pd.DataFrame, x: str, y: str) -> go.Figure:
+def lines(table: pd.DataFrame, x: str, y: str, dtick: float = 1) -> go.Figure:
     """One line for each column over the table's index."""
     figure = go.Figure()
     for name, colour, symbol in zip(table.columns, cycle(theme.CATEGORIES), cycle(theme.SYMBOLS.values())):
         line, marker = {"width": 1.5, "color": colour}, {"symbol": symbol}
         figure.add_scatter(x=table.index, y=table[name], mode="lines+markers", name=plotly(name), line=line, marker=marker)
     figure.update_layout(margin={**MARGIN, "t": 56}, height=290, legend={"orientation": "h", "y": 1.3})
-    figure.update_xaxes(title=x, dtick=1)
+    figure.update_xaxes(title=x, dtick=dtick)
     figure.update_yaxes(title=y, range=[-0.02, 1.02])
     return figure
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -11,7 +9,6 @@ from numpy.typing import NDArray
 
 from pruning import browse
 from pruning.browse import View
-from pruning.errors import ScoreError
 from pruning.scores import SCORES
 from pruning.ui import tables
 from pruning.ui.charts import Box
@@ -32,18 +29,6 @@ def title(score: str) -> str:
 def place(view: View, score: str) -> int:
     """Where that score stands in the list, or the first."""
     return view.score_names.index(score) if score in view.score_names else 0
-
-
-def remembered(view: View, name: str, sentence: Callable[[], str]) -> str:
-    """A sentence that takes a moment to work out, kept with the view; why not, where the recording lacks what it takes."""
-    kept: dict[str, str] = view.__dict__.setdefault("_sentences", {})
-    if name not in kept:
-        try:
-            kept[name] = sentence()
-        except ScoreError as error:
-            kept[name] = str(error)
-        view.release()
-    return kept[name]
 
 
 def bar() -> None:

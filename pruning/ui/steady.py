@@ -8,10 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from pruning.browse import View
-from pruning.errors import WinnowError
+from pruning.errors import ScoreError, WinnowError
 from pruning.experiment import Experiment
-from pruning.stability import Stability, stability
-from pruning.ui import charts, widgets
+from pruning.stability import BurnInAdvice, Stability, burn_in_advice, stability
+from pruning.ui import charts, state, widgets
 from pruning.words import counted
 
 
@@ -19,6 +19,55 @@ def caveat(view: View) -> None:
     """What a person must know of scores that are not the full recipe's; nothing for those that are."""
     if view.experiment.settings.caveat:
         st.warning(view.experiment.settings.caveat, icon=":material/speed:")
+
+
+def order(view: View) -> None:
+    """Whether H tells difficulty or luck: how being right in the first epoch depended on when an example came, and what burn-in follows."""
+    st.subheader(
+        "Difficulty or luck?",
+        help="Early in the first epoch the model knows nothing yet, so an easy example that comes then is answered wrongly. "
+        "Orders are drawn at random: whatever depends on the place within the epoch is luck. Burn-in leaves first epochs out of H.",
+    )
+    advice = _advice(view)
+    if isinstance(advice, str):
+        st.text(advice)
+        return
+    st.text(advice.sentence)
+    if advice.burn_in != view.burn_in:
+        st.button(f"Look with burn-in {advice.burn_in}", icon=":material/hourglass_top:", on_click=_count_from, args=(advice.burn_in,))
+    table = by_place(advice)
+    widgets.chart(
+        charts.lines(table, "how much of the first epoch had passed, %", "share right", dtick=10),
+        table,
+        key="order",
+        index=True,
+        alt="Share right by place within the first epoch, for each run and their mean; the table says the same.",
+    )
+
+
+def _count_from(epoch: int) -> None:
+    st.session_state[state.BURN_IN] = epoch
+
+
+def by_place(advice: BurnInAdvice) -> pd.DataFrame:
+    """A row for each part of the first epoch (its end, in percent), a column for each run and for their mean."""
+    accuracy = advice.effects[0].accuracy
+    ends = [round(100 * (place + 1) / accuracy.shape[1]) for place in range(accuracy.shape[1])]
+    table = pd.DataFrame(accuracy.T, index=pd.Index(ends, name="% of the epoch"), columns=[f"run {run}" for run in range(len(accuracy))])
+    return table.assign(mean=table.mean(axis=1))
+
+
+def _advice(view: View) -> BurnInAdvice | str:
+    """Worked out once and kept with the view; why not, where the recording lacks what it takes."""
+    kept: BurnInAdvice | str | None = view.__dict__.get("_burn_in_advice")
+    if kept is None:
+        try:
+            kept = burn_in_advice(view.experiment.dynamics)
+        except ScoreError as error:
+            kept = str(error)
+        view.__dict__["_burn_in_advice"] = kept
+        view.release()
+    return kept
 
 
 def enough(view: View) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pruning import browse, jobs
+from pruning import browse, jobs, report
 from pruning.browse import View
 from pruning.decisions import Decision
 from pruning.experiment import Experiment
@@ -17,7 +17,7 @@ from pruning.frontier import pareto
 from pruning.recorder import Recorder
 from pruning.records import DecisionKind
 from pruning.scores import SCORES
-from pruning.stability import stability
+from pruning.stability import BINS, burn_in_advice, stability
 from pruning.subsets import BASELINES
 from pruning.ui import charts, deciding, live, picking, plain, state, steady, tables, widgets
 from pruning.words import counted
@@ -146,6 +146,22 @@ def test_a_saving_that_is_not_known_is_not_said(scored: Experiment) -> None:
     point = replace(measure(scored).frontier()[-1], seconds_saved=float("nan"), seeds=1)
     [text] = charts.frontier([point], "accuracy", "", logarithmic=False).data[-1].text
     assert "nan" not in text and "saved" not in text and "1 seed," in text
+
+
+def test_the_difficulty_page_shows_whether_h_tells_difficulty_or_luck(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_page("difficulty", scored.folder.root.parent, monkeypatch)
+    advice = burn_in_advice(scored.dynamics)
+    assert advice.sentence in [text.value for text in app.text]
+    other = (advice.burn_in + 1) % scored.settings.scoring.epochs
+    app.sidebar.number_input(key=state.BURN_IN).set_value(other).run()
+    press(app, f"Look with burn-in {advice.burn_in}")
+    assert not app.exception and app.sidebar.number_input(key=state.BURN_IN).value == advice.burn_in
+    assert not [button.label for button in app.button if "burn-in" in button.label]
+    table = steady.by_place(advice)
+    assert list(table.columns) == [*(f"run {run}" for run in range(len(SEEDS))), "mean"] and table.index[-1] == 100
+    last = scored.dynamics.position[0, 0] * BINS // scored.dynamics.examples == BINS - 1
+    assert table.loc[100, "run 0"] == pytest.approx(scored.dynamics.correct[0, 0][last].mean())
+    assert report.as_dict(scored)["burn_in_advice"]["first_epoch_accuracy_by_place"][0][-1] == pytest.approx(table.loc[100, "run 0"])
 
 
 def test_the_difficulty_page_says_whether_the_runs_are_enough(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
