@@ -1,7 +1,8 @@
 """Which examples are the same text, exactly or nearly. Pure: texts in, groups out.
 
 Exact: equal after letter case, punctuation and spacing are put aside. Near: at least `threshold` of their character 5-grams in
-common (Jaccard). Candidates come from MinHash signatures (rensa) in bands, and every candidate pair is then compared exactly, so
+common (Jaccard). Examples of several texts (a pair, a question on a passage) are the same only where each text is: two questions on
+one passage are not. Candidates come from MinHash signatures (rensa) in bands, and every candidate pair is then compared exactly, so
 nothing is listed that is not that similar; at a similarity of 0.8 or more, 99.8% of pairs become candidates.
 """
 
@@ -22,6 +23,7 @@ from pruning.errors import UsageError
 SIMILAR = 0.8
 """Share of character 5-grams in common from which two texts are near duplicates."""
 
+_BETWEEN = "\x1f"
 _SHINGLE = 5
 _BANDS, _ROWS = 21, 6
 _NEIGHBOURS = 16
@@ -52,15 +54,18 @@ class Duplicates:
         return np.flatnonzero(self.group == group)
 
 
-def duplicates(texts: Sequence[str] | pa.Array, threshold: float = SIMILAR) -> Duplicates:
-    """Groups of exact and near duplicates. To see what leaks, pass training and evaluation texts together, then `leaks`.
+def duplicates(texts: Sequence[str] | pa.Array | pa.Table, threshold: float = SIMILAR) -> Duplicates:
+    """Groups of exact and near duplicates among texts, or rows of a table of texts.
+
+    To see what leaks, pass training and evaluation texts together, then `leaks`.
 
     >>> duplicates(["A great film!", "a  great film", "No plot at all.", "Terrible"]).group
     array([ 0,  0, -1, -1])
     """
     if not 0 < threshold <= 1:
         raise UsageError(f"The similarity of near duplicates is {threshold}; it must be above 0 and at most 1.")
-    encoded = normalised(texts).dictionary_encode()
+    fields = [normalised(column) for column in (texts.columns if isinstance(texts, pa.Table) else [texts])]
+    encoded = _together(fields).dictionary_encode()
     which = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     different: list[str] = encoded.dictionary.to_pylist()
     exact = np.bincount(which, minlength=len(different))[which] > 1
@@ -74,6 +79,12 @@ def normalised(texts: Sequence[str] | pa.Array) -> pa.Array:
     words = pc.replace_substring_regex(pc.utf8_lower(pc.utf8_normalize(raw, form="NFKC")), r"[^\p{L}\p{M}\p{N}]+", " ")
     trimmed = pc.utf8_trim_whitespace(words)
     return pc.if_else(pc.equal(trimmed, ""), raw, trimmed)
+
+
+def _together(fields: list[pa.Array]) -> pa.Array:
+    """Normalised fields as one text each, with a sign between them that none of them has."""
+    apart = [pc.replace_substring(field, _BETWEEN, " ") for field in fields]
+    return pc.binary_join_element_wise(*apart, _BETWEEN) if len(apart) > 1 else apart[0]
 
 
 def leaks(found: Duplicates, training: int) -> NDArray[np.bool_]:
@@ -142,8 +153,9 @@ def _numbered(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 def _components(texts: list[str], threshold: float) -> NDArray[np.int64]:
     """[U] connected component of each of different texts, linked where they are similar enough."""
     pairs = _candidates(texts)
-    similar = pairs[_jaccard(texts, pairs) >= threshold]
-    links = sparse.coo_array((np.ones(len(similar), dtype=bool), (similar[:, 0], similar[:, 1])), shape=(len(texts),) * 2)
+    for field in zip(*(text.split(_BETWEEN) for text in texts), strict=True):
+        pairs = pairs[_jaccard(field, pairs) >= threshold]
+    links = sparse.coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(len(texts),) * 2)
     return np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)
 
 
@@ -198,7 +210,7 @@ def _shingled(texts: Sequence[str]) -> Iterator[tuple[int, NDArray[np.uint64], N
         yield start, hashes[inside[: len(hashes)]], np.r_[0, np.cumsum(lengths - _SHINGLE + 1)].astype(np.uint64)
 
 
-def _jaccard(texts: list[str], pairs: NDArray[np.int64], chunk: int = 20_000) -> NDArray[np.float64]:
+def _jaccard(texts: Sequence[str], pairs: NDArray[np.int64], chunk: int = 20_000) -> NDArray[np.float64]:
     """[P] exact similarity of each pair: 5-grams in common over all of theirs."""
     involved, place = np.unique(pairs, return_inverse=True)
     place = place.reshape(pairs.shape)

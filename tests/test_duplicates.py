@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +75,24 @@ def similar_pairs(texts: list[str], threshold: float) -> list[list[int]]:
     common = np.asarray(grams[one].multiply(grams[other]).sum(axis=1)).ravel()
     alike = common >= threshold * (sizes[one] + sizes[other] - common)
     return sorted([int(i), int(j)] for i, j in zip(one[alike], other[alike], strict=True))
+
+
+def test_examples_of_several_texts_are_the_same_only_where_each_text_is() -> None:
+    """Two questions on one long passage, the same question on two, one pair nearly repeated, and one divided elsewhere."""
+    passage = "The tower was built in 1889 for the fair, and was for forty years the tallest building that anybody had made. " * 4
+    rows = [
+        (passage, "Who built the tower?"),
+        (passage, "When was it taken down?"),
+        (passage.replace("forty", "fourty", 1), "who built the tower"),
+        ("Something else altogether was said here.", "Who built the tower?"),
+        ("a b", "c"),
+        ("a", "b c"),
+        (None, "\x1f"),
+    ]
+    table = pa.table({"context": [row[0] for row in rows], "question": [row[1] for row in rows]})
+    assert duplicates(table).group.tolist() == [0, -1, 0, -1, -1, -1, -1]
+    assert not duplicates(table).exact.any()
+    assert duplicates(["\x1f", "\x1f\x1f", "a"]).groups == 0
 
 
 def test_what_leaks_lies_on_both_sides() -> None:
