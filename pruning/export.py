@@ -177,7 +177,7 @@ def _copy_lines(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping
     table = experiment.examples(["id", "row"])
     chosen = np.isin(np.asarray(table["id"]), kept)
     ids_of = dict(zip(np.asarray(table["row"])[chosen].tolist(), np.asarray(table["id"])[chosen].tolist(), strict=True))
-    column = experiment.settings.columns.get("label", "label")
+    column = experiment.settings.label_column
     written = row = 0
     with experiment.folder.source.open("rb") as lines:
         for line in lines:
@@ -199,7 +199,7 @@ def _relabelled(line: bytes, column: str, label: Any) -> bytes:
 
 def _as_written(experiment: Experiment, labels: Mapping[int, str]) -> dict[int, Any]:
     """Labels by id as the source's own column writes them: a name, a number, a truth value or the index of a declared class."""
-    column = _label_column(experiment)
+    column = SOURCE_PREFIX + experiment.settings.label_column
     if not labels or column not in experiment.schema.names:
         return dict(labels)
     values, written = experiment.examples([column])[column], {}
@@ -221,15 +221,11 @@ def _unseen(label: str, like: Any, written: Mapping[str, Any], names: Sequence[s
     return label
 
 
-def _label_column(experiment: Experiment) -> str:
-    return SOURCE_PREFIX + experiment.settings.columns.get("label", "label")
-
-
 def _source_batches(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any]) -> Iterator[pa.RecordBatch]:
     """The kept rows with the source's own columns, in source order, a few thousand at a time."""
     with pq.ParquetFile(experiment.folder.examples) as file:
         names = [name for name in file.schema_arrow.names if name.startswith(SOURCE_PREFIX)]
-        column = _label_column(experiment)
+        column = SOURCE_PREFIX + experiment.settings.label_column
         for batch in file.iter_batches(batch_size=BATCH, columns=["id", *names]):
             ids = np.asarray(batch["id"])
             chosen = np.isin(ids, kept)

@@ -161,7 +161,7 @@ def _plain(shares: audit.Shares) -> dict[str, Any]:
 
 
 def _shares(experiment: Experiment, kept: NDArray[np.bool_]) -> Iterator[audit.Shares]:
-    label = SOURCE_PREFIX + experiment.settings.columns.get("label", "label")
+    label = SOURCE_PREFIX + experiment.settings.label_column
     if experiment.labels is not None:
         yield audit.kept_shares("label", np.asarray(experiment.label_names)[experiment.labels], kept, classes=True)
     for field in experiment.schema:

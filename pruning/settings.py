@@ -154,6 +154,15 @@ class Settings:
         return len(self.seeds)
 
     @property
+    def label_column(self) -> str:
+        """The data's own column of labels.
+
+        >>> Settings(data="x.jsonl", columns={"label": "topic"}).label_column
+        'topic'
+        """
+        return self.columns.get("label", "label")
+
+    @property
     def scoring(self) -> TrainSettings:
         """How the scoring runs train: the recipe, or what the approximation makes of it.
 
