@@ -17,6 +17,7 @@ import typer
 
 from pruning import presets, report
 from pruning.errors import Cancelled, UsageError, WinnowError
+from pruning.formats import FORMATS_HELP
 from pruning.frontier import MARGIN, margin_of
 from pruning.settings import APPROXIMATIONS, Settings, TrainSettings, default_seeds
 from pruning.subsets import BASELINES, DECISIONS
@@ -322,9 +323,7 @@ def export(
     directory: Directory,
     subset: Annotated[str, typer.Option(help="A subset's name; with '+decisions' after it, as decided by hand.")] = "winning-ticket",
     output: Annotated[Path | None, typer.Option(help="File to write. Default: the experiment's exports folder.")] = None,
-    format: Annotated[
-        str, typer.Option(help="jsonl, csv, parquet, hf (a datasets folder), or cartography (what was recorded of the rows).")
-    ] = "jsonl",
+    format: Annotated[str, typer.Option(help=FORMATS_HELP)] = "jsonl",
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     burn_in: BurnIn = None,
 ) -> None:

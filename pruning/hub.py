@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pruning.errors import ExportError, UsageError
-from pruning.export import manifest_path, verify
+from pruning.export import files_of, manifest_path, verify
 
 
 def push(output: str | Path, repository: str, *, private: bool = True, endpoint: str | None = None, token: str | None = None) -> str:
@@ -20,9 +20,7 @@ def push(output: str | Path, repository: str, *, private: bool = True, endpoint:
 
     output = Path(output)
     manifest = verify(output)
-    files = [output] if output.is_file() else sorted(path for path in output.rglob("*") if path.is_file())
-    base = output.parent
-    operations = [CommitOperationAdd(path.relative_to(base).as_posix(), path) for path in files]
+    operations = [CommitOperationAdd(path.relative_to(output.parent).as_posix(), path) for path in files_of(output)]
     operations.append(CommitOperationAdd("manifest.json", manifest_path(output)))
     message = f"{manifest['subset']['name']}: {manifest['output']['rows']:,} of {manifest['subset']['total']:,} examples"
     api = HfApi(endpoint=endpoint, token=token)

@@ -11,6 +11,7 @@ import streamlit as st
 from pruning import derived, export, hub
 from pruning.browse import View
 from pruning.findings import findings
+from pruning.formats import FORMATS, FORMATS_HELP
 from pruning.records import Subset
 from pruning.ui import plain, state, tickets
 from pruning.words import counted
@@ -41,12 +42,12 @@ def ask_format() -> str:
     """What to write it as."""
     return st.segmented_control(
         "Format",
-        list(export.WRITERS),
+        list(FORMATS),
         default="jsonl",
         key="format",
         bind="query-params",
         required=True,
-        help="JSONL rows come out byte for byte; hf is a folder for datasets.load_from_disk; cartography is what was recorded of the rows.",
+        help=FORMATS_HELP,
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pruning import audit
 from pruning.audit import Shares
 from pruning.browse import LABEL, View
-from pruning.export import csv_text
+from pruning.formats import csv_text
 from pruning.ui import theme
 from pruning.words import counted
 

@@ -15,6 +15,7 @@ from pruning import export
 from pruning.decisions import Decision
 from pruning.errors import ExperimentError
 from pruning.experiment import Experiment
+from pruning.formats import FORMATS
 from pruning.records import DecisionKind, JobState, JobStatus, Progress
 from pruning.settings import Settings
 from pruning.ui import live, starting
@@ -159,7 +160,7 @@ def other_label(experiment: Experiment, example: int) -> str:
 def test_every_format_is_offered_and_folders_come_as_a_zip(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     assert scored.audited or (scored.duplicates and scored.label_errors)
     app = open_page("export", scored.folder.root.parent, monkeypatch)
-    assert app.segmented_control(key="format").options == list(export.WRITERS)
+    assert app.segmented_control(key="format").options == list(FORMATS)
     app.segmented_control(key="format").set_value("hf").run()
     app.button(key="build").click().run()
     assert not app.exception and said(app, "verified against the manifest")
