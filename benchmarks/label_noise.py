@@ -27,6 +27,7 @@ from pruning.files import atomic_write
 from pruning.records import DecisionKind
 from pruning.sample import sample_split
 from pruning.settings import Settings
+from pruning.words import bracketed
 
 OTHER = {"positive": "negative", "negative": "positive"}
 CLEANED = "full+decisions"
@@ -139,7 +140,7 @@ def frontier(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:
         kept = np.isin(experiment.ids, experiment.measured_subset(point.subset).kept)
         name = {"full": "everything", CLEANED: "without the listed"}.get(point.subset, "without as many at random")
         cells = [f"{flipped.mean():.0%}", name, f"{point.kept:,}", f"{(flipped & kept).sum():,}", f"{point.metrics['accuracy']:.3f}"]
-        lines.append(f"| {' | '.join(cells)} | {report.interval(*point.ci95['accuracy'])} | {point.seeds} |")
+        lines.append(f"| {' | '.join(cells)} | {bracketed(*point.ci95['accuracy'])} | {point.seeds} |")
     return lines
 
 

@@ -26,6 +26,7 @@ from pruning.records import FrontierPoint
 from pruning.sample import sample_split
 from pruning.settings import Settings, default_seeds
 from pruning.subsets import TICKET
+from pruning.words import bracketed
 
 PAPERS_MODEL = "roberta-large"
 """What the paper's presets train by default."""
@@ -166,11 +167,11 @@ def table(points: list[FrontierPoint]) -> str:
     lines = ["| subset | kept | accuracy | 95% interval | minus full | minus random | seeds |", "|---|---|---|---|---|---|---|"]
     for point in points:
         differences = [
-            f"{d.mean:+.3f} {report.interval(d.low, d.high, sign='+')}" if d is not None and d.pairs else ""
+            f"{d.mean:+.3f} {bracketed(d.low, d.high, sign='+')}" if d is not None and d.pairs else ""
             for d in (point.vs_full, point.vs_random)
         ]
         headline = next(iter(point.metrics))
-        value, around = point.metrics[headline], report.interval(*point.ci95[headline])
+        value, around = point.metrics[headline], bracketed(*point.ci95[headline])
         lines.append(f"| {point.subset} | {point.kept} | {value:.3f} | {around} | {' | '.join(differences)} | {point.seeds} |")
     return "\n".join(lines)
 

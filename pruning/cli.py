@@ -367,7 +367,7 @@ def status(directory: Directory, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps({**report.status_dict(found), "notes": notes}))
     else:
-        print("\n".join((report.status_sentence(found), *notes)))
+        print("\n".join((found.sentence, *notes)))
 
 
 @app.command()

@@ -23,6 +23,9 @@ BASELINES_EACH = 2
 MEAN_KEPT = 0.5
 """Share of the examples that the ladder's subsets keep on average; which ones is known only after scoring."""
 
+ROUGH = "These are rough: a step takes so long here that only one of each kind was measured."
+"""What an estimate says of itself when it rests on little."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:

@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 
 from pruning.errors import UsageError
 from pruning.records import Difference, FrontierPoint
+from pruning.settings import Settings
 from pruning.words import counted
 
 NOT_METRICS = frozenset(
@@ -233,6 +234,17 @@ def lower_bound(difference: Difference, confidence: float = CONFIDENCE) -> float
     freedom = difference.pairs - 1
     error = (difference.high - difference.mean) / stdtrit(freedom, 0.5 + CONFIDENCE / 2)
     return float(difference.mean - stdtrit(freedom, confidence) * error)
+
+
+def score_seconds(finished: pd.DataFrame, settings: Settings) -> float | None:
+    """Training time of the scoring runs, all together; None where that was not recorded: runs of another recipe, or another tool's.
+
+    `finished` is as in `points`.
+    """
+    if settings.scoring != settings.measuring or settings.recorded_by != "winnow" or finished.empty:
+        return None
+    seconds = finished.loc[(finished["subset"] == "full") & finished["seed"].isin(settings.seeds), "seconds"]
+    return float(seconds.sum()) if len(seconds) else None
 
 
 def payback(score_seconds: float, seconds_saved: float) -> int | None:

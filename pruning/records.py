@@ -1,4 +1,4 @@
-"""The vocabulary as frozen records: run, epoch, example, dynamics, subset, frontier, job. Imports numpy only."""
+"""The vocabulary as frozen records: run, epoch, example, dynamics, subset, frontier, job. Of libraries it imports numpy only."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pruning.words import duration
 
 QUANTITIES = ("correct", "gold_prob", "gold_margin", "error_norm", "loss", "predicted")
 """What is recorded of each example at each step, besides its position within the epoch."""
@@ -282,3 +284,15 @@ class JobStatus:
     def seconds_left(self) -> float | None:
         """Estimate from the rate of late; None before there is one."""
         return (self.total - self.done) / self.rate if self.rate > 0 else None
+
+    @property
+    def sentence(self) -> str:
+        """The job's state in one line.
+
+        >>> JobStatus(state=JobState.RUNNING, verb="score", done=500, total=2000, rate=50.0).sentence
+        'score running, 500 of 2,000 examples, 30 s left'
+        """
+        share = f", {self.done:,} of {self.total:,} examples" if self.total else ""
+        left = f", {duration(self.seconds_left)} left" if self.state is JobState.RUNNING and self.seconds_left is not None else ""
+        message = f": {self.message}" if self.message else ""
+        return f"{self.verb or 'experiment'} {self.state}{share}{left}{message}"

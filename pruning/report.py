@@ -22,7 +22,7 @@ from pruning.records import Difference, FrontierPoint, JobStatus
 from pruning.scores import missing
 from pruning.settings import Settings
 from pruning.stability import burn_in_advice, stability
-from pruning.words import counted
+from pruning.words import bracketed, counted, duration
 
 if TYPE_CHECKING:
     from pruning.experiment import Experiment
@@ -94,7 +94,7 @@ def as_dict(experiment: Experiment, burn_in: int | None = None, margin: float = 
         ],
         "frontier": [_point_dict(point) for budget in ("epochs", "steps") for point in _points(experiment, burn_in, budget)],
         "recommendation": {**asdict(recommended), "margin": margin},
-        "score_seconds": score_seconds(experiment),
+        "score_seconds": frontiers.score_seconds(experiment.finished(), experiment.settings),
         "burn_in_advice": _advised(experiment),
         "stability": asdict(stability(dynamics.correct, experiment.burn_in(burn_in))),
     }
@@ -152,13 +152,9 @@ def show(experiment: Experiment, burn_in: int | None = None, budget: str = "epoc
         console.print(sentence, style="yellow", markup=False)
 
 
-ROUGH = "These are rough: a step takes so long here that only one of each kind was measured."
-"""What an estimate says of itself when it rests on little."""
-
-
 def say_estimate(settings: Settings, as_json: bool = False) -> None:
     """How long scoring and the frontier would take here, in words or as JSON."""
-    from pruning.estimate import FRONTIER_SEEDS, estimate
+    from pruning.estimate import FRONTIER_SEEDS, ROUGH, estimate
 
     found = estimate(settings)
     if as_json:
@@ -230,7 +226,7 @@ def _show_frontier(points: list[FrontierPoint], budget: str) -> None:
             f"{point.subset}{' *' * (point.subset in unbeaten)}",
             f"{point.kept:,}",
             f"{point.metrics[headline]:.3f}",
-            interval(*point.ci95[headline]),
+            bracketed(*point.ci95[headline]),
             _difference(point.vs_full),
             _difference(point.vs_random),
             str(point.seeds),
@@ -243,19 +239,10 @@ def _show_recommendation(experiment: Experiment, points: list[FrontierPoint], ma
     recommended = frontiers.recommend(points, margin)
     console.print(recommended.sentence)
     smaller = [point for point in points if point.subset != "full"]
-    seconds = score_seconds(experiment)
+    seconds = frontiers.score_seconds(experiment.finished(), experiment.settings)
     if smaller and seconds is not None:
         point = next((point for point in smaller if point.subset == recommended.subset), min(smaller, key=lambda point: point.kept))
         console.print(cost(seconds, point), markup=False)
-
-
-def score_seconds(experiment: Experiment) -> float | None:
-    """Training time of the scoring runs, all together; None where that was not recorded: runs of another recipe, or another tool's."""
-    settings, finished = experiment.settings, experiment.finished()
-    if settings.scoring != settings.measuring or settings.recorded_by != "winnow" or finished.empty:
-        return None
-    seconds = finished.loc[(finished["subset"] == "full") & finished["seed"].isin(settings.seeds), "seconds"]
-    return float(seconds.sum()) if len(seconds) else None
 
 
 def cost(scoring: float, point: FrontierPoint) -> str:
@@ -273,41 +260,9 @@ def cost(scoring: float, point: FrontierPoint) -> str:
 def _difference(difference: Difference | None) -> str:
     if difference is None or difference.pairs == 0:
         return ""
-    return f"{difference.mean:+.3f} {interval(difference.low, difference.high, sign='+')}"
-
-
-def interval(low: float, high: float, sign: str = "") -> str:
-    """An interval as text, or nothing where one seed gives none.
-
-    >>> interval(0.8, 0.85), interval(float("nan"), float("nan"))
-    ('[0.800, 0.850]', '')
-    """
-    return "" if math.isnan(low) else f"[{low:{sign}.3f}, {high:{sign}.3f}]"
-
-
-def status_sentence(status: JobStatus) -> str:
-    """A job's state in one line."""
-    share = f", {status.done:,} of {status.total:,} examples" if status.total else ""
-    left = f", {duration(status.seconds_left)} left" if status.state == "running" and status.seconds_left is not None else ""
-    message = f": {status.message}" if status.message else ""
-    return f"{status.verb or 'experiment'} {status.state}{share}{left}{message}"
+    return f"{difference.mean:+.3f} {bracketed(difference.low, difference.high, sign='+')}"
 
 
 def status_dict(status: JobStatus) -> dict[str, Any]:
     """The public form of `status --json`."""
     return {**asdict(status), "seconds_left": status.seconds_left}
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds in the unit a person would use.
-
-    >>> duration(4.25), duration(42), duration(125), duration(7300)
-    ('4.2 s', '42 s', '2 min', '2.0 h')
-    """
-    if seconds is None:
-        return "unknown"
-    if 0 < seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -18,6 +18,7 @@ from scipy import optimize, special, stats
 from pruning.errors import ScoreError
 from pruning.records import Dynamics
 from pruning.scores import check_burn_in, missing
+from pruning.words import from_to
 
 Floats = NDArray[np.float64]
 
@@ -184,10 +185,10 @@ class Stability:
         """How far two halves of the runs agree, in a sentence; empty where that cannot be told."""
         if isnan(self.half_rank):
             return ""
-        ranks = f"Two halves of the runs rank the examples alike to {self.half_rank:.2f} ({_from_to(self.half_rank_ci95, '.2f')})"
+        ranks = f"Two halves of the runs rank the examples alike to {self.half_rank:.2f} ({from_to(self.half_rank_ci95, '.2f')})"
         if isnan(self.half_jaccard):
             return f"{ranks}."
-        return f"{ranks}, and their tickets have {self.half_jaccard:.0%} in common ({_from_to(self.half_jaccard_ci95, '.0%')})."
+        return f"{ranks}, and their tickets have {self.half_jaccard:.0%} in common ({from_to(self.half_jaccard_ci95, '.0%')})."
 
     @property
     def about_more(self) -> str:
@@ -346,10 +347,6 @@ def _percentiles(values: Floats) -> tuple[float, float]:
         return nan, nan
     low, high = np.percentile(known, [2.5, 97.5])
     return float(low), float(high)
-
-
-def _from_to(ends: tuple[float, float], form: str) -> str:
-    return f"95% interval {ends[0]:{form}} to {ends[1]:{form}}"
 
 
 def _verdict(histogram: NDArray[np.int64], added: float, agreement: float, outlook: tuple[Outlook, ...]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isnan
+
 
 def counted(number: int, one: str, many: str = "") -> str:
     """A number and what it counts; `many` is for words that take more than an s.
@@ -10,3 +12,36 @@ def counted(number: int, one: str, many: str = "") -> str:
     ('1 example', '2,000 examples', '1 label looks')
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the unit a person would use.
+
+    >>> duration(4.25), duration(42), duration(125), duration(7300)
+    ('4.2 s', '42 s', '2 min', '2.0 h')
+    """
+    if seconds is None:
+        return "unknown"
+    if 0 < seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def bracketed(low: float, high: float, sign: str = "") -> str:
+    """An interval as text, or nothing where one seed gives none.
+
+    >>> bracketed(0.8, 0.85), bracketed(float("nan"), float("nan"))
+    ('[0.800, 0.850]', '')
+    """
+    return "" if isnan(low) else f"[{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def from_to(ends: tuple[float, float], form: str) -> str:
+    """A 95% interval in words, its ends in that format; nothing where there is none.
+
+    >>> from_to((0.8, 0.85), ".0%"), from_to((float("nan"), float("nan")), ".2f")
+    ('95% interval 80% to 85%', '')
+    """
+    return "" if isnan(ends[0]) else f"95% interval {ends[0]:{form}} to {ends[1]:{form}}"

@@ -38,6 +38,9 @@ def test_modules_import_only_what_stands_in_their_layer_or_above() -> None:
                 parts = (node.module or "").split(".")
                 for imported in [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]:
                     assert layer.get(imported, 0) <= layer.get(name, len(rows)), f"{path} imports {imported}"
+                    assert (name, imported) != ("ui", "report"), (
+                        f"{path} imports report.py, which brings rich and is the command line's alone"
+                    )
 
 
 def test_the_engine_needs_only_torch_transformers_and_numpy() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from pruning import frontier, report
 from pruning.errors import UsageError
-from pruning.estimate import Estimate
+from pruning.estimate import ROUGH, Estimate
 from pruning.experiment import Experiment
 from pruning.files import write_json
 from pruning.records import FrontierPoint
@@ -63,7 +63,7 @@ def test_the_metric_is_called_by_its_name(scored: Experiment, capsys: pytest.Cap
 def test_what_scoring_cost_and_when_it_pays_back(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
     """Three runs of 20 seconds each, 8 seconds saved: 60 / 8 is seven and a half."""
     measured = measure(scored)
-    assert report.score_seconds(measured) == 60
+    assert frontier.score_seconds(measured.finished(), measured.settings) == 60
     report.show(measured)
     told = " ".join(capsys.readouterr().out.split())
     assert "Scoring took 60 s of training; remove-0 saves 8.0 s a fine-tuning, so that has paid for itself after 8 fine-tunings." in told
@@ -76,13 +76,13 @@ def test_a_cost_that_was_not_recorded_is_not_guessed(scored: Experiment, capsys:
     settings = {**measured.info["settings"], "approximate": "lora"}
     write_json(measured.folder.manifest, {**measured.info, "settings": settings})
     again = Experiment(measured.folder.root)
-    assert report.score_seconds(again) is None
+    assert frontier.score_seconds(again.finished(), again.settings) is None
     report.show(again)
     told = capsys.readouterr().out
     assert "Scoring took" not in told and "approximation" in told
     assert report.as_dict(again)["caveat"] == again.settings.caveat != ""
     again.folder.frontier.unlink()
-    assert report.score_seconds(Experiment(measured.folder.root)) is None
+    assert frontier.score_seconds(again.finished(), again.settings) is None
 
 
 def test_how_steady_the_runs_are_is_said_and_is_data(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +100,7 @@ def test_an_estimate_is_said_in_words(settings: Settings, monkeypatch: pytest.Mo
     report.say_estimate(settings)
     told = capsys.readouterr().out
     assert f"Scoring {EXAMPLES} examples, {len(SEEDS)} runs x 3 epochs: 61 s." in told and "about 2.0 h" in told and "cut" in told
-    assert report.ROUGH not in told
+    assert ROUGH not in told
     monkeypatch.setattr("pruning.estimate.estimate", lambda settings: replace(found, rough=True))
     report.say_estimate(settings)
-    assert report.ROUGH in capsys.readouterr().out
+    assert ROUGH in capsys.readouterr().out

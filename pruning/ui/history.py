@@ -12,7 +12,6 @@ import streamlit as st
 from pruning import shelf
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment
-from pruning.report import status_sentence
 from pruning.ui import plain, starting, state
 
 
@@ -56,7 +55,7 @@ def _row(folder: Path) -> dict[str, object]:
         "examples": experiment.info["data"]["rows"],
         "runs": f"{len(experiment.finished_runs())} of {settings.runs}",
         "model": settings.model,
-        "latest job": status_sentence(experiment.status()),
+        "latest job": experiment.status().sentence,
     }
 
 

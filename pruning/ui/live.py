@@ -11,8 +11,8 @@ from pruning import jobs
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment
 from pruning.records import JobState, JobStatus
-from pruning.report import duration, status_sentence
 from pruning.ui import plain, state, steady, tables
+from pruning.words import duration
 
 
 def panel(experiment: Experiment) -> None:
@@ -28,7 +28,7 @@ def _watch(directory: str, was_running: bool) -> None:
     if was_running != running:
         st.rerun()
     st.subheader(plain.markdown(experiment.name))
-    st.text(status_sentence(status))
+    st.text(status.sentence)
     if status.total:
         st.progress(min(1.0, status.done / status.total))
     if running:

@@ -10,10 +10,9 @@ import streamlit as st
 from pruning import frontier, jobs
 from pruning.browse import View
 from pruning.records import FrontierPoint
-from pruning.report import duration, score_seconds
 from pruning.subsets import BASELINES, DECISIONS
 from pruning.ui import live, plain, state, tables
-from pruning.words import counted
+from pruning.words import counted, duration
 
 BASELINES_HELP = (
     "What every subset is compared with, at its own size. random: chance. ambiguous: the highest variability (the paper's). "
@@ -37,7 +36,7 @@ def chooser(view: View, points: Sequence[FrontierPoint], metric: str, chosen: st
     st.selectbox("Point", names, key="point", on_change=lambda: state.choose(st.session_state["point"]), help="Largest first.")
     point = points[start]
     row = tables.frontier([point], metric).iloc[0]
-    scoring = score_seconds(view.experiment)
+    scoring = frontier.score_seconds(view.experiment.finished(), view.experiment.settings)
     columns = st.columns(4 if scoring is None else 5)
     columns[0].metric("Examples", f"{point.kept:,}", f"{point.kept_fraction:.0%} of all", delta_color="off", delta_arrow="off")
     seeds = counted(point.seeds, "seed")

@@ -15,14 +15,14 @@ import streamlit as st
 from pruning import data, jobs, sample, shelf
 from pruning.data import Preview
 from pruning.errors import ExperimentError
+from pruning.estimate import ROUGH
 from pruning.experiment import Experiment
 from pruning.files import package_environment
 from pruning.ownership import last_words
-from pruning.report import ROUGH, duration
 from pruning.settings import Settings, default_seeds
 from pruning.tasks import TASKS
 from pruning.ui import lengths, plain, state
-from pruning.words import counted
+from pruning.words import counted, duration
 
 NOT_USED = "(not used)"
 

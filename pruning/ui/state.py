@@ -15,7 +15,6 @@ from pruning.browse import View
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment, list_experiments
 from pruning.records import JobState, Subset
-from pruning.report import status_sentence
 from pruning.subsets import DECISIONS, TICKET, ladder, subset_name
 from pruning.ui import plain, theme
 
@@ -61,7 +60,7 @@ def scored() -> View:
         st.stop()
     if not experiment.finished_runs():
         st.info(
-            plain.markdown(f"{experiment.name} has no complete run yet: {status_sentence(experiment.status())}."),
+            plain.markdown(f"{experiment.name} has no complete run yet: {experiment.status().sentence}."),
             icon=":material/hourglass_top:",
         )
         st.page_link(page("score"), label="Watch it on Score", icon=":material/play_circle:")
@@ -172,7 +171,7 @@ def _badge() -> None:
         return
     status = experiment.status()
     icon = {JobState.RUNNING: ":material/autorenew:", JobState.DONE: ":material/check_circle:"}.get(status.state, ":material/info:")
-    st.caption(f"{icon} {plain.markdown(status_sentence(status))}")
+    st.caption(f"{icon} {plain.markdown(status.sentence)}")
     if status.total and status.state is JobState.RUNNING:
         st.progress(min(1.0, status.done / status.total))
 

@@ -12,7 +12,7 @@ from pruning.errors import ScoreError, WinnowError
 from pruning.experiment import Experiment
 from pruning.stability import BurnInAdvice, Stability, burn_in_advice, stability
 from pruning.ui import charts, state, widgets
-from pruning.words import counted
+from pruning.words import counted, from_to
 
 
 def caveat(view: View) -> None:
@@ -82,7 +82,7 @@ def enough(view: View) -> None:
     ranks.metric(
         "Rank agreement of two halves",
         f"{found.half_rank:.2f}",
-        _interval(found.half_rank_ci95, ".2f"),
+        from_to(found.half_rank_ci95, ".2f"),
         delta_color="off",
         delta_arrow="off",
         help="How alike two halves of the runs order the examples by H: 1 = exactly, 0 = not at all (Spearman).",
@@ -90,7 +90,7 @@ def enough(view: View) -> None:
     overlap.metric(
         "Tickets of two halves in common",
         _share(found.half_jaccard),
-        _interval(found.half_jaccard_ci95, ".0%"),
+        from_to(found.half_jaccard_ci95, ".0%"),
         delta_color="off",
         delta_arrow="off",
         help="Examples in both tickets, as a share of those in either (Jaccard). It takes four runs: a half of one has no ticket.",
@@ -140,7 +140,3 @@ def _stability(view: View) -> Stability:
 
 def _share(value: float) -> str:
     return "-" if pd.isna(value) else f"{value:.0%}"
-
-
-def _interval(ends: tuple[float, float], form: str) -> str | None:
-    return None if pd.isna(ends[0]) else f"95% interval {ends[0]:{form}} to {ends[1]:{form}}"

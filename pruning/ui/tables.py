@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pruning import report
 from pruning.audit import Shares
 from pruning.browse import View
 from pruning.decisions import Decided
 from pruning.frontier import pareto
 from pruning.records import Difference, FrontierPoint
+from pruning.words import bracketed
 
 
 def examples(
@@ -46,7 +46,7 @@ def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
             "examples": point.kept,
             "share": f"{point.kept_fraction:.1%}",
             metric: round(point.metrics[metric], 4),
-            "95% interval": report.interval(*point.ci95[metric]),
+            "95% interval": bracketed(*point.ci95[metric]),
             "unbeaten": point.subset in unbeaten,
             "to full data": _difference(point.vs_full),
             "to random": _difference(point.vs_random),
