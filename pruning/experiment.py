@@ -1,6 +1,7 @@
 """One experiment, read from its folder: what it is, its recording, and everything that follows from it.
 
-What lies where is described in `pruning.folder`, who may write and how a job stands in `pruning.ownership`.
+What lies where is described in `pruning.folder`, whether it is what was recorded is known to `pruning.integrity`, who may write and how
+a job stands to `pruning.ownership`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pruning import audit, derived, manifest, ownership
+from pruning import audit, derived, integrity, manifest, ownership
 from pruning import decisions as by_hand
 from pruning import frontier as frontiers
 from pruning import scores as score_registry
@@ -27,9 +28,10 @@ from pruning.decisions import Decided, Decision
 from pruning.duplicates import Duplicates, duplicates
 from pruning.errors import ExperimentError, ScoreError, SubsetError
 from pruning.files import append_line, write_json
-from pruning.folder import Folder, check_once, checksummed, checksums, fault, last_line, read_lines, read_notes, read_table
+from pruning.folder import Folder, read_lines, read_notes, read_table
+from pruning.integrity import check_once, checksummed
 from pruning.recording import Recording
-from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobState, JobStatus, Subset
+from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobStatus, Subset
 from pruning.settings import Settings
 from pruning.texts import flat, joined, text_fields
 
@@ -64,12 +66,12 @@ class Experiment:
         else:
             ownership.refuse_strange(folder)
         write_json(folder.manifest, made)
-        known = checksums(folder)
-        if train.jsonl is not None and not _whole(folder, folder.source, known):
+        known = integrity.checksums(folder)
+        if train.jsonl is not None and not integrity.whole(folder, folder.source, known):
             with checksummed(folder, folder.source) as temporary:
                 shutil.copyfile(train.jsonl, temporary)
         for path, examples in ((folder.examples, train), (folder.evaluation, evaluation)):
-            if not _whole(folder, path, known):
+            if not integrity.whole(folder, path, known):
                 with checksummed(folder, path) as temporary:
                     pq.write_table(examples.table, temporary)
         return cls(directory)
@@ -138,50 +140,31 @@ class Experiment:
 
     def files(self) -> list[Path]:
         """The files that hold data, in a fixed order; those that are not there yet are left out."""
-        return [path for path in (*self.data_files, *self._epochs(), self.folder.frontier) if path.exists()]
+        return [path for path in self._files if path.exists()]
 
     @property
-    def data_files(self) -> tuple[Path, ...]:
-        """The files that are made of the data, and can be made of it again."""
-        return self.folder.examples, self.folder.evaluation, self.folder.source
+    def _files(self) -> list[Path]:
+        epochs = self.folder.epochs(range(self.settings.runs), self.settings.scoring.epochs)
+        return [*self.folder.of_data, *epochs, self.folder.frontier]
 
     def verify(self) -> int:
         """Check every file against its checksum; how many there are. Raises ExperimentError naming the first that is damaged or gone."""
-        damaged = [*self.damaged((*self.data_files, *self._epochs(), self.folder.frontier)).values()]
-        if damaged:
-            more = f" {len(damaged) - 1} more files are damaged or gone." if damaged[1:] else ""
-            raise ExperimentError(damaged[0] + more)
+        integrity.verify(self.folder, self._files, self._redone)
         return len(self.files())
 
     def damaged(self, paths: Iterable[Path]) -> dict[Path, str]:
-        """Which of these files are not what was recorded, or are gone, and a sentence for each. Reads every byte."""
-        known, awaited = checksums(self.folder), self._awaited()
-        asked = [path for path in paths if path.exists() or path not in awaited]
-        return {path: problem for path in asked if (problem := fault(self.folder, path, known))}
-
-    def check_data(self) -> None:
-        """Raise ExperimentError when a file that an export is made of is damaged or gone. Reads every byte."""
-        for problem in self.damaged(self.data_files).values():
-            raise ExperimentError(problem)
+        """Which of these files are not what was recorded, or are gone, and a sentence for each; see `pruning.integrity`."""
+        return integrity.damaged(self.folder, paths, self._redone)
 
     def damaged_runs(self) -> set[int]:
         """Runs of which a file is not what was recorded."""
-        damaged = self.damaged(self._epochs())
-        return {
-            run for run, epoch in np.ndindex(self.settings.runs, self.settings.scoring.epochs) if self.folder.epoch(run, epoch) in damaged
-        }
+        runs, epochs = range(self.settings.runs), self.settings.scoring.epochs
+        damaged = self.damaged(self.folder.epochs(runs, epochs)).keys()
+        return {run for run in runs if damaged & self.folder.epochs([run], epochs)}
 
-    def _epochs(self) -> list[Path]:
-        return [self.folder.epoch(*place) for place in np.ndindex(self.settings.runs, self.settings.scoring.epochs)]
-
-    def _awaited(self) -> set[Path]:
-        """Files that a job has yet to bring though their checksum is there: the one it came to last, and those of runs trained again."""
-        if self.status().state is JobState.DONE:
-            return set()
-        redone = {entry["run"] for entry in self.info.get("redone", ())}
-        awaited = {self.folder.epoch(run, epoch) for run in redone for epoch in range(self.settings.scoring.epochs)}
-        last = last_line(self.folder.checksums)
-        return awaited | {self.folder.root / last["file"]} if last else awaited
+    @property
+    def _redone(self) -> list[Path]:
+        return self.folder.epochs({entry["run"] for entry in self.info.get("redone", ())}, self.settings.scoring.epochs)
 
     def _checked(self, path: Path) -> Path:
         check_once(self.folder, path)
@@ -412,10 +395,6 @@ class Experiment:
     def status(self) -> JobStatus:
         """The latest job as it really stands."""
         return ownership.status(self.folder)
-
-
-def _whole(folder: Folder, path: Path, known: dict[str, set[str]]) -> bool:
-    return path.exists() and fault(folder, path, known) is None
 
 
 def full_subset(ids: NDArray[np.int64]) -> Subset:

@@ -25,6 +25,7 @@ from pruning.experiment import Experiment
 from pruning.files import atomic_write, sha256, write_json
 from pruning.formats import Format, as_written, find
 from pruning.frontier import rows_sha256
+from pruning.integrity import check_data
 from pruning.records import Subset
 from pruning.subsets import DECISIONS
 
@@ -48,7 +49,7 @@ def build(
         raise ExportError(f"{subset.name} keeps no example; there is nothing to export.")
     if output.exists() and not force:
         raise ExportError(f"{output} exists; choose another name or add --force to replace it.")
-    experiment.check_data()
+    check_data(experiment.folder)
     with atomic_write(output) as temporary:
         labels = as_written(experiment, _labels(experiment, subset, chosen))
         rows = chosen.write(experiment, subset.kept, labels, temporary)

@@ -26,8 +26,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pruning.errors import ExperimentError
-from pruning.files import append_line, atomic_write, sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +60,20 @@ class Folder:
         return self.root / "source.jsonl"
 
     @property
+    def of_data(self) -> tuple[Path, ...]:
+        """The files that are made of the data, and can be made of it again."""
+        return self.examples, self.evaluation, self.source
+
+    @property
     def dynamics(self) -> Path:
         return self.root / "dynamics"
 
     def epoch(self, run: int, epoch: int) -> Path:
         return self.dynamics / f"run={run}" / f"epoch={epoch}.parquet"
+
+    def epochs(self, runs: Iterable[int], epochs: int) -> list[Path]:
+        """The recordings of these runs, of so many epochs each, whether they are there or not."""
+        return [self.epoch(run, epoch) for run in runs for epoch in range(epochs)]
 
     @property
     def frontier(self) -> Path:
@@ -117,72 +124,6 @@ class Folder:
     @property
     def exports(self) -> Path:
         return self.root / "exports"
-
-
-@contextmanager
-def checksummed(folder: Folder, path: Path) -> Iterator[Path]:
-    """`atomic_write` of one of the folder's own files, whose checksum is on disk before the file appears.
-
-    A crash in between leaves a line for a file that never came; the file that is there has its own line still.
-    """
-    with atomic_write(path) as temporary:
-        yield temporary
-        line = {"file": path.relative_to(folder.root).as_posix(), "bytes": temporary.stat().st_size, "sha256": sha256(temporary)}
-        append_line(folder.checksums, json.dumps(line))
-
-
-def checksums(folder: Folder) -> dict[str, set[str]]:
-    """File -> every sha256 it was ever written with; whichever of them it has, it is whole."""
-    found: dict[str, set[str]] = {}
-    for line in read_lines(folder.checksums):
-        found.setdefault(line["file"], set()).add(line["sha256"])
-    return found
-
-
-def fault(folder: Folder, path: Path, known: dict[str, set[str]]) -> str | None:
-    """What is wrong with the file and how it comes back, in one sentence; None when it is what was recorded, or has no checksum."""
-    name = path.relative_to(folder.root).as_posix()
-    expected = known.get(name)
-    if not expected:
-        return None
-    if not path.exists():
-        return f"{path} is gone; {_comes_back(name)}."
-    try:
-        found = sha256(path)
-    except OSError as error:
-        return f"{path} cannot be read: {(error.strerror or str(error)).lower()}."
-    if found in expected or found in checksums(folder)[name]:  # written since `known` was read
-        return None
-    return f"{path} is damaged (its sha256 is {found[:12]}, not {min(expected)[:12]}); {_comes_back(name)}."
-
-
-def check(folder: Folder, path: Path, known: dict[str, set[str]]) -> None:
-    """Raise ExperimentError when the file is not what was recorded; one without a recorded checksum passes."""
-    if problem := fault(folder, path, known):
-        raise ExperimentError(problem)
-
-
-def check_once(folder: Folder, path: Path) -> None:
-    """`check` a file that is there, when this process first comes by it and whenever it has been written since."""
-    if not path.exists():
-        return
-    stat = path.stat()
-    state = (str(path.absolute()), stat.st_ino, stat.st_mtime_ns, stat.st_size)
-    if state not in _WHOLE:
-        check(folder, path, checksums(folder))
-        _WHOLE.add(state)
-
-
-_WHOLE: set[tuple[str, int, int, int]] = set()
-"""Files that were found to be what was recorded."""
-
-
-def _comes_back(name: str) -> str:
-    if name == "frontier.parquet":
-        return "resume the experiment to measure its subsets again"
-    if name.startswith("dynamics/"):
-        return "resume the experiment to record it again (a recording from elsewhere: delete it, and record or import it again)"
-    return "resume the experiment to make it anew from its data"
 
 
 def read_table(path: Path, columns: Sequence[str] | None) -> pa.Table:

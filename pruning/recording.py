@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pruning.errors import ExperimentError
-from pruning.folder import Folder, check, checksums, read_table
+from pruning.folder import Folder, read_table
+from pruning.integrity import check, checksums
 from pruning.records import Dynamics
 
 _DTYPES: dict[str, Any] = {

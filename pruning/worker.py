@@ -99,7 +99,7 @@ def _mended(experiment: Experiment, listen: Listener) -> Experiment:
         with own(folder):
             if folder.frontier.exists() and experiment.damaged([folder.frontier]):
                 folder.frontier.replace(folder.damaged_frontier)
-    if folder.examples.exists() and folder.evaluation.exists() and not experiment.damaged(experiment.data_files):
+    if folder.examples.exists() and folder.evaluation.exists() and not experiment.damaged(folder.of_data):
         return experiment
     if settings.recorded_by == "winnow":
         return score(settings, folder.root, listen)

@@ -4,15 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 
 from pruning import data, worker
 from pruning.decisions import Decision
 from pruning.errors import BusyError, ExperimentError
 from pruning.experiment import Experiment, list_experiments
-from pruning.folder import Folder, checksums, read_notes
+from pruning.folder import Folder, read_notes
 from pruning.manifest import FORMAT
 from pruning.ownership import own
 from pruning.records import DecisionKind, JobState
@@ -87,31 +85,6 @@ def test_a_damaged_file_is_named(scored: Experiment) -> None:
     scored.folder.epoch(0, 0).write_bytes(b"PAR1 but not really")
     with pytest.raises(ExperimentError, match=r"epoch=0\.parquet is damaged"):
         _ = Experiment(scored.folder.root).dynamics
-
-
-def test_a_changed_byte_is_found_when_opened_and_by_verify_and_mended_by_resume(scored: Experiment) -> None:
-    """A recording that still reads well, with other numbers in it: only its checksum tells."""
-    path = scored.folder.epoch(1, 2)
-    whole, h = path.read_bytes(), scored.h_score()
-    table = pq.read_table(path)
-    swapped = table.set_column(table.schema.get_field_index("correct"), "correct", pc.invert(table["correct"]))
-    pq.write_table(swapped, path)
-    again = Experiment(scored.folder.root)
-    with pytest.raises(ExperimentError, match=r"epoch=2\.parquet is damaged \(its sha256"):
-        _ = again.dynamics
-    with pytest.raises(ExperimentError, match=r"epoch=2\.parquet is damaged"):
-        again.verify()
-    mended = worker.resume(scored.folder.root)
-    assert path.read_bytes() == whole and (mended.h_score() == h).all()
-    assert mended.verify() == 3 + len(SEEDS) * EPOCHS + 1
-
-
-def test_every_data_file_has_its_checksum(scored: Experiment) -> None:
-    known = checksums(scored.folder)
-    assert {path.relative_to(scored.folder.root).as_posix() for path in scored.files()} == set(known)
-    scored.folder.frontier.write_bytes(scored.folder.frontier.read_bytes()[:-1])
-    with pytest.raises(ExperimentError, match=r"frontier\.parquet is damaged"):
-        scored.verify()
 
 
 def test_other_settings_are_refused_and_nothing_changes(scored: Experiment, settings: Settings) -> None:

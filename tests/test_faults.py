@@ -24,7 +24,7 @@ from pruning.decisions import Decision
 from pruning.errors import BusyError, DataError, ExperimentError, ExportError, TrainingError
 from pruning.experiment import Experiment
 from pruning.files import LEFTOVER, remove_leftovers
-from pruning.folder import Folder, checksums, fault
+from pruning.folder import Folder
 from pruning.ownership import own
 from pruning.records import DecisionKind, EpochRecord, JobState
 from pruning.settings import Settings, default_seeds
@@ -148,7 +148,7 @@ def flip(path: Path) -> None:
 def test_files_of_the_data_that_are_damaged_or_gone_are_made_anew(scored: Experiment, damage: Callable[[Path], None]) -> None:
     """`verify` finds each, and `resume` brings it back to the byte, without any training."""
     files = len(scored.files())
-    for path in scored.data_files:
+    for path in scored.folder.of_data:
         whole = path.read_bytes()
         damage(path)
         with pytest.raises(ExperimentError, match=f"{path.name} is (damaged|gone).*make it anew from its data"):
@@ -169,40 +169,6 @@ def test_a_damaged_frontier_is_put_aside_and_measured_again(settings: Settings, 
     assert Experiment(before.folder.root).finished()["accuracy"].tolist() == after.finished()["accuracy"].tolist()
 
 
-def test_gone_epochs_and_frontiers_are_missed(scored: Experiment) -> None:
-    for path in (scored.folder.epoch(1, 1), scored.folder.frontier):
-        whole = path.read_bytes()
-        path.unlink()
-        with pytest.raises(ExperimentError, match=f"{path.name} is gone; resume the experiment to"):
-            Experiment(scored.folder.root).verify()
-        path.write_bytes(whole)
-
-
-def test_nothing_is_made_of_a_damaged_file(scored: Experiment, tmp_path: Path) -> None:
-    """Each reader says so itself, also in a process that read the file before."""
-    folder = scored.folder
-    readings: dict[Path, Callable[[Experiment], object]] = {
-        folder.examples: lambda again: again.ids,
-        folder.evaluation: lambda again: again.evaluation(["id"]),
-        folder.frontier: lambda again: again.frontier(),
-    }
-    for path, read in readings.items():
-        content = path.read_bytes()
-        read(Experiment(folder.root))
-        flip(path)
-        with pytest.raises(ExperimentError, match=f"{path.name} is damaged.*; resume the experiment to"):
-            read(Experiment(folder.root))
-        path.write_bytes(content)
-        read(Experiment(folder.root))
-    subset, output = scored.subset("remove-0"), tmp_path / "kept.jsonl"
-    damages: tuple[tuple[Callable[[Path], None], str], ...] = ((flip, "damaged"), (Path.unlink, "gone"))
-    for damage, says in damages:
-        damage(folder.source)
-        with pytest.raises(ExperimentError, match=rf"source\.jsonl is {says}"):
-            export.build(scored, subset, output)
-        assert not output.exists()
-
-
 def test_damaged_data_comes_back_only_from_the_same_data(untrained: Settings, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     shutil.copy(untrained.data, rows)
@@ -216,12 +182,6 @@ def test_damaged_data_comes_back_only_from_the_same_data(untrained: Settings, tm
     with pytest.raises(DataError, match="no file or folder"):
         worker.resume(folder.root)
     assert not folder.source.exists()
-
-
-def test_a_file_written_while_another_process_checks_it_is_not_called_damaged(scored: Experiment) -> None:
-    known = checksums(scored.folder)
-    scored.add_finished({**scored.finished().iloc[0].to_dict(), "seed": 7})
-    assert fault(scored.folder, scored.folder.frontier, known) is None
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -486,10 +446,6 @@ def test_system_errors_while_owning_are_sentences(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(ownership.FileLock, "acquire", refuse)
     with pytest.raises(ExperimentError, match="could not be written: read-only file system"), own(Folder(tmp_path / "x")):
         pass
-
-
-def test_checksums_name_each_seed_s_files(scored: Experiment) -> None:
-    assert sum(name.startswith("dynamics/") for name in checksums(scored.folder)) == len(SEEDS) * scored.settings.train.epochs
 
 
 @pytest.mark.slow
