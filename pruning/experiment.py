@@ -28,9 +28,9 @@ from pruning.decisions import Decided, Decision
 from pruning.duplicates import Duplicates, duplicates
 from pruning.errors import ExperimentError, ScoreError, SubsetError
 from pruning.files import append_line, write_json
-from pruning.folder import Folder, read_lines, read_notes, read_table
+from pruning.folder import Folder, read_lines, read_table
 from pruning.integrity import check_once, checksummed
-from pruning.recording import Recording
+from pruning.recording import Recording, epoch_accuracy, write_epoch
 from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobStatus, Subset
 from pruning.settings import Settings
 from pruning.texts import flat, joined, text_fields
@@ -172,38 +172,11 @@ class Experiment:
 
     def write_epoch(self, run: int, record: EpochRecord) -> None:
         """Put one epoch's recording on disk, whole or not at all."""
-        columns: dict[str, Any] = {
-            "id": self.ids,
-            "epoch": np.full(len(self.ids), record.epoch, dtype=np.int32),
-            "correct": record.correct,
-            "gold_prob": record.gold_prob,
-            "gold_margin": record.gold_margin,
-            "error_norm": record.error_norm,
-            "loss": record.loss,
-            "predicted": record.predicted,
-            "position": record.position,
-        }
-        notes = {"accuracy": repr(float(record.correct.mean()))}
-        if record.micro_batch:
-            notes["micro_batch"] = str(record.micro_batch)
-        with checksummed(self.folder, self.folder.epoch(run, record.epoch)) as temporary:
-            pq.write_table(pa.table(columns).replace_schema_metadata(notes), temporary)
+        write_epoch(self.folder, self.ids, run, record)
 
     def epoch_accuracy(self) -> NDArray[np.float64]:
         """[R, E] online accuracy of every recorded epoch, nan where there is none yet. Reads no data pages."""
-        return self._noted("accuracy", np.nan)
-
-    def micro_batches(self) -> NDArray[np.float64]:
-        """[R, E] examples that memory sufficed for at a time, 0 where it did for whole batches, nan where there is no epoch yet."""
-        return self._noted("micro_batch", 0)
-
-    def _noted(self, name: str, otherwise: float) -> NDArray[np.float64]:
-        """[R, E] what each epoch's file says of itself; `otherwise` where it says nothing, nan where there is no file."""
-        noted = np.full((self.settings.runs, self.settings.scoring.epochs), np.nan)
-        for run, epoch in np.ndindex(*noted.shape):
-            if self.has_epoch(run, epoch):
-                noted[run, epoch] = float(read_notes(self.folder.epoch(run, epoch)).get(name, otherwise))
-        return noted
+        return epoch_accuracy(self.folder, self.settings.runs, self.settings.scoring.epochs)
 
     @cached_property
     def dynamics(self) -> Dynamics:

@@ -1,4 +1,5 @@
-"""A recording on disk, read one quantity at a time: of a million examples, a page that asks for H reads bits, not gigabytes."""
+"""A recording on disk: written an epoch at a time, and read one quantity at a time, so that of a million examples a page that asks for
+H reads bits, not gigabytes."""
 
 from __future__ import annotations
 
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pruning.errors import ExperimentError
-from pruning.folder import Folder, read_table
-from pruning.integrity import check, checksums
-from pruning.records import Dynamics
+from pruning.folder import Folder, read_notes, read_table
+from pruning.integrity import check, checksummed, checksums
+from pruning.records import Dynamics, EpochRecord
 
 _DTYPES: dict[str, Any] = {
     "correct": np.bool_,
@@ -25,7 +28,30 @@ _DTYPES: dict[str, Any] = {
     "predicted": np.int64,
     "position": np.int32,
 }
+"""What is recorded of each example: the columns of an epoch's file after id and epoch, in their order."""
+
 _THREADS = 4
+
+
+def write_epoch(folder: Folder, ids: NDArray[np.int64], run: int, record: EpochRecord) -> None:
+    """Put one epoch's recording of the examples `ids` on disk, whole or not at all."""
+    columns: dict[str, Any] = {"id": ids, "epoch": np.full(len(ids), record.epoch, dtype=np.int32)}
+    columns |= {name: getattr(record, name) for name in _DTYPES}
+    notes = {"accuracy": repr(float(record.correct.mean()))}
+    if record.micro_batch:
+        notes["micro_batch"] = str(record.micro_batch)
+    with checksummed(folder, folder.epoch(run, record.epoch)) as temporary:
+        pq.write_table(pa.table(columns).replace_schema_metadata(notes), temporary)
+
+
+def epoch_accuracy(folder: Folder, runs: int, epochs: int) -> NDArray[np.float64]:
+    """[runs, epochs] online accuracy that each epoch's file says of itself, nan where there is no file. Reads no data pages."""
+    accuracy = np.full((runs, epochs), np.nan)
+    for run, epoch in np.ndindex(runs, epochs):
+        path = folder.epoch(run, epoch)
+        if path.exists():
+            accuracy[run, epoch] = float(read_notes(path).get("accuracy", np.nan))
+    return accuracy
 
 
 class Recording(Dynamics):
