@@ -96,7 +96,7 @@ def _frontier(experiment: Experiment, random: np.random.Generator) -> None:
     names += [f"random@{name}" for name in names[1:]]
     for name in names:
         for seed in (1, 2, 3):
-            subset = experiment.measured_subset(name, seed=seed)
+            subset = experiment.subset(name, seed=seed)
             row = {
                 **{key: value for key, value in asdict(subset).items() if key in ("method", "rule")},
                 **{"subset": name, "kept": subset.size, "kept_fraction": subset.kept_fraction, "rows_sha256": rows_sha256(subset.kept)},

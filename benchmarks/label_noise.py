@@ -90,7 +90,7 @@ def scored(share: float, train: int, evaluation: int, seeds: int) -> tuple[Exper
             experiment.decide(Decision(kind=DecisionKind.DROP, ids=tuple(int(i) for i in suspects)))
         with report.listener(f"Frontier with {share:.0%} flipped") as listen:
             experiment = worker.frontier(
-                folder, ["full", CLEANED, f"random@{len(experiment.measured_subset(CLEANED).kept)}"], [], seeds, listen=listen
+                folder, ["full", CLEANED, f"random@{len(experiment.subset(CLEANED).kept)}"], [], seeds, listen=listen
             )
     return experiment, flipped
 
@@ -137,7 +137,7 @@ def frontier(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:
     """What was measured with and without the listed examples."""
     lines = []
     for point in experiment.frontier():
-        kept = np.isin(experiment.ids, experiment.measured_subset(point.subset).kept)
+        kept = np.isin(experiment.ids, experiment.subset(point.subset).kept)
         name = {"full": "everything", CLEANED: "without the listed"}.get(point.subset, "without as many at random")
         cells = [f"{flipped.mean():.0%}", name, f"{point.kept:,}", f"{(flipped & kept).sum():,}", f"{point.metrics['accuracy']:.3f}"]
         lines.append(f"| {' | '.join(cells)} | {bracketed(*point.ci95['accuracy'])} | {point.seeds} |")

@@ -203,7 +203,7 @@ def _settings(train: int, evaluation: int, runs: int) -> Settings:
 
 def _trainable(experiment: Experiment, name: str, burn_in: int) -> bool:
     try:
-        check_trainable(experiment.measured_subset(name, burn_in), experiment.labels, experiment.ids)
+        check_trainable(experiment.subset(name, burn_in), experiment.labels, experiment.ids)
     except SubsetError:
         return False
     return True
@@ -215,7 +215,7 @@ def _left(experiment: Experiment, cell: Cell, seeds: int) -> Iterator[int]:
     for name, seed in product(cell.names, experiment.settings.seeds[:seeds]):
         if not _trainable(experiment, name, cell.burn_in):
             continue
-        subset = experiment.measured_subset(name, cell.burn_in, seed)
+        subset = experiment.subset(name, cell.burn_in, seed)
         if (name, rows_sha256(subset.kept), seed, cell.budget) not in done:
             yield subset.size * _epochs(cell, subset.size)
 

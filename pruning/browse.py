@@ -23,6 +23,7 @@ from pruning.decisions import DECIDED_BY_HAND, Decided, Decision
 from pruning.duplicates import Duplicates
 from pruning.experiment import Experiment
 from pruning.records import FrontierPoint, Subset
+from pruning.subsets import resolve
 
 SUSPECTS, DUPLICATES = "suspected label errors", "duplicates"
 HARD = {f"H = 0: {kind}": kind for kind in Hard}
@@ -202,8 +203,14 @@ class View:
     # -- subsets ---------------------------------------------------------------------------------------------
 
     def rule(self, name: str) -> Subset:
-        """The subset of that name, without decisions by hand."""
-        return _remembered(self._subsets, name, 16, lambda: self.experiment.subset(name, self.burn_in))
+        """The subset of that name, without decisions by hand: "X+decisions" is no name here, as a view has them in every subset.
+
+        Raises what `subsets.resolve` raises.
+        """
+        own = self.experiment
+        return _remembered(
+            self._subsets, name, 16, lambda: resolve(name, own.dynamics, own.labels, self.burn_in, seed=own.settings.seeds[0])
+        )
 
     def subset(self, name: str) -> Subset:
         """The subset of that name after decisions by hand."""

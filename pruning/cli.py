@@ -305,12 +305,12 @@ def audit(
 
     experiment = Experiment(directory)
     if duplicates is not None:
-        decision = settlement(experiment, experiment.measured_subset(subset, burn_in), duplicates)
+        decision = settlement(experiment, experiment.subset(subset, burn_in), duplicates)
         subset = subset.removesuffix(DECISIONS) + DECISIONS
         if decision.ids:
             experiment.decide(decision)
         print(f"{decision.value}: {counted(len(decision.ids), 'example')} decided by hand.", file=sys.stderr)
-    found = findings(experiment, experiment.measured_subset(subset, burn_in), burn_in)
+    found = findings(experiment, experiment.subset(subset, burn_in), burn_in)
     if as_json:
         print(json.dumps(found.to_dict(), allow_nan=False))
     else:
@@ -332,7 +332,7 @@ def export(
     from pruning.experiment import Experiment
 
     experiment = Experiment(directory)
-    chosen = experiment.measured_subset(subset, burn_in)
+    chosen = experiment.subset(subset, burn_in)
     place = output or exports.default_output(experiment, chosen, format)
     manifest = exports.build(experiment, chosen, place, format, force, burn_in)
     for sentence in manifest["warnings"]:

@@ -205,12 +205,14 @@ class Experiment:
         computed = score_registry.compute_all(self.dynamics, burn_in=self.burn_in(burn_in))
         return pd.DataFrame(computed, index=pd.Index(self.ids, name="id"))
 
-    def subset(self, name: str, burn_in: int | None = None) -> Subset:
-        """The subset of that name; one that is drawn, as the frontier's first fine-tuning has it.
-
-        Raises SubsetError listing what there is.
+    def subset(self, name: str, burn_in: int | None = None, seed: int | None = None) -> Subset:
+        """The subset of that name, as a fine-tuning with `seed` (None: the first) uses it: random subsets are drawn anew for each seed,
+        so that their mean is over draws too; "X+decisions" is X after the standing decisions by hand. Raises what `subsets.resolve` raises.
         """
-        return rules.resolve(name, self.dynamics, self.labels, self.burn_in(burn_in), seed=self.settings.seeds[0])
+        base, plus, _ = name.partition(rules.DECISIONS)
+        draw = self.settings.seeds[0] if seed is None else seed
+        subset = rules.resolve(base, self.dynamics, self.labels, self.burn_in(burn_in), seed=draw)
+        return by_hand.apply(subset, self.decided, self.ids) if plus else subset
 
     def subsets(self, burn_in: int | None = None) -> list[Subset]:
         """The automatic subsets: the paper's ladder for this recording's R, largest first as published."""
@@ -306,21 +308,12 @@ class Experiment:
         seeds = [entry["seed"] for entry in self.info.get("redone", ())]
         return np.asarray((finished["subset"] == "full") & finished["seed"].isin(seeds))
 
-    def measured_subset(self, name: str, burn_in: int | None = None, seed: int | None = None) -> Subset:
-        """The rows a fine-tuning with `seed` (None: the first) uses for that name: random subsets are drawn anew for each seed, so
-        that their mean is over draws too; "X+decisions" is X after the standing decisions by hand.
-        """
-        base, plus, _ = name.partition(rules.DECISIONS)
-        draw = self.settings.seeds[0] if seed is None else seed
-        subset = rules.resolve(base, self.dynamics, self.labels, self.burn_in(burn_in), seed=draw)
-        return by_hand.apply(subset, self.decided, self.ids) if plus else subset
-
     def _stands_for(self, name: str, seed: int, burn_in: int | None) -> str | None:
         by_hand_of = self.folder.decisions.stat().st_size if rules.DECISIONS in name and self.folder.decisions.exists() else 0
         asked = (name, seed, burn_in, by_hand_of)
         if asked not in self._rows:
             try:
-                self._rows[asked] = frontiers.rows_sha256(self.measured_subset(name, burn_in, seed).kept)
+                self._rows[asked] = frontiers.rows_sha256(self.subset(name, burn_in, seed).kept)
             except (SubsetError, ScoreError):
                 self._rows[asked] = None
         return self._rows[asked]
@@ -329,7 +322,7 @@ class Experiment:
         """Write that subset and its manifest; see `pruning.export.build`."""
         from pruning.export import build
 
-        return build(self, self.measured_subset(name), output, format, force)
+        return build(self, self.subset(name), output, format, force)
 
     # -- decisions by hand -----------------------------------------------------------------------------------
 

@@ -212,7 +212,7 @@ def _chosen(experiment: Experiment, names: Sequence[str], baselines: Sequence[st
     wanted = list(names) if names else [subset.name for subset in experiment.subsets(burn_in)]
     chosen = ["full"]
     for name in wanted:
-        subset = experiment.measured_subset(name, burn_in)
+        subset = experiment.subset(name, burn_in)
         try:
             if experiment.labels is not None:
                 rules.check_trainable(subset, experiment.labels, experiment.ids)
@@ -234,7 +234,7 @@ def _size_in_words(experiment: Experiment, subset: Subset, burn_in: int | None) 
     name = subset.name.partition("@")[2] or subset.name
     if rules.DECISIONS not in name:
         with suppress(SubsetError):  # the name is more than one rule and what it is cut to
-            if experiment.measured_subset(f"random@{name}", burn_in).size == subset.size:
+            if experiment.subset(f"random@{name}", burn_in).size == subset.size:
                 return name
     return str(subset.size)
 
@@ -258,7 +258,7 @@ def _frontier(
     planned: dict[tuple[str, int, int], str] = {}
     for name in chosen:
         for seed in all_seeds:
-            subset = experiment.measured_subset(name, burn_in, seed)
+            subset = experiment.subset(name, burn_in, seed)
             own_budget, sha256 = "epochs" if name == "full" else budget, rows_sha256(subset.kept)
             if (name, sha256, seed, own_budget) in finished:
                 continue

@@ -11,6 +11,7 @@ from pruning import browse, views
 from pruning.audit import Hard
 from pruning.browse import Filter, View
 from pruning.decisions import Decision, decided
+from pruning.errors import SubsetError
 from pruning.experiment import Experiment
 from pruning.findings import findings
 from pruning.records import DecisionKind
@@ -179,6 +180,14 @@ def test_a_mask_is_of_the_subset_that_was_asked_for(view: View) -> None:
     view.experiment.decide(Decision(kind=DecisionKind.DROP, ids=(7,)))
     assert np.flatnonzero(~view.kept(before)).tolist() == [4]
     assert np.flatnonzero(~view.kept(view.subset("full"))).tolist() == [4, 7]
+
+
+def test_a_view_s_subsets_have_the_decisions_without_being_asked(view: View) -> None:
+    view.experiment.decide(Decision(kind=DecisionKind.DROP, ids=(4,)))
+    assert view.subset("full").name == "full+decisions" and view.rule("full").name == "full"
+    for ask in (view.subset, view.rule):
+        with pytest.raises(SubsetError, match=r"There is no subset 'full\+decisions'"):
+            ask("full+decisions")
 
 
 def test_threads_share_a_view(view: View) -> None:

@@ -109,6 +109,13 @@ def test_a_decision_after_a_cut_line_is_not_lost(scored: Experiment) -> None:
     assert scored.decided.dropped == {1}
 
 
+def test_a_subset_is_drawn_by_its_seed_and_decided_by_hand_where_its_name_says_so(scored: Experiment) -> None:
+    scored.decide(Decision(kind=DecisionKind.DROP, ids=(1,)))
+    assert 1 in scored.subset("full").kept and 1 not in scored.subset("full+decisions").kept
+    first, again, other = (scored.subset("random@0.5", seed=seed).kept.tolist() for seed in (None, SEEDS[0], SEEDS[1]))
+    assert first == again != other
+
+
 def test_experiments_are_listed_latest_first(scored: Experiment) -> None:
     assert list_experiments(scored.folder.root.parent) == [scored.folder.root]
     assert list_experiments(scored.folder.root) == []

@@ -88,10 +88,10 @@ def test_an_export_is_current_until_something_in_it_changes(scored: Experiment, 
     assert not export.is_current(manifest, scored, some(scored))
     scored.decide(Decision(kind=DecisionKind.DROP, ids=(int(subset.kept[0]),)))
     assert export.is_current(manifest, scored, subset), "decisions by hand are no part of the plain subset"
-    first = scored.measured_subset("drop-hard+decisions")
+    first = scored.subset("drop-hard+decisions")
     manifest = export.build(scored, first, tmp_path / "decided.jsonl")
     scored.decide(Decision(kind=DecisionKind.DROP, ids=(int(subset.kept[1]),)))
-    assert not export.is_current(manifest, scored, scored.measured_subset("drop-hard+decisions"))
+    assert not export.is_current(manifest, scored, scored.subset("drop-hard+decisions"))
     relabel(scored, int(subset.kept[2]))
     assert not export.is_current(export.verify(tmp_path / "out.jsonl"), scored, subset)
 
@@ -103,7 +103,7 @@ def test_only_decisions_that_are_in_the_rows_are_counted(scored: Experiment, tmp
     relabel(scored, 1)
     plain = export.build(scored, some(scored), tmp_path / "plain.jsonl")["decisions"]
     assert plain == {"kept": 0, "dropped": 0, "relabelled": 1, "labels": {"6": other}}
-    decided = export.build(scored, scored.measured_subset("full+decisions"), tmp_path / "decided.jsonl")["decisions"]
+    decided = export.build(scored, scored.subset("full+decisions"), tmp_path / "decided.jsonl")["decisions"]
     assert (decided["kept"], decided["dropped"], decided["relabelled"]) == (1, 2, 2)
 
 
@@ -118,7 +118,7 @@ def test_a_label_changed_back_leaves_its_row_alone(scored: Experiment, tmp_path:
 def test_changed_labels_are_said_to_have_been_measured_unchanged(scored: Experiment) -> None:
     assert not any("by hand" in sentence for sentence in export.warnings(scored, scored.subset("full")))
     relabel(scored, 3)
-    subset = scored.measured_subset("full+decisions")
+    subset = scored.subset("full+decisions")
     assert subset.name == "full"
     assert "Labels changed by hand: 1. Scores and frontier were measured with the labels before that." in export.warnings(scored, subset)
 
@@ -127,7 +127,7 @@ def test_changed_labels_are_said_to_have_been_measured_unchanged(scored: Experim
 def test_the_manifests_command_makes_the_same_bytes_again(scored: Experiment, tmp_path: Path, format: str) -> None:
     relabel(scored, 3)
     scored.decide(Decision(kind=DecisionKind.DROP, ids=(0, 1)))
-    subset = scored.measured_subset("full+decisions")
+    subset = scored.subset("full+decisions")
     manifest = export.build(scored, subset, tmp_path / "with space" / "out", format, burn_in=1)
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()

@@ -151,7 +151,7 @@ def test_which_rows_were_kept_is_written_down(scored: Experiment) -> None:
     name = f"random@{len(scored.ids) // 2}"
     measured = worker.frontier(scored.folder.root, [name], [], seeds=1)
     row = measured.finished().query("subset == @name").iloc[0]
-    kept = measured.measured_subset(name, seed=int(row["seed"])).kept
+    kept = measured.subset(name, seed=int(row["seed"])).kept
     assert row["kept"] == len(kept) and rows_sha256(kept) == row["rows_sha256"]
 
 

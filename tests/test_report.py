@@ -23,7 +23,7 @@ def measure(experiment: Experiment, metric: str = "accuracy", **worse: float) ->
     experiment.folder.frontier.unlink()
     for name, lost in {"full": 0.0, "remove-0": worse.get("ours", 0.0), "random@remove-0": worse.get("random", 0.0)}.items():
         for place, seed in enumerate(SEEDS):
-            subset = experiment.measured_subset(name, seed=seed)
+            subset = experiment.subset(name, seed=seed)
             row = {"subset": name, "method": subset.method, "rule": subset.rule, "kept": subset.size, "seed": seed, "budget": "epochs"}
             found = {
                 "rows_sha256": frontier.rows_sha256(subset.kept),
