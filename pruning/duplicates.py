@@ -1,6 +1,6 @@
 """Which examples are the same text, exactly or nearly. Pure: texts in, groups out.
 
-Exact: equal after letter case, punctuation and spacing are put aside. Near: at least `threshold` of their character 5-grams in
+Exact: equal after letter case, punctuation and spacing are put aside. Near: at least `SIMILAR` of their character 5-grams in
 common (Jaccard). Examples of several texts (a pair, a question on a passage) are the same only where each text is: two questions on
 one passage are not. Candidates come from MinHash signatures (rensa) in bands, and every candidate pair is then compared exactly, so
 nothing is listed that is not that similar; at a similarity of 0.8 or more, 99.8% of pairs become candidates.
@@ -17,8 +17,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
-
-from pruning.errors import UsageError
 
 SIMILAR = 0.8
 """Share of character 5-grams in common from which two texts are near duplicates."""
@@ -54,7 +52,7 @@ class Duplicates:
         return np.flatnonzero(self.group == group)
 
 
-def duplicates(texts: Sequence[str] | pa.Array | pa.Table, threshold: float = SIMILAR) -> Duplicates:
+def duplicates(texts: Sequence[str] | pa.Array | pa.Table) -> Duplicates:
     """Groups of exact and near duplicates among texts, or rows of a table of texts.
 
     To see what leaks, pass training and evaluation texts together, then `leaks`.
@@ -62,14 +60,12 @@ def duplicates(texts: Sequence[str] | pa.Array | pa.Table, threshold: float = SI
     >>> duplicates(["A great film!", "a  great film", "No plot at all.", "Terrible"]).group
     array([ 0,  0, -1, -1])
     """
-    if not 0 < threshold <= 1:
-        raise UsageError(f"The similarity of near duplicates is {threshold}; it must be above 0 and at most 1.")
     fields = [normalised(column) for column in (texts.columns if isinstance(texts, pa.Table) else [texts])]
     encoded = _together(fields).dictionary_encode()
     which = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     different: list[str] = encoded.dictionary.to_pylist()
     exact = np.bincount(which, minlength=len(different))[which] > 1
-    return Duplicates(group=_numbered(_components(different, threshold)[which]), exact=exact)
+    return Duplicates(group=_numbered(_components(different)[which]), exact=exact)
 
 
 def normalised(texts: Sequence[str] | pa.Array) -> pa.Array:
@@ -150,11 +146,11 @@ def _numbered(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     return number[which].astype(np.int64)
 
 
-def _components(texts: list[str], threshold: float) -> NDArray[np.int64]:
+def _components(texts: list[str]) -> NDArray[np.int64]:
     """[U] connected component of each of different texts, linked where they are similar enough."""
     pairs = _candidates(texts)
     for field in zip(*(text.split(_BETWEEN) for text in texts), strict=True):
-        pairs = pairs[_jaccard(field, pairs) >= threshold]
+        pairs = pairs[_jaccard(field, pairs) >= SIMILAR]
     links = sparse.coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(len(texts),) * 2)
     return np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)
 

@@ -342,10 +342,6 @@ class Experiment:
 
     # -- jobs ------------------------------------------------------------------------------------------------
 
-    def owned(self) -> bool:
-        """Whether a living worker holds the experiment."""
-        return ownership.owned(self.folder)
-
     def log(self, event: str, **values: Any) -> None:
         """Append one event."""
         ownership.log(self.folder, event, **values)

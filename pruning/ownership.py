@@ -31,6 +31,9 @@ EXPORTING = 3600.0
 
 SILENT = "The worker ended without a word."
 
+LAST_LINES = 3
+"""Of what a worker printed, so many lines are its last words."""
+
 
 @contextmanager
 def own(folder: Folder, wait: float = 2.0, named: bool = True) -> Iterator[None]:
@@ -189,10 +192,10 @@ def status(folder: Folder) -> JobStatus:
     )
 
 
-def last_words(directory: str | Path, lines: int = 3, since: float = 0.0) -> str:
+def last_words(directory: str | Path, since: float = 0.0) -> str:
     """The end of what the background worker of this folder printed; empty when it printed nothing after `since`."""
     log = Folder(Path(directory)).log
     if not log.exists() or log.stat().st_mtime < since:
         return ""
     text = log.read_bytes()[-4000:].decode("utf-8", "replace").strip()
-    return "\n".join(text.splitlines()[-lines:])
+    return "\n".join(text.splitlines()[-LAST_LINES:])

@@ -103,11 +103,11 @@ def by_h(name: str, h: NDArray[np.int64], ids: Ids, removes: Sequence[int]) -> S
     return Subset(name=name, method="h-score", rule=f"remove H = {values}", kept=kept, total=len(ids), removes=tuple(removes))
 
 
-def balanced(subset: Subset, scores: NDArray[np.float64], ids: Ids, labels: Ids, floor: float) -> tuple[Subset, dict[int, int]]:
+def balanced(subset: Subset, scores: NDArray[np.float64], ids: Ids, labels: Ids, floor: float) -> Subset:
     """The subset with examples added back where a class would keep less than `floor`, highest score first.
 
-    A floor below 1 is a share of each class, from 1 on a number (or all there are). Returns the subset, named "floor-<floor>@...",
-    and how many were added back, by class.
+    A floor below 1 is a share of each class, from 1 on a number (or all there are). The subset is named "floor-<floor>@...", and its
+    rule says how many were added back, by class.
     """
     kept = np.isin(ids, subset.kept)
     added: dict[int, int] = {}
@@ -121,7 +121,7 @@ def balanced(subset: Subset, scores: NDArray[np.float64], ids: Ids, labels: Ids,
             added[int(label)] = missing
     back = ", ".join(f"{count} of class {label}" for label, count in added.items()) or "none"
     rule = f"{subset.rule}; never below {f'{floor:.0%}' if floor < 1 else f'{floor:g}'} of a class ({back} added back)"
-    return replace(subset, name=f"floor-{floor:g}@{subset.name}", method="floor", rule=rule, kept=ids[kept], removes=None), added
+    return replace(subset, name=f"floor-{floor:g}@{subset.name}", method="floor", rule=rule, kept=ids[kept], removes=None)
 
 
 def combine(first: Subset, how: str, second: Subset, ids: Ids) -> Subset:
@@ -274,7 +274,7 @@ def _floored(tree: _Name, recording: _Recording) -> Subset:
     if not of.parts and _number(of.word) is not None:
         raise SubsetError(f"{tree.text} gives a floor to no subset; after its @ comes one, such as {tree.word}@(random@{of.word}).")
     base = _subset(of, recording)
-    floored, _ = balanced(base, recording.score("pooled-variability"), recording.dynamics.ids, recording.labels, floor)
+    floored = balanced(base, recording.score("pooled-variability"), recording.dynamics.ids, recording.labels, floor)
     return replace(floored, name=tree.text)
 
 

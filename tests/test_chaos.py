@@ -96,7 +96,7 @@ def kill(pid: int, folder: Path, mark: str, tally: Tally) -> None:
         ended = (JobState.DONE,) if before is not JobState.RUNNING else (JobState.INTERRUPTED, JobState.DONE)
         wait_until(lambda: experiment.status().state in (*ended, JobState.INTERRUPTED, JobState.NEW), 10, "the state")
         tally.slowest = max(tally.slowest, time.monotonic() - died)
-        assert not experiment.owned()
+        assert not ownership.owned(experiment.folder)
         experiment.verify()
 
 
@@ -109,7 +109,7 @@ def assert_same(found: Experiment, expected: Experiment) -> None:
     assert ordered(found).equals(ordered(expected))
     assert not [path for path in found.folder.root.rglob("*") if LEFTOVER.fullmatch(path.name)]
     assert not found.folder.checkpoints.exists()
-    assert not found.owned() and found.status().state is JobState.DONE
+    assert not ownership.owned(found.folder) and found.status().state is JobState.DONE
 
 
 def ordered(experiment: Experiment) -> pd.DataFrame:
@@ -166,7 +166,7 @@ def test_a_dashboard_killed_ten_times(settings: Settings, tmp_path: Path, capsys
                     seen_running += 1
                 elif state is not JobState.DONE:
                     page.get_by_role("button", name="Resume").click()
-                    wait_until(lambda: Experiment(folder).owned(), 60, "the resumed worker")
+                    wait_until(lambda: ownership.owned(Folder(folder)), 60, "the resumed worker")
                     resumed += 1
                 time.sleep(draw.uniform(0, 4))
                 before = ownership.status(Folder(folder))
@@ -178,7 +178,7 @@ def test_a_dashboard_killed_ten_times(settings: Settings, tmp_path: Path, capsys
                     wait_until(lambda: Experiment(folder).status().state is JobState.INTERRUPTED, 10, "the state")
         browser.close()
     if Experiment(folder).status().state is not JobState.DONE:
-        wait_until(lambda: not Experiment(folder).owned(), 300, "the worker's end")
+        wait_until(lambda: not ownership.owned(Folder(folder)), 300, "the worker's end")
         worker.resume(folder)
     assert resumed >= 1 and seen_running >= 1
     assert_same(Experiment(folder), expected)

@@ -9,7 +9,7 @@ from pruning.errors import BusyError, ExperimentError
 from pruning.experiment import Experiment, list_experiments
 from pruning.folder import Folder
 from pruning.manifest import FORMAT
-from pruning.ownership import own
+from pruning.ownership import own, owned
 from pruning.records import DecisionKind, JobState
 from pruning.settings import Settings
 from tests.conftest import BURN_IN, SEEDS
@@ -81,10 +81,10 @@ def test_a_folder_without_an_experiment_is_said(tmp_path: Path) -> None:
 
 def test_one_owner_at_a_time(scored: Experiment) -> None:
     with own(scored.folder):
-        assert scored.owned()
+        assert owned(scored.folder)
         with pytest.raises(BusyError, match="Another worker"), own(Folder(scored.folder.root), wait=0.1):
             pass
-    assert not scored.owned()
+    assert not owned(scored.folder)
 
 
 def test_running_without_an_owner_is_interrupted(scored: Experiment) -> None:

@@ -372,7 +372,7 @@ def read_only(folder: Path) -> bool:
     for act in acts:
         with pytest.raises(ExperimentError, match="could not be written: permission denied"):
             act()
-    return experiment.status().state is JobState.DONE and bool(experiment.verify()) and not experiment.owned()
+    return experiment.status().state is JobState.DONE and bool(experiment.verify()) and not ownership.owned(experiment.folder)
 
 
 @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
@@ -411,7 +411,7 @@ def test_ctrl_c_sigterm_and_a_closed_terminal_are_alike(settings: Settings, tmp_
     assert process.wait(5) == 130, log.read_text()
     assert "Cancelled" in log.read_text() or "stopped" in log.read_text()
     experiment = Experiment(folder)
-    assert experiment.status().state is JobState.CANCELLED and not experiment.owned()
+    assert experiment.status().state is JobState.CANCELLED and not ownership.owned(experiment.folder)
     assert alive(mark) == [] and leftovers(folder) == []
 
 

@@ -18,7 +18,7 @@ from pruning.errors import ExperimentError
 from pruning.experiment import Experiment
 from pruning.files import package_environment
 from pruning.folder import Folder
-from pruning.ownership import last_words, own, owner
+from pruning.ownership import last_words, own, owned, owner
 from pruning.records import JobState
 from pruning.settings import Settings, TrainSettings, default_seeds
 from tests.conftest import EPOCHS
@@ -30,7 +30,7 @@ def wait_for(directory: Path, *states: JobState, seconds: float = 150) -> Experi
     while time.monotonic() < end:
         if (directory / "experiment.json").exists():
             experiment = Experiment(directory)
-            if experiment.status().state in states and (JobState.RUNNING in states or not experiment.owned()):
+            if experiment.status().state in states and (JobState.RUNNING in states or not owned(experiment.folder)):
                 return experiment
         time.sleep(0.1)
     raise AssertionError(f"still not {states} after {seconds} s; last words: {last_words(directory)}")

@@ -109,8 +109,8 @@ def test_coverage_reaches_every_difficulty_and_keeps_class_shares() -> None:
 def test_a_class_floor_adds_back_and_says_how_many() -> None:
     labels, ids = np.array([0] * 8 + [1] * 4), np.arange(12)
     subset = subsets.Subset(name="s", method="m", rule="r", kept=ids[:6], total=12)
-    floored, added = subsets.balanced(subset, np.arange(12.0), ids, labels, 0.5)
-    assert added == {1: 2}
+    floored = subsets.balanced(subset, np.arange(12.0), ids, labels, 0.5)
+    assert floored.rule == "r; never below 50% of a class (2 of class 1 added back)"
     assert floored.kept.tolist() == [0, 1, 2, 3, 4, 5, 10, 11]
 
 

@@ -33,8 +33,8 @@ Box = tuple[float, float, float, float]
 MARGIN = {"l": 8, "r": 8, "t": 16, "b": 8}
 
 
-def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str, ends: bool = True) -> go.Figure:
-    """Bars from a table (a row a bar, a column a part of the stack); `ends` names H = 0 and H = R in words."""
+def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str) -> go.Figure:
+    """Bars from a table (a row a bar, a column a part of the stack); the first and the last are named in words: H = 0 and H = R."""
     figure = go.Figure()
     bars = [plotly(value) for value in counts.index]
     for name in counts.columns:
@@ -47,8 +47,7 @@ def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str, ends: bool 
             hovertemplate="%{customdata}: %{y:,} examples<extra>" + plotly(name) + "</extra>",
         )
     figure.update_layout(barmode="stack", margin=MARGIN, height=340, legend={"orientation": "h", "y": 1.15}, bargap=0.15)
-    if ends:
-        bars[0], bars[-1] = f"{bars[0]}<br>never right", f"{bars[-1]}<br>always right"
+    bars[0], bars[-1] = f"{bars[0]}<br>never right", f"{bars[-1]}<br>always right"
     figure.update_xaxes(title=plotly(x), tickvals=list(range(len(bars))), ticktext=bars)
     figure.update_yaxes(title="examples", rangemode="tozero")
     return figure

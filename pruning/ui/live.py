@@ -14,6 +14,9 @@ from pruning.records import JobState, JobStatus
 from pruning.ui import plain, state, steady, tables
 from pruning.words import duration
 
+STARTING = 60.0
+"""Seconds that a worker has to say that it started."""
+
 
 def panel(experiment: Experiment) -> None:
     """What the experiment's job is doing, refreshed each second while it runs."""
@@ -80,11 +83,11 @@ def _resumable(experiment: Experiment) -> None:
     begun(experiment)
 
 
-def begun(experiment: Experiment, seconds: float = 60.0) -> None:
+def begun(experiment: Experiment) -> None:
     """Wait until the worker that was just started says so, or has ended, and show it."""
     began = time.time()
     with st.spinner("Starting the worker ..."):
-        while time.time() < began + seconds:
+        while time.time() < began + STARTING:
             status = experiment.status()
             if status.state.under_way or (status.updated or 0.0) > began:
                 break

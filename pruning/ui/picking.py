@@ -17,6 +17,9 @@ from pruning.words import counted
 SHOWN = 100
 """Examples listed below a chart; Inspect shows them all."""
 
+COARSE = 8
+"""Cells along each axis of the map as a table."""
+
 LEVEL = "level"
 ENDS = {"x": "across", "y": "up"}
 
@@ -102,11 +105,11 @@ def inside(view: View, x: str, y: str, chosen: Box | None) -> NDArray[np.int64]:
     return everything if chosen is None else browse.inside(view.score(x), view.score(y), chosen)
 
 
-def cells(view: View, x: str, y: str, bins: int = 8) -> pd.DataFrame:
+def cells(view: View, x: str, y: str) -> pd.DataFrame:
     """The map as a table: how many examples in each of 8 x 8 cells, the highest row first."""
     across, up = view.score(x), view.score(y)
     finite = np.isfinite(across) & np.isfinite(up)
-    counts, xs, ys = np.histogram2d(across[finite], up[finite], bins=bins)
+    counts, xs, ys = np.histogram2d(across[finite], up[finite], bins=COARSE)
     columns = [f"{title(x)} from {edge:.2f}" for edge in xs[:-1]]
     rows = [f"{title(y)} from {edge:.2f}" for edge in ys[:-1]]
     return pd.DataFrame(counts.T.astype(int), index=pd.Index(rows, name="examples"), columns=columns).iloc[::-1]
