@@ -220,7 +220,7 @@ class View:
 
     def kept(self, subset: Subset) -> NDArray[np.bool_]:
         """[N] whether each example stays."""
-        return _remembered(self._masks, id(subset), 4, lambda: (subset, np.isin(self.experiment.ids, subset.kept)))[1]
+        return _remembered(self._masks, id(subset), 4, lambda: (subset, subset.mask(self.experiment.ids)))[1]
 
     def frontier(self, budget: str, metric: str | None = None) -> list[FrontierPoint]:
         """Every measured subset, its differences in `metric`; worked out anew only when there is more to read."""

@@ -125,7 +125,7 @@ def apply(subset: Subset, state: Decided, ids: NDArray[np.int64]) -> Subset:
 
     The name gains "+decisions" when anything changed, so that its measured points are never mistaken for the rule's own.
     """
-    kept = np.isin(ids, subset.kept)
+    kept = subset.mask(ids)
     kept[np.isin(ids, _array(state.kept))] = True
     kept[np.isin(ids, _array(state.dropped))] = False
     changed = ids[kept]

@@ -100,7 +100,7 @@ def relabelled(experiment: Experiment, subset: Subset) -> dict[int, str]:
     decided = experiment.decided.labels
     if not decided:
         return {}
-    changed = np.isin(experiment.ids, np.fromiter(decided, dtype=np.int64)) & np.isin(experiment.ids, subset.kept)
+    changed = np.isin(experiment.ids, np.fromiter(decided, dtype=np.int64)) & subset.mask(experiment.ids)
     new = {example: decided[example] for example in experiment.ids[changed].tolist()}
     if experiment.labels is None:
         return new
@@ -223,9 +223,9 @@ def subset_warnings(experiment: Experiment, subset: Subset) -> list[str]:
         found.append(f"{subset.name} was never trained on: what it costs in accuracy is unknown. Measure it with the frontier first.")
     if labels := relabelled(experiment, subset):
         found.append(f"Labels changed by hand: {len(labels):,}. Scores and frontier were measured with the labels before that.")
-    if experiment.labels is not None and len(np.unique(experiment.labels[np.isin(experiment.ids, subset.kept)])) == 1:
+    if experiment.labels is not None and len(np.unique(experiment.labels[subset.mask(experiment.ids)])) == 1:
         found.append(f"All {subset.size:,} examples it keeps have one class; a model trained on them learns nothing.")
-    leaked = int(leaks(experiment.duplicates, subset.total)[: subset.total][np.isin(experiment.ids, subset.kept)].sum())
+    leaked = int(leaks(experiment.duplicates, subset.total)[: subset.total][subset.mask(experiment.ids)].sum())
     if leaked:
         found.append(f"{leaked:,} of its examples are in the evaluation data too, or nearly: the frontier flatters it.")
     return found

@@ -106,7 +106,7 @@ class Findings:
 
 def findings(experiment: Experiment, subset: Subset, burn_in: int | None = None) -> Findings:
     """The audit of that subset. Label errors and duplicates take a while the first time (see `Experiment.audited`)."""
-    kept = np.isin(experiment.ids, subset.kept)
+    kept = subset.mask(experiment.ids)
     both = experiment.duplicates
     group = both.group[: subset.total]
     members, stay = (np.bincount(group[chosen & (group >= 0)], minlength=both.groups) for chosen in (np.ones_like(kept), kept))
@@ -141,7 +141,7 @@ def settlement(experiment: Experiment, subset: Subset, how: str) -> Decision:
     if how not in SETTLEMENTS:
         raise UsageError(f"--duplicates is {how!r}; use {', '.join(SETTLEMENTS)}.")
     decided, both, total = experiment.decided, experiment.duplicates, subset.total
-    kept = np.isin(experiment.ids, apply(subset, decided, experiment.ids).kept)
+    kept = apply(subset, decided, experiment.ids).mask(experiment.ids)
     sides = [np.isin(experiment.ids, np.fromiter(side, dtype=np.int64)) for side in (decided.kept, decided.dropped)]
     own = replace(both, group=both.group[:total], exact=both.exact[:total])
     found = {

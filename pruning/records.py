@@ -188,6 +188,10 @@ class Subset:
         """Share of the examples that stay, 0..1."""
         return len(self.kept) / self.total if self.total else 0.0
 
+    def mask(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """[len(ids)] whether the example of each id stays; a new array each time."""
+        return np.isin(ids, self.kept)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontierPoint:

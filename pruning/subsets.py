@@ -109,7 +109,7 @@ def balanced(subset: Subset, scores: NDArray[np.float64], ids: Ids, labels: Ids,
     A floor below 1 is a share of each class, from 1 on a number (or all there are). The subset is named "floor-<floor>@...", and its
     rule says how many were added back, by class.
     """
-    kept = np.isin(ids, subset.kept)
+    kept = subset.mask(ids)
     added: dict[int, int] = {}
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
@@ -126,7 +126,7 @@ def balanced(subset: Subset, scores: NDArray[np.float64], ids: Ids, labels: Ids,
 
 def combine(first: Subset, how: str, second: Subset, ids: Ids) -> Subset:
     """Union ("or"), intersection ("and") or difference ("minus") of two subsets."""
-    a, b = np.isin(ids, first.kept), np.isin(ids, second.kept)
+    a, b = first.mask(ids), second.mask(ids)
     kept = {"or": a | b, "and": a & b, "minus": a & ~b}.get(how)
     if kept is None:
         raise SubsetError(f"Subsets combine with or, and, minus; not with {how!r}.")
@@ -140,7 +140,7 @@ def check_trainable(subset: Subset, labels: Ids | None, ids: Ids) -> None:
         raise SubsetError(f"{subset.name} ({subset.rule}) keeps no example; there is nothing to train on.")
     if labels is None:
         return
-    present = np.unique(labels[np.isin(ids, subset.kept)])
+    present = np.unique(labels[subset.mask(ids)])
     if len(present) < 2:
         raise SubsetError(f"All {subset.size} examples that {subset.name} keeps have one class; a model trained on them learns nothing.")
 
@@ -258,7 +258,7 @@ def _applied(tree: _Name, recording: _Recording) -> Subset:
         rule, source = "part", _subset(_parsed(tree.word, dynamics.runs), recording)
         if size > source.size:
             raise SubsetError(f"{tree.text} asks for {size:,} examples; {source.name} keeps only {source.size:,}.")
-        kept = np.sort(recording.random(tree.text).permutation(np.flatnonzero(np.isin(dynamics.ids, source.kept)))[:size])
+        kept = np.sort(recording.random(tree.text).permutation(np.flatnonzero(source.mask(dynamics.ids)))[:size])
         words = f"{size} at random of: {source.rule}"
     words = f"{words}, as many as {of.text} keeps"
     return Subset(name=tree.text, method=rule, rule=words, kept=dynamics.ids[kept], total=dynamics.examples)

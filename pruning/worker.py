@@ -271,7 +271,7 @@ def _frontier(
             if (sha256, seed, epochs) in planned:
                 work[planned[sha256, seed, epochs]][0].append(subset)
                 continue
-            rows = np.flatnonzero(np.isin(experiment.ids, subset.kept))
+            rows = np.flatnonzero(subset.mask(experiment.ids))
             key = f"{name} seed {seed}"
             state = _checkpoint(experiment, f"rows={sha256[:16]}-seed={seed}-epochs={epochs}")
             planned[sha256, seed, epochs] = key
