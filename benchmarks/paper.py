@@ -21,7 +21,7 @@ from benchmarks.machine import heading
 from pruning import presets, report, worker
 from pruning.cli import one_sentence
 from pruning.experiment import Experiment
-from pruning.frontier import recommend
+from pruning.recommendation import recommend
 from pruning.records import FrontierPoint
 from pruning.sample import sample_split
 from pruning.settings import Settings, default_seeds

@@ -18,7 +18,8 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.machine import heading
-from pruning.frontier import MARGIN, points, recommend
+from pruning.frontier import points
+from pruning.recommendation import MARGIN, recommend
 from pruning.subsets import ladder, subset_name
 
 TOTAL = 2000

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pruning import frontier
+from pruning.recommendation import MARGIN, margin_of
 from pruning.ui import charts, measuring, state, steady, tables, widgets
 
 st.title("Frontier")
@@ -39,9 +39,9 @@ if points:
     )
     measuring.chooser(view, points, metric, chosen)
     allowed = st.number_input(
-        "Points it may be worse than full data", 0.0, 50.0, 100 * frontier.MARGIN, 0.1, key="margin", bind="query-params", width=280
+        "Points it may be worse than full data", 0.0, 50.0, 100 * MARGIN, 0.1, key="margin", bind="query-params", width=280
     )
-    measuring.advise(view, points, frontier.margin_of(allowed), chosen, budget)
+    measuring.advise(view, points, margin_of(allowed), chosen, budget)
 else:
     st.info("Nothing is measured yet. Each subset is fine-tuned with several seeds, beside a random and an ambiguous one of equal size.")
 measuring.ask(view, points, chosen, budget)

@@ -18,7 +18,7 @@ import typer
 from pruning import presets, report
 from pruning.errors import Cancelled, UsageError, WinnowError
 from pruning.formats import FORMATS_HELP
-from pruning.frontier import MARGIN, margin_of
+from pruning.recommendation import MARGIN, margin_of
 from pruning.settings import APPROXIMATIONS, Settings, TrainSettings, default_seeds
 from pruning.subsets import BASELINES, DECISIONS
 from pruning.words import counted

@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pruning import frontier as frontiers
 from pruning.divergence import warnings
+from pruning.frontier import headline_of, pareto, score_seconds
+from pruning.recommendation import MARGIN, payback, recommend
 from pruning.records import Difference, FrontierPoint, JobStatus
 from pruning.scores import missing
 from pruning.settings import Settings
@@ -70,11 +71,11 @@ def _plain(title: str) -> Callable[[JobProgress], None]:
     return listen
 
 
-def as_dict(experiment: Experiment, burn_in: int | None = None, margin: float = frontiers.MARGIN) -> dict[str, Any]:
+def as_dict(experiment: Experiment, burn_in: int | None = None, margin: float = MARGIN) -> dict[str, Any]:
     """The public form of `show --json`: plain values, null where a number cannot be told."""
     dynamics = experiment.dynamics
     h = experiment.h_score(burn_in)
-    recommended = frontiers.recommend(experiment.frontier(burn_in), margin)
+    recommended = recommend(experiment.frontier(burn_in), margin)
     found = {
         "examples": dynamics.examples,
         "runs": dynamics.runs,
@@ -94,7 +95,7 @@ def as_dict(experiment: Experiment, burn_in: int | None = None, margin: float = 
         ],
         "frontier": [_point_dict(point) for budget in ("epochs", "steps") for point in _points(experiment, burn_in, budget)],
         "recommendation": {**asdict(recommended), "margin": margin},
-        "score_seconds": frontiers.score_seconds(experiment.finished(), experiment.settings),
+        "score_seconds": score_seconds(experiment.finished(), experiment.settings),
         "burn_in_advice": _advised(experiment),
         "stability": asdict(stability(dynamics.correct, experiment.burn_in(burn_in))),
     }
@@ -140,7 +141,7 @@ def _point_dict(point: FrontierPoint) -> dict[str, Any]:
     }
 
 
-def show(experiment: Experiment, burn_in: int | None = None, budget: str = "epochs", margin: float = frontiers.MARGIN) -> None:
+def show(experiment: Experiment, burn_in: int | None = None, budget: str = "epochs", margin: float = MARGIN) -> None:
     """Histogram, subsets and frontier in the terminal. `margin` is what the recommended subset may lose, as a share."""
     _show_histogram(experiment, burn_in)
     _show_subsets(experiment, burn_in)
@@ -205,8 +206,8 @@ def _show_subsets(experiment: Experiment, burn_in: int | None) -> None:
 
 
 def _show_frontier(points: list[FrontierPoint], budget: str) -> None:
-    headline = frontiers.headline_of(points[0].metrics)
-    words, unbeaten = headline.replace("_", " "), {point.subset for point in frontiers.pareto(points, headline)}
+    headline = headline_of(points[0].metrics)
+    words, unbeaten = headline.replace("_", " "), {point.subset for point in pareto(points, headline)}
     title = f"Frontier at equal {budget}: evaluation {words}, mean and 95% interval; * = none as small does as well"
     table = Table(
         "subset",
@@ -236,10 +237,10 @@ def _show_frontier(points: list[FrontierPoint], budget: str) -> None:
 
 
 def _show_recommendation(experiment: Experiment, points: list[FrontierPoint], margin: float) -> None:
-    recommended = frontiers.recommend(points, margin)
+    recommended = recommend(points, margin)
     console.print(recommended.sentence)
     smaller = [point for point in points if point.subset != "full"]
-    seconds = frontiers.score_seconds(experiment.finished(), experiment.settings)
+    seconds = score_seconds(experiment.finished(), experiment.settings)
     if smaller and seconds is not None:
         point = next((point for point in smaller if point.subset == recommended.subset), min(smaller, key=lambda point: point.kept))
         console.print(cost(seconds, point), markup=False)
@@ -250,7 +251,7 @@ def cost(scoring: float, point: FrontierPoint) -> str:
     took = f"Scoring took {duration(scoring)} of training"
     if math.isnan(point.seconds_saved):
         return f"{took}."
-    times = frontiers.payback(scoring, point.seconds_saved)
+    times = payback(scoring, point.seconds_saved)
     if times is None:
         return f"{took}; {point.subset} saves no time."
     saved = f"{point.subset} saves {duration(point.seconds_saved)} a fine-tuning"

@@ -17,7 +17,7 @@ from benchmarks.scoring import OURS, flops, parameters, ratios, table
 from benchmarks.tasks import MAKERS
 from benchmarks.trainers import Block, as_rows, collator
 from pruning.records import FrontierPoint
-from tests.test_frontier import FULL, point
+from tests.points import FULL, point
 from tests.training.tiny import tiny_data
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,31 +5,7 @@ import pandas as pd
 import pytest
 
 from pruning import frontier
-from pruning.records import Difference, FrontierPoint
-
-
-def finetunings(**accuracy: list[float]) -> pd.DataFrame:
-    """One row per fine-tuning; keyword = subset (with _at_ for @), its accuracies by seed 0, 1, ..."""
-    sizes = {"full": 1000, "a": 500, "b": 200}
-    rows = []
-    for name, values in accuracy.items():
-        subset = name.replace("_at_", "@")
-        kept = sizes[subset.rpartition("@")[2]]
-        rows += [
-            {
-                "subset": subset,
-                "method": subset.partition("@")[0],
-                "kept": kept,
-                "seed": seed,
-                "budget": "epochs",
-                "accuracy": value,
-                "macro_f1": value,
-                "seconds": kept / 10,
-                "steps": kept // 10,
-            }
-            for seed, value in enumerate(values)
-        ]
-    return pd.DataFrame(rows)
+from tests.points import FULL, finetunings, point
 
 
 def test_points_by_hand() -> None:
@@ -85,103 +61,6 @@ def test_nothing_measured_is_no_points() -> None:
     assert frontier.points(pd.DataFrame(), 10) == []
 
 
-def point(
-    subset: str, kept: int, accuracy: float, mean: float | None = None, half: float = 0.001, pairs: int = 3, random: float | None = None
-) -> FrontierPoint:
-    def difference(value: float) -> Difference:
-        return Difference(mean=value, low=value - half, high=value + half, pairs=pairs)
-
-    return FrontierPoint(
-        subset=subset,
-        method="m",
-        kept=kept,
-        kept_fraction=kept / 1000,
-        seeds=pairs,
-        budget="epochs",
-        metrics={"accuracy": accuracy},
-        ci95={"accuracy": (accuracy - half, accuracy + half)},
-        vs_full=None if mean is None else difference(mean),
-        vs_random=None if random is None else difference(random),
-        seconds=1,
-        seconds_saved=1,
-        steps=1,
-        steps_saved=1,
-    )
-
-
-FULL = point("full", 1000, 0.8)
-
-
-def test_the_smallest_that_is_not_worse_is_recommended() -> None:
-    found = frontier.recommend(
-        [FULL, point("a", 500, 0.8, 0.0, random=0.01), point("b", 200, 0.799, -0.001, random=0.0), point("c", 100, 0.7, -0.1)]
-    )
-    assert found.subset == "b"
-    assert "random subset of the same size does as well" in found.sentence
-
-
-def test_a_rule_that_beats_random_and_one_that_loses_are_told_apart() -> None:
-    assert "beats a random subset" in frontier.recommend([FULL, point("a", 500, 0.8, 0.0, random=0.01)]).sentence
-    assert "random subset of the same size does better" in frontier.recommend([FULL, point("a", 500, 0.8, 0.0, random=-0.01)]).sentence
-
-
-def test_where_no_rule_beats_random_the_safe_one_is_named() -> None:
-    lost = [FULL, point("a", 500, 0.7, -0.1, random=-0.01), point("ambiguous@a", 500, 0.7, -0.1, random=0.0)]
-    lost.append(point("random@a", 500, 0.71, -0.09))
-    found = frontier.recommend(lost)
-    assert found.safe == "stratified@a" and "try stratified@a: " in found.sentence
-    assert "try stratified@400: " in frontier.recommend([FULL, point("a+decisions", 400, 0.7, -0.1, random=-0.01)]).sentence
-    composite = [point("(ccs@0.3) or b", 450, 0.7, -0.1, random=0.0), point("random@450", 450, 0.7, -0.1)]
-    assert "try stratified@450: " in frontier.recommend([FULL, *composite]).sentence
-    for more in (point("b", 200, 0.7, -0.1, random=0.02), point("stratified@a", 500, 0.7, -0.1, random=0.0)):
-        found = frontier.recommend([*lost, more])
-        assert found.safe is None and "try " not in found.sentence
-    assert "try " not in frontier.recommend([FULL, point("a", 500, 0.8, 0.0)]).sentence
-
-
-def test_too_few_seeds_ask_for_more() -> None:
-    found = frontier.recommend([FULL, point("a", 500, 0.8, 0.0, half=0.02)])
-    assert found.subset is None
-    assert 0 < found.more_seeds <= frontier.ENOUGH_SEEDS and found.measure == ("a",)
-    assert "would probably settle it" in found.sentence
-
-
-def test_a_clear_loss_is_not_recommended() -> None:
-    found = frontier.recommend([FULL, point("a", 500, 0.7, -0.1)])
-    assert (found.subset, found.more_seeds, found.measure) == (None, 0, ())
-    assert "more than the 0.5 allowed" in found.sentence
-    assert "may be chance" in frontier.recommend([FULL, point("a", 500, 0.79, -0.01, half=0.02)]).sentence
-
-
-def test_two_seeds_that_happen_to_agree_recommend_nothing() -> None:
-    found = frontier.recommend([FULL, point("a", 500, 0.8, 0.0, half=0.0, pairs=2)])
-    assert (found.subset, found.more_seeds, found.measure) == (None, 1, ("a",))
-    assert found.sentence == "None yet: measure 1 more seed of each subset."
-
-
-def test_at_one_size_the_best_that_passes_is_taken_and_one_that_fails_does_not_stop_it() -> None:
-    tickets = [point("a", 500, 0.79, -0.02), point("random@a", 500, 0.8, 0.0), point("ambiguous@a", 500, 0.801, 0.001)]
-    assert frontier.recommend([FULL, *tickets]).subset == "ambiguous@a"
-    found = frontier.recommend([FULL, *tickets[:2]])
-    assert found.subset == "random@a"
-    assert "drawn at random: a did no better" in found.sentence
-
-
-def test_the_doubt_allowed_is_divided_among_subsets_of_one_size() -> None:
-    """Lower bounds at 95%: -.0044, within half a point; at 1 - .05/3, needed for three of one size, they are not."""
-    close = point("a", 500, 0.8, -0.002, half=0.0035)
-    assert frontier.recommend([FULL, close]).subset == "a"
-    assert frontier.recommend([FULL, close, point("random@a", 500, 0.7, -0.1), point("ambiguous@a", 500, 0.7, -0.1)]).subset is None
-
-
-def test_a_size_at_which_nothing_passes_stops_the_search() -> None:
-    assert frontier.recommend([FULL, point("a", 500, 0.8, 0.0), point("b", 300, 0.7, -0.1), point("c", 200, 0.8, 0.0)]).subset == "a"
-
-
-def test_without_full_data_nothing_is_recommended() -> None:
-    assert frontier.recommend([point("a", 500, 0.8)]).subset is None
-
-
 def test_the_pareto_front_holds_what_nothing_beats() -> None:
     front = frontier.pareto([FULL, point("a", 500, 0.81), point("b", 200, 0.7), point("c", 300, 0.69)])
     assert [p.subset for p in front] == ["b", "a"]
@@ -196,15 +75,3 @@ def test_equal_steps() -> None:
 def test_the_fingerprint_of_rows_follows_order_and_content() -> None:
     assert frontier.rows_sha256(np.array([1, 2])) == frontier.rows_sha256(np.array([1, 2], dtype=np.int32).astype(np.int64))
     assert frontier.rows_sha256(np.array([1, 2])) != frontier.rows_sha256(np.array([2, 1]))
-
-
-@pytest.mark.parametrize("truth", [-0.005, -0.01, -0.03])
-def test_a_worse_than_margin_subset_is_rarely_recommended(truth: float) -> None:
-    """Simulated frontiers whose three subsets are all truly worse by `truth`: at most 5% (here with slack for 400 trials)."""
-    random = np.random.default_rng(0)
-    wrong = 0
-    for _ in range(400):
-        noise = random.normal(0, 0.006, size=(4, 4))
-        table = finetunings(full=list(0.8 + noise[0]), a=list(0.8 + truth - 1e-9 + noise[1]), b=list(0.8 + truth - 1e-9 + noise[2]))
-        wrong += frontier.recommend(frontier.points(table, 1000)).subset is not None
-    assert wrong / 400 <= 0.08

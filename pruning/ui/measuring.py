@@ -7,8 +7,10 @@ from math import isnan
 
 import streamlit as st
 
-from pruning import frontier, jobs
+from pruning import jobs
 from pruning.browse import View
+from pruning.frontier import score_seconds
+from pruning.recommendation import payback, recommend
 from pruning.records import FrontierPoint
 from pruning.subsets import BASELINES, DECISIONS
 from pruning.ui import live, plain, state, tables
@@ -36,7 +38,7 @@ def chooser(view: View, points: Sequence[FrontierPoint], metric: str, chosen: st
     st.selectbox("Point", names, key="point", on_change=lambda: state.choose(st.session_state["point"]), help="Largest first.")
     point = points[start]
     row = tables.frontier([point], metric).iloc[0]
-    scoring = frontier.score_seconds(view.experiment.finished(), view.experiment.settings)
+    scoring = score_seconds(view.experiment.finished(), view.experiment.settings)
     columns = st.columns(4 if scoring is None else 5)
     columns[0].metric("Examples", f"{point.kept:,}", f"{point.kept_fraction:.0%} of all", delta_color="off", delta_arrow="off")
     seeds = counted(point.seeds, "seed")
@@ -58,7 +60,7 @@ def chooser(view: View, points: Sequence[FrontierPoint], metric: str, chosen: st
     saved = "-" if isnan(point.seconds_saved) else duration(max(0.0, point.seconds_saved))
     columns[3].metric("Saved a fine-tuning", saved, f"it takes {duration(point.seconds)}", delta_color="off", delta_arrow="off")
     if scoring is not None:
-        times = frontier.payback(scoring, point.seconds_saved)
+        times = payback(scoring, point.seconds_saved)
         back = f"pays back after {times:,}" if times else "no pay-back"
         explained = "Time of the scoring runs, and the number of fine-tunings on this subset after which it is saved again."
         columns[4].metric("Cost to score", duration(scoring), back, delta_color="off", delta_arrow="off", help=explained)
@@ -66,7 +68,7 @@ def chooser(view: View, points: Sequence[FrontierPoint], metric: str, chosen: st
 
 def advise(view: View, points: Sequence[FrontierPoint], margin: float, chosen: str, budget: str) -> None:
     """What to take or to measure next, in words and as buttons that do it."""
-    found = frontier.recommend(points, margin)
+    found = recommend(points, margin)
     st.info(plain.markdown(found.sentence), icon=":material/lightbulb:")
     running = view.experiment.status().state.under_way
     seeds = {point.subset: point.seeds for point in points}
