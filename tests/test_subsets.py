@@ -85,12 +85,6 @@ def test_a_rule_at_a_subset_has_exactly_its_size(rule: str) -> None:
     assert subsets.resolve(f"{rule}@0.25", dynamics, labels).size == 125
 
 
-def test_the_winning_ticket_is_the_published_rule() -> None:
-    dynamics = recording(6, 3, 300, 2, 5)
-    h = h_score(dynamics.correct)
-    assert subsets.resolve("winning-ticket", dynamics, None).kept.tolist() == dynamics.ids[(h > 0) & (h < 6)].tolist()
-
-
 def test_random_is_drawn_anew_for_each_seed_and_repeats() -> None:
     dynamics = recording(6, 3, 300, 2, 5)
     first, again, other = (subsets.resolve("random@0.5", dynamics, None, seed=seed).kept.tolist() for seed in (1, 1, 2))

@@ -34,6 +34,13 @@ def open_page(page: str, experiments: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return app.run()
 
 
+@pytest.fixture
+def audited(scored: Experiment) -> Experiment:
+    """A scored experiment whose duplicates and label errors were worked out before any page asks for them."""
+    _ = scored.duplicates, scored.label_errors
+    return scored
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_shows_a_real_experiment(page: str, scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_page(page, scored.folder.root.parent, monkeypatch)
@@ -123,9 +130,8 @@ def test_dropping_all_that_match_and_undoing(scored: Experiment, monkeypatch: py
     assert not scored.decided.dropped
 
 
-def test_the_export_page_audits_and_says_what_was_not_measured(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert scored.audited or (scored.duplicates and scored.label_errors)
-    app = open_page("export", scored.folder.root.parent, monkeypatch)
+def test_the_export_page_audits_and_says_what_was_not_measured(audited: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_page("export", audited.folder.root.parent, monkeypatch)
     assert any("never trained on" in warning.value for warning in app.warning)
     app.button(key="audit").click().run()
     assert not app.exception
@@ -136,17 +142,16 @@ def said(app: AppTest, words: str) -> bool:
     return any(words in line.value for line in (*app.success, *app.info, *app.warning))
 
 
-def test_an_export_from_before_is_not_taken_for_the_one_of_now(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert scored.audited or (scored.duplicates and scored.label_errors)
-    app = open_page("export", scored.folder.root.parent, monkeypatch)
+def test_an_export_from_before_is_not_taken_for_the_one_of_now(audited: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_page("export", audited.folder.root.parent, monkeypatch)
     app.button(key="build").click().run()
     assert said(app, "verified against the manifest") and not said(app, "is from before")
     app.sidebar.number_input[0].set_value(1).run()
     assert said(app, "is from before") and not said(app, "verified against the manifest")
     app.button(key="build").click().run()
     assert said(app, "verified against the manifest") and not said(app, "is from before")
-    ticket = scored.subset("winning-ticket", 1)
-    scored.decide(Decision(kind=DecisionKind.RELABEL, ids=(int(ticket.kept[0]),), value=other_label(scored, int(ticket.kept[0]))))
+    ticket = audited.subset("winning-ticket", 1)
+    audited.decide(Decision(kind=DecisionKind.RELABEL, ids=(int(ticket.kept[0]),), value=other_label(audited, int(ticket.kept[0]))))
     app.run()
     assert said(app, "is from before") and said(app, "Labels changed by hand")
     assert not app.exception
@@ -157,14 +162,13 @@ def other_label(experiment: Experiment, example: int) -> str:
     return experiment.label_names[1 - experiment.labels[example]]
 
 
-def test_every_format_is_offered_and_folders_come_as_a_zip(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert scored.audited or (scored.duplicates and scored.label_errors)
-    app = open_page("export", scored.folder.root.parent, monkeypatch)
+def test_every_format_is_offered_and_folders_come_as_a_zip(audited: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_page("export", audited.folder.root.parent, monkeypatch)
     assert app.segmented_control(key="format").options == list(FORMATS)
     app.segmented_control(key="format").set_value("hf").run()
     app.button(key="build").click().run()
     assert not app.exception and said(app, "verified against the manifest")
-    output = scored.folder.exports / "winning-ticket-hf" / "data"
+    output = audited.folder.exports / "winning-ticket-hf" / "data"
     assert export.archived(output) == output.with_name("data.zip")
     assert not any("which a browser cannot fetch" in text.value for text in app.text)
     output.with_name("data.zip").unlink()
