@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from pruning.data import Examples
 from pruning.experiment import Experiment
-from pruning.frontier import rows_sha256
-from pruning.records import EpochRecord
+from pruning.frontier import of_subset
+from pruning.records import EpochRecord, FineTuning
 from pruning.settings import Settings
 
 RUNS, EPOCHS, WORDS = 6, 3, 12
@@ -97,14 +96,16 @@ def _frontier(experiment: Experiment, random: np.random.Generator) -> None:
     for name in names:
         for seed in (1, 2, 3):
             subset = experiment.subset(name, seed=seed)
-            row = {
-                **{key: value for key, value in asdict(subset).items() if key in ("method", "rule")},
-                **{"subset": name, "kept": subset.size, "kept_fraction": subset.kept_fraction, "rows_sha256": rows_sha256(subset.kept)},
-                **{"seed": seed, "budget": "epochs", "burn_in": 0, "epochs": EPOCHS, "finished": pd.Timestamp.now().isoformat()},
-                **{"accuracy": 0.9 - 0.1 * (1 - subset.kept_fraction) ** 2 + float(random.normal(0, 0.002))},
-                **{"seconds": 600 * subset.kept_fraction, "steps": subset.size * EPOCHS // 32},
-            }
-            experiment.add_finished(row)
+            done = FineTuning(
+                **of_subset(subset, "epochs", burn_in=0),
+                seed=seed,
+                epochs=EPOCHS,
+                seconds=600 * subset.kept_fraction,
+                steps=subset.size * EPOCHS // 32,
+                finished=time.time(),
+                metrics={"accuracy": 0.9 - 0.1 * (1 - subset.kept_fraction) ** 2 + float(random.normal(0, 0.002))},
+            )
+            experiment.add_finished(done.row)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,10 @@
     lock                               held by the one worker that may write; names it (pid and start time) while it does
     exports/<name>/                    data and its manifest.json, written last
 
+The columns of frontier.parquet say what a fine-tuning was of (subset, method, rule, kept, kept_fraction, rows_sha256, budget,
+burn_in), how it was trained (seed, epochs, seconds, steps, and finished: when, in seconds since 1970), what the evaluation data
+gave (a column for each metric) and how it went (micro_batch, stuck); `records.FineTuning` describes each.
+
 Everything else that a page or a command shows is derived from these files. A file without a line in checksums.jsonl (of
 another tool) is taken as it is.
 """

@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from math import ceil, inf, nan, sqrt
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from pruning.records import Difference, FrontierPoint
+from pruning.records import Difference, FineTuning, FrontierPoint, Subset
 from pruning.settings import Settings
 
-NOT_METRICS = frozenset(
-    [
-        "subset",
-        "method",
-        "rule",
-        "kept",
-        "kept_fraction",
-        "rows_sha256",
-        "seed",
-        "budget",
-        "burn_in",
-        "epochs",
-        "seconds",
-        "steps",
-        "finished",
-        "stuck",
-        "micro_batch",
-    ]
-)
+NOT_METRICS = frozenset(column.name for column in fields(FineTuning)) - {"metrics"}
 """Columns of the table of fine-tunings that say which one it is and what it cost; every other column is a metric."""
 
 CONFIDENCE = 0.95
@@ -41,6 +25,20 @@ CONFIDENCE = 0.95
 def rows_sha256(kept: NDArray[np.int64]) -> str:
     """sha256 over the kept ids (little-endian int64, in order): whether two subsets of one name are the same rows."""
     return hashlib.sha256(np.ascontiguousarray(kept, dtype="<i8").tobytes()).hexdigest()
+
+
+def of_subset(subset: Subset, budget: str, burn_in: int) -> dict[str, Any]:
+    """The fields of a `FineTuning` that say what was trained on and why; where two names stand for the same rows, the others agree."""
+    return {
+        "subset": subset.name,
+        "method": subset.method,
+        "rule": subset.rule,
+        "kept": subset.size,
+        "kept_fraction": subset.kept_fraction,
+        "rows_sha256": rows_sha256(subset.kept),
+        "budget": budget,
+        "burn_in": burn_in,
+    }
 
 
 def equal_steps_epochs(full: int, kept: int, epochs: int, batch_size: int) -> int:
@@ -56,8 +54,8 @@ def equal_steps_epochs(full: int, kept: int, epochs: int, batch_size: int) -> in
 def points(finished: pd.DataFrame, total: int, metric: str | None = None) -> list[FrontierPoint]:
     """One point per subset in `finished` (one row per fine-tuning), largest first.
 
-    `finished` has the columns of NOT_METRICS and one per metric; `total` is the number of examples before pruning. Intervals
-    are Student's t over seeds, nan with one seed. Differences are paired by seed, in `metric` (None: the headline).
+    `finished` has the columns of `FineTuning.row`; `total` is the number of examples before pruning. Intervals are Student's t over
+    seeds, nan with one seed. Differences are paired by seed, in `metric` (None: the headline).
     """
     if finished.empty:
         return []

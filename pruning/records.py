@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -191,6 +191,52 @@ class Subset:
     def mask(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         """[len(ids)] whether the example of each id stays; a new array each time."""
         return np.isin(ids, self.kept)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FineTuning:
+    """One finished fine-tuning of a subset. The fields are the columns of frontier.parquet in their order, each metric one of its own."""
+
+    subset: str
+    """As `Subset.name`."""
+    method: str
+    """As `Subset.method`."""
+    rule: str
+    """As `Subset.rule`."""
+    kept: int
+    """Examples trained on."""
+    kept_fraction: float
+    """Their share of all examples, 0..1."""
+    rows_sha256: str
+    """Which examples those were; see `frontier.rows_sha256`."""
+    budget: str
+    """As `FrontierPoint.budget`."""
+    burn_in: int
+    """First epochs of the recording that its scores left out."""
+    seed: int
+    epochs: int
+    """Passes over those examples."""
+    seconds: float
+    """Wall clock of training, evaluation not counted."""
+    steps: int
+    """Optimizer steps."""
+    finished: float
+    """When it ended, seconds since 1970."""
+    metrics: Mapping[str, float]
+    """What the evaluation data gave, e.g. {"accuracy": 0.81, "macro_f1": 0.80}, the one that counts first."""
+    micro_batch: int = 0
+    """As `EpochRecord.micro_batch`, of the whole run."""
+    stuck: bool = False
+    """Whether it gives nearly every evaluation example one answer, so that it learned nothing."""
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its row of frontier.parquet: a value for each field, and in the place of `metrics` one for each metric."""
+        values: dict[str, Any] = {}
+        for column in fields(self):
+            value = getattr(self, column.name)
+            values |= value if column.name == "metrics" else {column.name: value}
+        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ events.jsonl every second or so. Whatever kills it, finished pieces stay and `re
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,10 +20,10 @@ from pruning import subsets as rules
 from pruning.errors import Diverged, ExperimentError, SubsetError, TrainingError, UsageError
 from pruning.experiment import Experiment, full_subset
 from pruning.folder import Folder
-from pruning.frontier import equal_steps_epochs, rows_sha256
+from pruning.frontier import equal_steps_epochs, of_subset, rows_sha256
 from pruning.ownership import own, turn
 from pruning.progress import JobProgress, Listener, Stop, job, stop_on_signals
-from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult, Subset
+from pruning.records import Encoded, EpochRecord, FineTuning, Progress, RunPlan, RunResult, Subset
 from pruning.settings import Settings, TrainSettings, default_seeds
 from pruning.stability import stability
 from pruning.tasks import TASKS
@@ -34,6 +34,16 @@ ROUND = 2
 
 FEWEST_RUNS = 4
 """Runs before the first such look: two halves of one run each say little."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Done:
+    """A plan that was trained to its end, and what came of it."""
+
+    plan: RunPlan
+    result: RunResult
+    metrics: Mapping[str, float]
+    stuck: bool
 
 
 def score(settings: Settings, directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
@@ -139,9 +149,9 @@ def _score(experiment: Experiment, progress: JobProgress, listen: Listener, stop
     run_of = {plan.key: run for plan, run in zip(plans, unfinished, strict=True)}
     full = full_subset(experiment.ids)
 
-    def keep(plan: RunPlan, metrics: dict[str, float], result: RunResult) -> None:
+    def keep(done: _Done) -> None:
         if settings.scoring == settings.measuring:  # trained in any other way, they do not say what full data is worth
-            experiment.add_finished(_row(full, plan, "epochs", 0, metrics, result))
+            experiment.add_finished(_fine_tuning(full, "epochs", 0, done).row)
 
     progress.plan(plans, found=(settings.runs - len(unfinished)) * len(rows) * settings.scoring.epochs)
     at_once = len(plans) if settings.stop_when_stable is None else ROUND
@@ -266,7 +276,7 @@ def _frontier(
             if budget == "steps":
                 epochs = equal_steps_epochs(len(experiment.ids), subset.size, epochs, settings.measuring.batch_size)
             if same := trained.get((sha256, seed, epochs)):  # under another name, or with a budget that comes to as many epochs
-                experiment.add_finished({**same, **_what(subset, own_budget, experiment.burn_in(burn_in))})
+                experiment.add_finished({**same, **of_subset(subset, own_budget, experiment.burn_in(burn_in))})
                 continue
             if (sha256, seed, epochs) in planned:
                 work[planned[sha256, seed, epochs]][0].append(subset)
@@ -278,39 +288,28 @@ def _frontier(
             work[key] = [subset], RunPlan(key=key, seed=seed, rows=rows, epochs=epochs, record=False, checkpoint=state)
     plans = [plan for _, plan in work.values()]
 
-    def keep(plan: RunPlan, metrics: dict[str, float], result: RunResult) -> None:
-        for subset in work[plan.key][0]:
+    def keep(done: _Done) -> None:
+        for subset in work[done.plan.key][0]:
             own_budget = "epochs" if subset.name == "full" else budget
-            experiment.add_finished(_row(subset, plan, own_budget, experiment.burn_in(burn_in), metrics, result))
+            experiment.add_finished(_fine_tuning(subset, own_budget, experiment.burn_in(burn_in), done).row)
 
     progress.plan(plans)
     _work(experiment, settings.measuring, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)
     _tidy(experiment)
 
 
-def _row(subset: Subset, plan: RunPlan, budget: str, burn_in: int, metrics: dict[str, float], result: RunResult) -> dict[str, Any]:
-    return {
-        **_what(subset, budget, burn_in),
-        "seed": plan.seed,
-        "epochs": plan.epochs,
-        "seconds": result.seconds,
-        "steps": result.steps,
-        "finished": time.time(),
-        **metrics,
-    }
-
-
-def _what(subset: Subset, budget: str, burn_in: int) -> dict[str, Any]:
-    return {
-        "subset": subset.name,
-        "method": subset.method,
-        "rule": subset.rule,
-        "kept": subset.size,
-        "kept_fraction": subset.kept_fraction,
-        "rows_sha256": rows_sha256(subset.kept),
-        "budget": budget,
-        "burn_in": burn_in,
-    }
+def _fine_tuning(subset: Subset, budget: str, burn_in: int, done: _Done) -> FineTuning:
+    return FineTuning(
+        **of_subset(subset, budget, burn_in),
+        seed=done.plan.seed,
+        epochs=done.plan.epochs,
+        seconds=done.result.seconds,
+        steps=done.result.steps,
+        finished=time.time(),
+        metrics=done.metrics,
+        micro_batch=done.result.micro_batch,
+        stuck=done.stuck,
+    )
 
 
 def _work(
@@ -321,7 +320,7 @@ def _work(
     listen: Listener,
     stop: Stop,
     on_epoch: Callable[[RunPlan, EpochRecord], None],
-    on_result: Callable[[RunPlan, dict[str, float], RunResult], None],
+    on_result: Callable[[_Done], None],
 ) -> None:
     """Train the plans and hand each piece on as it comes."""
     from pruning.training import train
@@ -355,7 +354,8 @@ def _work(
             assert item.outputs is not None
             if item.micro_batch:
                 progress.say("note", message=f"{item.key} had memory for {item.micro_batch} examples at a time; its batches were the same.")
-            on_result(plan, {**task.metrics(held_out, item.outputs, evaluation), **_state(evaluation, item)}, item)
+            metrics = task.metrics(held_out, item.outputs, evaluation)
+            on_result(_Done(plan=plan, result=item, metrics=metrics, stuck=_stuck(evaluation, item)))
             progress.end(waiting.pop(item.key))
         progress.beat()
 
@@ -375,9 +375,8 @@ def _work(
         raise TrainingError(f"{' '.join(diverged)} What did not diverge is finished. {divergence.REDO}")
 
 
-def _state(evaluation: Encoded, result: RunResult) -> dict[str, Any]:
-    """What a row of the frontier says of how its fine-tuning went."""
-    stuck = None
-    if evaluation.kind == "classification" and result.outputs is not None:
-        stuck = divergence.stuck_at(result.outputs.argmax(axis=1), evaluation.labels)
-    return {"micro_batch": result.micro_batch, "stuck": stuck is not None}
+def _stuck(evaluation: Encoded, result: RunResult) -> bool:
+    """Whether a fine-tuning gives nearly every evaluation example one answer; see `divergence.stuck_at`."""
+    if evaluation.kind != "classification" or result.outputs is None:
+        return False
+    return divergence.stuck_at(result.outputs.argmax(axis=1), evaluation.labels) is not None

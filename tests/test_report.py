@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from pruning import frontier, report
+from pruning import report
 from pruning.estimate import ROUGH, Estimate
 from pruning.experiment import Experiment
 from pruning.files import write_json
+from pruning.frontier import of_subset, score_seconds
 from pruning.recommendation import margin_of
-from pruning.records import FrontierPoint
+from pruning.records import FineTuning, FrontierPoint
 from pruning.settings import Settings
-from tests.conftest import EXAMPLES, SEEDS
+from tests.conftest import EPOCHS, EXAMPLES, SEEDS
 
 SECONDS = {"full": 20.0, "remove-0": 12.0, "random@remove-0": 12.0}
 
@@ -24,14 +25,16 @@ def measure(experiment: Experiment, metric: str = "accuracy", **worse: float) ->
     for name, lost in {"full": 0.0, "remove-0": worse.get("ours", 0.0), "random@remove-0": worse.get("random", 0.0)}.items():
         for place, seed in enumerate(SEEDS):
             subset = experiment.subset(name, seed=seed)
-            row = {"subset": name, "method": subset.method, "rule": subset.rule, "kept": subset.size, "seed": seed, "budget": "epochs"}
-            found = {
-                "rows_sha256": frontier.rows_sha256(subset.kept),
-                "seconds": SECONDS[name],
-                "steps": 9,
-                metric: 0.8 - lost + place / 1e4,
-            }
-            experiment.add_finished({**row, **found})
+            done = FineTuning(
+                **of_subset(subset, "epochs", experiment.burn_in()),
+                seed=seed,
+                epochs=EPOCHS,
+                seconds=SECONDS[name],
+                steps=9,
+                finished=0.0,
+                metrics={metric: 0.8 - lost + place / 1e4},
+            )
+            experiment.add_finished(done.row)
     return Experiment(experiment.folder.root)
 
 
@@ -60,7 +63,7 @@ def test_the_metric_is_called_by_its_name(scored: Experiment, capsys: pytest.Cap
 def test_what_scoring_cost_and_when_it_pays_back(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
     """Three runs of 20 seconds each, 8 seconds saved: 60 / 8 is seven and a half."""
     measured = measure(scored)
-    assert frontier.score_seconds(measured.finished(), measured.settings) == 60
+    assert score_seconds(measured.finished(), measured.settings) == 60
     report.show(measured)
     told = " ".join(capsys.readouterr().out.split())
     assert "Scoring took 60 s of training; remove-0 saves 8.0 s a fine-tuning, so that has paid for itself after 8 fine-tunings." in told
@@ -73,13 +76,13 @@ def test_a_cost_that_was_not_recorded_is_not_guessed(scored: Experiment, capsys:
     settings = {**measured.info["settings"], "approximate": "lora"}
     write_json(measured.folder.manifest, {**measured.info, "settings": settings})
     again = Experiment(measured.folder.root)
-    assert frontier.score_seconds(again.finished(), again.settings) is None
+    assert score_seconds(again.finished(), again.settings) is None
     report.show(again)
     told = capsys.readouterr().out
     assert "Scoring took" not in told and "approximation" in told
     assert report.as_dict(again)["caveat"] == again.settings.caveat != ""
     again.folder.frontier.unlink()
-    assert frontier.score_seconds(again.finished(), again.settings) is None
+    assert score_seconds(again.finished(), again.settings) is None
 
 
 def test_how_steady_the_runs_are_is_said_and_is_data(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from pruning import export, worker
@@ -73,6 +74,35 @@ def test_frontier_measures_and_keeps_its_points(scored: Experiment) -> None:
         assert points[name].vs_random is not None
     rows = len(measured.finished())
     assert len(worker.frontier(scored.folder.root, trainable, ["random"], seeds=2).finished()) == rows
+
+
+def test_the_columns_of_the_frontier_are_those_of_the_public_format(scored: Experiment) -> None:
+    """Fine-tunings of the scoring, of two names at once, and of rows that were trained under another name before."""
+    worker.frontier(scored.folder.root, ["drop-hard", "drop-hard and full"], [], seeds=1)
+    measured = worker.frontier(scored.folder.root, ["remove-0"], [], seeds=1)
+    columns = [(field.name, str(field.type)) for field in pq.read_schema(measured.folder.frontier)]
+    assert columns == [
+        ("subset", "large_string"),
+        ("method", "large_string"),
+        ("rule", "large_string"),
+        ("kept", "int64"),
+        ("kept_fraction", "double"),
+        ("rows_sha256", "large_string"),
+        ("budget", "large_string"),
+        ("burn_in", "int64"),
+        ("seed", "int64"),
+        ("epochs", "int64"),
+        ("seconds", "double"),
+        ("steps", "int64"),
+        ("finished", "double"),
+        ("accuracy", "double"),
+        ("macro_f1", "double"),
+        ("mcc", "double"),
+        ("micro_batch", "int64"),
+        ("stuck", "bool"),
+    ]
+    assert len(measured.finished()) == len(SEEDS) + 3
+    assert all(list(point.metrics) == ["accuracy", "macro_f1", "mcc"] for point in measured.frontier())
 
 
 def test_equal_steps_train_small_subsets_longer(scored: Experiment) -> None:
