@@ -21,6 +21,7 @@ from benchmarks.machine import heading
 from pruning import presets, report, worker
 from pruning.cli import one_sentence
 from pruning.experiment import Experiment
+from pruning.frontier import headline_of
 from pruning.recommendation import recommend
 from pruning.records import FrontierPoint
 from pruning.sample import sample_split
@@ -170,7 +171,7 @@ def table(points: list[FrontierPoint]) -> str:
             f"{d.mean:+.3f} {bracketed(d.low, d.high, sign='+')}" if d is not None and d.pairs else ""
             for d in (point.vs_full, point.vs_random)
         ]
-        headline = next(iter(point.metrics))
+        headline = headline_of(point.metrics)
         value, around = point.metrics[headline], bracketed(*point.ci95[headline])
         lines.append(f"| {point.subset} | {point.kept} | {value:.3f} | {around} | {' | '.join(differences)} | {point.seeds} |")
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from pruning import audit
 from pruning.audit import Shares
 from pruning.browse import LABEL, View
 from pruning.formats import csv_text
+from pruning.frontier import headline_of
 from pruning.ui import theme
 from pruning.words import counted
 
@@ -84,7 +85,7 @@ def estimate(view: View, name: str, size: int) -> str:
     measured: Any = next((point for point in points if point.subset == name), None)
     if not points:
         return "What it costs in accuracy is not measured yet."
-    metric = next(iter(points[0].metrics))
+    metric = headline_of(points[0].metrics)
     if measured is not None:
         return f"Measured: {metric} {measured.metrics[metric]:.3f} over {counted(measured.seeds, 'seed')}."
     rules = sorted((p.kept, p.metrics[metric]) for p in points if p.method in ("h-score", "full"))
