@@ -23,7 +23,6 @@ from pruning.decisions import DECIDED_BY_HAND, Decided, Decision
 from pruning.duplicates import Duplicates
 from pruning.experiment import Experiment
 from pruning.records import FrontierPoint, Subset
-from pruning.subsets import resolve
 
 SUSPECTS, DUPLICATES = "suspected label errors", "duplicates"
 HARD = {f"H = 0: {kind}": kind for kind in Hard}
@@ -207,10 +206,7 @@ class View:
 
         Raises what `subsets.resolve` raises.
         """
-        own = self.experiment
-        return _remembered(
-            self._subsets, name, 16, lambda: resolve(name, own.dynamics, own.labels, self.burn_in, seed=own.settings.seeds[0])
-        )
+        return _remembered(self._subsets, name, 16, lambda: self.experiment.rule(name, self.burn_in))
 
     def subset(self, name: str) -> Subset:
         """The subset of that name after decisions by hand."""

@@ -31,9 +31,9 @@ from pruning.files import append_line, write_json
 from pruning.folder import Folder, read_lines, read_table
 from pruning.integrity import check_once, checksummed
 from pruning.recording import Recording, epoch_accuracy, write_epoch
-from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobStatus, Subset
+from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobState, JobStatus, Subset
 from pruning.settings import Settings
-from pruning.texts import flat, joined, text_fields
+from pruning.texts import flat, joined, text_fields, together
 
 if TYPE_CHECKING:
     from pruning.data import Examples
@@ -209,13 +209,17 @@ class Experiment:
         """The subset of that name, as a fine-tuning with `seed` (None: the first) uses it: random subsets are drawn anew for each seed,
         so that their mean is over draws too; "X+decisions" is X after the standing decisions by hand. Raises what `subsets.resolve` raises.
         """
-        base, plus, _ = name.partition(rules.DECISIONS)
-        draw = self.settings.seeds[0] if seed is None else seed
-        subset = rules.resolve(base, self.dynamics, self.labels, self.burn_in(burn_in), seed=draw)
+        base, plus = name.removesuffix(rules.DECISIONS), name.endswith(rules.DECISIONS)
+        subset = self.rule(base, burn_in, seed)
         return by_hand.apply(subset, self.decided, self.ids) if plus else subset
 
+    def rule(self, name: str, burn_in: int | None = None, seed: int | None = None) -> Subset:
+        """The same without decisions by hand: here "X+decisions" is no name."""
+        draw = self.settings.seeds[0] if seed is None else seed
+        return rules.resolve(name, self.dynamics, self.labels, self.burn_in(burn_in), draw, self.label_names)
+
     def subsets(self, burn_in: int | None = None) -> list[Subset]:
-        """The automatic subsets: the paper's ladder for this recording's R, largest first as published."""
+        """The automatic subsets: the paper's ladder for this recording's R, in the order in which it was published."""
         names = [rules.subset_name(removes, self.dynamics.runs) for removes in rules.ladder(self.dynamics.runs)]
         return [self.subset(name, burn_in) for name in names]
 
@@ -239,6 +243,10 @@ class Experiment:
         return f"{self.info['data']['fingerprint']} {self.info['data']['evaluation']['fingerprint']}"
 
     @property
+    def _stamp_of_texts(self) -> str:
+        return f"{self._stamp_of_data} text by text"
+
+    @property
     def _stamp_of_runs(self) -> str:
         return f"{self._stamp_of_data} {list(self.dynamics.seeds)} {audit.LABEL_EPOCHS} epochs"
 
@@ -246,7 +254,7 @@ class Experiment:
     def audited(self) -> bool:
         """Whether duplicates, label errors and rare words were worked out already, so that asking for them takes no time."""
         labelled = self.labels is not None and not score_registry.missing(self.dynamics) & audit.NEEDED
-        wanted = {"duplicates": self._stamp_of_data}
+        wanted = {"duplicates": self._stamp_of_texts}
         if labelled:
             wanted |= {"label-errors": self._stamp_of_runs, "rarity": self._stamp_of_data}
         return all(derived.remembered(self.folder.cache(name), stamp) is not None for name, stamp in wanted.items())
@@ -269,10 +277,10 @@ class Experiment:
 
         def found() -> derived.Arrays:
             held_out = flat(self.evaluation(text_fields(self.schema)))
-            both = duplicates(pa.concat_arrays([joined(self.texts), joined(held_out)]))
+            both = duplicates(together(self.texts, held_out))
             return {"group": both.group, "exact": both.exact}
 
-        kept = derived.remember(self.folder.cache("duplicates"), self._stamp_of_data, found)
+        kept = derived.remember(self.folder.cache("duplicates"), self._stamp_of_texts, found)
         return Duplicates(group=kept["group"], exact=kept["exact"])
 
     # -- the frontier ----------------------------------------------------------------------------------------
@@ -301,7 +309,12 @@ class Experiment:
             return []
         standing = np.array([self._stands_for(row.subset, row.seed, burn_in) == row.rows_sha256 for row in finished.itertuples()])
         asked = (finished["budget"] == budget) | (finished["subset"] == "full")
-        return frontiers.points(finished[standing & ~self.set_aside(finished) & asked], len(self.ids), metric)
+        return frontiers.points(finished[standing & ~self.set_aside(finished) & asked], len(self.ids), metric, self._measured_until())
+
+    def _measured_until(self) -> list[float]:
+        """When the jobs that measured the frontier ended."""
+        over = (JobState.DONE, JobState.CANCELLED, JobState.FAILED)
+        return [event["time"] for event in self.events(but="progress") if event.get("verb") == "frontier" and event["state"] in over]
 
     def set_aside(self, finished: pd.DataFrame) -> NDArray[np.bool_]:
         """Which of these fine-tunings are of a scoring run that diverged and was trained again with another seed."""
@@ -346,9 +359,9 @@ class Experiment:
         """Append one event."""
         ownership.log(self.folder, event, **values)
 
-    def events(self) -> Iterator[dict[str, Any]]:
-        """Every event, oldest first."""
-        yield from read_lines(self.folder.events)
+    def events(self, but: str = "") -> Iterator[dict[str, Any]]:
+        """Every event, oldest first, or every one of another name than `but`."""
+        yield from read_lines(self.folder.events, without=but and f'"event": "{but}"')
 
     def notes(self) -> list[str]:
         """What jobs had to say beside their progress, in sentences, each once, oldest first."""

@@ -9,7 +9,6 @@ from math import isnan
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pruning import audit
@@ -165,7 +164,7 @@ def _shares(experiment: Experiment, kept: NDArray[np.bool_]) -> Iterator[audit.S
     if experiment.labels is not None:
         yield audit.kept_shares("label", np.asarray(experiment.label_names)[experiment.labels], kept, classes=True)
     for field in experiment.schema:
-        if field.name.startswith(SOURCE_PREFIX) and field.name != label and not pa.types.is_nested(field.type):
+        if field.name.startswith(SOURCE_PREFIX) and field.name != label:
             column = experiment.examples([field.name])[field.name].to_pandas()
             yield audit.kept_shares(*audit.slices(field.name.removeprefix(SOURCE_PREFIX), column), kept)
 

@@ -149,13 +149,13 @@ def read_notes(path: Path) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in metadata.items()}
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """JSON lines that are whole; a last line cut short by a crash is passed over."""
+def read_lines(path: Path, without: str = "") -> Iterator[dict[str, Any]]:
+    """JSON lines that are whole, but for those that hold `without`; a last line cut short by a crash is passed over."""
     if not path.exists():
         return
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            if line.endswith("\n") and line.strip():
+            if line.endswith("\n") and line.strip() and not (without and without in line):
                 try:
                     yield json.loads(line)
                 except ValueError:

@@ -15,11 +15,15 @@ from scipy.special import stdtrit
 
 from pruning.records import Difference, FineTuning, FrontierPoint, Subset
 from pruning.settings import Settings
+from pruning.subsets import DECISIONS
 
 NOT_METRICS = frozenset(column.name for column in fields(FineTuning)) - {"metrics"}
 """Columns of the table of fine-tunings that say which one it is and what it cost; every other column is a metric."""
 
 CONFIDENCE = 0.95
+
+FEWEST_SEEDS = 3
+"""Fewer pairs are no ground for a judgement: two that happen to agree would look certain."""
 
 
 def rows_sha256(kept: NDArray[np.int64]) -> str:
@@ -51,19 +55,20 @@ def equal_steps_epochs(full: int, kept: int, epochs: int, batch_size: int) -> in
     return max(epochs, round(steps / ceil(kept / batch_size)))
 
 
-def points(finished: pd.DataFrame, total: int, metric: str | None = None) -> list[FrontierPoint]:
+def points(finished: pd.DataFrame, total: int, metric: str | None = None, ends: Sequence[float] = ()) -> list[FrontierPoint]:
     """One point per subset in `finished` (one row per fine-tuning), largest first.
 
     `finished` has the columns of `FineTuning.row`; `total` is the number of examples before pruning. Intervals are Student's t over
-    seeds, nan with one seed. Differences are paired by seed, in `metric` (None: the headline).
+    seeds, nan with one seed. Differences are paired by seed, in `metric` (None: the headline). `ends` are the times at which jobs
+    that measured ended, in seconds since 1970 as in the column `finished`.
     """
-    if finished.empty:
-        return []
     metrics = [name for name in finished.columns if name not in NOT_METRICS and finished[name].notna().any()]
+    if not metrics:
+        return []
     compared = metric or headline_of(metrics)
     groups = {str(name): group.set_index("seed") for name, group in finished.groupby("subset", sort=False)}
     full = groups.get("full")
-    made = [_point(name, group, _random_of(name, groups), full, metrics, compared, total) for name, group in groups.items()]
+    made = [_point(name, group, _random_of(name, groups), full, metrics, compared, total, ends) for name, group in groups.items()]
     return sorted(made, key=lambda point: -point.kept)
 
 
@@ -81,6 +86,7 @@ def _point(
     metrics: Sequence[str],
     compared: str,
     total: int,
+    ends: Sequence[float],
 ) -> FrontierPoint:
     kept = round(float(group["kept"].mean()))
     seconds, steps = float(group["seconds"].mean()), round(float(group["steps"].mean()))
@@ -100,15 +106,24 @@ def _point(
         seconds_saved=full_seconds - seconds,
         steps=steps,
         steps_saved=full_steps - steps,
+        looks=_looks(group, full, ends) if ends and full is not None else 1,
     )
+
+
+def _looks(ours: pd.DataFrame, full: pd.DataFrame, ends: Sequence[float]) -> int:
+    """After how many jobs there were new pairs, and FEWEST_SEEDS or more in all."""
+    times = np.maximum(ours["finished"], full["finished"].reindex(ours.index)).dropna().sort_values()
+    jobs = np.searchsorted(np.sort(ends), times.to_numpy(float))
+    return max(1, len(np.unique(np.maximum(jobs, jobs[FEWEST_SEEDS - 1 : FEWEST_SEEDS].max(initial=0)))))
 
 
 def _random_of(name: str, groups: dict[str, pd.DataFrame]) -> pd.DataFrame | None:
     """The fine-tunings of a random subset of the very size of `name`, its own first; None where there is none, or it is random itself."""
-    if groups[name]["method"].iloc[0] == "random":
+    drawn = {other: group for other, group in groups.items() if group["method"].iloc[0] == "random" and DECISIONS not in other}
+    if name in drawn:
         return None
     size = groups[name]["kept"].mean()
-    same = {other: group for other, group in groups.items() if group["method"].iloc[0] == "random" and group["kept"].mean() == size}
+    same = {other: group for other, group in drawn.items() if group["kept"].mean() == size}
     return same.get(f"random@{name}", next(iter(same.values()), None))
 
 

@@ -9,19 +9,21 @@ from math import ceil, inf, isnan, sqrt
 from scipy.special import stdtrit
 
 from pruning.errors import UsageError
-from pruning.frontier import CONFIDENCE
+from pruning.frontier import CONFIDENCE, FEWEST_SEEDS
 from pruning.records import Difference, FrontierPoint
+from pruning.subsets import DECISIONS
 from pruning.words import counted
 
 MARGIN = 0.005
 """Accuracy that a person would give up for a smaller set, unless said otherwise: half a point."""
 
-FEWEST_SEEDS = 3
-"""Fewer pairs are no ground for a recommendation: two that happen to agree would look certain."""
-
 SAFE = "stratified"
 """Of the rules that no regime of the study showed to be worse than random, the one whose worst mean is best
 (benchmarks/results/regimes.md)."""
+
+FIRST_LOOK, LATER_LOOKS = 0.8, 0.2
+"""Of the doubt allowed, the part that a subset's first look may use up, and the part of it that each later look may use as the one
+before; so that all its looks together use up no more than is allowed."""
 
 ENOUGH_SEEDS = 12
 """More seeds than this are not asked for: a difference that small does not matter."""
@@ -69,8 +71,9 @@ def _smallest(measured: Sequence[FrontierPoint], margin: float, confidence: floa
     """The smallest subset shown not to be worse than full data by more than `margin`, with `confidence`.
 
     One-sided paired t-tests of non-inferiority, from the largest size down and stopping at the first size where none passes; at
-    one size the doubt allowed (1 - confidence) is divided among its subsets. So the chance of recommending any worse-than-margin
-    subset stays at 1 - confidence, however many were measured. Of those that pass at the smallest size, the best.
+    one size the doubt allowed (1 - confidence) is divided among its subsets, and each subset's part among its looks. So the chance of
+    recommending any worse-than-margin subset stays at 1 - confidence, however many were measured and however often seeds were added
+    after looking (benchmarks/results/recommendation.md). Of those that pass at the smallest size, the best.
     """
     if not any(point.subset == "full" for point in measured):
         return Recommendation(subset=None, sentence="Full data was not measured, so nothing can be compared with it.")
@@ -83,7 +86,7 @@ def _smallest(measured: Sequence[FrontierPoint], margin: float, confidence: floa
     best: FrontierPoint | None = None
     for size in sorted(sizes, reverse=True):
         each = 1 - (1 - confidence) / len(sizes[size])
-        passed = [point for point in sizes[size] if _to_full(point).pairs >= FEWEST_SEEDS and lower_bound(_to_full(point), each) > -margin]
+        passed = [point for point in sizes[size] if _passes(point, margin, each)]
         if not passed:
             if best is None:
                 everything = tuple(point.subset for point in measured if point.vs_full is not None)
@@ -92,6 +95,20 @@ def _smallest(measured: Sequence[FrontierPoint], margin: float, confidence: floa
         best = max(passed, key=_mean)
     assert best is not None
     return Recommendation(subset=best.subset, sentence=_praise(best, margin, confidence))
+
+
+def _passes(point: FrontierPoint, margin: float, confidence: float) -> bool:
+    difference = _to_full(point)
+    return difference.pairs >= FEWEST_SEEDS and lower_bound(difference, _at_look(point.looks, confidence)) > -margin
+
+
+def _at_look(look: int, confidence: float) -> float:
+    """The confidence that a subset's so many-th look needs.
+
+    >>> [round(_at_look(look, 0.95), 4) for look in (1, 2, 3)]
+    [0.96, 0.992, 0.9984]
+    """
+    return 1 - (1 - confidence) * FIRST_LOOK * LATER_LOOKS ** (look - 1)
 
 
 def lower_bound(difference: Difference, confidence: float = CONFIDENCE) -> float:
@@ -133,7 +150,7 @@ def _praise(point: FrontierPoint, margin: float, confidence: float) -> str:
 
 def _against_random(point: FrontierPoint) -> str:
     """Whether the rule is worth anything over chance, in words."""
-    if point.subset.startswith("random@"):
+    if point.subset.startswith("random@") and not point.subset.endswith(DECISIONS):
         return f"It is drawn at random: {point.subset.removeprefix('random@')} did no better at this size."
     if point.vs_random is None or isnan(point.vs_random.low):
         return ""
@@ -170,7 +187,8 @@ def _none_yet(point: FrontierPoint, margin: float, confidence: float, everything
         return Recommendation(subset=None, sentence=f"{start}; it looks worse than the {margin * 100:g} allowed, but that may be chance.")
     error = (difference.high - difference.mean) / stdtrit(difference.pairs - 1, 0.5 + CONFIDENCE / 2)
     spread = error * sqrt(difference.pairs)
-    needed = next((n for n in range(difference.pairs + 1, 200) if stdtrit(n - 1, confidence) * spread / sqrt(n) < room), 200)
+    then = _at_look(point.looks + 1, confidence)
+    needed = next((n for n in range(difference.pairs + 1, 200) if stdtrit(n - 1, then) * spread / sqrt(n) < room), 200)
     more = needed - difference.pairs
     if more > ENOUGH_SEEDS:
         return Recommendation(subset=None, sentence=f"{start}; its seeds differ too much for a verdict within {margin * 100:g} points.")

@@ -265,6 +265,8 @@ class FrontierPoint:
     """Mean training time of full data minus that of this subset."""
     steps: int
     steps_saved: int
+    looks: int = 1
+    """How often its difference to full data could be judged so far: after each job that added to its seeds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,13 +87,13 @@ def parse_removes(name: str, runs: int) -> tuple[int, ...] | None:
     return removes
 
 
-def resolve(name: str, dynamics: Dynamics, labels: Ids | None, burn_in: int = 0, seed: int = 0) -> Subset:
-    """The subset of that name (see the module's docstring). `seed` decides what is drawn at random.
+def resolve(name: str, dynamics: Dynamics, labels: Ids | None, burn_in: int = 0, seed: int = 0, classes: Sequence[str] = ()) -> Subset:
+    """The subset of that name (see the module's docstring). `seed` decides what is drawn at random; `classes` are the labels' names.
 
     Raises SubsetError for a name that does not exist, listing what does, and for a size that cannot be had; ScoreError where a
     rule needs what the recording lacks.
     """
-    return _subset(_parsed(name, dynamics.runs), _Recording(dynamics, labels, burn_in, seed))
+    return _subset(_parsed(name, dynamics.runs), _Recording(dynamics, labels, burn_in, seed, classes))
 
 
 def by_h(name: str, h: NDArray[np.int64], ids: Ids, removes: Sequence[int]) -> Subset:
@@ -103,11 +103,11 @@ def by_h(name: str, h: NDArray[np.int64], ids: Ids, removes: Sequence[int]) -> S
     return Subset(name=name, method="h-score", rule=f"remove H = {values}", kept=kept, total=len(ids), removes=tuple(removes))
 
 
-def balanced(subset: Subset, scores: NDArray[np.float64], ids: Ids, labels: Ids, floor: float) -> Subset:
+def balanced(subset: Subset, scores: NDArray[np.float64], ids: Ids, labels: Ids, floor: float, classes: Sequence[str] = ()) -> Subset:
     """The subset with examples added back where a class would keep less than `floor`, highest score first.
 
     A floor below 1 is a share of each class, from 1 on a number (or all there are). The subset is named "floor-<floor>@...", and its
-    rule says how many were added back, by class.
+    rule says how many were added back, by class (by its name in `classes`, where there are names).
     """
     kept = subset.mask(ids)
     added: dict[int, int] = {}
@@ -119,7 +119,7 @@ def balanced(subset: Subset, scores: NDArray[np.float64], ids: Ids, labels: Ids,
             pruned = members[~kept[members]]
             kept[pruned[highest(scores[pruned], missing)]] = True
             added[int(label)] = missing
-    back = ", ".join(f"{count} of class {label}" for label, count in added.items()) or "none"
+    back = ", ".join(f"{count} of {classes[label] if len(classes) else f'class {label}'}" for label, count in added.items()) or "none"
     rule = f"{subset.rule}; never below {f'{floor:.0%}' if floor < 1 else f'{floor:g}'} of a class ({back} added back)"
     return replace(subset, name=f"floor-{floor:g}@{subset.name}", method="floor", rule=rule, kept=ids[kept], removes=None)
 
@@ -215,6 +215,7 @@ class _Recording:
     labels: Ids | None
     burn_in: int
     seed: int
+    classes: Sequence[str]
 
     def score(self, name: str) -> NDArray[np.float64]:
         return compute(name, self.dynamics, self.burn_in)
@@ -274,7 +275,7 @@ def _floored(tree: _Name, recording: _Recording) -> Subset:
     if not of.parts and _number(of.word) is not None:
         raise SubsetError(f"{tree.text} gives a floor to no subset; after its @ comes one, such as {tree.word}@(random@{of.word}).")
     base = _subset(of, recording)
-    floored = balanced(base, recording.score("pooled-variability"), recording.dynamics.ids, recording.labels, floor)
+    floored = balanced(base, recording.score("pooled-variability"), recording.dynamics.ids, recording.labels, floor, recording.classes)
     return replace(floored, name=tree.text)
 
 

@@ -82,9 +82,11 @@ def frontier(
     experiment = Experiment(directory)
     if not (experiment.settings.model and experiment.evaluation(["id"]).num_rows):
         raise ExperimentError(f"{experiment.folder.root} lacks a model or evaluation data to measure with; record it with both.")
-    chosen = _chosen(experiment, names, baselines, burn_in)
+    chosen, left_out = _chosen(experiment, names, baselines, burn_in)
     asked = {"names": chosen, "baselines": [], "seeds": seeds, "budget": budget, "burn_in": burn_in}
     with stop_on_signals() as stop, job(experiment.folder, "frontier", asked) as progress:
+        if left_out:
+            progress.say("note", message=f"Not measured, since only one class or nothing stays: {', '.join(left_out)}.")
         _frontier(experiment, progress, chosen, seeds, budget, burn_in, listen, stop)
     return Experiment(directory)
 
@@ -214,29 +216,34 @@ def _checkpoint(experiment: Experiment, name: str) -> str | None:
     return str(experiment.folder.checkpoint(name)) if experiment.settings.checkpoints else None
 
 
-def _chosen(experiment: Experiment, names: Sequence[str], baselines: Sequence[str], burn_in: int | None) -> list[str]:
-    """Every subset to measure, full data first; automatic ones that cannot be trained on are left out, named ones refused."""
+def _chosen(experiment: Experiment, names: Sequence[str], baselines: Sequence[str], burn_in: int | None) -> tuple[list[str], list[str]]:
+    """Every subset to measure, full data first; and what is left out, being automatic and nothing to train on. Named ones are refused."""
     for baseline in baselines:
         if baseline not in rules.BASELINES:
             raise UsageError(f"--baselines has {baseline!r}; use any of {', '.join(rules.BASELINES)}.")
     wanted = list(names) if names else [subset.name for subset in experiment.subsets(burn_in)]
-    chosen = ["full"]
+    chosen, left_out = ["full"], []
     for name in wanted:
         subset = experiment.subset(name, burn_in)
-        try:
-            if experiment.labels is not None:
-                rules.check_trainable(subset, experiment.labels, experiment.ids)
-            elif subset.size == 0:
-                raise SubsetError(f"{name} keeps no example; there is nothing to train on.")
-        except SubsetError:
-            if names:
-                raise
+        if names:
+            rules.check_trainable(subset, experiment.labels, experiment.ids)
+        elif not _trainable(experiment, subset):
+            left_out.append(name)
             continue
         chosen.append(name)
         if name != "full" and subset.method != "random":
             size = _size_in_words(experiment, subset, burn_in)
-            chosen += [f"{baseline}@{size}" for baseline in baselines]
-    return list(dict.fromkeys(chosen))
+            for beside in (f"{baseline}@{size}" for baseline in baselines):
+                (chosen if _trainable(experiment, experiment.subset(beside, burn_in)) else left_out).append(beside)
+    return list(dict.fromkeys(chosen)), list(dict.fromkeys(left_out))
+
+
+def _trainable(experiment: Experiment, subset: Subset) -> bool:
+    try:
+        rules.check_trainable(subset, experiment.labels, experiment.ids)
+    except SubsetError:
+        return False
+    return True
 
 
 def _size_in_words(experiment: Experiment, subset: Subset, burn_in: int | None) -> str:
@@ -271,6 +278,9 @@ def _frontier(
             subset = experiment.subset(name, burn_in, seed)
             own_budget, sha256 = "epochs" if name == "full" else budget, rows_sha256(subset.kept)
             if (name, sha256, seed, own_budget) in finished:
+                continue
+            if not _trainable(experiment, subset):
+                progress.say("note", message=f"{name} with seed {seed} was not trained: only one class of it was drawn.")
                 continue
             epochs = settings.measuring.epochs
             if budget == "steps":

@@ -5,7 +5,7 @@ import pytest
 
 from pruning import data, worker
 from pruning.decisions import Decision
-from pruning.errors import BusyError, ExperimentError
+from pruning.errors import BusyError, ExperimentError, SubsetError
 from pruning.experiment import Experiment, list_experiments
 from pruning.folder import Folder
 from pruning.manifest import FORMAT
@@ -112,6 +112,9 @@ def test_a_decision_after_a_cut_line_is_not_lost(scored: Experiment) -> None:
 def test_a_subset_is_drawn_by_its_seed_and_decided_by_hand_where_its_name_says_so(scored: Experiment) -> None:
     scored.decide(Decision(kind=DecisionKind.DROP, ids=(1,)))
     assert 1 in scored.subset("full").kept and 1 not in scored.subset("full+decisions").kept
+    for name in ("full+decisions@0.2", "full+decisions or full", "full+decisions!"):
+        with pytest.raises(SubsetError):
+            scored.subset(name)
     first, again, other = (scored.subset("random@0.5", seed=seed).kept.tolist() for seed in (None, SEEDS[0], SEEDS[1]))
     assert first == again != other
 

@@ -433,8 +433,8 @@ def test_a_cancelled_worker_of_the_dashboard_leaves_nothing(settings: Settings, 
 def test_a_stale_event_s_process_is_not_asked_twice(scored: Experiment) -> None:
     """An owner that has just died: nothing is killed in its stead."""
     scored.log("progress", state="running", verb="score", pid=2**22 + 1)
-    with own(scored.folder):
-        assert not jobs.cancel(scored.folder.root, wait=0.3)
+    with own(scored.folder), pytest.raises(ExperimentError, match="cannot be reached from here"):
+        jobs.cancel(scored.folder.root, wait=0.3)
     with pytest.raises(ExperimentError, match="Nothing runs"):
         jobs.cancel(scored.folder.root)
 

@@ -45,11 +45,29 @@ def test_a_random_subset_of_another_size_is_no_comparison() -> None:
     assert {point.subset: point for point in frontier.points(table, 1000)}["a"].vs_random is None
 
 
+def test_a_random_subset_changed_by_hand_is_no_chance() -> None:
+    table = finetunings(full=[0.90], a=[0.89], random_at_a=[0.80])
+    changed = table.replace({"subset": {"random@a": "random@a+decisions"}})
+    points = {point.subset: point for point in frontier.points(pd.concat([changed, finetunings(random_at_a=[0.7])]), 1000)}
+    assert points["a"].vs_random.mean == pytest.approx(0.19) and points["random@a+decisions"].vs_random.mean == pytest.approx(0.1)
+    assert all(point.vs_random is None for point in frontier.points(changed, 1000))
+
+
 def test_differences_pair_only_seeds_that_both_have() -> None:
     table = finetunings(full=[0.9, 0.8], a=[0.85, 0.75, 0.1])
     difference = next(point for point in frontier.points(table, 1000) if point.subset == "a").vs_full
     assert difference is not None
     assert (difference.mean, difference.pairs) == (pytest.approx(-0.05), 2)
+
+
+def test_looks_are_the_jobs_that_added_to_enough_seeds() -> None:
+    """Pairs of the times 1, 2, 3 | 5 | 9: judged after the jobs that ended at 4 and 6, and at what came since; never with two pairs."""
+    table = finetunings(full=[0.9] * 5, a=[0.8] * 5, b=[0.8] * 2)
+    table["finished"] = [0.0] * 4 + [9.0] + [3.0, 1.0, 2.0, 5.0, 8.0] + [1.0, 5.0]
+    looks = {point.subset: point.looks for point in frontier.points(table, 1000, ends=[6.0, 4.0])}
+    assert looks["a"] == 3 and frontier.points(table[table["seed"] < 4], 1000, ends=[4.0, 6.0])[1].looks == 2
+    assert frontier.points(table[table["seed"] < 3], 1000, ends=[4.0, 6.0, 7.0])[1].looks == 1
+    assert all(point.looks == 1 for point in frontier.points(table, 1000))
 
 
 def test_one_seed_has_no_interval() -> None:

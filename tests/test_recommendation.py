@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_where_no_rule_beats_random_the_safe_one_is_named() -> None:
 
 
 def test_too_few_seeds_ask_for_more() -> None:
-    found = recommend([FULL, point("a", 500, 0.8, 0.0, half=0.02)])
+    found = recommend([FULL, point("a", 500, 0.8, 0.0, half=0.012)])
     assert found.subset is None
     assert 0 < found.more_seeds <= ENOUGH_SEEDS and found.measure == ("a",)
     assert "would probably settle it" in found.sentence
@@ -69,6 +70,15 @@ def test_the_doubt_allowed_is_divided_among_subsets_of_one_size() -> None:
     close = point("a", 500, 0.8, -0.002, half=0.0035)
     assert recommend([FULL, close]).subset == "a"
     assert recommend([FULL, close, point("random@a", 500, 0.7, -0.1), point("ambiguous@a", 500, 0.7, -0.1)]).subset is None
+
+
+def test_a_later_look_must_be_surer_than_an_earlier_one() -> None:
+    """The lower bound at 96% of the first look is within half a point, that at 99.2% of the second is not."""
+    close = point("a", 500, 0.8, 0.0, half=0.005)
+    assert recommend([FULL, close]).subset == "a"
+    again = recommend([FULL, replace(close, looks=2)])
+    assert again.subset is None and again.measure == ("a",)
+    assert recommend([FULL, replace(close, looks=3)]).more_seeds > again.more_seeds
 
 
 def test_a_size_at_which_nothing_passes_stops_the_search() -> None:

@@ -206,6 +206,8 @@ def test_a_floor_in_a_name_adds_the_most_ambiguous_back() -> None:
     for label in range(4):
         assert kept[labels == label].mean() >= 0.5
     assert floored.name == "floor-0.5@aum-high@0.3" and "added back" in floored.rule
+    named = subsets.resolve("floor-0.5@aum-high@0.3", dynamics, labels, classes=("sun", "rain", "snow", "hail")).rule
+    assert any(f" of {name}" in named for name in ("sun", "rain", "snow", "hail")) and "of class" in floored.rule
     few = subsets.resolve("floor-7@aum-high@0.1", dynamics, labels).mask(dynamics.ids)
     assert all(few[labels == label].sum() >= min(7, (labels == label).sum()) for label in range(4))
     with pytest.raises(SubsetError, match="needs classes"):

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -212,3 +213,32 @@ def test_an_approximate_scoring_is_no_point_of_the_frontier_and_says_so(settings
     assert sorted(full["subset"]) == ["full", f"random@{len(scored.ids) // 2}"]
     assert "lower half of the model's layers" in export.warnings(scored, scored.subset("full"))[0]
     assert worker.resume(scored.folder.root).dynamics.runs == 2
+
+
+def test_what_keeps_one_class_is_not_trained_in_silence(settings: Settings, tmp_path: Path) -> None:
+    """Two of sixty of one class: the most variable few and the random draws of some seeds lack it, and the notes say so."""
+    rows = [json.loads(line) for line in Path(settings.data).read_text().splitlines()]
+    column = settings.columns.get("label", "label")
+    names = sorted({row[column] for row in rows})
+    rare = [row for row in rows if row[column] == names[0]][:2]
+    skewed = tmp_path / "skewed.jsonl"
+    skewed.write_text("".join(json.dumps(row) + "\n" for row in [*rare, *[row for row in rows if row[column] == names[1]][:58]]))
+    folder = tmp_path / "x"
+    worker.score(settings.with_changes(data=str(skewed)), folder)
+    experiment, seeds = Experiment(folder), settings.seeds
+
+    def classes(name: str, seed: int) -> int:
+        return len(np.unique(experiment.labels[experiment.subset(name, seed=seed).mask(experiment.ids)]))
+
+    sizes = [{seed: classes(f"random@{size}", seed) for seed in seeds} for size in range(3, 40)]
+    some = next(size for size, found in enumerate(sizes, 3) if found[seeds[0]] == 2 and 1 in found.values())
+    lost = next(
+        size for size, found in enumerate(sizes, 3) if found[seeds[0]] == 1 and classes(f"floor-1@random@{size - 1}", seeds[0]) == 2
+    )
+    measured = worker.frontier(folder, [f"random@{some}", f"floor-1@random@{lost - 1}"], ["random"], seeds=len(seeds))
+    trained, notes = measured.finished(), " ".join(measured.notes())
+    for seed in seeds:
+        assert (f"random@{some} with seed {seed} was not trained" in notes) == (classes(f"random@{some}", seed) == 1)
+    assert len(trained[trained["subset"] == f"random@{some}"]) == sum(found == 2 for found in sizes[some - 3].values())
+    assert f"Not measured, since only one class or nothing stays: random@{lost}." in notes
+    assert len(worker.resume(folder).finished()) == len(trained)

@@ -13,6 +13,7 @@ from pruning.browse import View
 from pruning.decisions import Decision
 from pruning.experiment import Experiment
 from pruning.files import write_json
+from pruning.findings import findings
 from pruning.frontier import pareto
 from pruning.recorder import Recorder
 from pruning.records import DecisionKind
@@ -61,6 +62,12 @@ def test_every_column_can_be_chosen(awkward: Experiment, column: str, monkeypatc
     app = open_page("difficulty", awkward.folder.root.parent, monkeypatch)
     app.selectbox(key="stack").set_value(column).run()
     assert not app.exception
+
+
+def test_the_audit_is_of_every_column_lists_too(awkward: Experiment) -> None:
+    found = findings(awkward, awkward.subset("random@0.5"))
+    assert {"label", "source", "words in options", "when"} <= {shares.column for shares in found.shares} | {"words in options"}
+    assert any("options" in shares.column for shares in found.shares)
 
 
 def approximated(experiment: Experiment) -> Experiment:
