@@ -18,9 +18,10 @@ import typer
 from pruning import presets, report
 from pruning.errors import Cancelled, UsageError, WinnowError
 from pruning.formats import FORMATS_HELP
+from pruning.frontier import USUAL_SEEDS
 from pruning.recommendation import MARGIN, margin_of
 from pruning.settings import APPROXIMATIONS, Settings, TrainSettings, default_seeds
-from pruning.subsets import BASELINES, DECISIONS
+from pruning.subsets import BASELINES, DECISIONS, USUAL_BASELINES
 from pruning.words import counted
 
 app = typer.Typer(
@@ -71,7 +72,7 @@ def demo(
     train: Annotated[int, typer.Option(help="Training sentences of the sample.")] = 800,
     evaluation: Annotated[int, typer.Option(help="Evaluation sentences of the sample.")] = 1000,
     runs: Annotated[int, typer.Option(help="Fine-tunings that score.")] = 6,
-    seeds: Annotated[int, typer.Option(help="Fine-tunings per point of the frontier.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Fine-tunings per point of the frontier.")] = USUAL_SEEDS,
 ) -> None:
     """The whole path on real text: score the sample, measure the frontier, export the winning ticket, verify it."""
     from pruning import export, sample, worker
@@ -265,10 +266,10 @@ def show(directory: Directory, burn_in: BurnIn = None, margin: Margin = 100 * MA
 def frontier(
     directory: Directory,
     subsets: Annotated[str, typer.Option(help="auto = the whole ladder, or names separated by commas.")] = "auto",
-    baselines: Annotated[
-        str, typer.Option(help=f"Measured at each subset's size: {', '.join(BASELINES)}; empty for none.")
-    ] = "random,ambiguous",
-    seeds: Annotated[int, typer.Option(help="Fine-tunings per point; 3 is the least for an interval worth reading.")] = 3,
+    baselines: Annotated[str, typer.Option(help=f"Measured at each subset's size: {', '.join(BASELINES)}; empty for none.")] = ",".join(
+        USUAL_BASELINES
+    ),
+    seeds: Annotated[int, typer.Option(help="Fine-tunings per point; 3 is the least for an interval worth reading.")] = USUAL_SEEDS,
     budget: Annotated[
         str, typer.Option(help="epochs = as many as full data (the paper); steps = as many optimizer steps as full data.")
     ] = "epochs",

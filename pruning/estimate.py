@@ -9,16 +9,11 @@ from numpy.typing import NDArray
 
 from pruning import data as datasource
 from pruning import models
+from pruning.frontier import USUAL_SEEDS
 from pruning.records import RunPlan
 from pruning.settings import Settings
-from pruning.subsets import ladder
+from pruning.subsets import USUAL_BASELINES, ladder
 from pruning.tasks import TASKS
-
-FRONTIER_SEEDS = 3
-"""Fine-tunings per point that the frontier's estimate counts on."""
-
-BASELINES_EACH = 2
-"""Equal-size baselines beside each of its subsets."""
 
 MEAN_KEPT = 0.5
 """Share of the examples that the ladder's subsets keep on average; which ones is known only after scoring."""
@@ -34,7 +29,7 @@ class Estimate:
     score_seconds: float
     """The scoring runs."""
     frontier_seconds: float
-    """The whole ladder with its baselines, FRONTIER_SEEDS each, and of full data what the scoring runs do not give."""
+    """The whole ladder with USUAL_BASELINES, USUAL_SEEDS each, and of full data what the scoring runs do not give."""
     examples: int
     """Training examples."""
     truncated: int
@@ -78,5 +73,6 @@ def frontier_plans(settings: Settings, rows: NDArray[np.int64]) -> list[RunPlan]
     """The fine-tunings that the whole frontier of these rows is taken to need after scoring."""
     measured = settings.runs if settings.scoring == settings.measuring else 0
     half = rows[: max(1, round(MEAN_KEPT * len(rows)))]
-    sizes = [rows] * max(0, FRONTIER_SEEDS - measured) + [half] * len(ladder(settings.runs)) * (1 + BASELINES_EACH) * FRONTIER_SEEDS
+    of_subsets = len(ladder(settings.runs)) * (1 + len(USUAL_BASELINES)) * USUAL_SEEDS
+    sizes = [rows] * max(0, USUAL_SEEDS - measured) + [half] * of_subsets
     return [RunPlan(key=str(number), seed=number, rows=kept, epochs=settings.measuring.epochs) for number, kept in enumerate(sizes)]

@@ -25,6 +25,9 @@ CONFIDENCE = 0.95
 FEWEST_SEEDS = 3
 """Fewer pairs are no ground for a judgement: two that happen to agree would look certain."""
 
+USUAL_SEEDS = FEWEST_SEEDS
+"""Fine-tunings per point where nobody says how many."""
+
 
 def rows_sha256(kept: NDArray[np.int64]) -> str:
     """sha256 over the kept ids (little-endian int64, in order): whether two subsets of one name are the same rows."""

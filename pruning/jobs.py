@@ -21,6 +21,7 @@ from pruning.errors import BusyError, ExperimentError
 from pruning.experiment import Experiment
 from pruning.files import package_environment
 from pruning.folder import Folder
+from pruning.frontier import USUAL_SEEDS
 from pruning.ownership import last_words, own, owned, owner, refuse_strange
 from pruning.records import JobState
 from pruning.settings import Settings, TrainSettings
@@ -61,11 +62,11 @@ def frontier_command(
     directory: str | Path,
     subsets: Sequence[str] = (),
     baselines: Sequence[str] | None = None,
-    seeds: int = 3,
+    seeds: int = USUAL_SEEDS,
     budget: str = "epochs",
     burn_in: int | None = None,
 ) -> list[str]:
-    """The command line that measures subsets; no names = the automatic ladder with both baselines."""
+    """The command line that measures subsets; no names = the automatic ladder, None = the usual baselines."""
     words = ["frontier", str(directory), "--seeds", str(seeds), "--budget", budget]
     if subsets:
         words += ["--subsets", ",".join(subsets)]

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from pruning.divergence import warnings
-from pruning.frontier import headline_of, pareto, score_seconds
+from pruning.frontier import USUAL_SEEDS, headline_of, pareto, score_seconds
 from pruning.recommendation import MARGIN, payback, recommend
 from pruning.records import Difference, FrontierPoint, JobStatus
 from pruning.scores import missing
@@ -155,14 +155,14 @@ def show(experiment: Experiment, burn_in: int | None = None, budget: str = "epoc
 
 def say_estimate(settings: Settings, as_json: bool = False) -> None:
     """How long scoring and the frontier would take here, in words or as JSON."""
-    from pruning.estimate import FRONTIER_SEEDS, ROUGH, estimate
+    from pruning.estimate import ROUGH, estimate
 
     found = estimate(settings)
     if as_json:
         print(json.dumps(asdict(found)))
         return
     print(f"Scoring {found.examples:,} examples, {settings.runs} runs x {settings.scoring.epochs} epochs: {duration(found.score_seconds)}.")
-    print(f"The whole frontier with both baselines, {FRONTIER_SEEDS} seeds each: about {duration(found.frontier_seconds)}.")
+    print(f"The whole frontier with both baselines, {USUAL_SEEDS} seeds each: about {duration(found.frontier_seconds)}.")
     if found.rough:
         print(ROUGH)
     if found.truncated:

@@ -341,6 +341,9 @@ _RULES: dict[str, tuple[_Choose, float | None]] = {
 BASELINES = tuple(_RULES)
 """Rules that the frontier can measure at every subset's size."""
 
+USUAL_BASELINES = ("random", "ambiguous")
+"""Those that it measures where nobody says which: chance, and the paper's."""
+
 
 def _ruled(word: str) -> tuple[str, float, _Choose | None]:
     """The rule a word names, its share, and how it chooses; None where the word is no rule."""

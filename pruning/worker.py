@@ -20,7 +20,7 @@ from pruning import subsets as rules
 from pruning.errors import Diverged, ExperimentError, SubsetError, TrainingError, UsageError
 from pruning.experiment import Experiment, full_subset
 from pruning.folder import Folder
-from pruning.frontier import equal_steps_epochs, of_subset, rows_sha256
+from pruning.frontier import USUAL_SEEDS, equal_steps_epochs, of_subset, rows_sha256
 from pruning.ownership import own, turn
 from pruning.progress import JobProgress, Listener, Stop, job, stop_on_signals
 from pruning.records import Encoded, EpochRecord, FineTuning, Progress, RunPlan, RunResult, Subset
@@ -64,8 +64,8 @@ def score(settings: Settings, directory: str | Path, listen: Listener = lambda p
 def frontier(
     directory: str | Path,
     names: Sequence[str] = (),
-    baselines: Sequence[str] = ("random", "ambiguous"),
-    seeds: int = 3,
+    baselines: Sequence[str] = rules.USUAL_BASELINES,
+    seeds: int = USUAL_SEEDS,
     budget: str = "epochs",
     burn_in: int | None = None,
     listen: Listener = lambda progress: None,

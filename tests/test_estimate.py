@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import pruning.training
-from pruning.estimate import FRONTIER_SEEDS, estimate, frontier_plans, steps_cost_alike
+from pruning.estimate import estimate, frontier_plans, steps_cost_alike
+from pruning.frontier import USUAL_SEEDS
 from pruning.settings import Settings, TrainSettings
-from pruning.subsets import ladder
+from pruning.subsets import USUAL_BASELINES, ladder
 
 ROWS = np.arange(10)
 
@@ -19,16 +20,16 @@ ROWS = np.arange(10)
     [
         ({}, 0, 3),
         ({"seeds": (1,)}, 2, 3),
-        ({"frontier_learning_rate": 1e-5}, FRONTIER_SEEDS, 3),
-        ({"approximate": "epochs"}, FRONTIER_SEEDS, 3),
-        ({"approximate": "lora"}, FRONTIER_SEEDS, 3),
+        ({"frontier_learning_rate": 1e-5}, USUAL_SEEDS, 3),
+        ({"approximate": "epochs"}, USUAL_SEEDS, 3),
+        ({"approximate": "lora"}, USUAL_SEEDS, 3),
     ],
 )
 def test_the_frontier_trains_full_data_itself_where_scoring_did_not(changes: dict[str, Any], full: int, epochs: int) -> None:
     settings = Settings(data="x.jsonl").with_changes(**changes)
     plans = frontier_plans(settings, ROWS)
     assert sum(len(plan.rows) == 10 for plan in plans) == full
-    assert sum(len(plan.rows) == 5 for plan in plans) == 3 * FRONTIER_SEEDS * len(ladder(settings.runs))
+    assert sum(len(plan.rows) == 5 for plan in plans) == (1 + len(USUAL_BASELINES)) * USUAL_SEEDS * len(ladder(settings.runs))
     assert {plan.epochs for plan in plans} == {epochs} and len({plan.key for plan in plans}) == len(plans)
 
 

@@ -9,10 +9,10 @@ import streamlit as st
 
 from pruning import jobs
 from pruning.browse import View
-from pruning.frontier import score_seconds
+from pruning.frontier import USUAL_SEEDS, score_seconds
 from pruning.recommendation import payback, recommend
 from pruning.records import FrontierPoint
-from pruning.subsets import BASELINES, DECISIONS
+from pruning.subsets import BASELINES, DECISIONS, USUAL_BASELINES
 from pruning.ui import live, plain, state, tables
 from pruning.words import counted, duration
 
@@ -110,8 +110,8 @@ def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -
             help="Empty = the paper's whole ladder. Any name of the grammar can be typed, such as mixed@0.5 or random@500; "
             "+decisions is the subset as you changed it by hand.",
         )
-        baselines = st.multiselect("Beside each, at equal size", BASELINES, default=["random", "ambiguous"], help=BASELINES_HELP)
-        seeds = st.number_input("Fine-tunings per point", 1, 50, 3, help="Three give an interval; finished ones are kept.")
+        baselines = st.multiselect("Beside each, at equal size", BASELINES, default=USUAL_BASELINES, help=BASELINES_HELP)
+        seeds = st.number_input("Fine-tunings per point", 1, 50, USUAL_SEEDS, help="Three give an interval; finished ones are kept.")
         if st.form_submit_button("Measure", type="primary", icon=":material/play_arrow:", disabled=running):
             _start(view, names, baselines, int(seeds), budget)
 

@@ -19,7 +19,7 @@ from pruning.recorder import Recorder
 from pruning.records import DecisionKind
 from pruning.scores import SCORES
 from pruning.stability import BINS, burn_in_advice, stability
-from pruning.subsets import BASELINES
+from pruning.subsets import BASELINES, USUAL_BASELINES
 from pruning.ui import charts, deciding, live, picking, plain, state, steady, tables, widgets
 from pruning.words import counted
 from tests.conftest import SEEDS
@@ -121,7 +121,7 @@ def test_the_frontier_page_says_what_scoring_cost(scored: Experiment, monkeypatc
     told = {metric.label: (metric.value, metric.delta) for metric in app.metric}
     assert told["Cost to score"] == ("60 s", "pays back after 8")
     assert told["Saved a fine-tuning"] == ("8.0 s", "it takes 12 s")
-    assert set(app.multiselect[1].options) == set(BASELINES)
+    assert set(app.multiselect[1].options) == set(BASELINES) and app.multiselect[1].value == list(USUAL_BASELINES)
     app = open_page("frontier", approximated(made).folder.root.parent, monkeypatch)
     assert "Cost to score" not in [metric.label for metric in app.metric]
 
