@@ -18,7 +18,7 @@ import typer
 from pruning import presets, report
 from pruning.errors import Cancelled, UsageError, WinnowError
 from pruning.formats import FORMATS_HELP
-from pruning.frontier import USUAL_SEEDS
+from pruning.frontier import USUAL_SEEDS, check_budget
 from pruning.recommendation import MARGIN, margin_of
 from pruning.settings import APPROXIMATIONS, Settings, TrainSettings, default_seeds
 from pruning.subsets import BASELINES, DECISIONS, USUAL_BASELINES
@@ -36,6 +36,9 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The experiment's
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 BurnIn = Annotated[
     int | None, typer.Option("--burn-in", help="First epochs left out of every score; 0 = the paper. Default: the experiment's own.")
+]
+Budget = Annotated[
+    str, typer.Option("--budget", help="epochs = as many as full data (the paper); steps = as many optimizer steps as full data.")
 ]
 Margin = Annotated[
     float,
@@ -250,15 +253,18 @@ def take_over(
 
 @app.command()
 @one_sentence
-def show(directory: Directory, burn_in: BurnIn = None, margin: Margin = 100 * MARGIN, as_json: Json = False) -> None:
-    """The histogram of H, the subsets and the frontier."""
+def show(
+    directory: Directory, burn_in: BurnIn = None, budget: Budget = "epochs", margin: Margin = 100 * MARGIN, as_json: Json = False
+) -> None:
+    """The histogram of H, the subsets, and the frontier and recommendation at one budget; as JSON, the frontier at both."""
     from pruning.experiment import Experiment
 
+    check_budget(budget)
     experiment, allowed = Experiment(directory), margin_of(margin)
     if as_json:
-        print(json.dumps(report.as_dict(experiment, burn_in, allowed), allow_nan=False))
+        print(json.dumps(report.as_dict(experiment, burn_in, budget, allowed), allow_nan=False))
     else:
-        report.show(experiment, burn_in, margin=allowed)
+        report.show(experiment, burn_in, budget, allowed)
 
 
 @app.command()
@@ -270,9 +276,7 @@ def frontier(
         USUAL_BASELINES
     ),
     seeds: Annotated[int, typer.Option(help="Fine-tunings per point; 3 is the least for an interval worth reading.")] = USUAL_SEEDS,
-    budget: Annotated[
-        str, typer.Option(help="epochs = as many as full data (the paper); steps = as many optimizer steps as full data.")
-    ] = "epochs",
+    budget: Budget = "epochs",
     burn_in: BurnIn = None,
     margin: Margin = 100 * MARGIN,
 ) -> None:

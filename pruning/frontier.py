@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from pruning.errors import UsageError
 from pruning.records import Difference, FineTuning, FrontierPoint, Subset
 from pruning.settings import Settings
 from pruning.subsets import DECISIONS
@@ -27,6 +28,12 @@ FEWEST_SEEDS = 3
 
 USUAL_SEEDS = FEWEST_SEEDS
 """Fine-tunings per point where nobody says how many."""
+
+
+def check_budget(budget: str) -> None:
+    """Raises UsageError for what is no budget; see `FrontierPoint.budget`."""
+    if budget not in ("epochs", "steps"):
+        raise UsageError(f"--budget is {budget!r}; use epochs (as many as full data) or steps (as many as full data).")
 
 
 def rows_sha256(kept: NDArray[np.int64]) -> str:

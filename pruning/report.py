@@ -71,11 +71,14 @@ def _plain(title: str) -> Callable[[JobProgress], None]:
     return listen
 
 
-def as_dict(experiment: Experiment, burn_in: int | None = None, margin: float = MARGIN) -> dict[str, Any]:
-    """The public form of `show --json`: plain values, null where a number cannot be told."""
+def as_dict(experiment: Experiment, burn_in: int | None = None, budget: str = "epochs", margin: float = MARGIN) -> dict[str, Any]:
+    """The public form of `show --json`: plain values, null where a number cannot be told.
+
+    The frontier is that at either budget, the recommendation rests on that at `budget`.
+    """
     dynamics = experiment.dynamics
     h = experiment.h_score(burn_in)
-    recommended = recommend(experiment.frontier(burn_in), margin)
+    recommended = recommend(experiment.frontier(burn_in, budget), margin)
     found = {
         "examples": dynamics.examples,
         "runs": dynamics.runs,
@@ -93,8 +96,8 @@ def as_dict(experiment: Experiment, burn_in: int | None = None, margin: float = 
             }
             for subset in experiment.subsets(burn_in)
         ],
-        "frontier": [_point_dict(point) for budget in ("epochs", "steps") for point in _points(experiment, burn_in, budget)],
-        "recommendation": {**asdict(recommended), "margin": margin},
+        "frontier": [_point_dict(point) for either in ("epochs", "steps") for point in _points(experiment, burn_in, either)],
+        "recommendation": {**asdict(recommended), "margin": margin, "budget": budget},
         "score_seconds": score_seconds(experiment.finished(), experiment.settings),
         "burn_in_advice": _advised(experiment),
         "stability": asdict(stability(dynamics.correct, experiment.burn_in(burn_in))),
@@ -127,18 +130,8 @@ def _points(experiment: Experiment, burn_in: int | None, budget: str) -> list[Fr
 
 
 def _point_dict(point: FrontierPoint) -> dict[str, Any]:
-    return {
-        "subset": point.subset,
-        "method": point.method,
-        "kept": point.kept,
-        "accuracy_mean": point.metrics.get("accuracy"),
-        "accuracy_ci95": point.ci95.get("accuracy"),
-        "seeds": point.seeds,
-        "budget": point.budget,
-        "metrics": dict(point.metrics),
-        "seconds": point.seconds,
-        "steps": point.steps,
-    }
+    """Everything of a point, and its accuracy under names of its own: null where another metric was measured."""
+    return {**asdict(point), "accuracy_mean": point.metrics.get("accuracy"), "accuracy_ci95": point.ci95.get("accuracy")}
 
 
 def show(experiment: Experiment, burn_in: int | None = None, budget: str = "epochs", margin: float = MARGIN) -> None:

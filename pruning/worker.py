@@ -20,7 +20,7 @@ from pruning import subsets as rules
 from pruning.errors import Diverged, ExperimentError, SubsetError, TrainingError, UsageError
 from pruning.experiment import Experiment, full_subset
 from pruning.folder import Folder
-from pruning.frontier import USUAL_SEEDS, equal_steps_epochs, of_subset, rows_sha256
+from pruning.frontier import USUAL_SEEDS, check_budget, equal_steps_epochs, of_subset, rows_sha256
 from pruning.ownership import own, turn
 from pruning.progress import JobProgress, Listener, Stop, job, stop_on_signals
 from pruning.records import Encoded, EpochRecord, FineTuning, Progress, RunPlan, RunResult, Subset
@@ -75,8 +75,7 @@ def frontier(
     Raises SubsetError for a name that does not exist or rows that cannot be trained on, UsageError for a wrong baseline or
     budget, and what `score` raises.
     """
-    if budget not in ("epochs", "steps"):
-        raise UsageError(f"--budget is {budget!r}; use epochs (as many as full data) or steps (as many as full data).")
+    check_budget(budget)
     if seeds < 1:
         raise UsageError(f"--seeds is {seeds}; at least 1 is needed, and 3 for an interval worth reading.")
     experiment = Experiment(directory)

@@ -56,7 +56,8 @@ def test_the_whole_path_by_command(reviews: tuple[Path, Path], tiny: str, tmp_pa
     assert (shown["examples"], shown["runs"], shown["epochs"], len(shown["h_histogram"])) == (EXAMPLES, len(SEEDS), EPOCHS, len(SEEDS) + 1)
     assert sum(shown["h_histogram"]) == EXAMPLES
     assert {"name", "removes", "kept", "kept_fraction"} <= shown["subsets"][0].keys()
-    assert {"subset", "method", "kept", "accuracy_mean", "accuracy_ci95", "seeds"} <= shown["frontier"][0].keys()
+    point = shown["frontier"][0]
+    assert {"subset", "method", "kept", "accuracy_mean", "accuracy_ci95", "seeds", "ci95", "vs_random", "seconds_saved"} <= point.keys()
     assert {point["subset"] for point in shown["frontier"]} == {"full", "remove-0", "random@remove-0"}
     assert winnow("export", folder, "--subset", "remove-0", "--output", output).returncode == 0
     assert winnow("verify", output).returncode == 0
@@ -120,6 +121,13 @@ def test_names_that_do_not_exist_and_outputs_that_do(scored: Experiment, tmp_pat
     assert failed.returncode == 1
     assert "--force" in failed.stderr
     assert there.read_text() == "mine"
+
+
+def test_the_frontier_is_shown_at_the_budget_asked_for(scored: Experiment) -> None:
+    assert "Frontier at equal epochs" in winnow("show", scored.folder.root).stdout
+    assert "Frontier at equal steps" in winnow("show", scored.folder.root, "--budget", "steps").stdout
+    wrong = winnow("show", scored.folder.root, "--budget", "days")
+    assert wrong.returncode == 2 and wrong.stderr.startswith("Error: --budget is 'days'; use epochs") and not wrong.stdout
 
 
 def test_wrong_usage_is_2() -> None:

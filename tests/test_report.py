@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -58,6 +58,46 @@ def test_the_metric_is_called_by_its_name(scored: Experiment, capsys: pytest.Cap
     told = capsys.readouterr().out
     assert "evaluation f1, mean" in told and "evaluation accuracy" not in told and " accuracy " not in told
     assert "remove-0 *" in told and "random@remove-0 *" not in told
+
+
+def test_what_was_measured_at_equal_steps_is_shown_and_recommended_from_when_asked_for(
+    scored: Experiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At equal epochs remove-0 loses two points, at equal steps none."""
+    measured = measure(scored, ours=0.02, random=0.06)
+    for row in measured.finished().query("subset == 'remove-0'").to_dict("records"):
+        measured.add_finished({**row, "budget": "steps", "accuracy": row["accuracy"] + 0.02, "steps": 18})
+    report.show(measured, budget="steps")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Frontier at equal steps" in told and "Recommended: remove-0" in told and "random@remove-0" not in told
+    for budget, taken in (("epochs", None), ("steps", "remove-0")):
+        shown = report.as_dict(measured, budget=budget)
+        assert (shown["recommendation"]["subset"], shown["recommendation"]["budget"]) == (taken, budget)
+        assert [(one["subset"], one["budget"]) for one in shown["frontier"]] == [
+            ("full", "epochs"),
+            ("remove-0", "epochs"),
+            ("random@remove-0", "epochs"),
+            ("remove-0", "steps"),
+        ]
+
+
+def test_a_point_is_data_with_its_differences_and_every_interval(scored: Experiment) -> None:
+    measured = measure(scored, metric="f1", ours=0.02, random=0.06)
+    only = measured.finished().query(f"subset != 'random@remove-0' or seed == {SEEDS[0]}")
+    measured.folder.frontier.unlink()
+    for row in only.to_dict("records"):
+        measured.add_finished(row)
+    shown = {one["subset"]: one for one in json.loads(json.dumps(report.as_dict(measured), allow_nan=False))["frontier"]}
+    ours, found = shown["remove-0"], point(measured, "remove-0")
+    assert ours.keys() == {field.name for field in fields(FrontierPoint)} | {"accuracy_mean", "accuracy_ci95"}
+    assert (ours["accuracy_mean"], ours["accuracy_ci95"]) == (None, None)
+    assert ours["ci95"] == {"f1": pytest.approx(list(found.ci95["f1"]))}
+    assert ours["vs_full"]["mean"] == pytest.approx(-0.02) and ours["vs_full"]["pairs"] == len(SEEDS)
+    assert ours["vs_random"] == {"mean": pytest.approx(0.04), "low": None, "high": None, "pairs": 1}
+    assert (ours["kept_fraction"], ours["seconds_saved"], shown["full"]["vs_full"]) == (found.kept_fraction, 8.0, None)
+    assert shown["random@remove-0"]["ci95"] == {"f1": [None, None]}
+    accuracy = report.as_dict(measure(measured))["frontier"][0]
+    assert accuracy["accuracy_mean"] == accuracy["metrics"]["accuracy"] and accuracy["accuracy_ci95"] == accuracy["ci95"]["accuracy"]
 
 
 def test_what_scoring_cost_and_when_it_pays_back(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
