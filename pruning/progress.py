@@ -17,7 +17,7 @@ from pruning.ownership import log, own
 from pruning.records import JobState, Progress, RunPlan
 
 Listener = Callable[["JobProgress"], None]
-"""Called with each sign of life, for a bar on a terminal."""
+"""Called with each sign of life and at each run's end, for what a terminal shows."""
 
 HEARTBEAT = 1.0
 """Seconds between two progress events at the beginning of a job."""
@@ -27,16 +27,16 @@ SLOWEST_HEARTBEAT = 5.0
 
 
 class JobProgress:
-    """Counts a job's examples over all its runs; `runs` holds the latest progress of each run under way."""
+    """Counts a job's examples over all its runs; `runs` holds the latest progress of each run under way, `ended` is how many have ended."""
 
     def __init__(self, folder: Folder, verb: str) -> None:
         self.folder = folder
         self.verb = verb
         self.runs: dict[str, Progress] = {}
-        self.found = self.total = 0
+        self.found = self.total = self.ended = 0
         self.started = time.time()
         self._recent: list[tuple[float, int]] = []
-        self._ended = 0
+        self._of_ended = 0
         self._clock = self._said = time.monotonic()
         self._said_queued: float | None = None
 
@@ -48,7 +48,7 @@ class JobProgress:
     @property
     def done(self) -> int:
         """Examples trained so far, those found finished included."""
-        return self.found + self._ended + sum(progress.examples for progress in self.runs.values())
+        return self.found + self._of_ended + sum(progress.examples for progress in self.runs.values())
 
     @property
     def rate(self) -> float:
@@ -67,7 +67,8 @@ class JobProgress:
     def end(self, plan: RunPlan) -> None:
         """A run has ended."""
         self.runs.pop(plan.key, None)
-        self._ended += len(plan.rows) * plan.epochs
+        self.ended += 1
+        self._of_ended += len(plan.rows) * plan.epochs
 
     def say(self, event: str, state: JobState = JobState.RUNNING, **more: Any) -> None:
         """Leave a line in events.jsonl."""

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from pruning.divergence import warnings
+from pruning.errors import WinnowError
 from pruning.frontier import USUAL_SEEDS, headline_of, pareto, score_seconds
 from pruning.recommendation import MARGIN, payback, recommend
 from pruning.records import Difference, FrontierPoint, JobStatus
@@ -40,9 +41,17 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_
 
 @contextmanager
 def listener(title: str) -> Iterator[Callable[[JobProgress], None]]:
-    """One bar on a terminal, a line every ten seconds elsewhere."""
+    """One bar on a terminal, a line every ten seconds elsewhere; and a line whenever a scoring has one more run to judge H by."""
+    steady = _steady()
     if not console.is_terminal:
-        yield _plain(title)
+        line = _plain(title)
+
+        def in_lines(progress: JobProgress) -> None:
+            if told := steady(progress):
+                print(told, flush=True)
+            line(progress)
+
+        yield in_lines
         return
     columns = (
         TextColumn("{task.description}"),
@@ -53,7 +62,13 @@ def listener(title: str) -> Iterator[Callable[[JobProgress], None]]:
     )
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task(title, total=None, note="")
-        yield lambda progress: bar.update(task, total=progress.total, completed=progress.done, note=f"{progress.rate:.0f}/s")
+
+        def above_bar(progress: JobProgress) -> None:
+            if told := steady(progress):
+                console.print(told, markup=False)
+            bar.update(task, total=progress.total, completed=progress.done, note=f"{progress.rate:.0f}/s")
+
+        yield above_bar
 
 
 def _plain(title: str) -> Callable[[JobProgress], None]:
@@ -69,6 +84,33 @@ def _plain(title: str) -> Callable[[JobProgress], None]:
         print(f"{title}: {progress.done:,} of {progress.total:,} examples, {progress.rate:.0f}/s{left} ({runs})", flush=True)
 
     return listen
+
+
+def _steady() -> Callable[[JobProgress], str]:
+    """How steady H is after the runs complete so far, once for each number of them from two on; empty while there is nothing new.
+
+    The folder is read only when a run has ended since the last call; a recording that cannot tell leaves it empty.
+    """
+    ended = said = 0
+
+    def steady(progress: JobProgress) -> str:
+        nonlocal ended, said
+        if progress.verb != "score" or progress.ended == ended:
+            return ""
+        from pruning.experiment import Experiment
+
+        ended = progress.ended
+        try:
+            experiment = Experiment(progress.folder.root)
+            complete = len(experiment.finished_runs())
+            if complete < 2 or complete == said:
+                return ""
+            said = complete
+            return stability(experiment.dynamics.correct, experiment.settings.burn_in).so_far
+        except (WinnowError, OSError, MemoryError):  # the job goes on, and says itself what is wrong with its folder
+            return ""
+
+    return steady
 
 
 def as_dict(experiment: Experiment, burn_in: int | None = None, budget: str = "epochs", margin: float = MARGIN) -> dict[str, Any]:

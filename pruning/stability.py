@@ -18,7 +18,7 @@ from scipy import optimize, special, stats
 from pruning.errors import ScoreError
 from pruning.records import Dynamics
 from pruning.scores import check_burn_in, missing
-from pruning.words import from_to
+from pruning.words import counted, from_to
 
 Floats = NDArray[np.float64]
 
@@ -179,6 +179,11 @@ class Stability:
     outlook: tuple[Outlook, ...]
     """Two and six runs more."""
     sentence: str
+
+    @property
+    def so_far(self) -> str:
+        """The sentence as it is said while more runs are to come: after how many."""
+        return f"After {counted(self.runs, 'run')}: {self.sentence}"
 
     @property
     def about_halves(self) -> str:

@@ -366,6 +366,7 @@ def _work(
             metrics = task.metrics(held_out, item.outputs, evaluation)
             on_result(_Done(plan=plan, result=item, metrics=metrics, stuck=_stuck(evaluation, item)))
             progress.end(waiting.pop(item.key))
+            listen(progress)
         progress.beat()
 
     diverged = []

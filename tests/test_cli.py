@@ -48,7 +48,7 @@ def test_the_whole_path_by_command(reviews: tuple[Path, Path], tiny: str, tmp_pa
     ]
     done = winnow("score", train, "--experiment", folder, "--eval", evaluation, "--seed-list", "11,22,33", *recipe)
     assert done.returncode == 0, done.stderr
-    assert "H = 3" in done.stdout
+    assert "H = 3" in done.stdout and "\nAfter 3 runs: " in done.stdout
     done = winnow("frontier", folder, "--subsets", "remove-0", "--baselines", "random", "--seeds", "2")
     assert done.returncode == 0, done.stderr
     done = winnow("show", folder, "--json")

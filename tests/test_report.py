@@ -2,19 +2,28 @@
 
 import json
 import math
+import re
+import shutil
 from dataclasses import fields, replace
+from io import StringIO
+from pathlib import Path
 
+import numpy as np
 import pytest
+from rich.console import Console
 
-from pruning import report
+from pruning import report, worker
 from pruning.estimate import ROUGH, Estimate
 from pruning.experiment import Experiment
 from pruning.files import write_json
 from pruning.frontier import of_subset, score_seconds
+from pruning.progress import JobProgress
 from pruning.recommendation import margin_of
-from pruning.records import FineTuning, FrontierPoint
+from pruning.records import FineTuning, FrontierPoint, RunPlan
+from pruning.report import PLAIN_WIDTH
 from pruning.settings import Settings
-from tests.conftest import EPOCHS, EXAMPLES, SEEDS
+from pruning.stability import stability
+from tests.conftest import BURN_IN, EPOCHS, EXAMPLES, SEEDS
 
 SECONDS = {"full": 20.0, "remove-0": 12.0, "random@remove-0": 12.0}
 
@@ -132,6 +141,46 @@ def test_how_steady_the_runs_are_is_said_and_is_data(scored: Experiment, capsys:
     found = json.loads(json.dumps(report.as_dict(scored), allow_nan=False))["stability"]
     assert [later["runs"] for later in found["outlook"]] == [5, 9] and found["half_jaccard"] is None
     assert found["ticket"] <= found["outlook"][0]["ticket"] <= EXAMPLES
+
+
+def test_after_each_run_a_line_says_how_steady_h_is(scored: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Once for each number of complete runs from two on, nothing while no run ends, and no failure where the folder cannot tell."""
+    progress = JobProgress(scored.folder, "score")
+    apart = tmp_path / "apart"
+    apart.mkdir()
+    plan = RunPlan(key="run 0", seed=SEEDS[0], rows=np.arange(EXAMPLES), epochs=EPOCHS)
+    with report.listener("Scoring") as listen:
+
+        def told(ended: int = 0) -> list[str]:
+            for _ in range(ended):
+                progress.end(plan)
+            listen(progress)
+            return [line for line in capsys.readouterr().out.splitlines() if not line.startswith("Scoring")]
+
+        for run in (1, 2):
+            scored.folder.epoch(run, 0).rename(apart / str(run))
+        assert told() == told(ended=1) == []
+        for run in (1, 2):  # these two end together
+            (apart / str(run)).rename(scored.folder.epoch(run, 0))
+        assert told() == []
+        assert told(ended=1) == [f"After 3 runs: {stability(scored.dynamics.correct, BURN_IN).sentence}"]
+        assert told(ended=1) == told() == []
+        scored.folder.epoch(2, 0).unlink()
+        scored.folder.epoch(1, 0).write_bytes(b"no longer what was recorded")
+        assert told(ended=1) == []
+        shutil.rmtree(scored.folder.root)
+        assert told() == told(ended=1) == []
+
+
+def test_the_line_stands_above_the_bar_and_only_while_scoring(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Console(force_terminal=True, width=PLAIN_WIDTH, highlight=False, file=StringIO())
+    monkeypatch.setattr(report, "console", terminal)
+    with report.listener("Going on") as listen:
+        worker.score(settings, tmp_path / "x", listen)
+        worker.frontier(tmp_path / "x", ["remove-0"], [], seeds=1, listen=listen)
+    assert isinstance(terminal.file, StringIO)
+    runs = re.findall(r"After (\d) runs: (?:Another|In half|H is)", terminal.file.getvalue())
+    assert runs[-1] == "3" and runs == sorted(set(runs)), "each number once, also where runs ended together"
 
 
 def test_an_estimate_is_said_in_words(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

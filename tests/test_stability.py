@@ -140,7 +140,7 @@ def test_ranks_are_called_settled_too_early_as_rarely_as_promised() -> None:
 def test_one_run_or_one_answer_says_nothing() -> None:
     one = stability(recording(1, 2, 20, 2, 0).correct)
     assert isnan(one.rank_agreement) and not one.ranks_settled(0.5)
-    assert "One run" in one.sentence
+    assert "One run" in one.sentence and one.so_far == f"After 1 run: {one.sentence}"
     same = stability(np.ones((4, 2, 20), dtype=bool))
     assert same.ticket == 0 and isnan(same.last_run_added) and "same for every" in same.sentence
     assert same.half_jaccard_ci95 == (pytest.approx(nan, nan_ok=True), pytest.approx(nan, nan_ok=True))

@@ -12,7 +12,7 @@ from pruning.errors import ScoreError, WinnowError
 from pruning.experiment import Experiment
 from pruning.stability import BurnInAdvice, Stability, burn_in_advice, stability
 from pruning.ui import charts, state, widgets
-from pruning.words import counted, from_to
+from pruning.words import from_to
 
 
 def caveat(view: View) -> None:
@@ -124,10 +124,9 @@ def line(experiment: Experiment) -> None:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _so_far(directory: str, stamps: tuple[int, ...], burn_in: int) -> str:
     try:
-        found = stability(Experiment(directory).dynamics.correct, burn_in)
+        return stability(Experiment(directory).dynamics.correct, burn_in).so_far
     except WinnowError as error:
         return str(error)
-    return f"After {counted(len(stamps), 'run')}: {found.sentence}"
 
 
 def _stability(view: View) -> Stability:
