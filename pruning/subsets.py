@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pruning.errors import SubsetError
+from pruning.grammar import Name, parse
 from pruning.records import Dynamics, Subset
 from pruning.scores import SCORES, compute, h_score
 from pruning.selection import HARDEST, coverage, highest, quotas, stratified
@@ -93,7 +94,7 @@ def resolve(name: str, dynamics: Dynamics, labels: Ids | None, burn_in: int = 0,
     Raises SubsetError for a name that does not exist, listing what does, and for a size that cannot be had; ScoreError where a
     rule needs what the recording lacks.
     """
-    return _subset(_parsed(name, dynamics.runs), _Recording(dynamics, labels, burn_in, seed, classes))
+    return _subset(parse(name, _what_there_is(dynamics.runs)), _Recording(dynamics, labels, burn_in, seed, classes))
 
 
 def by_h(name: str, h: NDArray[np.int64], ids: Ids, removes: Sequence[int]) -> Subset:
@@ -145,65 +146,6 @@ def check_trainable(subset: Subset, labels: Ids | None, ids: Ids) -> None:
         raise SubsetError(f"All {subset.size} examples that {subset.name} keeps have one class; a model trained on them learns nothing.")
 
 
-# -- names to trees -------------------------------------------------------------------------------------------------------
-
-
-_LONGEST = 500
-_DEEPEST = 30
-
-
-@dataclass(frozen=True, slots=True)
-class _Name:
-    """What a name says: a word; `word` applied to `parts[0]` (an @); or two parts joined by `word` (or, and, minus)."""
-
-    text: str
-    """The name in its one form: no spaces or parentheses that are not needed."""
-    word: str
-    parts: tuple[_Name, ...] = ()
-
-
-def _parsed(name: str, runs: int) -> _Name:
-    """Raises SubsetError for a name that the grammar does not know."""
-    if len(name) > _LONGEST:
-        raise SubsetError(f"A subset name of {len(name):,} characters is too long; {_LONGEST} are enough.")
-    if name.count("(") > _DEEPEST:
-        raise SubsetError(f"A subset name with {name.count('(')} parentheses is too deep; {_DEEPEST} are enough.")
-    tokens = re.findall(r"[()@]|[^\s()@]+", name)
-    tree = _expression(tokens, name, runs)
-    if tokens:
-        raise SubsetError(f"The subset name {name!r} makes no sense from {tokens[0]!r} on; {_what_there_is(runs)}.")
-    return tree
-
-
-def _expression(tokens: list[str], name: str, runs: int) -> _Name:
-    left = _operand(tokens, name, runs)
-    while tokens and tokens[0] in ("or", "and", "minus"):
-        how = tokens.pop(0)
-        right = _operand(tokens, name, runs)
-        apart = len(left.parts) == 1, bool(right.parts)  # or the text would say something else
-        texts = (f"({part.text})" if within else part.text for part, within in zip((left, right), apart, strict=True))
-        left = _Name(f" {how} ".join(texts), how, (left, right))
-    return left
-
-
-def _operand(tokens: list[str], name: str, runs: int) -> _Name:
-    if not tokens or tokens[0] in (")", "@"):
-        raise SubsetError(f"The subset name {name!r} is not complete; {_what_there_is(runs)}.")
-    word = tokens.pop(0)
-    if word == "(":
-        inside = _expression(tokens, name, runs)
-        if not tokens or tokens.pop(0) != ")":
-            raise SubsetError(f"The subset name {name!r} lacks a closing parenthesis.")
-        if not tokens or tokens[0] != "@":
-            return inside
-        word = f"({inside.text})" if inside.parts else inside.text
-    if tokens and tokens[0] == "@":
-        del tokens[0]
-        of = _expression(tokens, name, runs)
-        return _Name(f"{word}@{of.text}", word, (of,))
-    return _Name(word, word)
-
-
 # -- trees to subsets -----------------------------------------------------------------------------------------------------
 
 
@@ -231,7 +173,7 @@ class _Recording:
         return self.h() if self.labels is None else self.labels * (self.dynamics.runs + 1) + self.h()
 
 
-def _subset(tree: _Name, recording: _Recording) -> Subset:
+def _subset(tree: Name, recording: _Recording) -> Subset:
     dynamics = recording.dynamics
     if len(tree.parts) == 2:
         first, second = (_subset(part, recording) for part in tree.parts)
@@ -246,7 +188,7 @@ def _subset(tree: _Name, recording: _Recording) -> Subset:
     return replace(by_h(tree.word, recording.h(), dynamics.ids, removes), name=tree.text)
 
 
-def _applied(tree: _Name, recording: _Recording) -> Subset:
+def _applied(tree: Name, recording: _Recording) -> Subset:
     """`word`@X: a rule cut to the size of X, a part of another subset of that size, or X with a floor."""
     dynamics, of = recording.dynamics, tree.parts[0]
     rule, argument, choose = _ruled(tree.word)
@@ -256,7 +198,7 @@ def _applied(tree: _Name, recording: _Recording) -> Subset:
     if choose is not None:
         kept, words = choose(recording, size, argument, recording.random(tree.text))
     else:
-        rule, source = "part", _subset(_parsed(tree.word, dynamics.runs), recording)
+        rule, source = "part", _subset(parse(tree.word, _what_there_is(dynamics.runs)), recording)
         if size > source.size:
             raise SubsetError(f"{tree.text} asks for {size:,} examples; {source.name} keeps only {source.size:,}.")
         kept = np.sort(recording.random(tree.text).permutation(np.flatnonzero(source.mask(dynamics.ids)))[:size])
@@ -265,7 +207,7 @@ def _applied(tree: _Name, recording: _Recording) -> Subset:
     return Subset(name=tree.text, method=rule, rule=words, kept=dynamics.ids[kept], total=dynamics.examples)
 
 
-def _floored(tree: _Name, recording: _Recording) -> Subset:
+def _floored(tree: Name, recording: _Recording) -> Subset:
     floor = _number(tree.word.removeprefix("floor-"))
     if floor is None or floor <= 0:
         raise SubsetError(f"{tree.word} names no floor; use a share of each class such as floor-0.2 or a number such as floor-50.")
@@ -370,7 +312,7 @@ def _by_score(score: str, end: str) -> _Choose:
     return choose
 
 
-def _size(of: _Name, recording: _Recording) -> int:
+def _size(of: Name, recording: _Recording) -> int:
     """How many examples a number, a share or a subset stands for."""
     number, examples = (None if of.parts else _number(of.word)), recording.dynamics.examples
     if number is None:

@@ -130,13 +130,6 @@ def test_an_at_takes_all_that_follows_it() -> None:
     assert kept("drop-easy and drop-hard") == kept("winning-ticket")
 
 
-def test_names_are_one_whatever_their_spacing() -> None:
-    dynamics = recording(6, 3, 300, 2, 5)
-    first, second = (subsets.resolve(name, dynamics, None) for name in (" random @ ( drop-easy or full )", "random@(drop-easy or full)"))
-    assert first.name == second.name == "random@drop-easy or full"
-    assert first.kept.tolist() == second.kept.tolist()
-
-
 def test_sizes_are_numbers_shares_or_subsets() -> None:
     dynamics = recording(6, 3, 300, 2, 5)
     sizes = {name: subsets.resolve(name, dynamics, None).size for name in ("random@120", "random@0.4", "random@1", "full@120")}
@@ -262,17 +255,9 @@ def test_any_text_is_a_subset_or_one_sentence(name: str) -> None:
         assert subsets.resolve(subset.name, recording(3, 2, 20, 2, 0), None).kept.tolist() == subset.kept.tolist()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("(full", "full)", "full or", "@full", "(full or full)@", "floor-x@full", "floor-0@full", "floor-0.5@0.2"),
-        *("random-0.3@0.5", "ccs-2@0.5", "x" * 501, "(" * 499, "(" * 240 + "full" + ")" * 240),
-    ],
-)
-def test_names_that_make_no_sense_say_why(name: str) -> None:
-    with pytest.raises(
-        SubsetError, match=r"parenthesis|makes no sense|not complete|names no floor|is no rule|too long|to no subset|too deep"
-    ):
+@pytest.mark.parametrize("name", ["floor-x@full", "floor-0@full", "floor-0.5@0.2", "random-0.3@0.5", "ccs-2@0.5", "(full or full)@"])
+def test_words_that_are_almost_rules_say_why(name: str) -> None:
+    with pytest.raises(SubsetError, match=r"names no floor|is no rule|to no subset|is not complete; use full, winning-ticket"):
         subsets.resolve(name, recording(6, 3, 20, 2, 0), gold_labels(20, 2, 0))
 
 
