@@ -20,7 +20,9 @@ if column:
 exporting.audit(view, subset)
 
 st.subheader("Write it")
-format = exporting.ask_format()
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    format = exporting.ask_format()
+    exporting.save(view, subset)
 exporting.write(view, subset, format)
 manifest = exporting.built(view, subset, format)
 if manifest:

@@ -20,6 +20,7 @@ from pruning.errors import Cancelled, UsageError, WinnowError
 from pruning.formats import FORMATS_HELP
 from pruning.frontier import USUAL_SEEDS, check_budget
 from pruning.recommendation import MARGIN, margin_of
+from pruning.saved import NAMING
 from pruning.settings import APPROXIMATIONS, Settings, TrainSettings, default_seeds
 from pruning.subsets import BASELINES, DECISIONS, USUAL_BASELINES
 from pruning.words import counted
@@ -320,6 +321,24 @@ def audit(
         print(json.dumps(found.to_dict(), allow_nan=False))
     else:
         print("\n".join(found.sentences()))
+
+
+@app.command()
+@one_sentence
+def save(
+    directory: Directory,
+    subset: Annotated[str, typer.Argument(help="A subset's name; with '+decisions' after it, as decided by hand.")],
+    name: Annotated[str, typer.Argument(help=f"What to call its rows: {NAMING}.")],
+    burn_in: BurnIn = None,
+) -> None:
+    """Keep a subset's rows under a name of your own, usable wherever a subset is named, whatever its rule keeps later."""
+    from pruning.experiment import Experiment
+    from pruning.saved import save_subset
+
+    experiment = Experiment(directory)
+    chosen = experiment.subset(subset, burn_in)
+    path = save_subset(experiment, name, chosen, burn_in)
+    print(f"Saved {chosen.size} of {chosen.total} examples ({chosen.rule}) as {name} in {path}.")
 
 
 @app.command()

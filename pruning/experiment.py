@@ -32,6 +32,7 @@ from pruning.folder import Folder, read_lines, read_table
 from pruning.integrity import check_once, checksummed
 from pruning.recording import Recording, epoch_accuracy, write_epoch
 from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobState, JobStatus, Subset
+from pruning.saved import saved_files, saved_subsets
 from pruning.settings import Settings
 from pruning.texts import flat, joined, text_fields, together
 
@@ -48,7 +49,7 @@ class Experiment:
     def __init__(self, directory: str | Path) -> None:
         self.folder = Folder(Path(directory))
         self.info = manifest.read(self.folder.manifest)
-        self._rows: dict[tuple[str, int, int | None, int], str | None] = {}
+        self._rows: dict[tuple[str, int, int | None, int], str] = {}
 
     # -- making one ------------------------------------------------------------------------------------------
 
@@ -145,7 +146,7 @@ class Experiment:
     @property
     def _files(self) -> list[Path]:
         epochs = self.folder.epochs(range(self.settings.runs), self.settings.scoring.epochs)
-        return [*self.folder.of_data, *epochs, self.folder.frontier]
+        return [*self.folder.of_data, *epochs, self.folder.frontier, *saved_files(self.folder)]
 
     def verify(self) -> int:
         """Check every file against its checksum; how many there are. Raises ExperimentError naming the first that is damaged or gone."""
@@ -207,7 +208,8 @@ class Experiment:
 
     def subset(self, name: str, burn_in: int | None = None, seed: int | None = None) -> Subset:
         """The subset of that name, as a fine-tuning with `seed` (None: the first) uses it: random subsets are drawn anew for each seed,
-        so that their mean is over draws too; "X+decisions" is X after the standing decisions by hand. Raises what `subsets.resolve` raises.
+        so that their mean is over draws too; saved ones keep what was saved; "X+decisions" is X after the standing decisions by hand.
+        Raises what `subsets.resolve` raises.
         """
         base, plus = name.removesuffix(rules.DECISIONS), name.endswith(rules.DECISIONS)
         subset = self.rule(base, burn_in, seed)
@@ -216,7 +218,7 @@ class Experiment:
     def rule(self, name: str, burn_in: int | None = None, seed: int | None = None) -> Subset:
         """The same without decisions by hand: here "X+decisions" is no name."""
         draw = self.settings.seeds[0] if seed is None else seed
-        return rules.resolve(name, self.dynamics, self.labels, self.burn_in(burn_in), draw, self.label_names)
+        return rules.resolve(name, self.dynamics, self.labels, self.burn_in(burn_in), draw, self.label_names, saved_subsets(self))
 
     def subsets(self, burn_in: int | None = None) -> list[Subset]:
         """The automatic subsets: the paper's ladder for this recording's R, in the order in which it was published."""
@@ -327,8 +329,8 @@ class Experiment:
         if asked not in self._rows:
             try:
                 self._rows[asked] = frontiers.rows_sha256(self.subset(name, burn_in, seed).kept)
-            except (SubsetError, ScoreError):
-                self._rows[asked] = None
+            except (SubsetError, ScoreError):  # not remembered: a saved subset may come back
+                return None
         return self._rows[asked]
 
     def export(self, name: str, output: str | Path, format: str = "jsonl", force: bool = False) -> dict[str, Any]:

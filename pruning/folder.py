@@ -6,6 +6,7 @@
     source.jsonl                       a copy of the source when it was JSON lines, so that an export is verbatim
     dynamics/run=0/epoch=0.parquet     what one epoch of one run recorded, by id
     frontier.parquet                   one row per fine-tuning of a subset
+    subsets/NAME.parquet               the ids that a subset saved under NAME keeps
     checksums.jsonl                    append-only: file, bytes and sha256 of every file above but the first, before it appears
     decisions.jsonl                    append-only: what a person decided by hand
     events.jsonl                       append-only: progress of jobs; its last line is the sign of life
@@ -21,6 +22,10 @@
 The columns of frontier.parquet say what a fine-tuning was of (subset, method, rule, kept, kept_fraction, rows_sha256, budget,
 burn_in), how it was trained (seed, epochs, seconds, steps, and finished: when, in seconds since 1970), what the evaluation data
 gave (a column for each metric) and how it went (micro_batch, stuck); `records.FineTuning` describes each.
+
+A saved subset has one column, id (int64, in source order), and in its schema's metadata, as "subset", one JSON value: rule (the name of the
+subset it was made from), words (that rule in words), burn_in, seed, runs (how many were complete), total (examples before pruning) and
+created (ISO, UTC).
 
 Everything else that a page or a command shows is derived from these files. A file without a line in checksums.jsonl (of
 another tool) is taken as it is.
@@ -86,6 +91,13 @@ class Folder:
     @property
     def damaged_frontier(self) -> Path:
         return self.root / "frontier.damaged.parquet"
+
+    @property
+    def subsets(self) -> Path:
+        return self.root / "subsets"
+
+    def saved(self, name: str) -> Path:
+        return self.subsets / f"{name}.parquet"
 
     @property
     def checksums(self) -> Path:

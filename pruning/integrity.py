@@ -111,6 +111,8 @@ def _awaited(folder: Folder, redone: Iterable[Path]) -> set[Path]:
 def _comes_back(name: str) -> str:
     if name == "frontier.parquet":
         return "resume the experiment to measure its subsets again"
+    if name.startswith("subsets/"):
+        return "bring a copy of it back, or save the subset under its name again (a damaged file: delete it first)"
     if name.startswith("dynamics/"):
         return "resume the experiment to record it again (a recording from elsewhere: delete it, and record or import it again)"
     return "resume the experiment to make it anew from its data"

@@ -140,7 +140,7 @@ def sweep(folder: Folder) -> None:
     """Remove what killed writers left half-written. For the owner only."""
     for place in (folder.root, folder.checkpoints, *folder.dynamics.glob("run=*")):
         remove_leftovers(place)
-    for place in (folder.cache("any").parent, *folder.exports.glob("*")):
+    for place in (folder.cache("any").parent, folder.subsets, *folder.exports.glob("*")):
         remove_leftovers(place, older_than=EXPORTING)
 
 

@@ -168,7 +168,7 @@ class Subset:
     name: str
     """As typed on the command line, e.g. "winning-ticket", "remove-0-1-6", "random@winning-ticket"."""
     method: str
-    """full, h-score, random, ambiguous, or the score or rule that chose the rows."""
+    """full, h-score, random, ambiguous, saved, or the score or rule that chose the rows."""
     rule: str
     """The rule in words, e.g. "remove H = 0 and 6"."""
     kept: NDArray[np.int64]

@@ -21,6 +21,7 @@ from pruning.errors import WinnowError
 from pruning.frontier import USUAL_SEEDS, headline_of, pareto, score_seconds
 from pruning.recommendation import MARGIN, payback, recommend
 from pruning.records import Difference, FrontierPoint, JobStatus
+from pruning.saved import saved_subsets
 from pruning.scores import missing
 from pruning.settings import Settings
 from pruning.stability import burn_in_advice, stability
@@ -238,6 +239,8 @@ def _show_subsets(experiment: Experiment, burn_in: int | None) -> None:
     for subset in experiment.subsets(burn_in):
         table.add_row(subset.name, " ".join(map(str, subset.removes or ())), f"{subset.size:,}", f"{subset.kept_fraction:.1%}")
     console.print(table)
+    if saved := list(saved_subsets(experiment)):
+        console.print(f"Saved: {', '.join(saved)}", markup=False)
 
 
 def _show_frontier(points: list[FrontierPoint], budget: str) -> None:

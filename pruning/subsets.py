@@ -16,6 +16,7 @@ One grammar of names serves the command line, the pages, the frontier and the ma
     winning-ticket@X, (Y)@X as many as X keeps, drawn at random from the subset before the @
     floor-0.2@Y, floor-50@Y Y with the most ambiguous added back until no class keeps less than that share or number
     Y or Z, Y and Z, Y minus Z, (Y)
+    mine                    what a person saved under that name (`pruning.saved`): the same rows ever after
 
 X, Y and Z are names of subsets; X may also be a share such as 0.3 or a number such as 500. An @ takes all that follows it:
 random@Y or Z draws as many as Y or Z keeps.
@@ -24,7 +25,7 @@ random@Y or Z draws as many as Y or Z keeps.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -32,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pruning.errors import SubsetError
-from pruning.grammar import Name, parse
+from pruning.grammar import JOINS, Name, parse
 from pruning.records import Dynamics, Subset
 from pruning.scores import SCORES, compute, h_score
 from pruning.selection import HARDEST, coverage, highest, quotas, stratified
@@ -88,13 +89,39 @@ def parse_removes(name: str, runs: int) -> tuple[int, ...] | None:
     return removes
 
 
-def resolve(name: str, dynamics: Dynamics, labels: Ids | None, burn_in: int = 0, seed: int = 0, classes: Sequence[str] = ()) -> Subset:
-    """The subset of that name (see the module's docstring). `seed` decides what is drawn at random; `classes` are the labels' names.
+def understood(word: str) -> bool:
+    """Whether the grammar has a meaning of its own for a word, or a sentence that says why it has none.
+
+    >>> [understood(word) for word in ("full", "remove-0-9", "random", "ccs-0.3", "random-x", "aum-high", "floor-2", "or")]
+    [True, True, True, True, True, True, True, True]
+    >>> [understood(word) for word in ("mine", "randomly", "remove-duplicates", "aum")]
+    [False, False, False, False]
+    """
+    if word in ("full", *JOINS) or word.partition("-")[0] == "floor":
+        return True
+    try:
+        return parse_removes(word, 1) is not None or bool(_ruled(word)[0])
+    except SubsetError:
+        return True
+
+
+def resolve(
+    name: str,
+    dynamics: Dynamics,
+    labels: Ids | None,
+    burn_in: int = 0,
+    seed: int = 0,
+    classes: Sequence[str] = (),
+    saved: Mapping[str, Subset] | None = None,
+) -> Subset:
+    """The subset of that name (see the module's docstring). `seed` decides what is drawn at random; `classes` are the labels' names,
+    `saved` the subsets that further words stand for.
 
     Raises SubsetError for a name that does not exist, listing what does, and for a size that cannot be had; ScoreError where a
     rule needs what the recording lacks.
     """
-    return _subset(parse(name, _what_there_is(dynamics.runs)), _Recording(dynamics, labels, burn_in, seed, classes))
+    recording = _Recording(dynamics, labels, burn_in, seed, classes, {} if saved is None else saved)
+    return _subset(parse(name, recording.there_is), recording)
 
 
 def by_h(name: str, h: NDArray[np.int64], ids: Ids, removes: Sequence[int]) -> Subset:
@@ -158,6 +185,16 @@ class _Recording:
     burn_in: int
     seed: int
     classes: Sequence[str]
+    saved: Mapping[str, Subset]
+
+    @property
+    def there_is(self) -> str:
+        """What a name can be, in words."""
+        runs = self.dynamics.runs
+        names = ", ".join([*(subset_name(removes, runs) for removes in ladder(runs)), *self.saved])
+        rules = ", ".join(f"{rule}@X" for rule in _RULES)
+        sizes = f"{rules}, SCORE-high@X, SCORE-low@X, (one of these)@X for X one of these, a share or a number"
+        return f"use full, {names}, any remove-..., floor-0.2@(one of these), or {sizes}"
 
     def score(self, name: str) -> NDArray[np.float64]:
         return compute(name, self.dynamics, self.burn_in)
@@ -183,9 +220,12 @@ def _subset(tree: Name, recording: _Recording) -> Subset:
     if tree.word == "full":
         return Subset(name="full", method="full", rule="keep everything", kept=dynamics.ids, total=dynamics.examples, removes=())
     removes = parse_removes(tree.word, dynamics.runs)
-    if removes is None:
-        raise SubsetError(f"There is no subset {tree.word!r}; {_what_there_is(dynamics.runs)}.")
-    return replace(by_h(tree.word, recording.h(), dynamics.ids, removes), name=tree.text)
+    if removes is not None:
+        return replace(by_h(tree.word, recording.h(), dynamics.ids, removes), name=tree.text)
+    saved = recording.saved.get(tree.word)
+    if saved is None:
+        raise SubsetError(f"There is no subset {tree.word!r}; {recording.there_is}.")
+    return saved
 
 
 def _applied(tree: Name, recording: _Recording) -> Subset:
@@ -198,7 +238,7 @@ def _applied(tree: Name, recording: _Recording) -> Subset:
     if choose is not None:
         kept, words = choose(recording, size, argument, recording.random(tree.text))
     else:
-        rule, source = "part", _subset(parse(tree.word, _what_there_is(dynamics.runs)), recording)
+        rule, source = "part", _subset(parse(tree.word, recording.there_is), recording)
         if size > source.size:
             raise SubsetError(f"{tree.text} asks for {size:,} examples; {source.name} keeps only {source.size:,}.")
         kept = np.sort(recording.random(tree.text).permutation(np.flatnonzero(source.mask(dynamics.ids)))[:size])
@@ -328,10 +368,3 @@ def _size(of: Name, recording: _Recording) -> int:
 
 def _number(word: str) -> float | None:
     return float(word) if re.fullmatch(r"\d+(\.\d+)?|\.\d+", word, re.ASCII) else None
-
-
-def _what_there_is(runs: int) -> str:
-    names = ", ".join(subset_name(removes, runs) for removes in ladder(runs))
-    rules = ", ".join(f"{rule}@X" for rule in _RULES)
-    sizes = f"{rules}, SCORE-high@X, SCORE-low@X, (one of these)@X for X one of these, a share or a number"
-    return f"use full, {names}, any remove-..., floor-0.2@(one of these), or {sizes}"

@@ -175,6 +175,22 @@ def test_duplicates_are_settled_and_the_margin_is_set_by_command(tmp_path: Path)
     assert winnow("show", folder, "--margin", "nan").stderr.startswith("Error: --margin is nan")
 
 
+def test_a_subset_is_saved_by_command_and_named_by_others(scored: Experiment, tmp_path: Path) -> None:
+    folder = scored.folder.root
+    size = scored.subset("drop-hard", 1).size
+    done = winnow("save", folder, "drop-hard", "mine", "--burn-in", "1")
+    where = scored.folder.saved("mine")
+    assert done.stdout == f"Saved {size} of {EXAMPLES} examples (remove H = 0) as mine in {where}.\n" and done.returncode == 0, done.stderr
+    assert "Saved: mine\n" in winnow("show", folder).stdout
+    assert json.loads(winnow("audit", folder, "--subset", "mine", "--json").stdout)["kept"] == size
+    assert winnow("export", folder, "--subset", "mine or full@1", "--output", tmp_path / "mine.jsonl").returncode == 0
+    for words, code, says in ((("full", "mine"), 1, "mine is saved already"), (("full", "ccs"), 2, "has a meaning of its own")):
+        failed = winnow("save", folder, *words)
+        assert (failed.returncode, len(failed.stderr.splitlines())) == (code, 1) and says in failed.stderr
+    where.write_bytes(where.read_bytes()[:-1])
+    assert "mine.parquet is damaged" in winnow("verify", folder).stderr
+
+
 def test_a_recording_of_cartography_goes_in_and_out(scored: Experiment, reviews: tuple[Path, Path], tmp_path: Path) -> None:
     exported = tmp_path / "dynamics"
     done = winnow("export", scored.folder.root, "--subset", "full", "--format", "cartography", "--output", exported)

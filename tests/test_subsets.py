@@ -3,11 +3,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pruning import subsets
 from pruning.errors import ScoreError, SubsetError
+from pruning.records import Subset
 from pruning.scores import SCORES, h_score
 from tests.recordings import gold_labels, recording
 
@@ -102,7 +103,7 @@ def test_coverage_reaches_every_difficulty_and_keeps_class_shares() -> None:
 
 def test_a_class_floor_adds_back_and_says_how_many() -> None:
     labels, ids = np.array([0] * 8 + [1] * 4), np.arange(12)
-    subset = subsets.Subset(name="s", method="m", rule="r", kept=ids[:6], total=12)
+    subset = Subset(name="s", method="m", rule="r", kept=ids[:6], total=12)
     floored = subsets.balanced(subset, np.arange(12.0), ids, labels, 0.5)
     assert floored.rule == "r; never below 50% of a class (2 of class 1 added back)"
     assert floored.kept.tolist() == [0, 1, 2, 3, 4, 5, 10, 11]
@@ -110,7 +111,7 @@ def test_a_class_floor_adds_back_and_says_how_many() -> None:
 
 def test_subsets_combine() -> None:
     ids = np.arange(6)
-    a, b = (subsets.Subset(name=n, method="m", rule=n, kept=np.array(k), total=6) for n, k in (("a", [0, 1, 2]), ("b", [2, 3])))
+    a, b = (Subset(name=n, method="m", rule=n, kept=np.array(k), total=6) for n, k in (("a", [0, 1, 2]), ("b", [2, 3])))
     assert subsets.combine(a, "or", b, ids).kept.tolist() == [0, 1, 2, 3]
     assert subsets.combine(a, "and", b, ids).kept.tolist() == [2]
     assert subsets.combine(a, "minus", b, ids).kept.tolist() == [0, 1]
@@ -155,6 +156,29 @@ def test_what_is_put_together_can_be_cut_to_a_size_too() -> None:
         assert part.name == "(drop-hard or (ambiguous@0.1))@winning-ticket@40"
     assert subsets.resolve("(drop-hard)@50", dynamics, None).name == "drop-hard@50"
     assert subsets.resolve("random@(floor-0.5@(random@0.2))", dynamics, gold_labels(300, 2, 5)).size >= 150
+
+
+@pytest.mark.parametrize("word", [*RULES, "full", "winning-ticket", "drop-easy", "remove-0-12", "floor-0.2", "or", "minus"])
+def test_words_of_the_grammar_are_understood(word: str) -> None:
+    assert subsets.understood(word)
+
+
+@given(st.from_regex(r"[a-z][a-z0-9._-]{0,12}", fullmatch=True))
+def test_every_other_word_can_name_a_saved_subset_wherever_one_can_stand(word: str) -> None:
+    assume(not subsets.understood(word))
+    dynamics, labels = recording(3, 2, 60, 2, 5), gold_labels(60, 2, 5)
+    saved = {word: Subset(name=word, method="saved", rule="r", kept=dynamics.ids[:30], total=60)}
+
+    def kept(name: str) -> set[int]:
+        subset = subsets.resolve(name, dynamics, labels, saved=saved)
+        assert subset.name == name
+        return set(subset.kept.tolist())
+
+    mine = set(dynamics.ids[:30].tolist())
+    assert kept(word) == mine and kept(f"full minus {word}") == kept("full") - mine == kept("full") - kept(f"{word} and {word}")
+    assert len(kept(f"random@{word}")) == 30 and len(kept(f"{word}@0.1") & mine) == 6 and kept(f"floor-0.1@{word}") >= mine
+    with pytest.raises(SubsetError, match=re.escape(f"no subset {word!r}")):
+        subsets.resolve(word, dynamics, labels)
 
 
 def test_stratified_keeps_every_share_of_class_and_h() -> None:
@@ -238,7 +262,7 @@ def test_what_a_small_or_partial_recording_cannot_give_is_one_sentence(name: str
 def test_a_subset_of_one_class_says_so() -> None:
     dynamics, labels = recording(6, 3, 30, 2, 0), np.array([0] * 29 + [1])
     with pytest.raises(SubsetError, match=r"^All 29 examples that most keeps have one class; a model trained on them learns nothing.$"):
-        subset = subsets.Subset(name="most", method="m", rule="r", kept=dynamics.ids[:29], total=30)
+        subset = Subset(name="most", method="m", rule="r", kept=dynamics.ids[:29], total=30)
         subsets.check_trainable(subset, labels, dynamics.ids)
 
 

@@ -13,6 +13,7 @@ from pruning.browse import View
 from pruning.findings import findings
 from pruning.formats import FORMATS, FORMATS_HELP
 from pruning.records import Subset
+from pruning.saved import NAMING, save_subset
 from pruning.ui import plain, state, tickets
 from pruning.words import counted
 
@@ -49,6 +50,22 @@ def ask_format() -> str:
         required=True,
         help=FORMATS_HELP,
     )
+
+
+def save(view: View, subset: Subset) -> None:
+    """Keep its rows under a name, and look at them by that name from now on."""
+    with st.popover("Save under a name", icon=":material/bookmark_add:"), st.form("save-subset", border=False):
+        st.text(f"Its {counted(subset.size, 'example')}, decisions by hand included, stay those of that name whatever changes later.")
+        st.text_input("Name of the subset", key="subset-name", placeholder="mine", help=f"Use {NAMING}.")
+        st.form_submit_button("Save it", icon=":material/bookmark_add:", on_click=_save, args=(view, subset))
+
+
+@state.in_words
+def _save(view: View, subset: Subset) -> None:
+    name = str(st.session_state["subset-name"]).strip()
+    path = save_subset(view.experiment, name, subset, view.burn_in)
+    state.choose(name)
+    st.toast(plain.markdown(f"Saved {counted(subset.size, 'example')} in {path}"), icon=":material/bookmark_added:")
 
 
 def write(view: View, subset: Subset, format: str) -> None:

@@ -15,6 +15,7 @@ from pruning.browse import View
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment, list_experiments
 from pruning.records import JobState, Subset
+from pruning.saved import saved_subsets
 from pruning.subsets import DECISIONS, TICKET, ladder, subset_name
 from pruning.ui import plain, theme
 
@@ -22,7 +23,8 @@ P = ParamSpec("P")
 
 SUBSET_HELP = (
     "The training set that every page is about. 'Winning ticket' is the paper's name for dropping what is always right (H = R) "
-    "and what is never right (H = 0). Any rule can be typed: ccs@0.3, random@500, floor-0.2@winning-ticket, drop-hard minus remove-0-1-6."
+    "and what is never right (H = 0). Any rule can be typed: ccs@0.3, random@500, floor-0.2@winning-ticket, drop-hard minus remove-0-1-6, "
+    "or any saved on the Export page: mine, random@mine, mine or drop-hard."
 )
 BURN_IN_HELP = "First epochs left out of H. 0 is the paper; on small sets the first epoch measures luck more than difficulty."
 
@@ -158,11 +160,11 @@ def _view_of(experiment: Experiment | None) -> None:
 
 
 def subset_names(experiment: Experiment) -> list[str]:
-    """Every subset a person can choose: the ladder, its ends, and whatever was measured."""
+    """Every subset a person can choose: the ladder, what was saved, the ladder's ends, and whatever was measured."""
     runs = len(experiment.finished_runs())
     names = [subset_name(removes, runs) for removes in ladder(runs)]
     measured = [name.removesuffix(DECISIONS) for name in experiment.finished()["subset"].unique()]
-    return list(dict.fromkeys([*names, "drop-easy", "drop-hard", *measured, "full"]))
+    return list(dict.fromkeys([*names, *saved_subsets(experiment), "drop-easy", "drop-hard", *measured, "full"]))
 
 
 def _badge() -> None:

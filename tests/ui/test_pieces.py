@@ -19,7 +19,7 @@ from pruning.recorder import Recorder
 from pruning.records import DecisionKind
 from pruning.scores import SCORES
 from pruning.stability import BINS, burn_in_advice, stability
-from pruning.subsets import BASELINES, USUAL_BASELINES
+from pruning.subsets import BASELINES, USUAL_BASELINES, ladder
 from pruning.ui import charts, deciding, live, picking, plain, state, steady, tables, widgets
 from pruning.words import counted
 from tests.conftest import SEEDS
@@ -304,3 +304,24 @@ def test_an_experiment_is_duplicated_and_the_copy_opened(scored: Experiment, mon
     app.text_input(key="duplicate").set_value("films")
     press(app, "Duplicate it")
     assert any("already" in toast.value for toast in app.toast) and len(list(root.iterdir())) == 3
+
+
+def test_the_subset_of_a_view_is_saved_on_export_and_becomes_the_subset_of_every_page(
+    scored: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticket = scored.subset("winning-ticket")
+    scored.decide(Decision(kind=DecisionKind.DROP, ids=(int(ticket.kept[0]),)))
+    app = open_page("export", scored.folder.root.parent, monkeypatch)
+    app.text_input(key="subset-name").set_value("full")
+    press(app, "Save it")
+    assert "has a meaning of its own" in app.toast[0].value and not scored.folder.subsets.exists()
+    app.text_input(key="subset-name").set_value("mine")
+    press(app, "Save it")
+    assert not app.exception and "Saved" in app.toast[0].value
+    assert scored.subset("mine").kept.tolist() == ticket.kept[1:].tolist()
+    chosen, place = app.sidebar.selectbox(key=state.SUBSET), len(ladder(len(SEEDS)))
+    assert chosen.value == "mine" and chosen.options[place : place + 2] == ["mine", "drop-easy"]
+    assert any(text.value.startswith(f"mine: {ticket.size - 1:,} of {ticket.total:,} examples") for text in app.text)
+    app.sidebar.number_input(key=state.BURN_IN).set_value(0).run()
+    assert any(text.value.startswith(f"mine: {ticket.size - 1:,} of {ticket.total:,} examples") for text in app.text)
+    assert not app.exception and not app.error
