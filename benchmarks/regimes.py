@@ -30,6 +30,7 @@ from pruning.frontier import equal_steps_epochs, interval, rows_sha256
 from pruning.records import Difference, FrontierPoint
 from pruning.sample import sample_split
 from pruning.settings import Settings, TrainSettings, default_seeds
+from pruning.stability import burn_in_advice
 from pruning.subsets import TICKET, check_trainable
 
 RULES = ("drop-easy", "drop-hard", "ambiguous", "ccs", "aum-high", "stratified", "mixed", "anchored")
@@ -92,6 +93,7 @@ def main(
     print(heading("Where a rule beats random", command))
     for size, chosen in product(train, at):
         print(table({cell: points for cell, points in found.items() if (cell.train, cell.at) == (size, chosen)}))
+        print(f"What Winnow says of this recording: {burn_in_advice(Experiment(_folder(size)).dynamics).sentence}\n")
     print(summary(found))
 
 
