@@ -306,6 +306,7 @@ class Experiment:
         """Every measured subset, aggregated over seeds, its differences in `metric` (None: the one that counts first). Fine-tunings
         of rows that a name no longer stands for (another burn-in, more runs) stay in the file and are left out here.
         """
+        frontiers.check_budget(budget)
         finished = self.finished()
         if finished.empty:
             return []

@@ -73,7 +73,7 @@ def test_the_doubt_allowed_is_divided_among_subsets_of_one_size() -> None:
 
 
 def test_a_later_look_must_be_surer_than_an_earlier_one() -> None:
-    """The lower bound at 96% of the first look is within half a point, that at 99.2% of the second is not."""
+    """The lower bound at 96.5% of the first look is within half a point, that at 99.3% of the second is not."""
     close = point("a", 500, 0.8, 0.0, half=0.005)
     assert recommend([FULL, close]).subset == "a"
     again = recommend([FULL, replace(close, looks=2)])
