@@ -72,7 +72,7 @@ def trial(random: np.random.Generator, seeds: int, shape: str) -> list[tuple[flo
     measured = dict.fromkeys(names, seeds)
     seen: list[tuple[float, bool]] = []
     for look in range(1, LOOKS + 1):
-        advice = recommend(points(pd.DataFrame(rows), TOTAL, ends=[earlier + 0.5 for earlier in range(1, look + 1)]))
+        advice = recommend(points(pd.DataFrame(rows), TOTAL, starts=[earlier - 0.5 for earlier in range(1, look + 1)]))
         found = advice.subset
         seen.append((0.0, False) if found is None else (float(sizes[names.index(found)]), bool(loss[found] > MARGIN)))
         if found is not None or not advice.measure:

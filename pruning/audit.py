@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise, product
@@ -287,17 +287,20 @@ def _about(column: str, rows: Sequence[Share], overall: float, p_value: float) -
 
 
 def _as_numbers(known: pd.Series) -> pd.Series | None:
-    """Numbers, decimals, durations (seconds) and times (seconds since 1970) as float64; None for what is none of these."""
+    """Numbers, decimals, durations (seconds) and times (seconds since 1970 on their own clocks) as float64; None for anything else."""
     if pd.api.types.is_bool_dtype(known.dtype):
         return None
     if pd.api.types.is_numeric_dtype(known.dtype) or all(isinstance(value, Decimal) for value in known):
         return known.astype(float)
     if pd.api.types.is_timedelta64_dtype(known.dtype):
         return known.dt.total_seconds()
-    if _is_time(known):
-        times = pd.to_datetime(known, utc=True)
-        return (times - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
-    return None
+    if not _is_time(known):
+        return None
+    if pd.api.types.is_datetime64_any_dtype(known.dtype):
+        times = known.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    else:
+        times = np.array([value.replace(tzinfo=None) if isinstance(value, datetime) else value for value in known], dtype="datetime64[us]")
+    return pd.Series(times.astype(np.int64) / 1e6, index=known.index)
 
 
 def _is_time(known: pd.Series) -> bool:
@@ -324,9 +327,12 @@ def _named(numbers: Floats) -> list[str]:
 
 def _as_times(seconds: Floats) -> list[str]:
     """Different times as days where that tells them apart, else to the second or finer."""
-    times = [pd.Timestamp(second, unit="s") for second in seconds]
-    names = ([time.strftime(shape) for time in times] for shape in ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"))
-    return next((found for found in names if len(set(found)) == len(times)), [str(time) for time in times])
+    times = np.round(seconds * 1e6).astype("datetime64[us]")
+    for unit in ("D", "m", "s", "us"):
+        names = [str(name).replace("T", " ") for name in np.datetime_as_string(times, unit=unit)]
+        if len(set(names)) == len(names):
+            break
+    return names
 
 
 def _as_json(value: object) -> str:

@@ -31,7 +31,7 @@ from pruning.files import append_line, write_json
 from pruning.folder import Folder, read_lines, read_table
 from pruning.integrity import check_once, checksummed
 from pruning.recording import Recording, epoch_accuracy, write_epoch
-from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobState, JobStatus, Subset
+from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobStatus, Subset
 from pruning.saved import saved_files, saved_subsets
 from pruning.settings import Settings
 from pruning.texts import flat, joined, text_fields, together
@@ -312,12 +312,11 @@ class Experiment:
             return []
         standing = np.array([self._stands_for(row.subset, row.seed, burn_in) == row.rows_sha256 for row in finished.itertuples()])
         asked = (finished["budget"] == budget) | (finished["subset"] == "full")
-        return frontiers.points(finished[standing & ~self.set_aside(finished) & asked], len(self.ids), metric, self._measured_until())
+        return frontiers.points(finished[standing & ~self.set_aside(finished) & asked], len(self.ids), metric, self._measurements())
 
-    def _measured_until(self) -> list[float]:
-        """When the jobs that measured the frontier ended."""
-        over = (JobState.DONE, JobState.CANCELLED, JobState.FAILED)
-        return [event["time"] for event in self.events(but="progress") if event.get("verb") == "frontier" and event["state"] in over]
+    def _measurements(self) -> list[float]:
+        """When the jobs that measured the frontier started; one that went on after an interruption counts as another."""
+        return [event["time"] for event in self.events(but="progress") if event["event"] == "started" and event["verb"] == "frontier"]
 
     def set_aside(self, finished: pd.DataFrame) -> NDArray[np.bool_]:
         """Which of these fine-tunings are of a scoring run that diverged and was trained again with another seed."""

@@ -65,12 +65,12 @@ def equal_steps_epochs(full: int, kept: int, epochs: int, batch_size: int) -> in
     return max(epochs, round(steps / ceil(kept / batch_size)))
 
 
-def points(finished: pd.DataFrame, total: int, metric: str | None = None, ends: Sequence[float] = ()) -> list[FrontierPoint]:
+def points(finished: pd.DataFrame, total: int, metric: str | None = None, starts: Sequence[float] = ()) -> list[FrontierPoint]:
     """One point per subset in `finished` (one row per fine-tuning), largest first.
 
     `finished` has the columns of `FineTuning.row`; `total` is the number of examples before pruning. Intervals are Student's t over
-    seeds, nan with one seed. Differences are paired by seed, in `metric` (None: the headline). `ends` are the times at which jobs
-    that measured ended, in seconds since 1970 as in the column `finished`.
+    seeds, nan with one seed. Differences are paired by seed, in `metric` (None: the headline). `starts` are the times at which jobs
+    that measured started, in seconds since 1970 as in the column `finished`.
     """
     metrics = [name for name in finished.columns if name not in NOT_METRICS and finished[name].notna().any()]
     if not metrics:
@@ -78,7 +78,7 @@ def points(finished: pd.DataFrame, total: int, metric: str | None = None, ends: 
     compared = metric or headline_of(metrics)
     groups = {str(name): group.set_index("seed") for name, group in finished.groupby("subset", sort=False)}
     full = groups.get("full")
-    made = [_point(name, group, _random_of(name, groups), full, metrics, compared, total, ends) for name, group in groups.items()]
+    made = [_point(name, group, _random_of(name, groups), full, metrics, compared, total, starts) for name, group in groups.items()]
     return sorted(made, key=lambda point: -point.kept)
 
 
@@ -96,7 +96,7 @@ def _point(
     metrics: Sequence[str],
     compared: str,
     total: int,
-    ends: Sequence[float],
+    starts: Sequence[float],
 ) -> FrontierPoint:
     kept = round(float(group["kept"].mean()))
     seconds, steps = float(group["seconds"].mean()), round(float(group["steps"].mean()))
@@ -116,14 +116,14 @@ def _point(
         seconds_saved=full_seconds - seconds,
         steps=steps,
         steps_saved=full_steps - steps,
-        looks=_looks(group, full, ends) if ends and full is not None else 1,
+        looks=_looks(group, full, starts) if starts and full is not None else 1,
     )
 
 
-def _looks(ours: pd.DataFrame, full: pd.DataFrame, ends: Sequence[float]) -> int:
+def _looks(ours: pd.DataFrame, full: pd.DataFrame, starts: Sequence[float]) -> int:
     """After how many jobs there were new pairs, and FEWEST_SEEDS or more in all."""
     times = np.maximum(ours["finished"], full["finished"].reindex(ours.index)).dropna().sort_values()
-    jobs = np.searchsorted(np.sort(ends), times.to_numpy(float))
+    jobs = np.searchsorted(np.sort(starts), times.to_numpy(float))
     return max(1, len(np.unique(np.maximum(jobs, jobs[FEWEST_SEEDS - 1 : FEWEST_SEEDS].max(initial=0)))))
 
 

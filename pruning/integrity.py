@@ -10,8 +10,14 @@ from pathlib import Path
 from pruning import ownership
 from pruning.errors import ExperimentError
 from pruning.files import append_line, atomic_write, sha256
-from pruning.folder import Folder, last_line, read_lines
+from pruning.folder import Folder, read_lines
 from pruning.records import JobState
+
+SAVED = "subsets/"
+"""How the names of saved subsets' files begin."""
+
+FORGOTTEN = ""
+"""In place of a checksum: the file was removed on purpose."""
 
 
 @contextmanager
@@ -27,11 +33,21 @@ def checksummed(folder: Folder, path: Path) -> Iterator[Path]:
 
 
 def checksums(folder: Folder) -> dict[str, set[str]]:
-    """File -> every sha256 it was ever written with; whichever of them it has, it is whole."""
+    """File -> every sha256 it was ever written with; whichever of them it has, it is whole. Of a saved subset only the latest counts,
+    because its name may stand for other rows now; none where it was forgotten.
+    """
     found: dict[str, set[str]] = {}
     for line in read_lines(folder.checksums):
-        found.setdefault(line["file"], set()).add(line["sha256"])
+        if line["file"].startswith(SAVED):
+            found[line["file"]] = {line["sha256"]} - {FORGOTTEN}
+        else:
+            found.setdefault(line["file"], set()).add(line["sha256"])
     return found
+
+
+def forgotten(folder: Folder, path: Path) -> None:
+    """Take note that a file goes for good, before it does."""
+    append_line(folder.checksums, json.dumps({"file": path.relative_to(folder.root).as_posix(), "bytes": 0, "sha256": FORGOTTEN}))
 
 
 def fault(folder: Folder, path: Path, known: dict[str, set[str]]) -> str | None:
@@ -104,15 +120,15 @@ def _awaited(folder: Folder, redone: Iterable[Path]) -> set[Path]:
     """Files that a job has yet to bring though their checksum is there: the one it came to last, and those of runs trained again."""
     if ownership.status(folder).state is JobState.DONE:
         return set()
-    last = last_line(folder.checksums)
-    return {*redone, *([folder.root / last["file"]] if last else [])}
+    written = [line["file"] for line in read_lines(folder.checksums) if not line["file"].startswith(SAVED)]
+    return {*redone, *(folder.root / name for name in written[-1:])}
 
 
 def _comes_back(name: str) -> str:
     if name == "frontier.parquet":
         return "resume the experiment to measure its subsets again"
-    if name.startswith("subsets/"):
-        return "bring a copy of it back, or save the subset under its name again (a damaged file: delete it first)"
+    if name.startswith(SAVED):
+        return f"bring a copy of it back, or give it up with: python -m pruning forget DIR {Path(name).stem}"
     if name.startswith("dynamics/"):
         return "resume the experiment to record it again (a recording from elsewhere: delete it, and record or import it again)"
     return "resume the experiment to make it anew from its data"

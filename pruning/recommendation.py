@@ -55,8 +55,15 @@ def margin_of(points: float) -> float:
     return points / 100
 
 
-def recommend(measured: Sequence[FrontierPoint], margin: float = MARGIN, confidence: float = CONFIDENCE) -> Recommendation:
-    """What to take; where no rule measured beats random, also which one is safe to try (`SAFE`). See `_smallest` for the choice."""
+def recommend(
+    measured: Sequence[FrontierPoint], margin: float = MARGIN, confidence: float = CONFIDENCE, measuring: bool = False
+) -> Recommendation:
+    """What to take; where no rule measured beats random, also which one is safe to try (`SAFE`). See `_smallest` for the choice.
+
+    While a job is `measuring` nothing is recommended: every look at a part of its seeds would be one more chance to be wrong.
+    """
+    if measuring:
+        return Recommendation(subset=None, sentence="A recommendation comes when what is being measured is complete.")
     found, safe = _smallest(measured, margin, confidence), _safe_rule(measured)
     if safe is None:
         return found
@@ -72,8 +79,9 @@ def _smallest(measured: Sequence[FrontierPoint], margin: float, confidence: floa
 
     One-sided paired t-tests of non-inferiority, from the largest size down and stopping at the first size where none passes; at
     one size the doubt allowed (1 - confidence) is divided among its subsets, and each subset's part among its looks. So the chance of
-    recommending any worse-than-margin subset stays at 1 - confidence, however many were measured and however often seeds were added
-    after looking (benchmarks/results/recommendation.md). Of those that pass at the smallest size, the best.
+    recommending any worse-than-margin subset stays at 1 - confidence, however many were measured together and however often seeds
+    were added after looking (benchmarks/results/recommendation.md); subsets that are added after looking bring a doubt of their own.
+    Of those that pass at the smallest size, the best.
     """
     if not any(point.subset == "full" for point in measured):
         return Recommendation(subset=None, sentence="Full data was not measured, so nothing can be compared with it.")

@@ -266,7 +266,7 @@ class FrontierPoint:
     steps: int
     steps_saved: int
     looks: int = 1
-    """How often its difference to full data could be judged so far: after each job that added to its seeds."""
+    """How often its difference to full data was judged so far: at the end of each job that added to its seeds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +331,11 @@ class JobStatus:
     """Examples per second of late."""
     runs: Mapping[str, Progress] = field(default_factory=dict)
     """Latest progress of each run, by key."""
+
+    @property
+    def measuring(self) -> bool:
+        """Whether the frontier is being measured."""
+        return self.state.under_way and self.verb == "frontier"
 
     @property
     def seconds_left(self) -> float | None:

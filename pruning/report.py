@@ -121,7 +121,7 @@ def as_dict(experiment: Experiment, burn_in: int | None = None, budget: str = "e
     """
     dynamics = experiment.dynamics
     h = experiment.h_score(burn_in)
-    recommended = recommend(experiment.frontier(burn_in, budget), margin)
+    recommended = recommend(experiment.frontier(burn_in, budget), margin, measuring=experiment.status().measuring)
     found = {
         "examples": dynamics.examples,
         "runs": dynamics.runs,
@@ -275,7 +275,7 @@ def _show_frontier(points: list[FrontierPoint], budget: str) -> None:
 
 
 def _show_recommendation(experiment: Experiment, points: list[FrontierPoint], margin: float) -> None:
-    recommended = recommend(points, margin)
+    recommended = recommend(points, margin, measuring=experiment.status().measuring)
     console.print(recommended.sentence)
     smaller = [point for point in points if point.subset != "full"]
     seconds = score_seconds(experiment.finished(), experiment.settings)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pruning.errors import ExperimentError, SubsetError, UsageError
 from pruning.folder import Folder
-from pruning.integrity import check_once, checksummed, checksums
+from pruning.integrity import SAVED, check_once, checksummed, checksums, forgotten
 from pruning.records import Subset
 from pruning.subsets import understood
 
@@ -89,6 +89,16 @@ def save_subset(experiment: Experiment, name: str, subset: Subset, burn_in: int 
     return path
 
 
+def forget_subset(experiment: Experiment, name: str) -> None:
+    """Remove a saved subset, damaged or gone as it may be. Raises SubsetError where nothing was saved under that name."""
+    path = experiment.folder.saved(name) if _NAME.fullmatch(name) else None
+    if path is None or path not in saved_files(experiment.folder):
+        there = ", ".join(saved_subsets(experiment)) or "nothing is"
+        raise SubsetError(f"No subset is saved under {name!r}; {there} saved.")
+    forgotten(experiment.folder, path)
+    path.unlink(missing_ok=True)
+
+
 def check_name(name: str) -> None:
     """Raise UsageError, saying what would be right, for a name that no subset can be saved under."""
     if not _NAME.fullmatch(name):
@@ -100,7 +110,7 @@ def check_name(name: str) -> None:
 def saved_files(folder: Folder) -> list[Path]:
     """The files of saved subsets: those that are there, and those that were and have a checksum still."""
     there = [path.name for path in folder.subsets.glob("*.parquet")]
-    known = [Path(file).name for file in checksums(folder) if file.startswith("subsets/")]
+    known = [Path(file).name for file, sums in checksums(folder).items() if file.startswith(SAVED) and sums]
     return [folder.subsets / name for name in sorted({*there, *known})]
 
 
@@ -119,7 +129,7 @@ def _read(experiment: Experiment, name: str) -> Subset:
     except ExperimentError as error:
         raise SubsetError(str(error)) from None
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise SubsetError(f"{path} is no saved subset ({error}); bring a copy of it back, or delete it and save it again.") from None
+        raise SubsetError(f"{path} is no saved subset ({error}); bring a copy of it back, or forget it.") from None
     if kept.dtype != np.int64 or total != len(ids) or not np.array_equal(kept, ids[np.isin(ids, kept)]):
-        raise SubsetError(f"{path} does not hold examples of {experiment.folder.root}, each once and in their order; delete it.")
+        raise SubsetError(f"{path} does not hold examples of {experiment.folder.root}, each once and in their order; forget it.")
     return Subset(name=name, method="saved", rule=f"the saved subset {name}: {words}", kept=kept, total=total)

@@ -1,5 +1,6 @@
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -97,6 +98,9 @@ def test_what_is_no_finite_number_is_missing() -> None:
         (pa.array([date(2020, 1, 1) + timedelta(days=i) for i in range(40)]), "2020-01-01 to 2020-01-10"),
         (pa.array([datetime(2020, 1, 1, 8, i) for i in range(40)]), "2020-01-01 08:00 to 2020-01-01 08:09"),
         (pa.array([datetime(2020, 1, 1, 8, i, tzinfo=UTC) for i in range(40)]), "2020-01-01 08:00 to 2020-01-01 08:09"),
+        (pa.array([datetime(2020, 1, 1 + i, tzinfo=ZoneInfo("Asia/Tokyo")) for i in range(31)]), "2020-01-01 to 2020-01-08"),
+        (pa.array([*(date(1, 1, 1) + timedelta(days=i) for i in range(30)), *[date(9999, 12, 31)] * 10]), "0001-01-01 to 0001-01-10"),
+        (pa.array([datetime(9999 - i, 1, 1) for i in range(41)], pa.timestamp("us")), "9959-01-01 to 9969-01-01"),
         (pa.array([timedelta(hours=i) for i in range(41)]), "0 to 3.6e+04"),
         (pa.array([Decimal(i) / 4 for i in range(41)]), "0 to 2.5"),
     ],

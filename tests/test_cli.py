@@ -189,6 +189,8 @@ def test_a_subset_is_saved_by_command_and_named_by_others(scored: Experiment, tm
         assert (failed.returncode, len(failed.stderr.splitlines())) == (code, 1) and says in failed.stderr
     where.write_bytes(where.read_bytes()[:-1])
     assert "mine.parquet is damaged" in winnow("verify", folder).stderr
+    assert winnow("forget", folder, "mine").stdout == "mine is forgotten.\n" and winnow("verify", folder).returncode == 0
+    assert "No subset is saved under 'mine'" in winnow("forget", folder, "mine").stderr
 
 
 def test_a_recording_of_cartography_goes_in_and_out(scored: Experiment, reviews: tuple[Path, Path], tmp_path: Path) -> None:

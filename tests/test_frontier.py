@@ -61,12 +61,12 @@ def test_differences_pair_only_seeds_that_both_have() -> None:
 
 
 def test_looks_are_the_jobs_that_added_to_enough_seeds() -> None:
-    """Pairs of the times 1, 2, 3 | 5 | 9: judged after the jobs that ended at 4 and 6, and at what came since; never with two pairs."""
+    """Pairs of the times 1, 2, 3 | 5 | 9: judged at the ends of the jobs that started at 0, 4 and 6; never with two pairs."""
     table = finetunings(full=[0.9] * 5, a=[0.8] * 5, b=[0.8] * 2)
     table["finished"] = [0.0] * 4 + [9.0] + [3.0, 1.0, 2.0, 5.0, 8.0] + [1.0, 5.0]
-    looks = {point.subset: point.looks for point in frontier.points(table, 1000, ends=[6.0, 4.0])}
-    assert looks["a"] == 3 and frontier.points(table[table["seed"] < 4], 1000, ends=[4.0, 6.0])[1].looks == 2
-    assert frontier.points(table[table["seed"] < 3], 1000, ends=[4.0, 6.0, 7.0])[1].looks == 1
+    looks = {point.subset: point.looks for point in frontier.points(table, 1000, starts=[6.0, 4.0, 0.0])}
+    assert looks["a"] == 3 and frontier.points(table[table["seed"] < 4], 1000, starts=[0.0, 4.0, 6.0])[1].looks == 2
+    assert frontier.points(table[table["seed"] < 3], 1000, starts=[0.0, 4.0, 6.0, 7.0])[1].looks == 1
     assert all(point.looks == 1 for point in frontier.points(table, 1000))
 
 

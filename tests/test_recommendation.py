@@ -72,6 +72,11 @@ def test_the_doubt_allowed_is_divided_among_subsets_of_one_size() -> None:
     assert recommend([FULL, close, point("random@a", 500, 0.7, -0.1), point("ambiguous@a", 500, 0.7, -0.1)]).subset is None
 
 
+def test_nothing_is_recommended_while_it_is_measured() -> None:
+    found = recommend([FULL, point("a", 500, 0.8, 0.0)], measuring=True)
+    assert (found.subset, found.measure, found.safe) == (None, (), None) and "complete" in found.sentence
+
+
 def test_a_later_look_must_be_surer_than_an_earlier_one() -> None:
     """The lower bound at 96.5% of the first look is within half a point, that at 99.3% of the second is not."""
     close = point("a", 500, 0.8, 0.0, half=0.005)

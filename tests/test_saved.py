@@ -16,7 +16,7 @@ from pruning.export import build, is_current
 from pruning.findings import findings
 from pruning.folder import read_notes
 from pruning.records import DecisionKind, Subset
-from pruning.saved import save_subset, saved_subsets
+from pruning.saved import forget_subset, save_subset, saved_subsets
 from tests.conftest import BURN_IN, EPOCHS, EXAMPLES, SEEDS
 from tests.test_faults import flip
 
@@ -123,13 +123,33 @@ def test_a_saved_file_that_is_not_what_was_saved_is_found_and_blocks_nothing_els
     whole = path.read_bytes()
     damage(path)
     again = Experiment(scored.folder.root)
-    with pytest.raises(ExperimentError, match=rf"mine\.parquet is {says}.*; bring a copy of it back, or save the subset"):
+    with pytest.raises(ExperimentError, match=rf"mine\.parquet is {says}.*; bring a copy of it back, or give it up with"):
         again.verify()
     with pytest.raises(SubsetError, match=r"mine\.parquet is damaged|no subset 'mine'"):
         again.subset("random@mine")
     assert again.subset("drop-hard").size == mine.size and again.frontier()
     path.write_bytes(whole)
     assert again.verify() and again.subset("mine").kept.tolist() == mine.kept.tolist()
+
+
+def test_a_forgotten_name_may_stand_for_other_rows_and_never_for_the_old_ones_again(scored: Experiment) -> None:
+    mine, path = saved(scored), scored.folder.saved("mine")
+    old = path.read_bytes()
+    path.unlink()
+    scored.log("cancelled", state="cancelled", verb="score")
+    with pytest.raises(ExperimentError, match=r"mine\.parquet is gone"):
+        Experiment(scored.folder.root).verify()
+    forget_subset(scored, "mine")
+    assert Experiment(scored.folder.root).verify() and list(saved_subsets(scored)) == []
+    with pytest.raises(SubsetError, match="No subset is saved under 'mine'; nothing is saved"):
+        forget_subset(scored, "mine")
+    other = saved(Experiment(scored.folder.root), of="drop-easy")
+    assert other.kept.tolist() != mine.kept.tolist() and Experiment(scored.folder.root).verify()
+    path.write_bytes(old)
+    with pytest.raises(ExperimentError, match=r"mine\.parquet is damaged"):
+        Experiment(scored.folder.root).verify()
+    forget_subset(scored, "mine")
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(

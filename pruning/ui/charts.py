@@ -166,7 +166,7 @@ def _side_by_side(points: Sequence[FrontierPoint], logarithmic: bool) -> dict[st
     sizes: dict[float, list[str]] = {}
     for point in points:
         sizes.setdefault(log10(point.kept) if logarithmic else point.kept, []).append(point.subset)
-    apart = APART * (max(sizes, default=0) - min(sizes, default=0))
+    apart = APART * (max(sizes, default=0) - min(sizes, default=0) or 0.1 * max(sizes, default=0))
     places = {name: size + apart * (i - (len(names) - 1) / 2) for size, names in sizes.items() for i, name in enumerate(names)}
     return {name: 10**place for name, place in places.items()} if logarithmic else places
 

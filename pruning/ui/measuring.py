@@ -68,9 +68,9 @@ def chooser(view: View, points: Sequence[FrontierPoint], metric: str, chosen: st
 
 def advise(view: View, points: Sequence[FrontierPoint], margin: float, chosen: str, budget: str) -> None:
     """What to take or to measure next, in words and as buttons that do it."""
-    found = recommend(points, margin)
+    status = view.experiment.status()
+    found, running = recommend(points, margin, measuring=status.measuring), status.state.under_way
     st.info(plain.markdown(found.sentence), icon=":material/lightbulb:")
-    running = view.experiment.status().state.under_way
     seeds = {point.subset: point.seeds for point in points}
     with st.container(horizontal=True):
         if found.subset is not None and found.subset.removesuffix(DECISIONS) != chosen:

@@ -179,9 +179,10 @@ def _badge() -> None:
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:
-    """Changes whenever the settings or the set of recorded epochs do."""
+    """Changes whenever the settings, the set of recorded epochs or the saved subsets do."""
     epochs = sorted(path.stat().st_mtime_ns for path in (folder / "dynamics").glob("run=*/epoch=*.parquet"))
-    return ((folder / "experiment.json").stat().st_mtime_ns, *epochs)
+    saved = [path.stat().st_mtime_ns for path in sorted((folder / "subsets").glob("*.parquet"))]
+    return ((folder / "experiment.json").stat().st_mtime_ns, *epochs, 0, *saved)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
