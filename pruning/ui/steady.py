@@ -34,7 +34,7 @@ def order(view: View) -> None:
         return
     st.text(advice.sentence)
     if advice.burn_in != view.burn_in:
-        st.button(f"Look with burn-in {advice.burn_in}", icon=":material/hourglass_top:", on_click=_count_from, args=(advice.burn_in,))
+        st.button(f"Look with burn-in {advice.burn_in}", icon=":material/visibility:", on_click=_count_from, args=(advice.burn_in,))
     table = by_place(advice)
     widgets.chart(
         charts.lines(table, "how much of the first epoch had passed, %", "share right", dtick=10),
