@@ -325,17 +325,6 @@ def audit(
 
 @app.command()
 @one_sentence
-def forget(directory: Directory, name: Annotated[str, typer.Argument(metavar="NAME", help="What it was saved under.")]) -> None:
-    """Remove a saved subset; exports made of it stay."""
-    from pruning.experiment import Experiment
-    from pruning.saved import forget_subset
-
-    forget_subset(Experiment(directory), name)
-    print(f"{name} is forgotten.")
-
-
-@app.command()
-@one_sentence
 def save(
     directory: Directory,
     subset: Annotated[str, typer.Argument(help="A subset's name; with '+decisions' after it, as decided by hand.")],
@@ -350,6 +339,17 @@ def save(
     chosen = experiment.subset(subset, burn_in)
     path = save_subset(experiment, name, chosen, burn_in)
     print(f"Saved {chosen.size} of {chosen.total} examples ({chosen.rule}) as {name} in {path}.")
+
+
+@app.command()
+@one_sentence
+def forget(directory: Directory, name: Annotated[str, typer.Argument(metavar="NAME", help="What it was saved under.")]) -> None:
+    """Remove a saved subset; exports made of it stay."""
+    from pruning.experiment import Experiment
+    from pruning.saved import forget_subset
+
+    forget_subset(Experiment(directory), name)
+    print(f"{name} is forgotten.")
 
 
 @app.command()

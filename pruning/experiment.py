@@ -212,6 +212,8 @@ class Experiment:
         Raises what `subsets.resolve` raises.
         """
         base, plus = name.removesuffix(rules.DECISIONS), name.endswith(rules.DECISIONS)
+        if rules.DECISIONS in base:
+            raise SubsetError(f"{name!r} has more after {rules.DECISIONS}, which stands last, as in winning-ticket{rules.DECISIONS}.")
         subset = self.rule(base, burn_in, seed)
         return by_hand.apply(subset, self.decided, self.ids) if plus else subset
 

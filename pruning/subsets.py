@@ -243,7 +243,8 @@ def _applied(tree: Name, recording: _Recording) -> Subset:
             raise SubsetError(f"{tree.text} asks for {size:,} examples; {source.name} keeps only {source.size:,}.")
         kept = np.sort(recording.random(tree.text).permutation(np.flatnonzero(source.mask(dynamics.ids)))[:size])
         words = f"{size} at random of: {source.rule}"
-    words = f"{words}, as many as {of.text} keeps"
+    if of.parts or _number(of.word) is None:
+        words = f"{words}, as many as {of.text} keeps"
     return Subset(name=tree.text, method=rule, rule=words, kept=dynamics.ids[kept], total=dynamics.examples)
 
 
