@@ -23,6 +23,7 @@ from pruning.decisions import DECIDED_BY_HAND, Decided, Decision
 from pruning.duplicates import Duplicates
 from pruning.experiment import Experiment
 from pruning.records import FrontierPoint, Subset
+from pruning.stability import BurnInAdvice, Stability, burn_in_advice, stability
 
 SUSPECTS, DUPLICATES = "suspected label errors", "duplicates"
 HARD = {f"H = 0: {kind}": kind for kind in Hard}
@@ -102,6 +103,18 @@ class View:
     def h(self) -> NDArray[np.int64]:
         """[N] H-scores."""
         return self.experiment.h_score(self.burn_in)
+
+    @cached_property
+    def stability(self) -> Stability:
+        """How far H rests on these very runs."""
+        return stability(self.experiment.dynamics.correct, self.burn_in)
+
+    @cached_property
+    def advice(self) -> BurnInAdvice:
+        """How many epochs to leave out of H. Raises ScoreError when the recording does not say where in its epoch an example came."""
+        advice = burn_in_advice(self.experiment.dynamics)
+        self.release()
+        return advice
 
     @cached_property
     def score_names(self) -> list[str]:

@@ -81,7 +81,7 @@ def find(experiment: Experiment) -> list[DivergedRun]:
 
 
 def _nan_events(experiment: Experiment) -> list[Mapping[str, Any]]:
-    return [event for event in experiment.events() if event["event"] == "diverged"]
+    return [event for event in experiment.events(but="progress") if event["event"] == "diverged"]
 
 
 def _nan(experiment: Experiment, run: int, events: Sequence[Mapping[str, Any]]) -> list[str]:

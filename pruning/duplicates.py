@@ -61,7 +61,7 @@ def duplicates(texts: Sequence[str] | pa.Array | pa.Table) -> Duplicates:
     array([ 0,  0, -1, -1])
     """
     fields = [normalised(column) for column in (texts.columns if isinstance(texts, pa.Table) else [texts])]
-    encoded = _together(fields).dictionary_encode()
+    encoded = _as_one(fields).dictionary_encode()
     which = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     different: list[str] = encoded.dictionary.to_pylist()
     exact = np.bincount(which, minlength=len(different))[which] > 1
@@ -77,7 +77,7 @@ def normalised(texts: Sequence[str] | pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(trimmed, ""), raw, trimmed)
 
 
-def _together(fields: list[pa.Array]) -> pa.Array:
+def _as_one(fields: list[pa.Array]) -> pa.Array:
     """Normalised fields as one text each, with a sign between them that none of them has."""
     apart = [pc.replace_substring(field, _BETWEEN, " ") for field in fields]
     return pc.binary_join_element_wise(*apart, _BETWEEN) if len(apart) > 1 else apart[0]

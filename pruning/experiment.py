@@ -34,7 +34,7 @@ from pruning.recording import Recording, epoch_accuracy, write_epoch
 from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobStatus, Subset
 from pruning.saved import saved_files, saved_subsets
 from pruning.settings import Settings
-from pruning.texts import flat, joined, text_fields, together
+from pruning.texts import flat, joined, stacked, text_fields
 
 if TYPE_CHECKING:
     from pruning.data import Examples
@@ -281,7 +281,7 @@ class Experiment:
 
         def found() -> derived.Arrays:
             held_out = flat(self.evaluation(text_fields(self.schema)))
-            both = duplicates(together(self.texts, held_out))
+            both = duplicates(stacked(self.texts, held_out))
             return {"group": both.group, "exact": both.exact}
 
         kept = derived.remember(self.folder.cache("duplicates"), self._stamp_of_texts, found)
@@ -369,7 +369,7 @@ class Experiment:
 
     def notes(self) -> list[str]:
         """What jobs had to say beside their progress, in sentences, each once, oldest first."""
-        return list(dict.fromkeys(event["message"] for event in self.events() if event["event"] == "note"))
+        return list(dict.fromkeys(event["message"] for event in self.events(but="progress") if event["event"] == "note"))
 
     def status(self) -> JobStatus:
         """The latest job as it really stands."""

@@ -28,10 +28,10 @@ def flat(table: pa.Table) -> pa.Table:
     return pa.table(dict(zip(table.column_names, columns, strict=True)))
 
 
-def together(first: pa.Table, second: pa.Table) -> pa.Table:
+def stacked(first: pa.Table, second: pa.Table) -> pa.Table:
     """The rows of both, their columns as strings.
 
-    >>> together(pa.table({"text": ["a"]}), pa.table({"text": ["b"]}))["text"].to_pylist()
+    >>> stacked(pa.table({"text": ["a"]}), pa.table({"text": ["b"]}))["text"].to_pylist()
     ['a', 'b']
     """
     return pa.concat_tables(pa.table({name: table[name].cast(pa.string()) for name in first.column_names}) for table in (first, second))

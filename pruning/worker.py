@@ -97,7 +97,7 @@ def resume(directory: str | Path, listen: Listener = lambda progress: None) -> E
         with stop_on_signals() as stop, job(experiment.folder, "score") as progress:
             _score(experiment, progress, listen, stop)
         return Experiment(directory)
-    jobs = [event["job"] for event in experiment.events() if event["event"] == "started" and event.get("job")]
+    jobs = [event["job"] for event in experiment.events(but="progress") if event["event"] == "started" and event.get("job")]
     if not jobs:
         return experiment
     return frontier(directory, listen=listen, **jobs[-1])

@@ -10,7 +10,7 @@ import streamlit as st
 from pruning.browse import View
 from pruning.errors import ScoreError, WinnowError
 from pruning.experiment import Experiment
-from pruning.stability import BurnInAdvice, Stability, burn_in_advice, stability
+from pruning.stability import BurnInAdvice, Stability, stability
 from pruning.ui import charts, state, widgets
 from pruning.words import from_to
 
@@ -28,9 +28,10 @@ def order(view: View) -> None:
         help="Early in the first epoch the model knows nothing yet, so an easy example that comes then is answered wrongly. "
         "Orders are drawn at random: whatever depends on the place within the epoch is luck. Burn-in leaves first epochs out of H.",
     )
-    advice = _advice(view)
-    if isinstance(advice, str):
-        st.text(advice)
+    try:
+        advice = view.advice
+    except ScoreError as error:
+        st.text(str(error))
         return
     st.text(advice.sentence)
     if advice.burn_in != view.burn_in:
@@ -57,22 +58,9 @@ def by_place(advice: BurnInAdvice) -> pd.DataFrame:
     return table.assign(mean=table.mean(axis=1))
 
 
-def _advice(view: View) -> BurnInAdvice | str:
-    """Worked out once and kept with the view; why not, where the recording lacks what it takes."""
-    kept: BurnInAdvice | str | None = view.__dict__.get("_burn_in_advice")
-    if kept is None:
-        try:
-            kept = burn_in_advice(view.experiment.dynamics)
-        except ScoreError as error:
-            kept = str(error)
-        view.__dict__["_burn_in_advice"] = kept
-        view.release()
-    return kept
-
-
 def enough(view: View) -> None:
     """Whether the runs are enough: how far they agree among themselves, by number of runs, and what more would likely change."""
-    found = _stability(view)
+    found = view.stability
     st.subheader("Are the runs enough?", help="H counts runs, so other runs would give other values: here is how different they would be.")
     st.text(found.sentence)
     if not found.about_more:
@@ -127,14 +115,6 @@ def _so_far(directory: str, stamps: tuple[int, ...], burn_in: int) -> str:
         return stability(Experiment(directory).dynamics.correct, burn_in).so_far
     except WinnowError as error:
         return str(error)
-
-
-def _stability(view: View) -> Stability:
-    """Worked out once and kept with the view."""
-    kept: Stability | None = view.__dict__.get("_stability")
-    if kept is None:
-        kept = view.__dict__["_stability"] = stability(view.experiment.dynamics.correct, view.burn_in)
-    return kept
 
 
 def _share(value: float) -> str:
