@@ -28,16 +28,16 @@ app: $(VENV)/.run  ## open the dashboard on the experiments in ./experiments
 	@$(RUN) -m pruning app
 
 test: $(VENV)/.dev  ## all tests but the slow ones
-	@$(RUN) tests/browser_setup.py
+	@$(RUN) tests/support/browser_setup.py
 	@$(PYTEST) -m "not slow and not gpu"
 
 test-slow: $(VENV)/.dev  ## the slow tests too
-	@$(RUN) tests/browser_setup.py
+	@$(RUN) tests/support/browser_setup.py
 	@$(PYTEST) -m "not gpu"
 
 chaos: $(VENV)/.dev  ## kill the worker 50 times and the dashboard 10 times, and compare with undisturbed work (some 10 minutes)
-	@$(RUN) tests/browser_setup.py
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -m slow tests/test_chaos.py
+	@$(RUN) tests/support/browser_setup.py
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -m slow tests/jobs/test_chaos.py
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	@$(VENV)/bin/ruff check .

@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from pruning.ui import launch  # noqa: E402
-from pruning.ui.routes import ROUTES  # noqa: E402
+from pruning.ui.server import launch  # noqa: E402
+from pruning.ui.server.routes import ROUTES  # noqa: E402
 
 if __name__ == "__main__":
     launch.main(Path("experiments"), 8501)

@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.browser_setup import find  # noqa: E402
-from tests.ui.browsing import dashboard, visit  # noqa: E402
+from tests.support.browser_setup import find  # noqa: E402
+from tests.support.browsing import dashboard, visit  # noqa: E402
 
 PAGES = ("home", "score", "difficulty", "frontier", "inspect", "export")
 VIEWS = {"light": (1400, 1200, "light"), "dark": (1400, 1200, "dark"), "narrow": (390, 844, "light")}

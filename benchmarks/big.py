@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pruning.data import Examples
+from pruning.analysis.frontier import of_subset
+from pruning.data.examples import Examples
 from pruning.experiment import Experiment
-from pruning.frontier import of_subset
 from pruning.records import EpochRecord, FineTuning
 from pruning.settings import Settings
 

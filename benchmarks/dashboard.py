@@ -30,11 +30,12 @@ from playwright.sync_api import Page, sync_playwright
 
 from benchmarks import big
 from benchmarks.machine import heading
-from pruning import jobs, sample
+from pruning.data import sample
 from pruning.experiment import Experiment
-from pruning.folder import Folder
+from pruning.jobs import background
 from pruning.settings import Settings, default_seeds
-from tests.browser_setup import find
+from pruning.store.layout import Folder
+from tests.support.browser_setup import find
 
 ROOT = Path(__file__).resolve().parents[1]
 MB = 1 << 20
@@ -57,7 +58,7 @@ def main(
             big.make(directory, examples)
         shutil.rmtree(Folder(directory).cache("").parent, ignore_errors=True)
         begun = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "pruning.derived", str(directory)], check=True)
+        subprocess.run([sys.executable, "-m", "pruning.store.cache", str(directory)], check=True)
         audit = time.perf_counter() - begun
         timed = json.loads(
             subprocess.run(
@@ -176,11 +177,11 @@ def responsive(examples: int = 20_000, repeats: int = 30) -> dict[str, float]:
             page = playwright.chromium.launch(executable_path=find(), args=["--no-sandbox"]).new_page()
             visit(page, f"{address}/inspect?experiment=small&show=all")
             found["idle"] = _clicks(page, repeats)
-            jobs.start(jobs.score_command(settings, root / "busy"), root / "busy")
+            background.start(background.score_command(settings, root / "busy"), root / "busy")
             while not ((root / "busy" / "experiment.json").exists() and Experiment(root / "busy").status().done > 200):
                 time.sleep(1)
             found["while a worker scores"] = _clicks(page, repeats)
-            jobs.cancel(root / "busy")
+            background.cancel(root / "busy")
     return found
 
 

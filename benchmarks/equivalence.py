@@ -29,12 +29,12 @@ from scipy import stats
 
 from benchmarks.machine import heading
 from benchmarks.trainers import RECIPES, as_rows, load, train
-from pruning import data, models, sample
+from pruning.analysis.scores import h_score
+from pruning.data import examples, models, sample
+from pruning.data.tasks import TASKS
 from pruning.files import atomic_write
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
-from pruning.scores import h_score
 from pruning.settings import APPROXIMATIONS, Settings, default_seeds
-from pruning.tasks import TASKS
 from pruning.training import train as train_ours
 from pruning.training.devices import cores
 
@@ -105,7 +105,7 @@ def prepare(train: int, evaluation: int) -> Job:
     """The sample, encoded."""
     model = models.locate(models.SAMPLE)
     tokenizer, task = models.load_tokenizer(model), TASKS["classification"]
-    first, second = (task.encode(data.load(path).table, tokenizer, 128) for path in sample.sample_split(train, evaluation))
+    first, second = (task.encode(examples.load(path).table, tokenizer, 128) for path in sample.sample_split(train, evaluation))
     return Job(train=first, evaluation=second, model=str(model))
 
 

@@ -20,14 +20,16 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from benchmarks.machine import heading
-from pruning import audit, report, scores, worker
-from pruning.decisions import Decision
+from pruning import report
+from pruning.analysis import audit, scores
+from pruning.data.sample import sample_split
 from pruning.experiment import Experiment
 from pruning.files import atomic_write
+from pruning.formatting import bracketed
+from pruning.jobs import worker
 from pruning.records import DecisionKind
-from pruning.sample import sample_split
 from pruning.settings import Settings
-from pruning.words import bracketed
+from pruning.subsets.decisions import Decision
 
 OTHER = {"positive": "negative", "negative": "positive"}
 CLEANED = "full+decisions"

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from pruning import models, sample
+from pruning.data import models, sample
+from pruning.data.tasks import TASKS
 from pruning.records import Encoded
-from pruning.tasks import TASKS
 
 
 class Lengths(StrEnum):

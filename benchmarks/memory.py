@@ -21,7 +21,7 @@ import numpy as np
 import typer
 
 from benchmarks.machine import heading
-from tests.training.tiny import WORDS, tiny_model
+from tests.support.tiny import WORDS, tiny_model
 
 MB = 1 << 20
 

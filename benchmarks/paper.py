@@ -18,16 +18,17 @@ import typer
 from scipy import stats
 
 from benchmarks.machine import heading
-from pruning import presets, report, worker
+from pruning import presets, report
+from pruning.analysis.frontier import headline_of
+from pruning.analysis.recommendation import recommend
 from pruning.cli import one_sentence
+from pruning.data.sample import sample_split
 from pruning.experiment import Experiment
-from pruning.frontier import headline_of
-from pruning.recommendation import recommend
+from pruning.formatting import bracketed
+from pruning.jobs import worker
 from pruning.records import FrontierPoint
-from pruning.sample import sample_split
 from pruning.settings import Settings, default_seeds
-from pruning.subsets import TICKET
-from pruning.words import bracketed
+from pruning.subsets.rules import TICKET
 
 PAPERS_MODEL = "roberta-large"
 """What the paper's presets train by default."""

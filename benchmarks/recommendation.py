@@ -19,9 +19,9 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.machine import heading
-from pruning.frontier import points
-from pruning.recommendation import MARGIN, recommend
-from pruning.subsets import ladder, subset_name
+from pruning.analysis.frontier import points
+from pruning.analysis.recommendation import MARGIN, recommend
+from pruning.subsets.rules import ladder, subset_name
 
 TOTAL = 2000
 SHAPES = ("gentle", "steep", "cliff", "margin")

@@ -17,10 +17,10 @@ import typer
 from torch.nn import functional
 
 from benchmarks.machine import heading
-from pruning import data, models, sample
+from pruning.data import examples, models, sample
+from pruning.data.tasks import TASKS
 from pruning.records import Encoded, RunPlan
 from pruning.settings import TrainSettings
-from pruning.tasks import TASKS
 from pruning.training.batches import Batch
 from pruning.training.devices import autocast, one_thread
 from pruning.training.loop import Run
@@ -43,7 +43,7 @@ def main(steps: Annotated[int, typer.Option(help="Steps of each kind.")] = 400) 
     """Measure and print Markdown."""
     train, _ = sample.sample_split(2000, 100)
     model = models.locate(models.SAMPLE)
-    encoded = TASKS["classification"].encode(data.load(train).table, models.load_tokenizer(model), 128)
+    encoded = TASKS["classification"].encode(examples.load(train).table, models.load_tokenizer(model), 128)
     with one_thread():
         ratios = _quarters(*_measure(encoded, str(model), steps))
     print(heading("What recording costs", f"python -m benchmarks.recording --steps {steps}"))

@@ -23,15 +23,16 @@ import numpy as np
 import typer
 
 from benchmarks.machine import heading
-from pruning import report, worker
+from pruning import report
+from pruning.analysis.frontier import equal_steps_epochs, interval, rows_sha256
+from pruning.analysis.stability import burn_in_advice
+from pruning.data.sample import sample_split
 from pruning.errors import SubsetError
 from pruning.experiment import Experiment
-from pruning.frontier import equal_steps_epochs, interval, rows_sha256
+from pruning.jobs import worker
 from pruning.records import Difference, FrontierPoint
-from pruning.sample import sample_split
 from pruning.settings import Settings, TrainSettings, default_seeds
-from pruning.stability import burn_in_advice
-from pruning.subsets import TICKET, check_trainable
+from pruning.subsets.rules import TICKET, check_trainable
 
 RULES = ("drop-easy", "drop-hard", "ambiguous", "ccs", "aum-high", "stratified", "mixed", "anchored")
 """Compared with random, besides the winning ticket itself. aum-high drops the lowest AUM, as its paper does; stratified keeps the share

@@ -32,7 +32,7 @@ from pruning.records import Encoded, Progress, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training import train
 from pruning.training.devices import cores, pick_device, slots
-from pruning.training.rounds import MOST_AT_ONCE
+from pruning.training.interleaved import MOST_AT_ONCE
 
 OURS = "winnow"
 EXAMPLES = 4096

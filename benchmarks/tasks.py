@@ -22,8 +22,11 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.machine import heading
-from pruning import export, report, sample, worker
+from pruning import report
+from pruning.data import sample
+from pruning.export import writer
 from pruning.files import atomic_write
+from pruning.jobs import worker
 from pruning.settings import Settings, TrainSettings, default_seeds
 
 Row = dict[str, Any]
@@ -47,8 +50,8 @@ def main(
             worker.score(settings, folder, listen)
         with report.listener(f"Measuring {name}") as listen:
             experiment = worker.frontier(folder, ["random@0.5"], [], seeds, listen=listen)
-        manifest = export.build(experiment, experiment.subset("random@0.5"), folder.with_suffix(".export.jsonl"), force=True)
-        export.verify(folder.with_suffix(".export.jsonl"))
+        manifest = writer.build(experiment, experiment.subset("random@0.5"), folder.with_suffix(".export.jsonl"), force=True)
+        writer.verify(folder.with_suffix(".export.jsonl"))
         accuracy = " ".join(f"{value:.3f}" for value in experiment.epoch_accuracy().mean(axis=0))
         for point in experiment.frontier():
             metrics = ", ".join(f"{metric} {value:.3f}" for metric, value in point.metrics.items())

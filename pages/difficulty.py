@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pruning.ui import charts, filters, picking, state, steady, widgets
-from pruning.words import counted
+from pruning.formatting import counted
+from pruning.ui import charts, filters, reliability, state, widgets
+from pruning.ui import difficulty_selection as picking
 
 st.title("Difficulty")
 view = state.scored()
@@ -27,11 +28,11 @@ widgets.chart(
     index=True,
 )
 picking.level(view, kept)
-steady.caveat(view)
+reliability.caveat(view)
 if view.experiment.stopped:
     st.text(view.experiment.stopped)
-steady.order(view)
-steady.enough(view)
+reliability.order(view)
+reliability.enough(view)
 
 st.subheader(
     "Map",

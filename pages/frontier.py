@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from pruning.recommendation import MARGIN, margin_of
-from pruning.ui import charts, measuring, state, steady, tables, widgets
+from pruning.analysis.recommendation import MARGIN, margin_of
+from pruning.ui import charts, frontier_controls, reliability, state, tables, widgets
 
 st.title("Frontier")
 view = state.scored()
-steady.caveat(view)
+reliability.caveat(view)
 how, what, scale = st.columns([2, 2, 1], vertical_alignment="bottom")
 budget = (
     how.segmented_control(
@@ -34,14 +34,14 @@ if points:
         charts.frontier(points, metric, chosen, logarithmic),
         tables.frontier(points, metric),
         key="frontier",
-        on_select=measuring.clicked,
+        on_select=frontier_controls.clicked,
         alt="Subset size against the metric with 95% intervals; the table below has the numbers, the list below chooses too.",
     )
-    measuring.chooser(view, points, metric, chosen)
+    frontier_controls.chooser(view, points, metric, chosen)
     allowed = st.number_input(
         "Points it may be worse than full data", 0.0, 50.0, 100 * MARGIN, 0.1, key="margin", bind="query-params", width=280
     )
-    measuring.advise(view, points, margin_of(allowed), chosen, budget)
+    frontier_controls.advise(view, points, margin_of(allowed), chosen, budget)
 else:
     st.info("Nothing is measured yet. Each subset is fine-tuned with several seeds, beside a random and an ambiguous one of equal size.")
-measuring.ask(view, points, chosen, budget)
+frontier_controls.ask(view, points, chosen, budget)

@@ -4,22 +4,22 @@ import numpy as np
 import streamlit as st
 
 from pruning import browse
-from pruning.scores import SCORES
-from pruning.ui import deciding, example, filters, plain, state, steady, tables, widgets
-from pruning.words import counted
+from pruning.analysis.scores import SCORES
+from pruning.formatting import counted
+from pruning.ui import deciding, escaping, example, filters, reliability, state, tables, widgets
 
 st.title("Inspect")
 view = state.scored()
 subset = state.subset(view)
 kept = view.kept(subset)
-steady.caveat(view)
+reliability.caveat(view)
 wanted, versus = filters.ask(view)
 if not filters.ready(view, wanted):
     st.stop()
 matching = view.matching(wanted, kept, view.kept(view.subset(versus)) if versus else None)
 match = counted(len(matching), "example matches", "examples match")
 st.text(f"{match}. {subset.name}: {subset.size:,} of {subset.total:,} stay ({subset.kept_fraction:.0%}).")
-st.caption(plain.markdown(f"{widgets.class_shares(view, kept)} {widgets.estimate(view, subset.name, subset.size)}"))
+st.caption(escaping.markdown(f"{widgets.class_shares(view, kept)} {widgets.estimate(view, subset.name, subset.size)}"))
 
 size = st.session_state.get("size") or filters.SIZES[0]
 pages = max(1, -(-len(matching) // size))

@@ -4,7 +4,7 @@ import streamlit as st
 
 from pruning.errors import WinnowError
 from pruning.experiment import list_experiments
-from pruning.ui import history, live, plain, starting, state
+from pruning.ui import escaping, history, job_progress, score_form, state
 
 st.title("Score")
 experiment = state.chosen()
@@ -14,26 +14,26 @@ if experiment is None:
         "training sets, measures what each costs in accuracy, and writes the set you choose."
     )
 else:
-    live.panel(experiment)
+    job_progress.panel(experiment)
 
 st.subheader("New experiment")
-chosen, name = starting.source()
+chosen, name = score_form.source()
 try:
-    preview, task, columns, drop_invalid = starting.columns(chosen)
+    preview, task, columns, drop_invalid = score_form.columns(chosen)
 except WinnowError as error:
-    st.error(plain.markdown(error))
+    st.error(escaping.markdown(error))
     st.stop()
 if preview.problem:
-    st.warning(plain.markdown(preview.problem))
+    st.warning(escaping.markdown(preview.problem))
 
-settings, folder, limit = starting.recipe(task, name, chosen)
+settings, folder, limit = score_form.recipe(task, name, chosen)
 settings = settings.with_changes(columns=columns, drop_invalid=drop_invalid)
 with st.container(horizontal=True):
     start = st.button("Start scoring", type="primary", icon=":material/play_arrow:", disabled=bool(preview.problem))
     measure = st.button("Estimate the time", icon=":material/timer:", disabled=bool(preview.problem))
 if measure:
-    starting.estimate(settings, limit)
+    score_form.estimate(settings, limit)
 if start:
-    starting.start(settings, folder, limit)
+    score_form.start(settings, folder, limit)
     st.rerun()
 history.listed(list_experiments(state.root()))

@@ -18,15 +18,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pruning.data import load as load
+    from pruning.data.examples import load as load
     from pruning.experiment import Experiment as Experiment
-    from pruning.export import verify as verify
-    from pruning.recorder import Recorder as Recorder
-    from pruning.recorder import RecorderMixin as RecorderMixin
+    from pruning.export.writer import verify as verify
+    from pruning.interop.recorder import Recorder as Recorder
+    from pruning.interop.recorder import RecorderMixin as RecorderMixin
+    from pruning.jobs.worker import frontier as measure
+    from pruning.jobs.worker import score as score
     from pruning.settings import Settings as Settings
     from pruning.settings import TrainSettings as TrainSettings
-    from pruning.worker import frontier as measure
-    from pruning.worker import score as score
 
 __version__ = "0.1.0"
 
@@ -34,14 +34,14 @@ __all__ = ["Experiment", "Recorder", "RecorderMixin", "Settings", "TrainSettings
 
 _HOMES = {
     "Experiment": ("pruning.experiment", "Experiment"),
-    "Recorder": ("pruning.recorder", "Recorder"),
-    "RecorderMixin": ("pruning.recorder", "RecorderMixin"),
+    "Recorder": ("pruning.interop.recorder", "Recorder"),
+    "RecorderMixin": ("pruning.interop.recorder", "RecorderMixin"),
     "Settings": ("pruning.settings", "Settings"),
     "TrainSettings": ("pruning.settings", "TrainSettings"),
-    "load": ("pruning.data", "load"),
-    "measure": ("pruning.worker", "frontier"),
-    "score": ("pruning.worker", "score"),
-    "verify": ("pruning.export", "verify"),
+    "load": ("pruning.data.examples", "load"),
+    "measure": ("pruning.jobs.worker", "frontier"),
+    "score": ("pruning.jobs.worker", "score"),
+    "verify": ("pruning.export.writer", "verify"),
 }
 
 

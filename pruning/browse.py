@@ -15,15 +15,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pruning import audit, scores
-from pruning import decisions as by_hand
-from pruning.audit import Hard, LabelErrors
-from pruning.data import SOURCE_PREFIX
-from pruning.decisions import DECIDED_BY_HAND, Decided, Decision
-from pruning.duplicates import Duplicates
+from pruning.analysis import audit, scores
+from pruning.analysis.audit import Hard, LabelErrors
+from pruning.analysis.duplicates import Duplicates
+from pruning.analysis.stability import BurnInAdvice, Stability, burn_in_advice, stability
+from pruning.data.examples import SOURCE_PREFIX
 from pruning.experiment import Experiment
 from pruning.records import FrontierPoint, Subset
-from pruning.stability import BurnInAdvice, Stability, burn_in_advice, stability
+from pruning.subsets import decisions as by_hand
+from pruning.subsets.decisions import DECIDED_BY_HAND, Decided, Decision
 
 SUSPECTS, DUPLICATES = "suspected label errors", "duplicates"
 HARD = {f"H = 0: {kind}": kind for kind in Hard}

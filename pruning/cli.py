@@ -16,14 +16,14 @@ from typing import Annotated, Any, ParamSpec
 import typer
 
 from pruning import presets, report
+from pruning.analysis.frontier import USUAL_SEEDS, check_budget
+from pruning.analysis.recommendation import MARGIN, margin_of
 from pruning.errors import Cancelled, UsageError, WinnowError
-from pruning.formats import FORMATS_HELP
-from pruning.frontier import USUAL_SEEDS, check_budget
-from pruning.recommendation import MARGIN, margin_of
-from pruning.saved import NAMING
+from pruning.export.formats import FORMATS_HELP
+from pruning.formatting import counted
 from pruning.settings import APPROXIMATIONS, Settings, TrainSettings, default_seeds
-from pruning.subsets import BASELINES, DECISIONS, USUAL_BASELINES
-from pruning.words import counted
+from pruning.store.saved_subsets import NAMING
+from pruning.subsets.rules import BASELINES, DECISIONS, USUAL_BASELINES
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Find the part of a fine-tuning set that matters.", pretty_exceptions_enable=False
@@ -79,7 +79,9 @@ def demo(
     seeds: Annotated[int, typer.Option(help="Fine-tunings per point of the frontier.")] = USUAL_SEEDS,
 ) -> None:
     """The whole path on real text: score the sample, measure the frontier, export the winning ticket, verify it."""
-    from pruning import export, sample, worker
+    from pruning.data import sample
+    from pruning.export import writer
+    from pruning.jobs import worker
 
     print("Winnow's demo: movie-review sentences, the MiniLM model, all on this machine.", flush=True)
     train_file, evaluation_file = sample.sample_split(train, evaluation)
@@ -89,11 +91,11 @@ def demo(
     with report.listener("Measuring full data, the winning ticket and random") as listen:
         experiment = worker.frontier(directory, ["winning-ticket"], ["random"], seeds, listen=listen)
     subset = experiment.subset("winning-ticket")
-    output = export.default_output(experiment, subset, "jsonl")
-    export.build(experiment, subset, output, force=True)
-    export.verify(output)
+    output = writer.default_output(experiment, subset, "jsonl")
+    writer.build(experiment, subset, output, force=True)
+    writer.verify(output)
     report.show(experiment)
-    print(f"\nExported {subset.size} of {subset.total} sentences to {output} and verified it against {export.manifest_path(output).name}.")
+    print(f"\nExported {subset.size} of {subset.total} sentences to {output} and verified it against {writer.manifest_path(output).name}.")
     print("Open the dashboard on it with:  make app")
 
 
@@ -163,7 +165,7 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Fine-tune R times and record, for every example, in which runs and epochs the model got it right."""
-    from pruning import worker
+    from pruning.jobs import worker
 
     if (data is None) == (preset is None):
         raise UsageError("Give the data to score or a --preset, one of the two.")
@@ -237,7 +239,7 @@ def take_over(
     learning_rate: Annotated[float, typer.Option(help="Peak rate, for a frontier.")] = 2e-5,
 ) -> None:
     """Take over a recording that another tool made."""
-    from pruning import imports
+    from pruning.interop import importers
 
     settings = Settings(
         data=data,
@@ -247,7 +249,7 @@ def take_over(
         model=model,
         train=TrainSettings(batch_size=batch_size, learning_rate=learning_rate),
     )
-    taken = imports.take_over(recording, experiment, settings, runs=runs, probabilities=probabilities, guid=guid)
+    taken = importers.take_over(recording, experiment, settings, runs=runs, probabilities=probabilities, guid=guid)
     report.say_data(taken)
     report.show(taken)
 
@@ -282,7 +284,7 @@ def frontier(
     margin: Margin = 100 * MARGIN,
 ) -> None:
     """Fine-tune on each subset and measure it on the evaluation data; finished points are kept."""
-    from pruning import worker
+    from pruning.jobs import worker
 
     names, allowed = [] if subsets == "auto" else _words(subsets), margin_of(margin)
     with report.listener("Measuring the frontier") as listen:
@@ -306,8 +308,8 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """What a subset would lose, by class and by every column; labels that look wrong; duplicates and leakage."""
+    from pruning.audit_report import findings, settlement
     from pruning.experiment import Experiment
-    from pruning.findings import findings, settlement
 
     experiment = Experiment(directory)
     if duplicates is not None:
@@ -333,7 +335,7 @@ def save(
 ) -> None:
     """Keep a subset's rows under a name of your own, usable wherever a subset is named, whatever its rule keeps later."""
     from pruning.experiment import Experiment
-    from pruning.saved import save_subset
+    from pruning.store.saved_subsets import save_subset
 
     experiment = Experiment(directory)
     chosen = experiment.subset(subset, burn_in)
@@ -346,7 +348,7 @@ def save(
 def forget(directory: Directory, name: Annotated[str, typer.Argument(metavar="NAME", help="What it was saved under.")]) -> None:
     """Remove a saved subset; exports made of it stay."""
     from pruning.experiment import Experiment
-    from pruning.saved import forget_subset
+    from pruning.store.saved_subsets import forget_subset
 
     forget_subset(Experiment(directory), name)
     print(f"{name} is forgotten.")
@@ -363,8 +365,8 @@ def export(
     burn_in: BurnIn = None,
 ) -> None:
     """Write the rows of a subset and its manifest."""
-    from pruning import export as exports
     from pruning.experiment import Experiment
+    from pruning.export import writer as exports
 
     experiment = Experiment(directory)
     chosen = experiment.subset(subset, burn_in)
@@ -379,8 +381,8 @@ def export(
 @one_sentence
 def verify(output: Annotated[Path, typer.Argument(metavar="FILE", help="An exported file or folder, or an experiment's folder.")]) -> None:
     """Check an export against its manifest, or every file of an experiment against its checksum."""
-    from pruning import export as exports
     from pruning.experiment import Experiment
+    from pruning.export import writer as exports
 
     if (output / "experiment.json").exists():
         print(f"{output} is whole: {Experiment(output).verify()} files are what was recorded.")
@@ -394,8 +396,8 @@ def verify(output: Annotated[Path, typer.Argument(metavar="FILE", help="An expor
 @one_sentence
 def status(directory: Directory, as_json: Json = False) -> None:
     """Where the experiment's latest job stands."""
-    from pruning import divergence
     from pruning.experiment import Experiment
+    from pruning.jobs import divergence
 
     experiment = Experiment(directory)
     found, notes = experiment.status(), [*experiment.notes(), *divergence.warnings(experiment)]
@@ -409,9 +411,9 @@ def status(directory: Directory, as_json: Json = False) -> None:
 @one_sentence
 def cancel(directory: Directory) -> None:
     """Stop the experiment's worker at its next step; finished work is kept."""
-    from pruning import jobs
+    from pruning.jobs import background
 
-    stopped = jobs.cancel(directory)
+    stopped = background.cancel(directory)
     print("Cancelled; finished work is kept." if stopped else "Asked to stop; the worker is still finishing a step.")
 
 
@@ -422,7 +424,7 @@ def resume(
     redo: Annotated[bool, typer.Option("--redo-diverged", help="Train diverged runs again, each with the next seed.")] = False,
 ) -> None:
     """Go on with what was cancelled or interrupted."""
-    from pruning import worker
+    from pruning.jobs import worker
 
     with report.listener("Going on") as listen:
         experiment = (worker.redo if redo else worker.resume)(directory, listen)
@@ -438,7 +440,7 @@ def dashboard(
     host: Annotated[list[str] | None, typer.Option("--host", help="A further name under which browsers reach it.")] = None,
 ) -> None:
     """Open the dashboard, on this machine only unless told otherwise."""
-    from pruning.ui.launch import main as launch
+    from pruning.ui.server.launch import main as launch
 
     launch(experiments, port, address, host or ())
 

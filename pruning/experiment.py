@@ -1,7 +1,6 @@
 """One experiment, read from its folder: what it is, its recording, and everything that follows from it.
 
-What lies where is described in `pruning.folder`, whether it is what was recorded is known to `pruning.integrity`, who may write and how
-a job stands to `pruning.ownership`.
+Paths are in `pruning.store.layout`, checksums in `pruning.store.checksums`, ownership and the state of a job in `pruning.store.lock`.
 """
 
 from __future__ import annotations
@@ -19,25 +18,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pruning import audit, derived, integrity, manifest, ownership
-from pruning import decisions as by_hand
-from pruning import frontier as frontiers
-from pruning import scores as score_registry
-from pruning import subsets as rules
-from pruning.decisions import Decided, Decision
-from pruning.duplicates import Duplicates, duplicates
+from pruning.analysis import audit
+from pruning.analysis import frontier as frontiers
+from pruning.analysis import scores as score_registry
+from pruning.analysis.duplicates import Duplicates, duplicates
+from pruning.data.texts import flat, joined, stacked, text_fields
 from pruning.errors import ExperimentError, ScoreError, SubsetError
 from pruning.files import append_line, write_json
-from pruning.folder import Folder, read_lines, read_table
-from pruning.integrity import check_once, checksummed
-from pruning.recording import Recording, epoch_accuracy, write_epoch
 from pruning.records import Dynamics, EpochRecord, FrontierPoint, JobStatus, Subset
-from pruning.saved import saved_files, saved_subsets
 from pruning.settings import Settings
-from pruning.texts import flat, joined, stacked, text_fields
+from pruning.store import cache, checksums, lock, manifest
+from pruning.store.checksums import check_once, checksummed
+from pruning.store.dynamics import Recording, epoch_accuracy, write_epoch
+from pruning.store.layout import Folder, read_lines, read_table
+from pruning.store.saved_subsets import saved_files, saved_subsets
+from pruning.subsets import decisions as by_hand
+from pruning.subsets import rules
+from pruning.subsets.decisions import Decided, Decision
 
 if TYPE_CHECKING:
-    from pruning.data import Examples
+    from pruning.data.examples import Examples
 
 
 class Experiment:
@@ -65,14 +65,14 @@ class Experiment:
         if folder.manifest.exists():
             made = manifest.merge(manifest.read(folder.manifest), made, folder.root)
         else:
-            ownership.refuse_strange(folder)
+            lock.refuse_strange(folder)
         write_json(folder.manifest, made)
-        known = integrity.checksums(folder)
-        if train.jsonl is not None and not integrity.whole(folder, folder.source, known):
+        known = checksums.checksums(folder)
+        if train.jsonl is not None and not checksums.whole(folder, folder.source, known):
             with checksummed(folder, folder.source) as temporary:
                 shutil.copyfile(train.jsonl, temporary)
         for path, examples in ((folder.examples, train), (folder.evaluation, evaluation)):
-            if not integrity.whole(folder, path, known):
+            if not checksums.whole(folder, path, known):
                 with checksummed(folder, path) as temporary:
                     pq.write_table(examples.table, temporary)
         return cls(directory)
@@ -150,12 +150,12 @@ class Experiment:
 
     def verify(self) -> int:
         """Check every file against its checksum; how many there are. Raises ExperimentError naming the first that is damaged or gone."""
-        integrity.verify(self.folder, self._files, self._redone)
+        checksums.verify(self.folder, self._files, self._redone)
         return len(self.files())
 
     def damaged(self, paths: Iterable[Path]) -> dict[Path, str]:
-        """Which of these files are not what was recorded, or are gone, and a sentence for each; see `pruning.integrity`."""
-        return integrity.damaged(self.folder, paths, self._redone)
+        """Which of these files are not what was recorded, or are gone, and a sentence for each; see `pruning.store.checksums`."""
+        return checksums.damaged(self.folder, paths, self._redone)
 
     def damaged_runs(self) -> set[int]:
         """Runs of which a file is not what was recorded."""
@@ -234,11 +234,11 @@ class Experiment:
         if labels is None or score_registry.missing(self.dynamics) & audit.NEEDED:
             return None
 
-        def found() -> derived.Arrays:
+        def found() -> cache.Arrays:
             errors = audit.label_errors(self.dynamics, labels, len(self.label_names))
             return {name: np.asarray(getattr(errors, name)) for name in _LABEL_ERRORS}
 
-        kept = derived.remember(self.folder.cache("label-errors"), self._stamp_of_runs, found)
+        kept = cache.remember(self.folder.cache("label-errors"), self._stamp_of_runs, found)
         sentence = str(kept["sentence"])
         return audit.LabelErrors(suspect=kept["suspect"], quality=kept["quality"], suggested=kept["suggested"], sentence=sentence)
 
@@ -261,7 +261,7 @@ class Experiment:
         wanted = {"duplicates": self._stamp_of_texts}
         if labelled:
             wanted |= {"label-errors": self._stamp_of_runs, "rarity": self._stamp_of_data}
-        return all(derived.remembered(self.folder.cache(name), stamp) is not None for name, stamp in wanted.items())
+        return all(cache.remembered(self.folder.cache(name), stamp) is not None for name, stamp in wanted.items())
 
     @cached_property
     def texts(self) -> pa.Table:
@@ -271,7 +271,7 @@ class Experiment:
     @cached_property
     def rarity(self) -> NDArray[np.float64]:
         """[N] how rare the words of each training example are; see `audit.word_rarity`."""
-        return derived.remember(
+        return cache.remember(
             self.folder.cache("rarity"), self._stamp_of_data, lambda: {"rarity": audit.word_rarity(joined(self.texts).to_pylist())}
         )["rarity"]
 
@@ -279,12 +279,12 @@ class Experiment:
     def duplicates(self) -> Duplicates:
         """Groups of the same or nearly the same text, over the training examples and then the evaluation examples."""
 
-        def found() -> derived.Arrays:
+        def found() -> cache.Arrays:
             held_out = flat(self.evaluation(text_fields(self.schema)))
             both = duplicates(stacked(self.texts, held_out))
             return {"group": both.group, "exact": both.exact}
 
-        kept = derived.remember(self.folder.cache("duplicates"), self._stamp_of_texts, found)
+        kept = cache.remember(self.folder.cache("duplicates"), self._stamp_of_texts, found)
         return Duplicates(group=kept["group"], exact=kept["exact"])
 
     # -- the frontier ----------------------------------------------------------------------------------------
@@ -336,8 +336,8 @@ class Experiment:
         return self._rows[asked]
 
     def export(self, name: str, output: str | Path, format: str = "jsonl", force: bool = False) -> dict[str, Any]:
-        """Write that subset and its manifest; see `pruning.export.build`."""
-        from pruning.export import build
+        """Write that subset and its manifest; see `pruning.export.writer.build`."""
+        from pruning.export.writer import build
 
         return build(self, self.subset(name), output, format, force)
 
@@ -361,7 +361,7 @@ class Experiment:
 
     def log(self, event: str, **values: Any) -> None:
         """Append one event."""
-        ownership.log(self.folder, event, **values)
+        lock.log(self.folder, event, **values)
 
     def events(self, but: str = "") -> Iterator[dict[str, Any]]:
         """Every event, oldest first, or every one of another name than `but`."""
@@ -373,7 +373,7 @@ class Experiment:
 
     def status(self) -> JobStatus:
         """The latest job as it really stands."""
-        return ownership.status(self.folder)
+        return lock.status(self.folder)
 
 
 def full_subset(ids: NDArray[np.int64]) -> Subset:

@@ -31,7 +31,7 @@ class Preset:
     evaluation: str
     """Hub name of the validation split; never a test split."""
     task: str
-    """A name in `pruning.tasks.TASKS`."""
+    """A name in `pruning.data.tasks.TASKS`."""
     columns: Mapping[str, str]
     """Field -> column."""
     max_length: int

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning.words import duration
+from pruning.formatting import duration
 
 QUANTITIES = ("correct", "gold_prob", "gold_margin", "error_norm", "loss", "predicted")
 """What is recorded of each example at each step, besides its position within the epoch."""

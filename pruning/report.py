@@ -16,20 +16,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pruning.divergence import warnings
+from pruning.analysis.frontier import USUAL_SEEDS, headline_of, pareto, score_seconds
+from pruning.analysis.recommendation import MARGIN, payback, recommend
+from pruning.analysis.scores import missing
+from pruning.analysis.stability import burn_in_advice, stability
 from pruning.errors import WinnowError
-from pruning.frontier import USUAL_SEEDS, headline_of, pareto, score_seconds
-from pruning.recommendation import MARGIN, payback, recommend
+from pruning.formatting import bracketed, counted, duration
+from pruning.jobs.divergence import warnings
 from pruning.records import Difference, FrontierPoint, JobStatus
-from pruning.saved import saved_subsets
-from pruning.scores import missing
 from pruning.settings import Settings
-from pruning.stability import burn_in_advice, stability
-from pruning.words import bracketed, counted, duration
+from pruning.store.saved_subsets import saved_subsets
 
 if TYPE_CHECKING:
     from pruning.experiment import Experiment
-    from pruning.progress import JobProgress
+    from pruning.jobs.progress import JobProgress
 
 PLAIN_INTERVAL = 10.0
 """Seconds between two lines where there is no terminal."""
@@ -191,7 +191,7 @@ def show(experiment: Experiment, burn_in: int | None = None, budget: str = "epoc
 
 def say_estimate(settings: Settings, as_json: bool = False) -> None:
     """How long scoring and the frontier would take here, in words or as JSON."""
-    from pruning.estimate import ROUGH, estimate
+    from pruning.jobs.estimate import ROUGH, estimate
 
     found = estimate(settings)
     if as_json:

@@ -96,7 +96,7 @@ class Settings:
     data: str
     """A file, a folder saved by `datasets`, or a hub name."""
     task: str = "auto"
-    """A name in `pruning.tasks.TASKS`, or auto before the data was read."""
+    """A name in `pruning.data.tasks.TASKS`, or auto before the data was read."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Field of the task -> column of the data, e.g. {"text": "sentence", "label": "label"}."""
     recorded_by: str = "winnow"

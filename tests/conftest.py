@@ -67,7 +67,7 @@ def _a_queue_of_its_own(queues: Path) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A tiny real BERT with its tokenizer."""
-    from tests.training.tiny import tiny_model
+    from tests.support.tiny import tiny_model
 
     return tiny_model(tmp_path_factory.mktemp("models") / "bert")
 
@@ -90,7 +90,7 @@ def settings(reviews: tuple[Path, Path], tiny: str) -> Settings:
 @pytest.fixture(scope="session")
 def scored_once(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an experiment scored by the real worker; copy it before changing it."""
-    from pruning import worker
+    from pruning.jobs import worker
 
     folder = tmp_path_factory.mktemp("experiments") / "reviews"
     worker.score(settings, folder)

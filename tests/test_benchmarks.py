@@ -17,8 +17,8 @@ from benchmarks.scoring import OURS, flops, parameters, ratios, table
 from benchmarks.tasks import MAKERS
 from benchmarks.trainers import Block, as_rows, collator
 from pruning.records import FrontierPoint
-from tests.points import FULL, point
-from tests.training.tiny import tiny_data
+from tests.support.points import FULL, point
+from tests.support.tiny import tiny_data
 
 ROOT = Path(__file__).resolve().parents[1]
 

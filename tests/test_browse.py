@@ -7,14 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pruning import browse, views
-from pruning.audit import Hard
+from pruning import browse
+from pruning.analysis.audit import Hard
+from pruning.audit_report import findings
 from pruning.browse import Filter, View
-from pruning.decisions import Decision, decided
 from pruning.errors import SubsetError
 from pruning.experiment import Experiment
-from pruning.findings import findings
 from pruning.records import DecisionKind
+from pruning.store import saved_filters
+from pruning.subsets.decisions import Decision, decided
 from pruning.ui import widgets
 
 
@@ -236,12 +237,12 @@ def test_a_box_is_both_its_ranges() -> None:
 
 def test_views_are_saved_by_name_and_forgotten(scored: Experiment) -> None:
     folder = scored.folder
-    views.save(folder, "wrong", {"only": "suspected label errors"})
-    views.save(folder, "films", {"q": "film"})
-    views.save(folder, "wrong", {"only": "duplicates", "h": [0, 1]})
-    assert views.saved(folder) == {"wrong": {"only": "duplicates", "h": [0, 1]}, "films": {"q": "film"}}
-    views.save(folder, "wrong", None)
-    assert list(views.saved(folder)) == ["films"]
+    saved_filters.save(folder, "wrong", {"only": "suspected label errors"})
+    saved_filters.save(folder, "films", {"q": "film"})
+    saved_filters.save(folder, "wrong", {"only": "duplicates", "h": [0, 1]})
+    assert saved_filters.saved(folder) == {"wrong": {"only": "duplicates", "h": [0, 1]}, "films": {"q": "film"}}
+    saved_filters.save(folder, "wrong", None)
+    assert list(saved_filters.saved(folder)) == ["films"]
 
 
 def test_source_columns_have_their_own_names(scored: Experiment) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from pruning.experiment import Experiment
 from tests.conftest import EPOCHS, EXAMPLES, SEEDS
-from tests.test_findings import experiment as repeating
+from tests.test_audit_report import experiment as repeating
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -3,15 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from pruning import data, worker
-from pruning.decisions import Decision
+from pruning.data import examples
 from pruning.errors import BusyError, ExperimentError, SubsetError
 from pruning.experiment import Experiment, list_experiments
-from pruning.folder import Folder
-from pruning.manifest import FORMAT
-from pruning.ownership import own, owned
+from pruning.jobs import worker
 from pruning.records import DecisionKind, JobState
 from pruning.settings import Settings
+from pruning.store.layout import Folder
+from pruning.store.lock import own, owned
+from pruning.store.manifest import FORMAT
+from pruning.subsets.decisions import Decision
 from tests.conftest import BURN_IN, SEEDS
 
 
@@ -32,7 +33,7 @@ def test_other_settings_are_refused_and_nothing_changes(scored: Experiment, sett
 
 
 def test_more_seeds_at_the_end_are_welcome(scored: Experiment, settings: Settings) -> None:
-    train, evaluation = data.load_pair(settings)
+    train, evaluation = examples.load_pair(settings)
     longer = settings.with_changes(seeds=(*SEEDS, 44))
     again = Experiment.create(scored.folder.root, longer, train, evaluation, scored.info["model"]["fingerprint"])
     assert again.settings.seeds == (*SEEDS, 44)

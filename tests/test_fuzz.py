@@ -26,10 +26,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pruning import readers
-from pruning.data import load, preview
+from pruning.data import readers
+from pruning.data.examples import load, preview
+from pruning.data.readers import limits
 from pruning.errors import DataError, WinnowError
-from pruning.readers import limits
 
 INPUTS = int(os.environ.get("WINNOW_FUZZ", "60"))
 LIMIT = 10.0

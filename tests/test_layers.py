@@ -12,35 +12,49 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+PACKAGE = ROOT / "pruning"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.py")
+
+
 def test_only_the_engine_imports_torch_and_only_the_dashboard_streamlit() -> None:
-    modules = sorted(path.stem for path in (ROOT / "pruning").glob("*.py") if path.stem != "__main__")
+    names = [dotted(path) for path in MODULES if path.relative_to(PACKAGE).parts[0] not in ("training", "ui")]
     code = f"""
 import importlib, sys
-for name in {modules}:
-    importlib.import_module("pruning." + name if name != "__init__" else "pruning")
+for name in {names}:
+    importlib.import_module(name)
     assert not {{"torch", "streamlit"}} & set(sys.modules), name
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_modules_import_only_what_stands_in_their_layer_or_above() -> None:
-    """The layers are those of CONTRIBUTING.md's table; imports inside functions are for what is needed rarely, and free."""
+def test_modules_import_only_from_their_row_or_above() -> None:
+    """The rows are those of CONTRIBUTING.md's table; imports inside functions count too."""
     table = (ROOT / "CONTRIBUTING.md").read_text().partition("| layer |")[2].partition("\n\n")[0]
     rows = [re.findall(r"`(\w+)(?:\.py|/)`", row) for row in table.splitlines()[2:]]
     layer = {name: number for number, row in enumerate(rows) for name in row}
-    sources = {path.relative_to(ROOT / "pruning").parts[0].removesuffix(".py") for path in (ROOT / "pruning").rglob("*.py")}
-    assert sources - {"__init__", "__main__"} <= set(layer), "a module that CONTRIBUTING.md's layers leave out"
-    for path in (ROOT / "pruning").rglob("*.py"):
-        name = path.relative_to(ROOT / "pruning").parts[0].removesuffix(".py")
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pruning"):
-                parts = (node.module or "").split(".")
-                for imported in [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]:
-                    assert layer.get(imported, 0) <= layer.get(name, len(rows)), f"{path} imports {imported}"
-                    assert (name, imported) != ("ui", "report"), (
-                        f"{path} imports report.py, which brings rich and is the command line's alone"
-                    )
+    assert {room(path) for path in MODULES} - {"__init__"} <= set(layer), "a module that CONTRIBUTING.md's table leaves out"
+    wrong = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            for module in imported(node):
+                if module.startswith("pruning.") and room(path) != "__init__":
+                    target = module.split(".")[1]
+                    if layer.get(target, 0) > layer[room(path)]:
+                        wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} imports {module}")
+                    if (room(path), target) == ("ui", "report"):
+                        wrong.append(f"{path.relative_to(ROOT)} imports report.py, which brings rich and is the command line's alone")
+    assert not wrong, "\n".join(wrong)
+
+
+def dotted(path: Path) -> str:
+    """The module's name as it is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room(path: Path) -> str:
+    """The folder or module directly under pruning/."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def test_the_engine_needs_only_torch_transformers_and_numpy() -> None:
@@ -71,7 +85,9 @@ def test_every_package_imported_is_pinned(folders: tuple[str, ...], pins: list[s
 
 
 def imported(node: ast.AST) -> list[str]:
-    """Names of the modules that a statement imports."""
+    """Names of the modules that a statement imports; of `from package import name`, the package and the name in it."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
-    return [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return []

@@ -9,11 +9,11 @@ import datasets
 import pytest
 from datasets import ClassLabel, List, Value
 
-from pruning.data import load_pair
+from pruning.data.examples import load_pair
+from pruning.data.tasks import TASKS
 from pruning.errors import UsageError
 from pruning.presets import MODELS, PRESETS, find
-from pruning.tasks import TASKS
-from tests.training.tiny import tiny_tokenizer
+from tests.support.tiny import tiny_tokenizer
 
 NLI = ClassLabel(names=["entailment", "neutral", "contradiction"])
 ANSWERS = {"text": List(Value("string")), "answer_start": List(Value("int32"))}

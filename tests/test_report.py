@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pruning import report, worker
-from pruning.estimate import ROUGH, Estimate
+from pruning import report
+from pruning.analysis.frontier import of_subset, score_seconds
+from pruning.analysis.recommendation import margin_of
+from pruning.analysis.stability import stability
 from pruning.experiment import Experiment
 from pruning.files import write_json
-from pruning.frontier import of_subset, score_seconds
-from pruning.progress import JobProgress
-from pruning.recommendation import margin_of
+from pruning.jobs import worker
+from pruning.jobs.estimate import ROUGH, Estimate
+from pruning.jobs.progress import JobProgress
 from pruning.records import FineTuning, FrontierPoint, RunPlan
 from pruning.report import PLAIN_WIDTH
 from pruning.settings import Settings
-from pruning.stability import stability
 from tests.conftest import BURN_IN, EPOCHS, EXAMPLES, SEEDS
 
 SECONDS = {"full": 20.0, "remove-0": 12.0, "random@remove-0": 12.0}
@@ -185,11 +186,11 @@ def test_the_line_stands_above_the_bar_and_only_while_scoring(settings: Settings
 
 def test_an_estimate_is_said_in_words(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     found = Estimate(score_seconds=61.0, frontier_seconds=7200.0, examples=EXAMPLES, truncated=1)
-    monkeypatch.setattr("pruning.estimate.estimate", lambda settings: found)
+    monkeypatch.setattr("pruning.jobs.estimate.estimate", lambda settings: found)
     report.say_estimate(settings)
     told = capsys.readouterr().out
     assert f"Scoring {EXAMPLES} examples, {len(SEEDS)} runs x 3 epochs: 61 s." in told and "about 2.0 h" in told and "cut" in told
     assert ROUGH not in told
-    monkeypatch.setattr("pruning.estimate.estimate", lambda settings: replace(found, rough=True))
+    monkeypatch.setattr("pruning.jobs.estimate.estimate", lambda settings: replace(found, rough=True))
     report.say_estimate(settings)
     assert ROUGH in capsys.readouterr().out

@@ -26,16 +26,18 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from streamlit.testing.v1 import AppTest
 
-from pruning import export, models, readers, roots, worker
-from pruning.data import load
+from pruning.data import access, models, readers
+from pruning.data.examples import load
 from pruning.errors import DataError, ModelError, UsageError
 from pruning.experiment import Experiment
+from pruning.export import writer
+from pruning.jobs import worker
 from pruning.settings import Settings
-from pruning.ui import tickets
-from pruning.ui.guard import COOKIE, PASSWORD, Guard, refusal_to_start
-from pruning.ui.routes import ROUTES as ROUTES_OF_FILES
-from tests.browser_setup import find
-from tests.processes import ROOT, dashboard, environment, free_port, wait_until
+from pruning.ui.server import signed_links
+from pruning.ui.server.guard import COOKIE, PASSWORD, Guard, refusal_to_start
+from pruning.ui.server.routes import ROUTES as ROUTES_OF_FILES
+from tests.support.browser_setup import find
+from tests.support.processes import ROOT, dashboard, environment, free_port, wait_until
 
 SECRET = "correct horse battery"
 EVIL = "winnow.invalid"
@@ -124,15 +126,15 @@ def test_other_sites_are_refused_and_the_own_is_not(server: Server) -> None:
 
 def test_two_servers_may_show_one_folder(server: Server, scored: Experiment) -> None:
     """Both answer, both read the same state, and the second worker is refused whoever starts it."""
-    from pruning import jobs
     from pruning.errors import BusyError
-    from pruning.ownership import own
+    from pruning.jobs import background
+    from pruning.store.lock import own
 
     with dashboard(scored.folder.root.parent) as (one, _), dashboard(scored.folder.root.parent) as (two, _), own(scored.folder):
         assert one != two
         assert ask(int(one.rpartition(":")[2])).status == ask(int(two.rpartition(":")[2])).status == 200
         with pytest.raises(BusyError, match="Another worker"):
-            jobs.resume(scored.folder.root)
+            background.resume(scored.folder.root)
         with pytest.raises(BusyError, match="Another worker"):
             worker.frontier(scored.folder.root, ["remove-0"], [], seeds=3)
     assert scored.status().state.value == "done"
@@ -244,7 +246,7 @@ def confined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (inside / "saved" / "state.json").symlink_to(outside / "rows.jsonl")
     (tmp_path / "inside-too").mkdir()
     shutil.copy(inside / "rows.jsonl", tmp_path / "inside-too")
-    monkeypatch.setenv(roots.ROOTS, str(inside))
+    monkeypatch.setenv(access.ROOTS, str(inside))
     monkeypatch.chdir(inside)
     return inside
 
@@ -297,7 +299,7 @@ def test_a_saved_folder_that_names_files_of_elsewhere_is_refused(
 ) -> None:
     """On the command line too: whoever wrote the folder is not the person at the keyboard."""
     if not dashboard:
-        monkeypatch.delenv(roots.ROOTS)
+        monkeypatch.delenv(access.ROOTS)
     outside, folder = saved_rows(confined.parent / "outside" / "saved"), saved_rows(confined / "d")
     assert len(load("d")) == 2
     state = json.loads((folder / "state.json").read_text())
@@ -315,7 +317,7 @@ def test_a_saved_folder_that_names_files_of_elsewhere_is_refused(
 
 
 def test_no_link_escapes_by_coming_late_or_through_another_folder(confined: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roots, "MOST_INSIDE", 20)
+    monkeypatch.setattr(access, "MOST_INSIDE", 20)
     outside, saved = saved_rows(confined.parent / "outside" / "saved"), saved_rows(confined / "other")
     (confined / "dictionary").mkdir()
     (confined / "dictionary" / "dataset_dict.json").write_text('{"splits": ["train"]}')
@@ -363,7 +365,7 @@ def test_an_experiment_s_name_in_the_address_is_no_path(scored: Experiment, monk
 def test_an_export_stays_in_its_folder(scored: Experiment, name: str) -> None:
     from dataclasses import replace
 
-    output = export.default_output(scored, replace(scored.subset("remove-0"), name=name), "jsonl")
+    output = writer.default_output(scored, replace(scored.subset("remove-0"), name=name), "jsonl")
     assert output.resolve().parent.parent == scored.folder.exports.resolve() and "\0" not in str(output)
 
 
@@ -385,7 +387,7 @@ def test_pickled_weights_are_refused_unread(settings: Settings, tiny: str, tmp_p
     with pytest.raises(ModelError, match=r"no \.safetensors weights"):
         worker.score(settings.with_changes(model=str(folder)), tmp_path / "x")
     from pruning.training.model import load_network
-    from tests.training.tiny import tiny_data
+    from tests.support.tiny import tiny_data
 
     with pytest.raises(ModelError, match="safetensors"):
         load_network(str(folder), tiny_data([4, 5]), tiny_data([4, 5]).tokens)
@@ -420,12 +422,12 @@ def test_a_model_s_own_code_is_not_run(settings: Settings, tiny: str, tmp_path: 
 
 
 def test_the_hub_s_token_is_written_nowhere(settings: Settings, tmp_path: Path, reviews: tuple[Path, Path]) -> None:
-    from pruning import jobs
+    from pruning.jobs import background
 
     token = "hf_" + "s3cret" * 6
     one = settings.with_changes(seeds=settings.seeds[:1])
     more = {"HF_TOKEN": token, "HUGGING_FACE_HUB_TOKEN": token, PASSWORD: SECRET}
-    for words in (jobs.score_command(one, tmp_path / "x"), ["score", "none/such", "--experiment", str(tmp_path / "y")]):
+    for words in (background.score_command(one, tmp_path / "x"), ["score", "none/such", "--experiment", str(tmp_path / "y")]):
         command = [sys.executable, "-m", "pruning", *words]
         done = subprocess.run(command, cwd=ROOT, env=environment(**more), capture_output=True, text=True, timeout=120, check=False)
         assert token not in done.stdout + done.stderr and SECRET not in done.stdout + done.stderr
@@ -483,7 +485,7 @@ def hostile(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.mark.skipif(find() is None, reason="no Chromium: apt-get install chromium")
 def test_hostile_data_runs_nothing_and_fetches_nothing(hostile: Path) -> None:
     """Through every page: no script of the data runs, no request leaves or even tries to, nothing of it becomes markup."""
-    with dashboard(hostile / "experiments", **{roots.ROOTS: str(hostile)}) as (address, _), sync_playwright() as playwright:
+    with dashboard(hostile / "experiments", **{access.ROOTS: str(hostile)}) as (address, _), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find(), args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         asked: list[str] = []
@@ -551,7 +553,7 @@ def touch(page: Page) -> None:
 def test_formulas_in_exports_are_disarmed(hostile: Path) -> None:
     experiment = Experiment(next((hostile / "experiments").iterdir()))
     output = hostile / "out.csv"
-    export.build(experiment, experiment.subset("full"), output, "csv", force=True)
+    writer.build(experiment, experiment.subset("full"), output, "csv", force=True)
     text = output.read_text()
     assert "'=HYPERLINK" in text and not re.search(r'(^|,)"?=HYPERLINK', text)
 
@@ -560,10 +562,10 @@ def test_a_download_needs_its_ticket(server: Server, monkeypatch: pytest.MonkeyP
     """Own routes: no guess, no ticket for another path, none that has ended."""
     path = "x/exports/full/data.jsonl"
     assert ask(server[1], f"/download/{path}").status == 403
-    assert ask(server[1], f"/download/{path}?ticket={tickets.ticket(path)}").status == 403, "another server's"
-    good = tickets.ticket(path)
+    assert ask(server[1], f"/download/{path}?ticket={signed_links.ticket(path)}").status == 403, "another server's"
+    good = signed_links.ticket(path)
     end, _, seal = good.partition(".")
-    assert tickets.valid(path, good) and not tickets.valid(path + "x", good)
+    assert signed_links.valid(path, good) and not signed_links.valid(path + "x", good)
     for wrong in (
         "",
         ".",
@@ -574,9 +576,9 @@ def test_a_download_needs_its_ticket(server: Server, monkeypatch: pytest.MonkeyP
         "9" * 40 + f".{seal}",
         f"²{end}.{seal}",
     ):
-        assert not tickets.valid(path, wrong), wrong
-    monkeypatch.setattr(tickets.time, "time", lambda: int(end) + 1.0)
-    assert not tickets.valid(path, good)
+        assert not signed_links.valid(path, wrong), wrong
+    monkeypatch.setattr(signed_links.time, "time", lambda: int(end) + 1.0)
+    assert not signed_links.valid(path, good)
 
 
 @pytest.fixture
@@ -619,19 +621,19 @@ def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 def test_a_good_ticket_opens_nothing_but_an_export(downloads: int, path: str) -> None:
     """Even for a path that no page would give one for, whether its dots are written as they are or escaped."""
     for written in (quote(path), quote(path, safe="").replace(".", "%2E")):
-        answer = ask(downloads, f"/download/{written}?ticket={tickets.ticket(path)}")
+        answer = ask(downloads, f"/download/{written}?ticket={signed_links.ticket(path)}")
         assert answer.status == 404 and answer.content == b"There is no such export."  # type: ignore[attr-defined]
 
 
 def test_a_ticket_ends(downloads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     path = "x/exports/full/data.jsonl"
-    address = f"/download/{path}?ticket={tickets.ticket(path)}"
+    address = f"/download/{path}?ticket={signed_links.ticket(path)}"
     answer = ask(downloads, address)
     assert (answer.status, answer.content) == (200, b"rows\n")  # type: ignore[attr-defined]
     assert answer.headers["content-disposition"].startswith("attachment") and answer.headers["x-content-type-options"] == "nosniff"
     assert ask(downloads, address, Origin="http://evil.example").status == 403
-    monkeypatch.setattr(tickets, "LASTS", -1)
-    assert ask(downloads, f"/download/{path}?ticket={tickets.ticket(path)}").status == 403
+    monkeypatch.setattr(signed_links, "LASTS", -1)
+    assert ask(downloads, f"/download/{path}?ticket={signed_links.ticket(path)}").status == 403
 
 
 def test_nobody_uploads_without_a_page_open(server: Server) -> None:
@@ -643,7 +645,7 @@ def test_nobody_uploads_without_a_page_open(server: Server) -> None:
 
 
 def test_a_wrong_address_is_a_usage_error() -> None:
-    from pruning.ui import launch
+    from pruning.ui.server import launch
 
     with pytest.raises(UsageError, match="without a password"):
         launch.main(Path("experiments"), 1, "0.0.0.0", ["w.example"])

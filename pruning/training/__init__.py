@@ -10,8 +10,8 @@ from pruning.settings import TrainSettings
 from pruning.training.checkpoint import discard
 from pruning.training.cost import Cost, probe
 from pruning.training.devices import pick_device, slots
-from pruning.training.pool import train_side_by_side
-from pruning.training.rounds import train_in_rounds
+from pruning.training.interleaved import train_in_rounds
+from pruning.training.process_pool import train_side_by_side
 
 __all__ = ["Cost", "probe", "train"]
 

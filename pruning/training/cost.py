@@ -18,7 +18,7 @@ from pruning.records import Encoded, RunPlan
 from pruning.settings import TrainSettings
 from pruning.training.devices import one_thread, repeatable, slots
 from pruning.training.loop import Run
-from pruning.training.pool import child_environment
+from pruning.training.process_pool import child_environment
 
 PROBE_SECONDS = 4.0
 """Time spent on steps that are short."""

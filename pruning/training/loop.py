@@ -18,9 +18,9 @@ from pruning.settings import TrainSettings
 from pruning.training import checkpoint
 from pruning.training.batches import Batch, make_batch, ragged, unit_lengths
 from pruning.training.devices import autocast, peak_memory, pick_device, pick_precision
+from pruning.training.dropout import Noise
 from pruning.training.graphs import GraphedSteps, can_graph
 from pruning.training.model import add_adapters, keep_occurring_rows, load_network, renumber, used_tokens
-from pruning.training.noise import Noise
 from pruning.training.objective import outcome
 from pruning.training.order import epoch_batches, places, rate
 from pruning.training.recording import EpochRecorder

@@ -17,7 +17,7 @@ from transformers.utils import logging
 from pruning.errors import ModelError
 from pruning.records import Encoded, Kind
 from pruning.training.batches import Batch
-from pruning.training.noise import Noise, draw_from
+from pruning.training.dropout import Noise, draw_from
 from pruning.training.packing import ATTENTION, FAMILIES, packed_hidden, trim_last_layer
 
 ADAPTED = r".*\.(query|value|q_proj|v_proj|query_proj|value_proj|Wqkv)"

@@ -16,7 +16,7 @@ from torch.nn import functional
 from transformers import AttentionInterface, PreTrainedModel
 
 from pruning.training.batches import Batch, Group
-from pruning.training.noise import Noise
+from pruning.training.dropout import Noise
 
 ATTENTION = "winnow_packed"
 """Name under which transformers' models find `packed_attention`. No mask is registered for it: the groups say what a token sees."""

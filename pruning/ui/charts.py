@@ -12,11 +12,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from pruning.frontier import pareto
+from pruning.analysis.frontier import pareto
+from pruning.formatting import counted
 from pruning.records import Dynamics, FrontierPoint
 from pruning.ui import theme
-from pruning.ui.plain import plotly
-from pruning.words import counted
+from pruning.ui.escaping import plotly
 
 MAP_POINTS = 2_000
 """More examples than this are drawn as cells, sized by how many they hold. Drawn without WebGL, which not every browser has."""

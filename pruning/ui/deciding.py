@@ -9,14 +9,14 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from pruning.audit_report import SETTLEMENTS, settlement
 from pruning.browse import View
-from pruning.decisions import Decision
+from pruning.data.tasks.base import preview_values
 from pruning.errors import UsageError
-from pruning.findings import SETTLEMENTS, settlement
+from pruning.formatting import counted
 from pruning.records import DecisionKind, Subset
-from pruning.tasks.base import preview_values
+from pruning.subsets.decisions import Decision
 from pruning.ui import state
-from pruning.words import counted
 
 LISTED = 10
 """Decisions on a page of the list."""

@@ -10,12 +10,12 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from pruning.audit import Hard
+from pruning.analysis.audit import Hard
 from pruning.browse import View
-from pruning.tasks import TASKS
-from pruning.tasks.base import Part
+from pruning.data.tasks import TASKS
+from pruning.data.tasks.base import Part
+from pruning.formatting import counted
 from pruning.ui import charts, deciding, tables, theme, widgets
-from pruning.words import counted
 
 AT = "at"
 """Place of the open example among those that match, in the URL."""

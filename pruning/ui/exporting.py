@@ -8,25 +8,27 @@ from urllib.parse import quote
 
 import streamlit as st
 
-from pruning import derived, export, hub
+from pruning.audit_report import findings
 from pruning.browse import View
-from pruning.findings import findings
-from pruning.formats import FORMATS, FORMATS_HELP
+from pruning.export import hub, writer
+from pruning.export.formats import FORMATS, FORMATS_HELP
+from pruning.formatting import counted
 from pruning.records import Subset
-from pruning.saved import NAMING, save_subset
-from pruning.ui import plain, state, tickets
-from pruning.words import counted
+from pruning.store import cache
+from pruning.store.saved_subsets import NAMING, save_subset
+from pruning.ui import escaping, state
+from pruning.ui.server import signed_links
 
 
 def warnings(view: View, subset: Subset) -> None:
     """What a person should know before training on this subset."""
     if not view.audited:
-        derived.begin(view.experiment.folder.root)
+        cache.begin(view.experiment.folder.root)
         st.info("Duplicates between training and evaluation data are still being looked for; open this page again in a minute.")
         return
     caveat = view.experiment.settings.caveat
-    for sentence in [*([caveat] if caveat else []), *export.subset_warnings(view.experiment, subset)]:  # runs that diverged: on every page
-        st.warning(plain.markdown(sentence), icon=":material/warning:")
+    for sentence in [*([caveat] if caveat else []), *writer.subset_warnings(view.experiment, subset)]:  # runs that diverged: on every page
+        st.warning(escaping.markdown(sentence), icon=":material/warning:")
     decided = view.decided
     if decided.touched:
         st.text(f"By hand: {len(decided.kept):,} kept, {len(decided.dropped):,} dropped, {len(decided.labels):,} labels changed.")
@@ -65,31 +67,31 @@ def _save(view: View, subset: Subset) -> None:
     name = str(st.session_state["subset-name"]).strip()
     path = save_subset(view.experiment, name, subset, view.burn_in)
     state.choose(name)
-    st.toast(plain.markdown(f"Saved {counted(subset.size, 'example')} in {path}"), icon=":material/bookmark_added:")
+    st.toast(escaping.markdown(f"Saved {counted(subset.size, 'example')} in {path}"), icon=":material/bookmark_added:")
 
 
 def write(view: View, subset: Subset, format: str) -> None:
     """The button that builds it."""
     if st.button("Build", type="primary", icon=":material/inventory_2:", key="build", disabled=not view.audited):
-        output = export.default_output(view.experiment, subset, format)
+        output = writer.default_output(view.experiment, subset, format)
         with st.spinner(f"Writing {counted(subset.size, 'row')} ..."):
-            export.build(view.experiment, subset, output, format, force=True, burn_in=view.burn_in)
+            writer.build(view.experiment, subset, output, format, force=True, burn_in=view.burn_in)
             if output.is_dir():
-                export.archive(output)
+                writer.archive(output)
 
 
 def built(view: View, subset: Subset, format: str) -> dict[str, Any] | None:
     """The manifest of what was built, checked; None where there is nothing, or what is there is not what would be built now."""
-    output = export.default_output(view.experiment, subset, format)
-    path = export.manifest_path(output)
+    output = writer.default_output(view.experiment, subset, format)
+    path = writer.manifest_path(output)
     if not (output.exists() and path.exists()):
         return None
     manifest = _verified(str(output), path.stat().st_mtime_ns)
-    if export.is_current(manifest, view.experiment, subset, view.burn_in):
+    if writer.is_current(manifest, view.experiment, subset, view.burn_in):
         return manifest
     before = manifest["subset"]
     st.info(
-        plain.markdown(
+        escaping.markdown(
             f"What was built of this name ({manifest['created']}) is from before: {before['kept']:,} rows, {before['rule']}, "
             f"burn-in {before['burn_in']}. The data, the rule, the burn-in or decisions by hand have changed since; build it again."
         ),
@@ -100,39 +102,39 @@ def built(view: View, subset: Subset, format: str) -> dict[str, Any] | None:
 
 def downloads(view: View, subset: Subset, format: str, manifest: dict[str, Any]) -> None:
     """What was built, with links that stream it."""
-    output = export.default_output(view.experiment, subset, format)
+    output = writer.default_output(view.experiment, subset, format)
     st.success(f"{manifest['output']['rows']:,} rows, verified against the manifest.", icon=":material/verified:")
-    file = output if output.is_file() else export.archived(output)
+    file = output if output.is_file() else writer.archived(output)
     with st.container(horizontal=True):
         if file:
             st.link_button("Download", link(file), icon=":material/download:")
-        st.link_button("Download the manifest", link(export.manifest_path(output)), icon=":material/receipt_long:")
+        st.link_button("Download the manifest", link(writer.manifest_path(output)), icon=":material/receipt_long:")
     if not file:
         st.text("It is a folder, which a browser cannot fetch; build it here to have it as a zip too.")
     st.caption("The command that repeats it")
     st.code(manifest["command"], language=None, wrap_lines=True)
-    st.caption(plain.markdown(f"On this machine it lies at {output}"))
+    st.caption(escaping.markdown(f"On this machine it lies at {output}"))
 
 
 def push(view: View, subset: Subset, format: str) -> None:
     """Put what was built on the hub, private unless said otherwise."""
-    output = export.default_output(view.experiment, subset, format)
+    output = writer.default_output(view.experiment, subset, format)
     with st.expander("Push to the hub", icon=":material/cloud_upload:"):
         repository = st.text_input("Dataset repository", key="repository", placeholder="name/dataset", help="Made when it is missing.")
         public = st.toggle("Public", key="public", help="Off: only you, and whom you let in, can see it.")
         st.text("Uses the login of this machine (hf auth login, or HF_TOKEN). The data and its manifest go up as one commit.")
         if st.button("Push", icon=":material/cloud_upload:", disabled=not repository):
             with st.spinner("Uploading ..."):
-                st.success(plain.markdown(f"Pushed: {hub.push(output, repository, private=not public)}"))
+                st.success(escaping.markdown(f"Pushed: {hub.push(output, repository, private=not public)}"))
 
 
 def link(path: Path) -> str:
-    """Where the server streams that file of an export from (see `pruning.ui.routes`)."""
+    """Where the server streams that file of an export from (see `pruning.ui.server.routes`)."""
     name = path.relative_to(state.root()).as_posix()
-    return f"/download/{quote(name)}?ticket={tickets.ticket(name)}"
+    return f"/download/{quote(name)}?ticket={signed_links.ticket(name)}"
 
 
 @st.cache_data(max_entries=8, show_spinner="Verifying ...")
 def _verified(output: str, stamp: int) -> dict[str, Any]:
     """The manifest without its list of ids."""
-    return {key: value for key, value in export.verify(output).items() if key != "ids"}
+    return {key: value for key, value in writer.verify(output).items() if key != "ids"}

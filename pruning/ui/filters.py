@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pruning import browse, derived, views
+from pruning import browse
+from pruning.analysis.scores import SCORES
 from pruning.browse import Filter, View
-from pruning.decisions import DECIDED_BY_HAND
-from pruning.scores import SCORES
-from pruning.ui import picking, state
+from pruning.store import cache, saved_filters
+from pruning.subsets.decisions import DECIDED_BY_HAND
+from pruning.ui import difficulty_selection, state
 
 SIZES = (50, 100)
 SHOW = ("pruned", "kept", "all", "only here", "only there")
@@ -95,7 +96,7 @@ def ready(view: View, wanted: Filter) -> bool:
     if wanted.only in (None, DECIDED_BY_HAND) or view.audited:
         return True
     directory = view.experiment.folder.root
-    derived.begin(directory)
+    cache.begin(directory)
 
     @st.fragment(run_every=2)
     def wait() -> None:
@@ -117,7 +118,7 @@ def _others(view: View) -> list[str]:
 
 
 def _between(view: View, score: str) -> tuple[float, float] | None:
-    low, high = picking.span(view, score)
+    low, high = difficulty_selection.span(view, score)
     chosen = st.slider(_title(score), low, high, (low, high), key=f"in-{score}", bind="query-params", help=SCORES[score].sentence)
     return None if chosen == (low, high) else chosen
 
@@ -125,14 +126,19 @@ def _between(view: View, score: str) -> tuple[float, float] | None:
 def _views(view: View) -> None:
     """Open, save and forget views."""
     folder = view.experiment.folder
-    saved = views.saved(folder)
+    saved = saved_filters.saved(folder)
     opened, named, buttons = st.columns([2, 2, 2], vertical_alignment="bottom")
     chosen = opened.selectbox("Saved views", list(saved), index=None, key="view", placeholder="none" if not saved else "open one")
     name = named.text_input("Name of this view", key="view-name", placeholder="suspects to read")
     with buttons.container(horizontal=True):
-        st.button("Save", icon=":material/bookmark_add:", disabled=not name, on_click=lambda: views.save(folder, name, _now()))
+        st.button("Save", icon=":material/bookmark_add:", disabled=not name, on_click=lambda: saved_filters.save(folder, name, _now()))
         st.button("Open", icon=":material/bookmark:", disabled=not chosen, on_click=lambda: _open(saved[chosen or ""]))
-        st.button("Forget", icon=":material/bookmark_remove:", disabled=not chosen, on_click=lambda: views.save(folder, chosen or "", None))
+        st.button(
+            "Forget",
+            icon=":material/bookmark_remove:",
+            disabled=not chosen,
+            on_click=lambda: saved_filters.save(folder, chosen or "", None),
+        )
 
 
 def _now() -> dict[str, object]:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from pruning import shelf
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment
-from pruning.ui import plain, starting, state
+from pruning.store import library
+from pruning.ui import escaping, score_form, state
 
 
 def table(folders: Sequence[Path]) -> pd.DataFrame:
@@ -31,7 +31,7 @@ def listed(folders: Sequence[Path]) -> None:
         current = st.session_state.get(state.EXPERIMENT)
         name = st.selectbox("Experiment to change", names, names.index(current) if current in names else 0, key="manage", width=260)
         st.button("Open", icon=":material/folder_open:", on_click=_open, args=(name,))
-        st.button("Use its settings", icon=":material/content_copy:", on_click=starting.take_settings, args=(state.root() / name,))
+        st.button("Use its settings", icon=":material/content_copy:", on_click=score_form.take_settings, args=(state.root() / name,))
         with st.popover("Rename", icon=":material/edit:"), st.form("rename-it", border=False):
             st.text_input("New name", key="rename")
             st.form_submit_button("Rename it", on_click=_rename, args=(name,))
@@ -39,7 +39,7 @@ def listed(folders: Sequence[Path]) -> None:
             st.text_input("Name of the copy", placeholder=_copy(name, names), key="duplicate", help="Empty = as suggested.")
             st.form_submit_button("Duplicate it", on_click=_duplicate, args=(name, _copy(name, names)))
         with st.popover("Delete", icon=":material/delete:"):
-            st.text(f"{name} is moved to {shelf.TRASH} beside the experiments; nothing is lost until you empty it.")
+            st.text(f"{name} is moved to {library.TRASH} beside the experiments; nothing is lost until you empty it.")
             st.button("Move it to the trash", type="primary", on_click=_discard, args=(name,))
 
 
@@ -66,7 +66,7 @@ def _open(name: str) -> None:
 @state.in_words
 def _rename(old: str) -> None:
     new = st.session_state["rename"]
-    shelf.rename(state.root(), old, new)
+    library.rename(state.root(), old, new)
     if st.session_state.get(state.EXPERIMENT) == old:
         st.session_state["_open"] = new
     st.session_state["rename"] = ""
@@ -84,11 +84,11 @@ def _copy(name: str, names: Sequence[str]) -> str:
 
 @state.in_words
 def _duplicate(old: str, suggested: str) -> None:
-    made = shelf.duplicate(state.root(), old, st.session_state["duplicate"] or suggested)
+    made = library.duplicate(state.root(), old, st.session_state["duplicate"] or suggested)
     st.session_state["duplicate"], st.session_state["_open"] = "", made.name
-    st.toast(plain.markdown(f"{old} is copied to {made.name}, which is open now."))
+    st.toast(escaping.markdown(f"{old} is copied to {made.name}, which is open now."))
 
 
 @state.in_words
 def _discard(name: str) -> None:
-    st.toast(plain.markdown(f"Moved to {shelf.discard(state.root(), name)}"))
+    st.toast(escaping.markdown(f"Moved to {library.discard(state.root(), name)}"))

@@ -13,9 +13,9 @@ from typing import Any
 import streamlit as st
 from tokenizers import Tokenizer
 
-from pruning import models, roots, sample
-from pruning.tasks import TASKS
-from pruning.words import counted
+from pruning.data import access, models, sample
+from pruning.data.tasks import TASKS
+from pruning.formatting import counted
 
 ROWS, CHARACTERS = 1000, 200_000
 """The first rows are looked at, up to so many and until they have so many characters: more would be felt as a wait."""
@@ -76,7 +76,7 @@ def tokenizer(model: str) -> Path | None:
     """The tokenizer.json of the sample model or of a model's folder; None when it is not on this machine, or may not be read."""
     if model == models.SAMPLE:
         path = sample.cache_folder() / "all-MiniLM-L6-v2" / "tokenizer.json"
-    elif not model or roots.refusal(model):
+    elif not model or access.refusal(model):
         return None
     else:
         path = Path(model).expanduser() / "tokenizer.json"

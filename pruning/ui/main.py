@@ -10,7 +10,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from pruning.errors import WinnowError  # noqa: E402
-from pruning.ui import plain, state  # noqa: E402
+from pruning.ui import escaping, state  # noqa: E402
 from pruning.ui.home import home  # noqa: E402
 
 st.set_page_config(layout="wide", page_icon=str(ROOT / "assets" / "icon.png"))
@@ -39,8 +39,8 @@ try:
         problem = state.shell()
     if problem and page.title not in WITHOUT:
         st.title(page.title)
-        st.error(plain.markdown(problem), icon=":material/error:")
+        st.error(escaping.markdown(problem), icon=":material/error:")
     else:
         page.run()
 except WinnowError as error:
-    st.error(plain.markdown(error), icon=":material/error:")
+    st.error(escaping.markdown(error), icon=":material/error:")

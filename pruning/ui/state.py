@@ -10,14 +10,15 @@ from typing import ParamSpec
 
 import streamlit as st
 
-from pruning import divergence, manifest
 from pruning.browse import View
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment, list_experiments
+from pruning.jobs import divergence
 from pruning.records import JobState, Subset
-from pruning.saved import saved_subsets
-from pruning.subsets import DECISIONS, TICKET, ladder, subset_name
-from pruning.ui import plain, theme
+from pruning.store import manifest
+from pruning.store.saved_subsets import saved_subsets
+from pruning.subsets.rules import DECISIONS, TICKET, ladder, subset_name
+from pruning.ui import escaping, theme
 
 P = ParamSpec("P")
 
@@ -62,14 +63,14 @@ def scored() -> View:
         st.stop()
     if not experiment.finished_runs():
         st.info(
-            plain.markdown(f"{experiment.name} has no complete run yet: {experiment.status().sentence}."),
+            escaping.markdown(f"{experiment.name} has no complete run yet: {experiment.status().sentence}."),
             icon=":material/hourglass_top:",
         )
         st.page_link(page("score"), label="Watch it on Score", icon=":material/play_circle:")
         st.stop()
     folder = experiment.folder.root
     for sentence in _warnings(str(folder), _stamp(folder)):
-        st.warning(plain.markdown(sentence), icon=":material/warning:")
+        st.warning(escaping.markdown(sentence), icon=":material/warning:")
     return _view(str(folder), _stamp(folder), burn_in())
 
 
@@ -78,7 +79,7 @@ def subset(view: View) -> Subset:
     try:
         return view.subset(st.session_state.get(SUBSET) or TICKET)
     except WinnowError as error:
-        st.error(plain.markdown(error))
+        st.error(escaping.markdown(error))
         st.stop()
 
 
@@ -95,7 +96,7 @@ def in_words(callback: Callable[P, None]) -> Callable[P, None]:
         try:
             callback(*args, **kwargs)
         except WinnowError as error:
-            st.toast(plain.markdown(error), icon=":material/error:", duration="infinite")
+            st.toast(escaping.markdown(error), icon=":material/error:", duration="infinite")
 
     return said
 
@@ -130,7 +131,7 @@ def shell() -> str:
     try:
         _view_of(_chosen())
     except WinnowError as error:
-        st.caption(f":material/error: {plain.markdown(error)}")
+        st.caption(f":material/error: {escaping.markdown(error)}")
         return str(error)
     return ""
 
@@ -173,7 +174,7 @@ def _badge() -> None:
         return
     status = experiment.status()
     icon = {JobState.RUNNING: ":material/autorenew:", JobState.DONE: ":material/check_circle:"}.get(status.state, ":material/info:")
-    st.caption(f"{icon} {plain.markdown(status.sentence)}")
+    st.caption(f"{icon} {escaping.markdown(status.sentence)}")
     if status.total and status.state is JobState.RUNNING:
         st.progress(min(1.0, status.done / status.total))
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pruning.audit import Shares
+from pruning.analysis.audit import Shares
+from pruning.analysis.frontier import pareto
 from pruning.browse import View
-from pruning.decisions import Decided
-from pruning.frontier import pareto
+from pruning.formatting import bracketed
 from pruning.records import Difference, FrontierPoint
-from pruning.words import bracketed
+from pruning.subsets.decisions import Decided
 
 
 def examples(

@@ -12,13 +12,13 @@ import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
 
-from pruning import audit
-from pruning.audit import Shares
+from pruning.analysis import audit
+from pruning.analysis.audit import Shares
+from pruning.analysis.frontier import headline_of
 from pruning.browse import LABEL, View
-from pruning.formats import csv_text
-from pruning.frontier import headline_of
+from pruning.export.formats import csv_text
+from pruning.formatting import counted
 from pruning.ui import theme
-from pruning.words import counted
 
 STAYS = "kept or pruned"
 MOST_PARTS = 7

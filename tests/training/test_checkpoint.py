@@ -11,8 +11,8 @@ import pytest
 from pruning.records import EpochRecord, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training import train
+from tests.support.tiny import tiny_data, tiny_model
 from tests.training.test_loop import LENGTHS, recipe, same
-from tests.training.tiny import tiny_data, tiny_model
 
 EPOCHS = 3
 

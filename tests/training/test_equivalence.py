@@ -15,7 +15,7 @@ from pruning.training.batches import make_batch
 from pruning.training.model import Network, keep_occurring_rows, load_network, renumber, used_tokens
 from pruning.training.objective import outcome
 from pruning.training.packing import FAMILIES as PACKED
-from tests.training.tiny import FAMILIES, tiny_data, tiny_model
+from tests.support.tiny import FAMILIES, tiny_data, tiny_model
 
 DROPOUTS = "hidden_dropout_prob attention_probs_dropout_prob attention_dropout dropout mlp_dropout embedding_dropout classifier_dropout"
 NO_DROPOUT = dict.fromkeys(DROPOUTS.split(), 0.0)

@@ -16,8 +16,8 @@ from pruning.settings import TrainSettings
 from pruning.training import train
 from pruning.training.devices import pick_device
 from pruning.training.order import epoch_batches, places, rate
+from tests.support.tiny import tiny_data, tiny_model
 from tests.training.test_equivalence import NO_DROPOUT
-from tests.training.tiny import tiny_data, tiny_model
 
 LENGTHS = [5, 9, 1, 14, 3, 3, 22, 8, 6, 11, 4]
 

@@ -13,8 +13,8 @@ from pruning.errors import TrainingError
 from pruning.records import EpochRecord, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training import loop, train
+from tests.support.tiny import tiny_data, tiny_model
 from tests.training.test_loop import LENGTHS, recipe
-from tests.training.tiny import tiny_data, tiny_model
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.browser_setup import find
-from tests.ui.browsing import FLAGS
+from tests.support.browser_setup import find
+from tests.support.browsing import FLAGS
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from benchmarks import big
-from tests.ui.browsing import NO_BROWSER, dashboard, visit
+from tests.support.browsing import NO_BROWSER, dashboard, visit
 
 axe = pytest.importorskip("axe_playwright_python", reason="no axe-core: pip install axe-playwright-python")
 AXE = Path(axe.__file__).with_name("axe.min.js")

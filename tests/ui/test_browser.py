@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from pruning import export
 from pruning.experiment import Experiment
+from pruning.export import writer
 from pruning.files import sha256
 from pruning.records import JobState
-from tests.ui.browsing import NO_BROWSER, dashboard, fill, settled, wait_until
+from tests.support.browsing import NO_BROWSER, dashboard, fill, settled, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(NO_BROWSER, reason="no Chromium: apt-get install chromium")]
 
@@ -66,7 +66,7 @@ def test_from_a_file_to_a_verified_download(
     got = tmp_path / "got.jsonl"
     download.value.save_as(got)
     experiment = Experiment(experiments / "mine")
-    manifest = export.verify(export.default_output(experiment, experiment.subset("full"), "jsonl"))
+    manifest = writer.verify(writer.default_output(experiment, experiment.subset("full"), "jsonl"))
     assert sha256(got) == manifest["output"]["sha256"]
     assert got.read_bytes() == reviews[0].read_bytes()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pruning import imports
+from pruning.interop import importers
 from pruning.settings import Settings
 from tests.ui.test_pages import PAGES, open_page
 
@@ -19,7 +19,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     random = np.random.default_rng(0)
     torch.save(torch.tensor(random.random((3, 40, 6)) < random.random((1, 40, 1))), folder / "hscore")
-    imports.take_over([folder / "hscore"], folder / "experiments" / "theirs", Settings(data=str(folder / "data.jsonl")))
+    importers.take_over([folder / "hscore"], folder / "experiments" / "theirs", Settings(data=str(folder / "data.jsonl")))
     return folder / "experiments"
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruning import data, models, roots
-from pruning.tasks import TASKS
+from pruning.data import access, models
+from pruning.data import examples as data
+from pruning.data.tasks import TASKS
 from pruning.ui import lengths
 from tests.ui.test_pages import ROOT, open_page
 
@@ -51,7 +52,7 @@ def test_a_tokenizer_that_is_none_or_may_not_be_read_is_done_without(tmp_path: P
     rows, mapping = [{"text": "a film"}], {"text": "text", "label": "label"}
     assert "for want of" in lengths.sentence(rows, mapping, TASK, str(tmp_path), 8)
     assert "for want of" not in lengths.sentence(rows, mapping, TASK, tiny, 8)
-    monkeypatch.setenv(roots.ROOTS, str(tmp_path))
+    monkeypatch.setenv(access.ROOTS, str(tmp_path))
     assert "for want of" in lengths.sentence(rows, mapping, TASK, tiny, 8)
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pruning import export
-from pruning.decisions import Decision
 from pruning.errors import ExperimentError
 from pruning.experiment import Experiment
-from pruning.formats import FORMATS
+from pruning.export import writer
+from pruning.export.formats import FORMATS
 from pruning.records import DecisionKind, JobState, JobStatus, Progress
 from pruning.settings import Settings
-from pruning.ui import live, starting
+from pruning.subsets.decisions import Decision
+from pruning.ui import job_progress, score_form
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = ROOT / "pruning" / "ui" / "main.py"
@@ -169,7 +169,7 @@ def test_every_format_is_offered_and_folders_come_as_a_zip(audited: Experiment, 
     app.button(key="build").click().run()
     assert not app.exception and said(app, "verified against the manifest")
     output = audited.folder.exports / "winning-ticket-hf" / "data"
-    assert export.archived(output) == output.with_name("data.zip")
+    assert writer.archived(output) == output.with_name("data.zip")
     assert not any("which a browser cannot fetch" in text.value for text in app.text)
     output.with_name("data.zip").unlink()
     app.run()
@@ -241,13 +241,13 @@ def test_a_burn_in_that_another_experiment_has_no_epochs_for_is_let_go(
 def test_the_grid_counts_the_epochs_that_are_scored(shortened: Experiment) -> None:
     half_way = Progress(key="run 2", epoch=1, examples=180, total=240, accuracy=0.5, memory=1)
     status = JobStatus(state=JobState.RUNNING, verb="score", runs={"run 2": half_way})
-    assert live._grid(shortened, status).at["run 2", "epoch 1"] == "50%"
+    assert job_progress._grid(shortened, status).at["run 2", "epoch 1"] == "50%"
 
 
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """What the page asks to start."""
     asked: list[Settings] = []
-    monkeypatch.setattr(starting, "start", lambda settings, name, limit: asked.append(settings))
+    monkeypatch.setattr(score_form, "start", lambda settings, name, limit: asked.append(settings))
     return asked
 
 
@@ -267,7 +267,7 @@ def test_another_experiment_s_settings_are_taken_whole_and_let_go(scored: Experi
     said = next(text.value for text in app.text if text.value.startswith("As in reviews"))
     assert "burn in 2" in said and "seeds 11, 22, 33" in said and "fixed order on" in said
     press(press(app, "Back to the usual ones"), "Start scoring")
-    assert starting.others(asked.pop()) == {} and not app.exception
+    assert score_form.others(asked.pop()) == {} and not app.exception
 
 
 def test_rows_that_cannot_be_used_are_left_out_where_that_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +288,7 @@ def test_the_estimate_runs_from_any_folder_and_not_for_ever(tmp_path: Path, monk
     monkeypatch.delenv("PYTHONPATH", raising=False)
     nowhere = Settings(data=str(tmp_path / "nowhere.jsonl"))
     with pytest.raises(ExperimentError, match="no file or folder"):
-        starting.estimate(nowhere, 100)
-    monkeypatch.setattr(starting, "ESTIMATE_SECONDS", 0.01)
+        score_form.estimate(nowhere, 100)
+    monkeypatch.setattr(score_form, "ESTIMATE_SECONDS", 0.01)
     with pytest.raises(ExperimentError, match=r"more than 0\.01 seconds and was stopped"):
-        starting.estimate(nowhere, 100)
+        score_form.estimate(nowhere, 100)

@@ -8,20 +8,21 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pruning import browse, jobs, report
+from pruning import browse, report
+from pruning.analysis.frontier import pareto
+from pruning.analysis.scores import SCORES
+from pruning.analysis.stability import BINS, burn_in_advice, stability
+from pruning.audit_report import findings
 from pruning.browse import View
-from pruning.decisions import Decision
 from pruning.experiment import Experiment
 from pruning.files import write_json
-from pruning.findings import findings
-from pruning.frontier import pareto
-from pruning.recorder import Recorder
+from pruning.formatting import counted
+from pruning.interop.recorder import Recorder
+from pruning.jobs import background
 from pruning.records import DecisionKind
-from pruning.scores import SCORES
-from pruning.stability import BINS, burn_in_advice, stability
-from pruning.subsets import BASELINES, USUAL_BASELINES, ladder
-from pruning.ui import charts, deciding, live, picking, plain, state, steady, tables, widgets
-from pruning.words import counted
+from pruning.subsets.decisions import Decision
+from pruning.subsets.rules import BASELINES, USUAL_BASELINES, ladder
+from pruning.ui import charts, deciding, difficulty_selection, escaping, job_progress, reliability, state, tables, widgets
 from tests.conftest import SEEDS
 from tests.test_report import measure
 from tests.ui.test_pages import open_page, press
@@ -95,12 +96,12 @@ def test_the_margin_is_set_on_the_frontier_page(scored: Experiment, monkeypatch:
 def test_what_is_recommended_is_a_click_away(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     """To make it the subset of every page, to measure what would settle it, and the rule to try where none beats random."""
     asked: list[list[str]] = []
-    monkeypatch.setattr(jobs, "start", lambda words, folder: asked.append([str(word) for word in words]))
-    monkeypatch.setattr(live, "begun", lambda experiment: None)
+    monkeypatch.setattr(background, "start", lambda words, folder: asked.append([str(word) for word in words]))
+    monkeypatch.setattr(job_progress, "begun", lambda experiment: None)
     made = measure(scored, ours=0.02, random=0.0)
     app = open_page("frontier", made.folder.root.parent, monkeypatch)
-    take = f"Make {plain.markdown('random@remove-0')} the subset of every page"
-    press(app, f"Measure {plain.markdown('stratified@remove-0')}")
+    take = f"Make {escaping.markdown('random@remove-0')} the subset of every page"
+    press(app, f"Measure {escaping.markdown('stratified@remove-0')}")
     assert "--subsets stratified@remove-0" in " ".join(asked[0]) and "--seeds 3" in " ".join(asked[0])
     press(app, take)
     assert take not in [button.label for button in app.button]
@@ -164,7 +165,7 @@ def test_the_difficulty_page_shows_whether_h_tells_difficulty_or_luck(scored: Ex
     press(app, f"Look with burn-in {advice.burn_in}")
     assert not app.exception and app.sidebar.number_input(key=state.BURN_IN).value == advice.burn_in
     assert not [button.label for button in app.button if "burn-in" in button.label]
-    table = steady.by_place(advice)
+    table = reliability.by_place(advice)
     assert list(table.columns) == [*(f"run {run}" for run in range(len(SEEDS))), "mean"] and table.index[-1] == 100
     last = scored.dynamics.position[0, 0] * BINS // scored.dynamics.examples == BINS - 1
     assert table.loc[100, "run 0"] == pytest.approx(scored.dynamics.correct[0, 0][last].mean())
@@ -178,16 +179,16 @@ def test_the_difficulty_page_says_whether_the_runs_are_enough(scored: Experiment
     assert told["Of the ticket, added by the last run"][0] == f"{found.last_run_added:.0%}"
     assert told["Rank agreement of two halves"][0] == f"{found.half_rank:.2f}" and "95% interval" in told["Rank agreement of two halves"][1]
     assert {found.sentence, found.about_more} <= {text.value for text in app.text}
-    table = steady.by_runs(found, EXAMPLES)
+    table = reliability.by_runs(found, EXAMPLES)
     assert table["forecast"].to_dict() == {1: False, 2: False, 3: False, 5: True, 9: True}
 
 
 def test_after_each_run_a_line_says_how_steady_h_is(scored: Experiment) -> None:
     def line(folder: str) -> None:
         from pruning.experiment import Experiment
-        from pruning.ui import steady
+        from pruning.ui import reliability
 
-        steady.line(Experiment(folder))
+        reliability.line(Experiment(folder))
 
     def told() -> list[str]:
         return [text.value for text in AppTest.from_function(line, args=(str(scored.folder.root),)).run().text]
@@ -202,7 +203,7 @@ def test_after_each_run_a_line_says_how_steady_h_is(scored: Experiment) -> None:
 def test_a_score_with_infinite_values_has_a_slider(scored: Experiment) -> None:
     view = View(scored, scored.settings.burn_in)
     view.score("loss")[3] = np.inf
-    low, high = picking.span(view, "loss")
+    low, high = difficulty_selection.span(view, "loss")
     assert np.isfinite([low, high]).all() and low < high
 
 

@@ -10,10 +10,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from benchmarks import big
-from pruning import views
 from pruning.experiment import Experiment
 from pruning.records import JobState
-from tests.ui.browsing import NO_BROWSER, dashboard, fill, settled, visit, wait_until
+from pruning.store import saved_filters
+from tests.support.browsing import NO_BROWSER, dashboard, fill, settled, visit, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(NO_BROWSER, reason="no Chromium: apt-get install chromium")]
 
@@ -145,8 +145,8 @@ def test_a_view_is_saved_and_is_a_link(topics: tuple[str, Experiment], page: Pag
     page.get_by_text("More filters").click()
     fill(page, "Name of this view", "hard and neutral")
     page.get_by_role("button", name="Save").click()
-    wait_until(lambda: views.saved(experiment.folder), 10)
-    assert views.saved(experiment.folder)["hard and neutral"] == {"show": "all", "h": [0], "label": ["neutral"]}
+    wait_until(lambda: saved_filters.saved(experiment.folder), 10)
+    assert saved_filters.saved(experiment.folder)["hard and neutral"] == {"show": "all", "h": [0], "label": ["neutral"]}
 
 
 def test_two_tabs_decide_at_once_and_nothing_is_lost(topics: tuple[str, Experiment], page: Page) -> None:

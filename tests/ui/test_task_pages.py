@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pruning import models
-from pruning.data import load_pair
+from pruning.data import models
+from pruning.data.examples import load_pair
+from pruning.data.tasks import TASKS
 from pruning.experiment import Experiment
 from pruning.records import EpochRecord, RunPlan
 from pruning.settings import Settings, TrainSettings
-from pruning.tasks import TASKS
-from tests.test_every_task import CASES
+from tests.data.test_every_task import CASES
 from tests.ui.test_pages import PAGES, open_page
 
 EXAMPLES = 16

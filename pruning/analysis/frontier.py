@@ -1,0 +1,179 @@
+"""The frontier: what finished fine-tunings say of each subset, with intervals. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from math import ceil, inf, nan, sqrt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from pruning.errors import UsageError
+from pruning.records import Difference, FineTuning, FrontierPoint, Subset
+from pruning.settings import Settings
+from pruning.subsets.rules import DECISIONS
+
+NOT_METRICS = frozenset(column.name for column in fields(FineTuning)) - {"metrics"}
+"""Columns of the table of fine-tunings that say which one it is and what it cost; every other column is a metric."""
+
+CONFIDENCE = 0.95
+
+FEWEST_SEEDS = 3
+"""Fewer pairs are no ground for a judgement: two that happen to agree would look certain."""
+
+USUAL_SEEDS = FEWEST_SEEDS
+"""Fine-tunings per point where nobody says how many."""
+
+
+def check_budget(budget: str) -> None:
+    """Raises UsageError for what is no budget; see `FrontierPoint.budget`."""
+    if budget not in ("epochs", "steps"):
+        raise UsageError(f"--budget is {budget!r}; use epochs (as many as full data) or steps (as many as full data).")
+
+
+def rows_sha256(kept: NDArray[np.int64]) -> str:
+    """sha256 over the kept ids (little-endian int64, in order): whether two subsets of one name are the same rows."""
+    return hashlib.sha256(np.ascontiguousarray(kept, dtype="<i8").tobytes()).hexdigest()
+
+
+def of_subset(subset: Subset, budget: str, burn_in: int) -> dict[str, Any]:
+    """The fields of a `FineTuning` that say what was trained on and why; where two names stand for the same rows, the others agree."""
+    return {
+        "subset": subset.name,
+        "method": subset.method,
+        "rule": subset.rule,
+        "kept": subset.size,
+        "kept_fraction": subset.kept_fraction,
+        "rows_sha256": rows_sha256(subset.kept),
+        "budget": budget,
+        "burn_in": burn_in,
+    }
+
+
+def equal_steps_epochs(full: int, kept: int, epochs: int, batch_size: int) -> int:
+    """Epochs over `kept` examples that come closest to as many optimizer steps as `epochs` over `full` ones, at least `epochs`.
+
+    >>> equal_steps_epochs(2000, 654, 3, 32)
+    9
+    """
+    steps = epochs * ceil(full / batch_size)
+    return max(epochs, round(steps / ceil(kept / batch_size)))
+
+
+def points(finished: pd.DataFrame, total: int, metric: str | None = None, starts: Sequence[float] = ()) -> list[FrontierPoint]:
+    """One point per subset in `finished` (one row per fine-tuning), largest first.
+
+    `finished` has the columns of `FineTuning.row`; `total` is the number of examples before pruning. Intervals are Student's t over
+    seeds, nan with one seed. Differences are paired by seed, in `metric` (None: the headline). `starts` are the times at which jobs
+    that measured started, in seconds since 1970 as in the column `finished`.
+    """
+    metrics = [name for name in finished.columns if name not in NOT_METRICS and finished[name].notna().any()]
+    if not metrics:
+        return []
+    compared = metric or headline_of(metrics)
+    groups = {str(name): group.set_index("seed") for name, group in finished.groupby("subset", sort=False)}
+    full = groups.get("full")
+    made = [_point(name, group, _random_of(name, groups), full, metrics, compared, total, starts) for name, group in groups.items()]
+    return sorted(made, key=lambda point: -point.kept)
+
+
+def headline_of(metrics: Iterable[str]) -> str:
+    """The metric a frontier is read by: f1 where there is one (answers to questions), else accuracy, else the first."""
+    names = list(metrics)
+    return next((name for name in ("f1", "accuracy") if name in names), names[0])
+
+
+def _point(
+    name: str,
+    group: pd.DataFrame,
+    random: pd.DataFrame | None,
+    full: pd.DataFrame | None,
+    metrics: Sequence[str],
+    compared: str,
+    total: int,
+    starts: Sequence[float],
+) -> FrontierPoint:
+    kept = round(float(group["kept"].mean()))
+    seconds, steps = float(group["seconds"].mean()), round(float(group["steps"].mean()))
+    full_seconds, full_steps = (float(full["seconds"].mean()), round(float(full["steps"].mean()))) if full is not None else (nan, steps)
+    return FrontierPoint(
+        subset=name,
+        method=str(group["method"].iloc[0]),
+        kept=kept,
+        kept_fraction=kept / total,
+        seeds=len(group),
+        budget=str(group["budget"].iloc[0]),
+        metrics={metric: float(group[metric].mean()) for metric in metrics},
+        ci95={metric: interval(group[metric].to_numpy(float)) for metric in metrics},
+        vs_full=None if full is None or name == "full" else paired(group[compared], full[compared]),
+        vs_random=None if random is None else paired(group[compared], random[compared]),
+        seconds=seconds,
+        seconds_saved=full_seconds - seconds,
+        steps=steps,
+        steps_saved=full_steps - steps,
+        looks=_looks(group, full, starts) if starts and full is not None else 1,
+    )
+
+
+def _looks(ours: pd.DataFrame, full: pd.DataFrame, starts: Sequence[float]) -> int:
+    """After how many jobs there were new pairs, and FEWEST_SEEDS or more in all."""
+    times = np.maximum(ours["finished"], full["finished"].reindex(ours.index)).dropna().sort_values()
+    jobs = np.searchsorted(np.sort(starts), times.to_numpy(float))
+    return max(1, len(np.unique(np.maximum(jobs, jobs[FEWEST_SEEDS - 1 : FEWEST_SEEDS].max(initial=0)))))
+
+
+def _random_of(name: str, groups: dict[str, pd.DataFrame]) -> pd.DataFrame | None:
+    """The fine-tunings of a random subset of the very size of `name`, its own first; None where there is none, or it is random itself."""
+    drawn = {other: group for other, group in groups.items() if group["method"].iloc[0] == "random" and DECISIONS not in other}
+    if name in drawn:
+        return None
+    size = groups[name]["kept"].mean()
+    same = {other: group for other, group in drawn.items() if group["kept"].mean() == size}
+    return same.get(f"random@{name}", next(iter(same.values()), None))
+
+
+def interval(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Student's t interval of the mean; (nan, nan) with one value.
+
+    >>> [round(end, 3) for end in interval(np.array([0.80, 0.81, 0.82]))]
+    [0.785, 0.835]
+    """
+    if len(values) < 2:
+        return nan, nan
+    half = float(stdtrit(len(values) - 1, 0.5 + confidence / 2) * values.std(ddof=1) / sqrt(len(values)))
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def paired(ours: pd.Series, theirs: pd.Series) -> Difference:
+    """Mean and 95% interval of ours - theirs over the seeds (the index) that both have."""
+    both = (ours - theirs).dropna().to_numpy(float)
+    low, high = interval(both)
+    return Difference(mean=float(both.mean()) if len(both) else nan, low=low, high=high, pairs=len(both))
+
+
+def pareto(measured: Sequence[FrontierPoint], metric: str | None = None) -> list[FrontierPoint]:
+    """The points that no other beats: none keeps at most as much and scores at least as high. Smallest first."""
+    front: list[FrontierPoint] = []
+    best = -inf
+    for point in sorted(measured, key=lambda p: (p.kept, -p.metrics[metric or headline_of(p.metrics)])):
+        value = point.metrics[metric or headline_of(point.metrics)]
+        if value > best:
+            front.append(point)
+            best = value
+    return front
+
+
+def score_seconds(finished: pd.DataFrame, settings: Settings) -> float | None:
+    """Training time of the scoring runs, all together; None where that was not recorded: runs of another recipe, or another tool's.
+
+    `finished` is as in `points`.
+    """
+    if settings.scoring != settings.measuring or settings.recorded_by != "winnow" or finished.empty:
+        return None
+    seconds = finished.loc[(finished["subset"] == "full") & finished["seed"].isin(settings.seeds), "seconds"]
+    return float(seconds.sum()) if len(seconds) else None

@@ -1,0 +1,420 @@
+"""Examples: what every source becomes before anything else looks at it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pruning.data import readers
+from pruning.data.readers import Source
+from pruning.data.tasks import Fields, detect
+from pruning.errors import DataError, UsageError
+from pruning.settings import Settings
+from pruning.subsets.selection import stratified
+
+SAMPLE = "sample"
+"""The word that stands for the data that comes with Winnow."""
+
+SOURCE_PREFIX = "source."
+"""What `Examples.table` puts before the name of a source column."""
+
+ID_NAMES = ("id", "guid", "idx")
+"""Columns of integers taken for ids."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Examples:
+    """Labelled examples of one task, in source order."""
+
+    table: pa.Table
+    """id int64, row int64 (0-based row in the source), label, the task's fields, every source column as "source.<name>"."""
+    task: str
+    """A name in `pruning.data.tasks.TASKS`."""
+    columns: Mapping[str, str]
+    """Field -> source column."""
+    label_names: tuple[str, ...]
+    """Names of the classes, by index; empty where the task has none."""
+    source: str
+    """As given."""
+    reading: str = ""
+    """How the task took the labels to be written, where that had to be found out."""
+    jsonl: Path | None = None
+    """The file, when the source is JSON lines: `row` counts its lines that are not blank."""
+    dropped: int = 0
+    """Source rows left out, each for a reason that `notes` gives."""
+    notes: tuple[str, ...] = ()
+    """What was guessed, dropped or split off, in sentences."""
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @cached_property
+    def ids(self) -> NDArray[np.int64]:
+        """[N] ids."""
+        return np.asarray(self.table["id"].combine_chunks(), dtype=np.int64)
+
+    @cached_property
+    def labels(self) -> NDArray[Any]:
+        """[N] class (or option) indices; for a task without them, its answers as Python objects."""
+        label = self.table["label"]
+        return np.asarray(label.combine_chunks() if len(self) else label, dtype=np.int64 if pa.types.is_integer(label.type) else object)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of ids, fields and label names: the same whatever the file's format."""
+        digest = hashlib.sha256()
+        names = [name for name in self.table.column_names if name != "row" and not name.startswith(SOURCE_PREFIX)]
+        for batch in self.table.select(names).to_batches(max_chunksize=4096):
+            columns = {name: batch[name].to_pylist() for name in names}
+            if self.label_names:
+                columns["label"] = [self.label_names[index] for index in columns["label"]]
+            for row in zip(*columns.values(), strict=True):
+                digest.update(json.dumps(row).encode() + b"\n")
+        return digest.hexdigest()
+
+    def select(self, positions: NDArray[np.integer] | NDArray[np.bool_]) -> Examples:
+        """The examples at these positions, in that order; or where a mask is True."""
+        chosen = np.asarray(positions)
+        indices = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
+        return replace(self, table=self.table.take(pa.array(indices, pa.int64())))
+
+    def label_counts(self) -> dict[str, int]:
+        """Class name -> number of examples, in the order of the classes."""
+        if not self.label_names:
+            return {}
+        counts = np.bincount(self.labels, minlength=len(self.label_names))
+        return {name: int(count) for name, count in zip(self.label_names, counts, strict=True)}
+
+
+def load(
+    data: str | Path,
+    *,
+    task: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    drop_invalid: bool = False,
+    label_names: Sequence[str] | None = None,
+    reading: str = "",
+    split: str | None = None,
+    id_column: str | None = None,
+) -> Examples:
+    """Read labelled examples.
+
+    `data` is a .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by `datasets`, a hub name (`name`,
+    `name:config`, `name@revision`; `#split` may follow a folder or a hub name), or "sample". `task` and `columns` (field -> column)
+    are guessed where they are not given. `label_names` fixes the classes and their order, `reading` how labels
+    are written (another's `Examples.reading`). Ids come from `id_column`, else from an integer column named id, guid or idx,
+    else they are row numbers from 0.
+
+    Raises DataError, in one sentence with the place, for what cannot be read; rows without text or label are refused
+    unless `drop_invalid`. Rows that say themselves that they have no label (-1) are always dropped and counted.
+    """
+    source = _read(data, split)
+    chosen, guess = detect(source, task, columns)
+    fields = chosen.read(source, guess.columns, label_names, reading)
+    keep, dropped_notes = _keep(source, fields, drop_invalid)
+    ids, id_note = _ids(source, id_column, keep)
+    examples = Examples(
+        table=_table(source, fields, ids).filter(pa.array(keep)),
+        task=chosen.name,
+        columns=dict(guess.columns),
+        label_names=fields.label_names,
+        source=str(data),
+        reading=fields.reading,
+        jsonl=source.jsonl,
+        dropped=int((~keep).sum()),
+        notes=(f"Task {chosen.name}: {guess.reason}.", id_note, *source.notes, *dropped_notes),
+    )
+    if not len(examples):
+        raise DataError(f"{source.name} has no row with both text and label.")
+    return examples
+
+
+def load_pair(settings: Settings) -> tuple[Examples, Examples]:
+    """Training and evaluation examples. Without evaluation data, the validation split of the same source, else a part split off.
+
+    Raises DataError when training has fewer than two classes, or evaluation has a label that training lacks.
+    """
+    train = load(settings.data, task=settings.task, columns=settings.columns, drop_invalid=settings.drop_invalid)
+    _check_classes(train)
+    used = limited(train, settings.limit)
+    evaluation_data = settings.evaluation or _validation_of(settings.data)
+    if evaluation_data is None:
+        rest, held_out = split_off(train, settings.evaluation_fraction, settings.evaluation_seed)
+        used = limited(rest, settings.limit)
+        _check_seen(used, held_out)
+        return used, held_out
+    evaluation = load(
+        evaluation_data,
+        task=train.task,
+        columns=train.columns,
+        drop_invalid=settings.drop_invalid,
+        label_names=train.label_names or None,
+        reading=train.reading,
+    )
+    _check_seen(used, evaluation)
+    if settings.evaluation is None:
+        evaluation = replace(evaluation, notes=(*evaluation.notes, f"Evaluated on {evaluation_data}, which comes with the training data."))
+    return used, evaluation
+
+
+def limited(examples: Examples, limit: int | None) -> Examples:
+    """`limit` of the examples, drawn at random, always the same ones: one of each class, then each class's share; None = all.
+
+    Raises DataError when there are more classes than that.
+    """
+    if limit is None or limit >= len(examples):
+        return examples
+    strata = examples.labels if examples.label_names else np.zeros(len(examples), dtype=np.int64)
+    random = np.random.default_rng(0)
+    mixed = random.permutation(len(examples))
+    one_each = mixed[np.unique(strata[mixed], return_index=True)[1]]
+    if limit < len(one_each):
+        raise DataError(f"{examples.source} has {len(one_each)} classes, more than --limit {limit} can hold; use {len(one_each)} or more.")
+    others = np.setdiff1d(mixed, one_each)
+    drawn = others[stratified(strata[others], limit - len(one_each), random)]
+    chosen = examples.select(np.sort(np.concatenate([one_each, drawn])))
+    return replace(chosen, notes=(*chosen.notes, f"{len(chosen):,} of {len(examples):,} examples are used, drawn at random (--limit)."))
+
+
+def split_off(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
+    """Training and evaluation examples: a random `fraction` (0..1) of each class goes to evaluation, at least one stays.
+
+    The same seed always makes the same split. Raises DataError when a side would be empty.
+    """
+    if not 0 < fraction < 1:
+        raise UsageError(f"The fraction to split off is {fraction}; it must lie between 0 and 1.")
+    strata = examples.labels if examples.label_names else np.zeros(len(examples), dtype=np.int64)
+    held_out = _part_of_each(strata, fraction, seed)
+    if not held_out.any():
+        raise DataError(f"{examples.source} has {len(examples)} examples, too few to split {fraction:.0%} off; give evaluation data.")
+    note = f"{int(held_out.sum())} of {len(examples)} examples were split off for evaluation, stratified by label (seed {seed})."
+    noted = replace(examples, notes=(*examples.notes, note))
+    return noted.select(~held_out), noted.select(held_out)
+
+
+def _part_of_each(strata: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """[N] mask of a random `fraction` of each stratum, rounded to the nearest whole number, never all of one.
+
+    >>> int(_part_of_each(np.array([0] * 10 + [1] * 20), 0.2, seed=0).sum())
+    6
+    """
+    random = np.random.default_rng(seed)
+    chosen = np.zeros(len(strata), dtype=np.bool_)
+    for stratum in np.unique(strata):
+        members = random.permutation(np.flatnonzero(strata == stratum))
+        chosen[members[: min(round(len(members) * fraction), len(members) - 1)]] = True
+    return chosen
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Column:
+    """A source column as a person sees it."""
+
+    name: str
+    type: str
+    """In words: text, whole number, decimal, true or false, class, list, object, nothing, mixed, other."""
+    used_as: str | None
+    """The task's field it was taken for."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Preview:
+    """The first look at a source: what is in it and what it was taken for."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Mapping[str, Any], ...]
+    """The first rows, by column."""
+    total: int
+    """Rows in the source."""
+    task: str | None
+    """None when it could not be told."""
+    mapping: Mapping[str, str]
+    """Field -> column; empty when it could not be told."""
+    label_counts: Mapping[str, int]
+    """Class -> examples."""
+    notes: tuple[str, ...]
+    """What was guessed or dropped, in sentences."""
+    problem: str | None
+    """Why this cannot be scored as it stands, in one sentence; None when it can."""
+
+
+def preview(
+    data: str | Path,
+    rows: int = 5,
+    *,
+    task: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    drop_invalid: bool = False,
+) -> Preview:
+    """What a source holds and what it would be taken for.
+
+    Raises DataError only when the source cannot be read at all; what keeps a readable one from being scored is its `problem`.
+    """
+    source = _read(data, None)
+    chosen: str | None = None
+    mapping: dict[str, str] = {}
+    notes: tuple[str, ...] = source.notes
+    counts: dict[str, int] = {}
+    problem = None
+    try:
+        found, guess = detect(source, task, columns)
+        chosen, mapping, notes = found.name, dict(guess.columns), (f"Task {found.name}: {guess.reason}.", *source.notes)
+        fields = found.read(source, guess.columns)
+        keep, dropped = _keep(source, fields, drop_invalid)
+        notes, counts = (*notes, *dropped), _count(fields, keep)
+        _ids(source, None, keep)
+        problem = _too_few_classes(counts) if fields.label_names else None
+    except (DataError, UsageError) as error:
+        problem = str(error)
+    used = {column: field for field, column in mapping.items()}
+    return Preview(
+        columns=tuple(Column(name=name, type=_in_words(source, name), used_as=used.get(name)) for name in source.table.column_names),
+        rows=tuple(source.table.slice(0, rows).to_pylist()),
+        total=source.table.num_rows,
+        task=chosen,
+        mapping=mapping,
+        label_counts=counts,
+        notes=notes,
+        problem=problem,
+    )
+
+
+def _read(data: str | Path, split: str | None) -> Source:
+    if str(data) == SAMPLE:
+        from pruning.data.sample import sample_data
+
+        return readers.read(sample_data(), split)
+    return readers.read(data, split)
+
+
+def _keep(source: Source, fields: Fields, drop_invalid: bool) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """[rows] which rows become examples, and in words why the others do not. Refuses invalid rows unless they may be dropped."""
+    keep = np.ones(source.table.num_rows, dtype=np.bool_)
+    notes = list(fields.notes)
+    if fields.unlabelled is not None and fields.unlabelled.any():
+        keep &= ~fields.unlabelled
+        notes.append(f"{_rows(int(fields.unlabelled.sum()))} dropped that say themselves that they have no label (-1).")
+    invalid = np.zeros_like(keep)
+    for problem in fields.problems:
+        rows = problem.rows & keep & ~invalid
+        if not rows.any():
+            continue
+        first, count = int(np.flatnonzero(rows)[0]), int(rows.sum())
+        if not drop_invalid:
+            more = f" ({count} rows like it)" if count > 1 else ""
+            words = problem.found.get(first, problem.what)
+            raise DataError(f"{source.place(first)} {words}{more}; mend it, or drop such rows with --drop-invalid.")
+        notes.append(f"{_rows(count)} dropped: {source.place(first)} {problem.what}{' and others' if count > 1 else ''}.")
+        invalid |= rows
+    return keep & ~invalid, tuple(notes)
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'' if count == 1 else 's'}"
+
+
+def _ids(source: Source, id_column: str | None, keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], str]:
+    """[rows] ids and where they come from, in words. Raises DataError for two examples with one id."""
+    numbers = np.arange(source.table.num_rows, dtype=np.int64)
+    column = id_column or _id_column(source)
+    if column is None:
+        return numbers, "Ids are row numbers from 0."
+    if column not in source.table.column_names:
+        raise DataError(f"{source.name} has no column {column!r} for ids; its columns are {', '.join(source.table.column_names[:20])}.")
+    values = source.table[column]
+    if not pa.types.is_integer(values.type) or values.null_count:
+        found = "nulls" if values.null_count else values.type
+        raise DataError(f"Column {column!r} of {source.name} holds {found}; ids must be whole numbers, one a row.")
+    if pc.max(values).as_py() > np.iinfo(np.int64).max:
+        raise DataError(f"Column {column!r} of {source.name} holds ids beyond 2^63 - 1; choose another column of ids.")
+    ids = np.asarray(values.combine_chunks().cast(pa.int64()), dtype=np.int64)
+    rows = np.flatnonzero(keep)
+    order = rows[np.argsort(ids[rows], kind="stable")]
+    again = np.flatnonzero(ids[order][1:] == ids[order][:-1])
+    if len(again):
+        first, second = sorted((int(order[again[0]]), int(order[again[0] + 1])))
+        raise DataError(
+            f"Column {column!r} gives the id {ids[first]} twice: {source.place(first)} and {source.place(second)}; each row needs its own."
+        )
+    return ids, f"Ids come from column {column!r}."
+
+
+def _id_column(source: Source) -> str | None:
+    for column in source.table.column_names:
+        values = source.table[column]
+        if column.lower() in ID_NAMES and pa.types.is_integer(values.type) and not values.null_count:
+            return str(column)
+    return None
+
+
+def _table(source: Source, fields: Fields, ids: NDArray[np.int64]) -> pa.Table:
+    columns: dict[str, Any] = {"id": pa.array(ids), "row": pa.array(np.arange(len(ids), dtype=np.int64)), **fields.columns}
+    return pa.table({**columns, **{SOURCE_PREFIX + name: source.table[name] for name in source.table.column_names}})
+
+
+def _validation_of(data: str) -> str | None:
+    """The validation split that a folder or hub dataset brings along, as a name for `load`."""
+    if data == SAMPLE:
+        return None
+    there = readers.splits(data)
+    return next((f"{data}#{split}" for split in readers.VALIDATION_SPLITS if split in there), None)
+
+
+def _count(fields: Fields, keep: NDArray[np.bool_]) -> dict[str, int]:
+    if not fields.label_names:
+        return {}
+    indices = np.asarray(fields.columns["label"].filter(pa.array(keep)).combine_chunks(), dtype=np.int64)
+    counts = np.bincount(indices, minlength=len(fields.label_names))
+    return {name: int(count) for name, count in zip(fields.label_names, counts, strict=True)}
+
+
+def _too_few_classes(counts: Mapping[str, int]) -> str | None:
+    present = [name for name, count in counts.items() if count]
+    if len(present) >= 2:
+        return None
+    return f"Every row has the label {present[0]!r}; training needs at least two classes." if present else "No row has a label."
+
+
+def _check_classes(train: Examples) -> None:
+    if train.label_names and (problem := _too_few_classes(train.label_counts())):
+        raise DataError(f"{train.source}: {problem}")
+
+
+def _check_seen(train: Examples, evaluation: Examples) -> None:
+    seen = train.label_counts()
+    for name, count in evaluation.label_counts().items():
+        if count and not seen[name]:
+            raise DataError(f"{evaluation.source} has the label {name!r} ({count} rows), which {train.source} declares but never uses.")
+
+
+def _in_words(source: Source, column: str) -> str:
+    if column in source.class_names:
+        return "class"
+    if column in source.mixed:
+        return "mixed"
+    kind = source.table.schema.field(column).type
+    for name, is_kind in _TYPE_WORDS.items():
+        if is_kind(kind):
+            return name
+    return "other"
+
+
+_TYPE_WORDS = {
+    "text": pa.types.is_string,
+    "whole number": pa.types.is_integer,
+    "decimal": pa.types.is_floating,
+    "true or false": pa.types.is_boolean,
+    "list": pa.types.is_list,
+    "object": pa.types.is_struct,
+    "nothing": pa.types.is_null,
+}

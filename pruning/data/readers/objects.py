@@ -1,0 +1,209 @@
+"""JSON lines and JSON: objects with any keys, as one table.
+
+Read by the standard library rather than by Arrow: a person needs the line of a faulty row, and an export the very line of each row.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pruning.data.readers import limits
+from pruning.data.readers.source import Source, as_json, one_line, storable
+from pruning.errors import DataError
+
+
+def read_jsonl(path: Path) -> Source:
+    """One object a line; lines without anything but white space are passed over and counted in no row."""
+    lines: list[int] = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    lines.append(number)
+                    yield _parse_line(path, number, line)
+
+    table, mixed = _table_of_dicts(rows(), lambda row: f"{path} line {lines[row]}")
+    return Source(name=str(path), table=table, mixed=mixed, lines=np.asarray(lines, dtype=np.int64), jsonl=path)
+
+
+def _parse_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line.removeprefix(codecs.BOM_UTF8).decode("utf-8") if number == 1 else line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise
+    except RecursionError:
+        raise DataError(f"{path} line {number} is nested to more than {limits.MAX_DEPTH} levels.") from None
+    except ValueError as error:
+        raise DataError(f"{path} line {number} is not JSON: {one_line(error)}.") from None
+    _check_depth(row, f"{path} line {number}")
+    if not isinstance(row, dict):
+        raise DataError(f'{path} line {number} holds {_kind(type(row))}; each line must be an object like {{"text": ..., "label": ...}}.')
+    return row
+
+
+def _check_depth(value: Any, place: str) -> None:
+    """Refuse lists and objects within each other to more than limits.MAX_DEPTH levels; not by recursion, which would run out of stack."""
+    level = [value]
+    for _ in range(limits.MAX_DEPTH):
+        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [one for values in inner for one in values if isinstance(one, dict | list)]
+        if not level:
+            return
+    raise DataError(f"{place} is nested to more than {limits.MAX_DEPTH} levels.")
+
+
+def read_json(path: Path) -> Source:
+    """A document of one of the shapes that `_json_rows` knows; JSON lines under this name too."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError:
+        raise
+    except RecursionError:
+        raise DataError(f"{path} is nested to more than {limits.MAX_DEPTH} levels.") from None
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            return read_jsonl(path)
+        raise DataError(f"{path} is not JSON: {one_line(error)}.") from None
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {one_line(error)}.") from None
+    _check_depth(value, str(path))
+    rows = _json_rows(path, value)
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise DataError(f'{path} item {number} is {_kind(type(row))}; each must be an object like {{"text": ..., "label": ...}}.')
+    table, mixed = _table_of_dicts(iter(rows), lambda row: f"{path} row {row + 1}")
+    return Source(name=str(path), table=table, mixed=mixed)
+
+
+def _json_rows(path: Path, value: Any) -> list[Any]:
+    """The rows of a JSON document: a list of objects, an object that holds one such list, an object of equal columns, or SQuAD's own."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict):
+        tables = [inner for inner in value.values() if isinstance(inner, list) and inner and isinstance(inner[0], dict)]
+        if len(tables) == 1:
+            return _squad_rows(tables[0]) if "paragraphs" in tables[0][0] else tables[0]
+        columns = list(value.values())
+        if columns and all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+            return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
+    raise DataError(f'{path} holds {_kind(type(value))}; it must be a list of objects like {{"text": ..., "label": ...}}.')
+
+
+def _squad_rows(articles: list[Any]) -> list[dict[str, Any]]:
+    """One row per question of SQuAD's own files: articles hold paragraphs, these a context and its questions with answers."""
+    return [
+        {"title": article.get("title"), "context": paragraph.get("context"), **question}
+        for article in _objects(articles)
+        for paragraph in _objects(article.get("paragraphs"))
+        for question in _objects(paragraph.get("qas"))
+    ]
+
+
+def _objects(values: Any) -> list[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+
+
+def _table_of_dicts(rows: Iterator[dict[str, Any]], place: Callable[[int], str]) -> tuple[pa.Table, dict[str, str]]:
+    """Rows as a table with the union of their keys, and the columns that mix types, in words."""
+    columns: dict[str, _Column] = {}
+    done = 0
+    while chunk := list(islice(rows, limits.CHUNK)):
+        for name in chain.from_iterable(chunk):
+            if name not in columns:
+                columns[name] = _Column(_whole(name, place(done)), place, missing=done)
+        if len(columns) > limits.MAX_COLUMNS:
+            raise DataError(f"{place(0)} and the rows after it name more than {limits.MAX_COLUMNS} columns; at most that many can be read.")
+        for name, column in columns.items():
+            column.add([row.get(name) for row in chunk])
+        done += len(chunk)
+    table = pa.table({name: column.finish() for name, column in columns.items()})
+    return table, {name: column.mixture() for name, column in columns.items() if column.mixed}
+
+
+def _whole(name: str, place: str) -> str:
+    """A column's name, unless it is no text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{place} or a row soon after it has half a surrogate pair in a column's name, which is no text.") from None
+    return name
+
+
+class _Column:
+    """One column's values, gathered a chunk at a time; JSON text when they have no common type that can be stored."""
+
+    def __init__(self, name: str, place: Callable[[int], str], missing: int) -> None:
+        self.name, self.place = name, place
+        self.chunks = [pa.nulls(missing)] if missing else []
+        self.rows = missing
+        self.kinds: dict[type, int] = {}
+        self.mixed = False
+
+    def add(self, values: list[Any]) -> None:
+        """The values of the next rows."""
+        for kind in set(map(type, values)) - self.kinds.keys():
+            self.kinds[kind] = self.rows + next(offset for offset, value in enumerate(values) if type(value) is kind)
+        array = self._array(values)
+        self.chunks.append(array)
+        self.rows += len(values)
+
+    def finish(self) -> pa.ChunkedArray:
+        """The whole column."""
+        if not self.mixed:
+            try:
+                return storable(pa.concat_tables([pa.table({"": chunk}) for chunk in self.chunks], promote_options="permissive").column(0))
+            except pa.ArrowException:
+                self._mix()
+        return pa.chunked_array(self.chunks, pa.string())
+
+    def mixture(self) -> str:
+        """What a mixed column mixes, in words, with a place for each."""
+        first = {_kind(kind): row for kind, row in sorted(self.kinds.items(), key=lambda item: -item[1]) if kind is not type(None)}
+        words = " and ".join(f"{kind} ({self.place(row)})" for kind, row in reversed(first.items()))
+        return words if len(first) > 1 else f"{words} of different sizes or kinds"
+
+    def _array(self, values: list[Any]) -> pa.Array:
+        if not self.mixed:
+            try:
+                return pa.array(values)
+            except UnicodeEncodeError:
+                raise DataError(f"{self._half_surrogate(values)} has half a surrogate pair in {self.name!r}, which is no text.") from None
+            except (pa.ArrowException, OverflowError, TypeError, ValueError):
+                self._mix()
+        return as_json(values)
+
+    def _mix(self) -> None:
+        self.mixed = True
+        self.chunks = [as_json(chunk.to_pylist()) for chunk in self.chunks]
+
+    def _half_surrogate(self, values: list[Any]) -> str:
+        for offset, value in enumerate(values):
+            try:
+                json.dumps(value, ensure_ascii=False).encode()
+            except UnicodeEncodeError:
+                return self.place(self.rows + offset)
+        return self.place(self.rows)
+
+
+_KINDS: dict[type, str] = {
+    str: "text",
+    int: "numbers",
+    float: "numbers",
+    bool: "true/false",
+    list: "lists",
+    dict: "objects",
+    type(None): "null",
+}
+
+
+def _kind(kind: type) -> str:
+    return _KINDS[kind]

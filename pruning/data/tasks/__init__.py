@@ -1,0 +1,44 @@
+"""The tasks: one class each, one registry. Another task is one more class in `TASKS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pruning.data.readers import Source
+from pruning.data.tasks.base import Fields, Guess, Part, Problem, Task
+from pruning.data.tasks.classification import Classification
+from pruning.data.tasks.multiple_choice import MultipleChoice
+from pruning.data.tasks.question_answering import QuestionAnswering
+from pruning.errors import DataError, UsageError
+
+__all__ = ["TASKS", "Fields", "Guess", "Part", "Problem", "Task", "detect"]
+
+TASKS: dict[str, Task] = {task.name: task for task in (QuestionAnswering(), MultipleChoice(), Classification())}
+"""Name -> task, the most particular first: the first whose columns are there is taken."""
+
+
+def detect(source: Source, task: str = "auto", columns: Mapping[str, str] | None = None) -> tuple[Task, Guess]:
+    """The task of a source and the columns of its fields, keeping those given.
+
+    Raises UsageError for a task or field that does not exist, DataError for a column that does not, and when
+    nothing fits, always with what there is.
+    """
+    if task != "auto" and task not in TASKS:
+        raise UsageError(f"--task is {task!r}; use auto, {', '.join(TASKS)}.")
+    given, there = dict(columns or {}), source.table.column_names
+    for field, column in given.items():
+        if column not in there:
+            raise DataError(f"{source.name} has no column {column!r} for {field}; its columns are {', '.join(there[:20])}.")
+    candidates = list(TASKS.values()) if task == "auto" else [TASKS[task]]
+    fields = dict.fromkeys(field for one in candidates for field in one.all_fields)
+    if unknown := sorted(given.keys() - fields.keys()):
+        raise UsageError(f"There is no field {unknown[0]!r}; name the column of any of {', '.join(fields)}.")
+    candidates = [one for one in candidates if given.keys() <= set(one.all_fields)]
+    if not candidates:
+        raise UsageError(f"No task has all the fields {', '.join(given)}.")
+    for one in candidates:
+        guess = one.guess(source, given)
+        if guess is not None:
+            return one, guess
+    wanted = " or ".join(f"{', '.join(one.required)} ({one.name})" for one in candidates)
+    raise DataError(f"Which columns of {source.name} are {wanted} cannot be told; name them. Its columns are {', '.join(there[:20])}.")

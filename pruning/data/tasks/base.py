@@ -1,0 +1,206 @@
+"""What every task is: where its fields come from, how it is encoded, what success is, how an example looks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pruning.data.readers import Source
+from pruning.errors import DataError
+from pruning.records import Encoded, Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guess:
+    """Which column each field of a task comes from."""
+
+    columns: Mapping[str, str]
+    """Field -> source column."""
+    reason: str
+    """Why, in words, e.g. "text is 'sentence', label is 'label' (by name)"."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Problem:
+    """Something that keeps rows from being examples."""
+
+    rows: NDArray[np.bool_]
+    """[rows] which ones."""
+    what: str
+    """In words, following the row's place: "has no text in 'sentence'"."""
+    found: Mapping[int, str] = field(default_factory=dict)
+    """The same with a row's own values, for the rows that have more to say."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Fields:
+    """A task's fields as read from a source, every array [rows]."""
+
+    columns: Mapping[str, pa.ChunkedArray]
+    """Field -> values; the label as class index, null where there is none."""
+    label_names: tuple[str, ...] = ()
+    """Names of the classes; empty where the task has none."""
+    reading: str = ""
+    """How the labels were taken to be written, where that had to be found out."""
+    problems: tuple[Problem, ...] = ()
+    """Rows that are refused, or dropped when asked."""
+    unlabelled: NDArray[np.bool_] | None = None
+    """[rows] rows that say themselves that they have no label (-1); always dropped."""
+    notes: tuple[str, ...] = ()
+    """What was decided while reading, in sentences."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One piece of an example as a person sees it: plain data, to be escaped by whoever draws it."""
+
+    name: str
+    """text, premise, question, option A ..."""
+    text: str
+    right: bool | None = None
+    """Whether this is the right answer, for the pieces that can be one."""
+    spans: tuple[tuple[int, int], ...] = ()
+    """Character ranges of `text` to mark."""
+
+
+class Task(ABC):
+    """One task. An instance holds no state; `pruning.data.tasks.TASKS` lists them all."""
+
+    name: ClassVar[str]
+    """As typed after --task."""
+    kind: ClassVar[Kind]
+    """What the model's head predicts."""
+    required: ClassVar[tuple[str, ...]]
+    """Fields that must have a column, the label included."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Fields that may have one."""
+    max_length: ClassVar[int] = 128
+    """Tokens per sequence in the paper's recipe."""
+
+    @property
+    def all_fields(self) -> tuple[str, ...]:
+        """Every field that a column can be named for."""
+        return (*self.required, *self.optional)
+
+    @abstractmethod
+    def guess(self, source: Source, given: Mapping[str, str]) -> Guess | None:
+        """The columns this task's fields come from, keeping those given; None when the source does not look like it."""
+
+    @abstractmethod
+    def read(self, source: Source, columns: Mapping[str, str], label_names: Sequence[str] | None = None, reading: str = "") -> Fields:
+        """The fields of every row. `label_names` fixes the classes, `reading` how labels are written (another's `Fields.reading`):
+        evaluation data gets those of the training data.
+
+        Raises DataError where a column cannot hold what it is taken for.
+        """
+
+    @abstractmethod
+    def encode(self, table: pa.Table, tokenizer: Any, max_length: int) -> Encoded:
+        """Examples as token ids. `tokenizer` is any fast tokenizer of transformers.
+
+        Raises DataError, naming the example, when one cannot be encoded.
+        """
+
+    @abstractmethod
+    def metrics(self, table: pa.Table, outputs: NDArray[np.float32], encoded: Encoded) -> dict[str, float]:
+        """Metrics of a model's raw outputs on these examples, each 0..1 (mcc -1..1), the one that counts first."""
+
+    @abstractmethod
+    def display(self, row: Mapping[str, Any], label_names: Sequence[str] = ()) -> tuple[Part, ...]:
+        """One row of `Examples.table` as a person should see it, in reading order, without its label's name."""
+
+
+def first_named(source: Source, names: Iterable[str]) -> str | None:
+    """The source's first column, in the order of `names`, whose name is one of them; capitals do not matter."""
+    there = {column.lower(): column for column in reversed(source.table.column_names)}
+    return next((there[name] for name in names if name in there), None)
+
+
+def is_text(source: Source, column: str) -> bool:
+    """Whether a column holds text (or nothing but nulls, so that its rows can be named one by one)."""
+    kind = source.table.schema.field(column).type
+    return column not in source.mixed and (pa.types.is_string(kind) or pa.types.is_null(kind))
+
+
+def read_text(source: Source, column: str) -> tuple[pa.ChunkedArray, Problem]:
+    """A column of text and the rows where it is missing or blank. Raises DataError when it does not hold text."""
+    if column in source.mixed:
+        raise DataError(f"Column {column!r} of {source.name} mixes {source.mixed[column]}; it must hold text only.")
+    values = source.table[column]
+    if not is_text(source, column):
+        raise DataError(f"Column {column!r} of {source.name} holds {values.type}; it must hold text.")
+    values = values.cast(pa.string())
+    filled = pc.match_substring_regex(values, r"[^\s\x00]").fill_null(False)
+    return values, Problem(rows=~mask(filled), what=f"has no text in {column!r}")
+
+
+def mask(values: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """A boolean column without nulls as numpy."""
+    return np.asarray(values.combine_chunks(), dtype=np.bool_) if len(values) else np.zeros(0, dtype=np.bool_)
+
+
+def model_length(tokenizer: Any, max_length: int) -> int:
+    """`max_length`, or what the tokenizer says its model can take where that is less."""
+    return min(max_length, int(tokenizer.model_max_length))
+
+
+class TokenWriter:
+    """Gathers batches of fast-tokenizer encodings into flat arrays."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.typed = "token_type_ids" in tokenizer.model_input_names
+        self._tokens: list[NDArray[np.int32]] = []
+        self._types: list[NDArray[np.int8]] = []
+        self._lengths: list[NDArray[np.int64]] = []
+
+    def add(self, *texts: Sequence[str], max_length: int) -> NDArray[np.bool_]:
+        """Encode texts (or pairs of texts) one sequence each; returns which of them had to be cut."""
+        encoded = self.tokenizer(
+            *texts, truncation=True, max_length=max_length, return_attention_mask=False, return_token_type_ids=self.typed
+        )
+        filler = next(token for token in (self.tokenizer.unk_token_id, self.tokenizer.eos_token_id, 0) if token is not None)
+        ids = [sequence or [filler] for sequence in encoded["input_ids"]]
+        self._lengths.append(np.fromiter(map(len, ids), dtype=np.int64, count=len(ids)))
+        self._tokens.append(_flat(ids, np.int32))
+        if self.typed:
+            self._types.append(_flat([sequence or [0] for sequence in encoded["token_type_ids"]], np.int8))
+        return np.fromiter((bool(one.overflowing) for one in encoded.encodings), dtype=np.bool_, count=len(ids))
+
+    def arrays(self) -> dict[str, Any]:
+        """tokens, offsets and token_types of everything added, as `Encoded` takes them."""
+        lengths = np.concatenate(self._lengths)
+        return {
+            "tokens": np.concatenate(self._tokens),
+            "offsets": np.concatenate([[0], np.cumsum(lengths)]),
+            "token_types": np.concatenate(self._types) if self.typed else None,
+        }
+
+
+def _flat(sequences: Sequence[Sequence[int]], dtype: Any) -> NDArray[Any]:
+    return np.fromiter((token for sequence in sequences for token in sequence), dtype=dtype, count=sum(map(len, sequences)))
+
+
+def batches(table: pa.Table, columns: Sequence[str], size: int = 2048) -> Iterable[list[list[Any]]]:
+    """The named columns as Python lists, `size` rows at a time."""
+    for start in range(0, table.num_rows, size):
+        part = table.slice(start, size)
+        yield [part[column].to_pylist() for column in columns]
+
+
+def preview_values(values: Iterable[Any], limit: int = 8) -> str:
+    """Some values for a message: "a, b, c ...".
+
+    >>> preview_values(["a", "b", "c"], limit=2)
+    'a, b ...'
+    """
+    shown = list(islice(values, limit + 1))
+    return ", ".join(map(str, shown[:limit])) + (" ..." if len(shown) > limit else "")

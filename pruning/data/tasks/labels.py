@@ -1,0 +1,126 @@
+"""Class labels: integers, text, truth values or a ClassLabel, as class indices with names in a fixed order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pruning.data.readers import Source
+from pruning.data.tasks.base import Problem, mask, preview_values
+from pruning.errors import DataError
+
+NO_LABEL = ("-1", "-")
+"""How NLI sets (SNLI, MNLI, XNLI) and hidden test sets write that annotators did not agree, or that the label is withheld."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Labels:
+    """A label column as class indices."""
+
+    values: pa.ChunkedArray
+    """[rows] int64 index into `names`, null where there is no label."""
+    names: tuple[str, ...]
+    """Names of the classes: a ClassLabel's own, else sorted, by number where all are integers."""
+    missing: Problem
+    """Rows whose label is null or blank."""
+    unlabelled: NDArray[np.bool_]
+    """[rows] rows that say that they have no label."""
+
+
+def read_labels(source: Source, column: str, known: Sequence[str] | None = None, inference: bool = False) -> Labels:
+    """A column of class labels. `known` fixes the classes; `inference` is True for sets of sentence pairs, whose -1 means no label.
+
+    Raises DataError for fractions, lists and other non-labels, for nearly as many classes as rows, and for labels
+    that are not among `known`, naming them.
+    """
+    declared = source.class_names.get(column)
+    texts = _of_classes(source, column, declared) if declared else _as_text(source, column)
+    present = mask(pc.match_substring_regex(texts, r"\S").fill_null(False))
+    names = tuple(declared) if declared else tuple(sorted(_distinct(texts.filter(pa.array(present))), key=_order))
+    unlabelled = np.zeros(len(texts), dtype=np.bool_)
+    if declared or (inference and _are_classes([name for name in names if name not in NO_LABEL])):
+        unlabelled = mask(pc.is_in(texts, pa.array(NO_LABEL))) & present
+        names = tuple(name for name in names if name not in NO_LABEL)
+    if known is None:
+        _check_number(source, column, names, int(present.sum()))
+    else:
+        _check_known(source, column, texts.filter(pa.array(present & ~unlabelled)), known)
+        names = tuple(known)
+    values = pc.index_in(texts, pa.array(names, pa.string())).cast(pa.int64())
+    return Labels(values=values, names=names, missing=Problem(rows=~present, what=f"has no label in {column!r}"), unlabelled=unlabelled)
+
+
+def _as_text(source: Source, column: str) -> pa.ChunkedArray:
+    """Labels of any kind by their names."""
+    if column in source.mixed:
+        raise DataError(f"Column {column!r} of {source.name} mixes {source.mixed[column]}; labels must be all of one kind.")
+    values = source.table[column]
+    kind = values.type
+    if pa.types.is_floating(kind):
+        values = _whole_numbers(source, column, values.cast(pa.float64()))
+    elif not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
+        raise DataError(f"Column {column!r} of {source.name} holds {kind}; a label is text, a whole number or true/false.")
+    return values.cast(pa.string())
+
+
+def _whole_numbers(source: Source, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Decimals that are whole numbers as such; nan as null."""
+    numbers = np.asarray(values.fill_null(np.nan).combine_chunks(), dtype=np.float64)
+    wrong = ~np.isnan(numbers) & ~((np.abs(numbers) < 2**53) & (np.trunc(numbers) == numbers))
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise DataError(f"{source.place(row)} has {numbers[row]:g} in {column!r}; a label is a class, not a quantity.")
+    missing = np.isnan(numbers)
+    return pa.chunked_array([pa.array(np.where(missing, 0, numbers).astype(np.int64), mask=missing)])
+
+
+def _of_classes(source: Source, column: str, declared: Sequence[str]) -> pa.ChunkedArray:
+    """Labels of a ClassLabel column by their names; -1 stays "-1"."""
+    values = source.table[column].cast(pa.int64())
+    outside = mask(pc.or_(pc.greater_equal(values, len(declared)), pc.less(values, -1)).fill_null(False))
+    if outside.any():
+        row = int(np.flatnonzero(outside)[0])
+        raise DataError(f"{source.place(row)} has {values[row].as_py()} in {column!r}, which declares {len(declared)} classes.")
+    names = pa.array([*declared, "-1"], pa.string())
+    indices = pc.if_else(pc.equal(values, -1), len(declared), values)
+    return pa.chunked_array([names.take(chunk) for chunk in indices.chunks], pa.string())
+
+
+def _distinct(texts: pa.ChunkedArray) -> list[str]:
+    return [str(value) for value in pc.unique(texts).to_pylist()]
+
+
+def _order(name: str) -> tuple[int, int, str]:
+    """Integers by value and before words, words by code point."""
+    return (1, 0, name) if (number := _number(name)) is None else (0, number, name)
+
+
+def _number(name: str) -> int | None:
+    return int(name) if re.fullmatch(r"-?[0-9]{1,18}", name) else None
+
+
+def _are_classes(names: Sequence[str]) -> bool:
+    """Whether names are words, or the numbers 0..k: then -1 beside them is no class of its own."""
+    numbers = {number for name in names if (number := _number(name)) is not None}
+    return len(names) > 1 and (not numbers or numbers == set(range(len(names))))
+
+
+def _check_number(source: Source, column: str, names: Sequence[str], rows: int) -> None:
+    if len(names) > 20 and len(names) > rows / 2:
+        raise DataError(f"Column {column!r} of {source.name} has {len(names)} different values in {rows} rows; that is no class label.")
+
+
+def _check_known(source: Source, column: str, texts: pa.ChunkedArray, known: Sequence[str]) -> None:
+    counts = {str(pair["values"]): pair["counts"] for pair in pc.value_counts(texts).to_pylist()}
+    unseen = {name: count for name, count in counts.items() if name not in known}
+    if unseen:
+        raise DataError(
+            f"Column {column!r} of {source.name} has the label{'s' if len(unseen) > 1 else ''} {preview_values(unseen)} "
+            f"({sum(unseen.values())} rows), which the training data does not have; it has {preview_values(known)}."
+        )

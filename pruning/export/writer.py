@@ -1,0 +1,245 @@
+"""Write the chosen subset, and the manifest that says exactly what it is and how to make it again.
+
+The manifest is written last, so an export without one is unfinished. How each format is written stands in `pruning.export.formats`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+import shutil
+import time
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pruning.analysis.duplicates import leaks
+from pruning.analysis.frontier import rows_sha256
+from pruning.errors import ExportError
+from pruning.experiment import Experiment
+from pruning.export.formats import Format, as_written, find
+from pruning.files import atomic_write, sha256, write_json
+from pruning.jobs.divergence import warnings as diverged
+from pruning.records import Subset
+from pruning.store.checksums import check_data
+from pruning.subsets.rules import DECISIONS
+
+
+def build(
+    experiment: Experiment,
+    subset: Subset,
+    output: str | Path,
+    format: str = "jsonl",
+    force: bool = False,
+    burn_in: int | None = None,
+) -> dict[str, Any]:
+    """Write `subset` of the experiment to `output` and its manifest beside it; return the manifest.
+
+    Labels changed by hand are changed in the rows that come out; every other byte of a JSON-lines row stays.
+    Raises ExportError when the output exists (and not `force`) or the subset is empty, UsageError for an unknown format.
+    """
+    output = Path(output)
+    chosen = find(format)
+    if subset.size == 0:
+        raise ExportError(f"{subset.name} keeps no example; there is nothing to export.")
+    if output.exists() and not force:
+        raise ExportError(f"{output} exists; choose another name or add --force to replace it.")
+    check_data(experiment.folder)
+    with atomic_write(output) as temporary:
+        labels = as_written(experiment, _labels(experiment, subset, chosen))
+        rows = chosen.write(experiment, subset.kept, labels, temporary)
+        if rows != subset.size:
+            raise ExportError(
+                f"{output} would get {rows} rows instead of {subset.size}; {experiment.folder.root} does not match its source."
+            )
+        manifest_path(output).unlink(missing_ok=True)
+        if output.is_dir():
+            shutil.rmtree(output)
+    manifest = _manifest(experiment, subset, output, format, experiment.burn_in(burn_in))
+    write_json(manifest_path(output), manifest)
+    return manifest
+
+
+def verify(output: str | Path) -> dict[str, Any]:
+    """Check an export against its manifest and return the manifest. Raises ExportError saying what differs."""
+    output = Path(output)
+    if not output.exists():
+        raise ExportError(f"{output} is not there.")
+    path = manifest_path(output)
+    if not path.exists():
+        raise ExportError(f"{output} has no manifest at {path}; the export was not finished, or the manifest was not copied along.")
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        expected, size = manifest["output"]["sha256"], manifest["output"]["bytes"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExportError(f"{path} is not a manifest of Winnow: {error}.") from None
+    found = _digest(output)
+    if found != expected:
+        raise ExportError(
+            f"{output} differs from its manifest: {_bytes(output)} bytes and sha256 {found[:12]} instead of {size} and {expected[:12]}."
+        )
+    return manifest
+
+
+def is_current(manifest: Mapping[str, Any], experiment: Experiment, subset: Subset, burn_in: int | None = None) -> bool:
+    """Whether the export of that manifest is what `build` would write now: of the same data, rows, rule, burn-in and decisions.
+
+    Raises UsageError where the manifest names an unknown format.
+    """
+    now = _content(experiment, subset, manifest["output"]["format"], experiment.burn_in(burn_in))
+    return all(manifest.get(key) == value for key, value in now.items())
+
+
+def relabelled(experiment: Experiment, subset: Subset) -> dict[int, str]:
+    """Id -> new label, for the examples of `subset` whose label was changed by hand into another one."""
+    decided = experiment.decided.labels
+    if not decided:
+        return {}
+    changed = np.isin(experiment.ids, np.fromiter(decided, dtype=np.int64)) & subset.mask(experiment.ids)
+    new = {example: decided[example] for example in experiment.ids[changed].tolist()}
+    if experiment.labels is None:
+        return new
+    old = [experiment.label_names[label] for label in experiment.labels[changed].tolist()]
+    return {example: label for (example, label), before in zip(new.items(), old, strict=True) if label != before}
+
+
+def _labels(experiment: Experiment, subset: Subset, format: Format) -> dict[int, str]:
+    """Those of `relabelled` that an export in that format has: all, or none."""
+    return relabelled(experiment, subset) if format.relabels else {}
+
+
+def archive(output: Path) -> Path:
+    """Put an export that is a folder, and its manifest, into one zip beside it, on disk; return the zip's path."""
+    manifest = manifest_path(output)
+    with atomic_write(_archive_path(output)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as zipped:
+        zipped.comment = sha256(manifest).encode()
+        zipped.write(manifest, "manifest.json")
+        for path in files_of(output):
+            zipped.write(path, path.relative_to(output.parent))
+    return _archive_path(output)
+
+
+def archived(output: Path) -> Path | None:
+    """The zip that `archive` made of this very export, or None."""
+    path = _archive_path(output)
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as zipped:
+        return path if zipped.comment == sha256(manifest_path(output)).encode() else None
+
+
+def files_of(output: Path) -> list[Path]:
+    """The files that an export is made of, its manifest aside: itself, or all that its folder holds, in a fixed order."""
+    return [output] if output.is_file() else sorted(path for path in output.rglob("*") if path.is_file())
+
+
+def _archive_path(output: Path) -> Path:
+    return output.with_name(output.name + ".zip")
+
+
+def manifest_path(output: Path) -> Path:
+    """manifest.json in an experiment's exports/<name>/, elsewhere the output's name with .manifest.json after it."""
+    if output.parent.parent.name == "exports":
+        return output.with_name("manifest.json")
+    return output.with_name(output.name + ".manifest.json")
+
+
+def default_output(experiment: Experiment, subset: Subset, format: str) -> Path:
+    """Where an export goes when no place is named: a folder of exports/ for each subset, whatever letters its name has, and format.
+
+    Raises UsageError for an unknown format.
+    """
+    ending = "data" if find(format).folder else f"data.{format}"
+    plain = subset.name.replace("@", "-of-").replace("+", "-with-")
+    safe = re.sub(r"[^\w.=%-]", "_", plain).lstrip(".")[:80]
+    if safe != plain:
+        safe += "-" + hashlib.sha256(plain.encode()).hexdigest()[:8]
+    return experiment.folder.exports / (safe if format == "jsonl" else f"{safe}-{format}") / ending
+
+
+def _manifest(experiment: Experiment, subset: Subset, output: Path, format: str, burn_in: int) -> dict[str, Any]:
+    command = ["python", "-m", "pruning", "export", str(experiment.folder.root), "--subset", subset.name, "--format", format]
+    command += ["--output", str(output), "--burn-in", str(burn_in), "--force"]
+    return {
+        "format": 1,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "experiment": experiment.name,
+        "model": experiment.info["model"],
+        "versions": experiment.info["versions"],
+        "settings": experiment.settings.to_dict(),
+        "seeds": list(experiment.dynamics.seeds),
+        "stopped": experiment.stopped,
+        **_content(experiment, subset, format, burn_in),
+        "warnings": warnings(experiment, subset),
+        "ids": subset.kept.tolist(),
+        "output": {"name": output.name, "format": format, "rows": subset.size, "bytes": _bytes(output), "sha256": _digest(output)},
+        "command": shlex.join(command),
+    }
+
+
+def _content(experiment: Experiment, subset: Subset, format: str, burn_in: int) -> dict[str, Any]:
+    """The part of a manifest that decides what is in the export."""
+    decided, by_hand = experiment.decided, subset.name.endswith(DECISIONS)
+    labels = _labels(experiment, subset, find(format))
+    return {
+        "data": {"source": experiment.settings.data, **experiment.info["data"]},
+        "subset": {
+            "name": subset.name,
+            "method": subset.method,
+            "rule": subset.rule,
+            "burn_in": burn_in,
+            "removes": None if subset.removes is None else list(subset.removes),
+            "kept": subset.size,
+            "total": subset.total,
+            "rows_sha256": rows_sha256(subset.kept),
+        },
+        "decisions": {
+            "kept": len(decided.kept) * by_hand,
+            "dropped": len(decided.dropped) * by_hand,
+            "relabelled": len(labels),
+            "labels": {str(example): label for example, label in labels.items()},
+        },
+    }
+
+
+def warnings(experiment: Experiment, subset: Subset) -> list[str]:
+    """What a person should know before training on this subset, in sentences: of the scores, of the runs, of the subset itself."""
+    caveat = experiment.settings.caveat
+    return [*([caveat] if caveat else []), *diverged(experiment), *subset_warnings(experiment, subset)]
+
+
+def subset_warnings(experiment: Experiment, subset: Subset) -> list[str]:
+    """Of these, what is about the subset itself, and about runs that are missing."""
+    found = []
+    complete, asked = experiment.dynamics.runs, experiment.settings.runs
+    if complete < asked:
+        found.append(f"Only {complete} of {asked} runs are complete; the scores rest on those.")
+    if rows_sha256(subset.kept) not in set(experiment.finished()["rows_sha256"]):
+        found.append(f"{subset.name} was never trained on: what it costs in accuracy is unknown. Measure it with the frontier first.")
+    if labels := relabelled(experiment, subset):
+        found.append(f"Labels changed by hand: {len(labels):,}. Scores and frontier were measured with the labels before that.")
+    if experiment.labels is not None and len(np.unique(experiment.labels[subset.mask(experiment.ids)])) == 1:
+        found.append(f"All {subset.size:,} examples it keeps have one class; a model trained on them learns nothing.")
+    leaked = int(leaks(experiment.duplicates, subset.total)[: subset.total][subset.mask(experiment.ids)].sum())
+    if leaked:
+        found.append(f"{leaked:,} of its examples are in the evaluation data too, or nearly: the frontier flatters it.")
+    return found
+
+
+def _digest(output: Path) -> str:
+    """sha256 of a file; of a folder, over the names and digests of all its files."""
+    if output.is_file():
+        return sha256(output)
+    digest = hashlib.sha256()
+    for path in files_of(output):
+        digest.update(f"{path.relative_to(output).as_posix()} {sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _bytes(output: Path) -> int:
+    return sum(path.stat().st_size for path in files_of(output))

@@ -1,0 +1,168 @@
+"""A job under way: how far it is, what it says of itself in events.jsonl, and how it is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from typing import Any
+
+from pruning.errors import Cancelled, ExperimentError, WinnowError
+from pruning.records import JobState, Progress, RunPlan
+from pruning.store.layout import Folder
+from pruning.store.lock import log, own
+
+Listener = Callable[["JobProgress"], None]
+"""Called with each sign of life and at each run's end, for what a terminal shows."""
+
+HEARTBEAT = 1.0
+"""Seconds between two progress events at the beginning of a job."""
+
+SLOWEST_HEARTBEAT = 5.0
+"""Seconds between two progress events of a job that takes hours."""
+
+
+class JobProgress:
+    """Counts a job's examples over all its runs; `runs` holds the latest progress of each run under way, `ended` is how many have ended."""
+
+    def __init__(self, folder: Folder, verb: str) -> None:
+        self.folder = folder
+        self.verb = verb
+        self.runs: dict[str, Progress] = {}
+        self.found = self.total = self.ended = 0
+        self.started = time.time()
+        self._recent: list[tuple[float, int]] = []
+        self._of_ended = 0
+        self._clock = self._said = time.monotonic()
+        self._said_queued: float | None = None
+
+    def plan(self, plans: Sequence[RunPlan], found: int = 0) -> None:
+        """Take note of the work ahead, and of how many examples' training was found finished."""
+        self.found = found
+        self.total = found + sum(len(plan.rows) * plan.epochs for plan in plans)
+
+    @property
+    def done(self) -> int:
+        """Examples trained so far, those found finished included."""
+        return self.found + self._of_ended + sum(progress.examples for progress in self.runs.values())
+
+    @property
+    def rate(self) -> float:
+        """Examples per second over the last half minute."""
+        if len(self._recent) < 2:
+            return 0.0
+        (first, before), (last, after) = self._recent[0], self._recent[-1]
+        return max(0.0, (after - before) / (last - first)) if last > first else 0.0
+
+    def update(self, progress: Progress) -> None:
+        """Take note of a run's sign of life."""
+        self.runs[progress.key] = progress
+        now = time.monotonic()
+        self._recent = [(at, done) for at, done in self._recent if now - at < 30] + [(now, self.done)]
+
+    def end(self, plan: RunPlan) -> None:
+        """A run has ended."""
+        self.runs.pop(plan.key, None)
+        self.ended += 1
+        self._of_ended += len(plan.rows) * plan.epochs
+
+    def say(self, event: str, state: JobState = JobState.RUNNING, **more: Any) -> None:
+        """Leave a line in events.jsonl."""
+        self._said = time.monotonic()
+        values = {
+            "state": state,
+            "verb": self.verb,
+            "pid": os.getpid(),
+            "started": round(self.started, 3),
+            "done": self.done,
+            "total": self.total,
+            "rate": round(self.rate, 2),
+            "runs": {key: asdict(progress) for key, progress in self.runs.items()},
+        }
+        log(self.folder, event, **{**values, **more})
+
+    def queue(self, device: str) -> None:
+        """Another experiment trains on the device; said at once, and now and then."""
+        if self._said_queued is None or time.monotonic() - self._said_queued > SLOWEST_HEARTBEAT:
+            self._said_queued = time.monotonic()
+            self.say("queued", JobState.QUEUED, message=f"Waits until no other experiment trains on {device}.")
+
+    def beat(self) -> None:
+        """A progress event, when the last one is long enough ago: a second at first, a few in a long job."""
+        now = time.monotonic()
+        if now - self._said >= min(SLOWEST_HEARTBEAT, max(HEARTBEAT, (now - self._clock) / 120)):
+            self.say("progress")
+
+
+@contextmanager
+def job(folder: Folder, verb: str, asked: dict[str, Any] | None = None) -> Iterator[JobProgress]:
+    """Own the folder for one job, and leave a true last line however it ends. `asked` is what `resume` needs to ask for it again.
+
+    Raises BusyError when another worker is at it, and whatever the job raises.
+    """
+    with own(folder):
+        progress = JobProgress(folder, verb)
+        progress.say("started", job=asked)
+        try:
+            yield progress
+        except Cancelled as stopped:
+            progress.say("cancelled", JobState.CANCELLED, message=str(stopped))
+            raise
+        except Exception as error:
+            message = str(error) if isinstance(error, WinnowError) else f"{type(error).__name__}: {error}"
+            with suppress(
+                ExperimentError
+            ):  # a full disk may be the very failure; the state is then "interrupted", with the log's last words
+                progress.say("failed", JobState.FAILED, message=message)
+            raise
+        progress.say("finished", JobState.DONE, runs={})
+
+
+class Stop:
+    """Whether Ctrl-C, SIGTERM or a closed terminal asked for an end; all three alike, and only the first one counts."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._between_steps = False
+
+    def __call__(self) -> bool:
+        """Whether an end was asked for."""
+        return self.asked
+
+    @contextmanager
+    def between_steps(self) -> Iterator[None]:
+        """In this block nothing is interrupted: the loop inside looks at this object between two steps."""
+        self._between_steps = True
+        try:
+            yield
+        finally:
+            self._between_steps = False
+
+    def ask(self, *_: object) -> None:
+        """What a signal does: outside `between_steps` it raises Cancelled on the spot."""
+        first, self.asked = not self.asked, True
+        if first and not self._between_steps:
+            raise Cancelled("Cancelled; finished work is kept.")
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """A `Stop` that Ctrl-C, SIGTERM and a closed terminal set; their old handlers come back afterwards.
+
+    Outside the main thread (a notebook's worker thread) signals stay as they are.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, stop.ask) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,394 @@
+"""One job of one experiment, done in this process: score, or measure the frontier.
+
+A worker owns the experiment's lock while it works, writes each finished piece at once, and leaves a line in
+events.jsonl every second or so. Whatever kills it, finished pieces stay and `resume` goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pruning.analysis.frontier import USUAL_SEEDS, check_budget, equal_steps_epochs, of_subset, rows_sha256
+from pruning.analysis.stability import stability
+from pruning.data import examples as datasource
+from pruning.data import models
+from pruning.data.tasks import TASKS
+from pruning.errors import Diverged, ExperimentError, SubsetError, TrainingError, UsageError
+from pruning.experiment import Experiment, full_subset
+from pruning.formatting import counted
+from pruning.interop import recorder
+from pruning.jobs import divergence
+from pruning.jobs.progress import JobProgress, Listener, Stop, job, stop_on_signals
+from pruning.records import Encoded, EpochRecord, FineTuning, Progress, RunPlan, RunResult, Subset
+from pruning.settings import Settings, TrainSettings, default_seeds
+from pruning.store.layout import Folder
+from pruning.store.lock import own, turn
+from pruning.subsets import rules
+
+ROUND = 2
+"""Runs between two looks at whether the ranks are stable."""
+
+FEWEST_RUNS = 4
+"""Runs before the first such look: two halves of one run each say little."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Done:
+    """A plan that was trained to its end, and what came of it."""
+
+    plan: RunPlan
+    result: RunResult
+    metrics: Mapping[str, float]
+    stuck: bool
+
+
+def score(settings: Settings, directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
+    """Fine-tune once per seed and record every epoch into the experiment's folder; finished runs are kept.
+
+    Raises DataError, ModelError, ExperimentError (other settings), BusyError (owned), Cancelled, TrainingError.
+    """
+    with stop_on_signals() as stop:
+        train, evaluation = datasource.load_pair(settings)
+        fingerprint = models.fingerprint(models.locate(settings.model))
+        settings = settings.with_changes(max_length=settings.max_length or TASKS[train.task].max_length)
+        with job(Folder(Path(directory)), "score") as progress:
+            experiment = Experiment.create(directory, settings, train, evaluation, fingerprint)
+            _score(experiment, progress, listen, stop)
+    return Experiment(directory)
+
+
+def frontier(
+    directory: str | Path,
+    names: Sequence[str] = (),
+    baselines: Sequence[str] = rules.USUAL_BASELINES,
+    seeds: int = USUAL_SEEDS,
+    budget: str = "epochs",
+    burn_in: int | None = None,
+    listen: Listener = lambda progress: None,
+) -> Experiment:
+    """Fine-tune full data, the named subsets (none = the ladder) and a baseline of equal size for each; finished points are kept.
+
+    Raises SubsetError for a name that does not exist or rows that cannot be trained on, UsageError for a wrong baseline or
+    budget, and what `score` raises.
+    """
+    check_budget(budget)
+    if seeds < 1:
+        raise UsageError(f"--seeds is {seeds}; at least 1 is needed, and 3 for an interval worth reading.")
+    experiment = Experiment(directory)
+    if not (experiment.settings.model and experiment.evaluation(["id"]).num_rows):
+        raise ExperimentError(f"{experiment.folder.root} lacks a model or evaluation data to measure with; record it with both.")
+    chosen, left_out = _chosen(experiment, names, baselines, burn_in)
+    asked = {"names": chosen, "baselines": [], "seeds": seeds, "budget": budget, "burn_in": burn_in}
+    with stop_on_signals() as stop, job(experiment.folder, "frontier", asked) as progress:
+        if left_out:
+            progress.say("note", message=f"Not measured, since only one class or nothing stays: {', '.join(left_out)}.")
+        _frontier(experiment, progress, chosen, seeds, budget, burn_in, listen, stop)
+    return Experiment(directory)
+
+
+def resume(directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
+    """Go on with the latest job: what is unfinished, damaged or gone of the data and the scoring first, then the frontier asked last."""
+    experiment = _mended(Experiment(directory), listen)
+    if _unfinished_runs(experiment):
+        with stop_on_signals() as stop, job(experiment.folder, "score") as progress:
+            _score(experiment, progress, listen, stop)
+        return Experiment(directory)
+    jobs = [event["job"] for event in experiment.events(but="progress") if event["event"] == "started" and event.get("job")]
+    if not jobs:
+        return experiment
+    return frontier(directory, listen=listen, **jobs[-1])
+
+
+def _mended(experiment: Experiment, listen: Listener) -> Experiment:
+    """The experiment with what is damaged or gone made anew from its data, and a damaged frontier put aside to be measured again."""
+    folder, settings = experiment.folder, experiment.settings
+    if experiment.damaged([folder.frontier]):
+        with own(folder):
+            if folder.frontier.exists() and experiment.damaged([folder.frontier]):
+                folder.frontier.replace(folder.damaged_frontier)
+    if folder.examples.exists() and folder.evaluation.exists() and not experiment.damaged(folder.of_data):
+        return experiment
+    if settings.recorded_by == "winnow":
+        return score(settings, folder.root, listen)
+    with own(folder):
+        return recorder.make(folder.root, settings)
+
+
+def redo(directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
+    """Train diverged runs again, each with the next seed that was not used yet; what they recorded moves to diverged/.
+
+    Raises ExperimentError when none has diverged, and what `score` raises.
+    """
+    experiment = Experiment(directory)
+    if not divergence.find(experiment):
+        raise ExperimentError(f"No run of {experiment.folder.root} has diverged; there is nothing to train again.")
+    with stop_on_signals() as stop, job(experiment.folder, "score") as progress:
+        for diverged in divergence.find(experiment):
+            divergence.set_aside(experiment, diverged)
+        _score(Experiment(directory), progress, listen, stop)
+    return Experiment(directory)
+
+
+def _score(experiment: Experiment, progress: JobProgress, listen: Listener, stop: Stop) -> None:
+    settings = experiment.settings
+    unfinished = _unfinished_runs(experiment)
+    rows = np.arange(len(experiment.ids))
+    plans = [
+        RunPlan(
+            key=f"run {run}",
+            seed=settings.seeds[run],
+            rows=rows,
+            epochs=settings.scoring.epochs,
+            checkpoint=_checkpoint(experiment, f"run={run}"),
+        )
+        for run in unfinished
+    ]
+    run_of = {plan.key: run for plan, run in zip(plans, unfinished, strict=True)}
+    full = full_subset(experiment.ids)
+
+    def keep(done: _Done) -> None:
+        if settings.scoring == settings.measuring:  # trained in any other way, they do not say what full data is worth
+            experiment.add_finished(_fine_tuning(full, "epochs", 0, done).row)
+
+    progress.plan(plans, found=(settings.runs - len(unfinished)) * len(rows) * settings.scoring.epochs)
+    at_once = len(plans) if settings.stop_when_stable is None else ROUND
+    for start in range(0, len(plans), max(1, at_once)):
+        if _stopped_early(experiment):
+            progress.total = progress.done
+            break
+        _work(
+            experiment,
+            settings.scoring,
+            plans[start : start + at_once],
+            progress,
+            listen,
+            stop,
+            on_epoch=lambda plan, record: experiment.write_epoch(run_of[plan.key], record),
+            on_result=keep,
+        )
+    _tidy(experiment)
+
+
+def _stopped_early(experiment: Experiment) -> bool:
+    """End scoring with the runs there are when they rank the examples as steadily as was asked for."""
+    threshold, complete = experiment.settings.stop_when_stable, experiment.finished_runs()
+    if threshold is None or len(complete) < FEWEST_RUNS or complete != list(range(len(complete))):
+        return False
+    found = stability(Experiment(experiment.folder.root).dynamics.correct, experiment.settings.burn_in)
+    if not found.ranks_settled(threshold):
+        return False
+    sentence = (
+        f"Scoring stopped after {len(complete)} of {experiment.settings.runs} runs: as many others would rank the examples alike to "
+        f"{found.rank_agreement:.2f}, with 95% confidence to more than the {threshold:g} asked for."
+    )
+    experiment.stop_scoring(len(complete), sentence)
+    return True
+
+
+def _unfinished_runs(experiment: Experiment) -> list[int]:
+    """Runs that lack an epoch or its evaluation, or of which a file is not what was recorded; none where others did the training."""
+    if experiment.settings.recorded_by != "winnow":
+        return []
+    finished = experiment.finished()
+    evaluated = set(finished.loc[finished["subset"] == "full", "seed"])
+    complete = set(experiment.finished_runs()) - experiment.damaged_runs()
+    if experiment.settings.scoring != experiment.settings.measuring:
+        return [run for run in range(experiment.settings.runs) if run not in complete]
+    return [run for run, seed in enumerate(experiment.settings.seeds) if run not in complete or seed not in evaluated]
+
+
+def _tidy(experiment: Experiment) -> None:
+    """Remove checkpoints that nothing will go on from: a killed worker may have left one of work that is finished."""
+    finished = experiment.finished_runs()
+    wanted = {experiment.folder.checkpoint(f"run={run}") for run in range(experiment.settings.runs) if run not in finished}
+    for path in set(experiment.folder.checkpoints.glob("*.pt")) - wanted:
+        path.unlink()
+    with suppress(OSError):  # there is none, or an unfinished run's is in it
+        experiment.folder.checkpoints.rmdir()
+
+
+def _checkpoint(experiment: Experiment, name: str) -> str | None:
+    return str(experiment.folder.checkpoint(name)) if experiment.settings.checkpoints else None
+
+
+def _chosen(experiment: Experiment, names: Sequence[str], baselines: Sequence[str], burn_in: int | None) -> tuple[list[str], list[str]]:
+    """Every subset to measure, full data first; and what is left out, being automatic and nothing to train on. Named ones are refused."""
+    for baseline in baselines:
+        if baseline not in rules.BASELINES:
+            raise UsageError(f"--baselines has {baseline!r}; use any of {', '.join(rules.BASELINES)}.")
+    wanted = list(names) if names else [subset.name for subset in experiment.subsets(burn_in)]
+    chosen, left_out = ["full"], []
+    for name in wanted:
+        subset = experiment.subset(name, burn_in)
+        if names:
+            rules.check_trainable(subset, experiment.labels, experiment.ids)
+        elif not _trainable(experiment, subset):
+            left_out.append(name)
+            continue
+        chosen.append(name)
+        if name != "full" and subset.method != "random":
+            size = _size_in_words(experiment, subset, burn_in)
+            for beside in (f"{baseline}@{size}" for baseline in baselines):
+                (chosen if _trainable(experiment, experiment.subset(beside, burn_in)) else left_out).append(beside)
+    return list(dict.fromkeys(chosen)), list(dict.fromkeys(left_out))
+
+
+def _trainable(experiment: Experiment, subset: Subset) -> bool:
+    try:
+        rules.check_trainable(subset, experiment.labels, experiment.ids)
+    except SubsetError:
+        return False
+    return True
+
+
+def _size_in_words(experiment: Experiment, subset: Subset, burn_in: int | None) -> str:
+    """What to write after the @ for a baseline of its size: the subset it is made from where that has the same, else the number."""
+    name = subset.name.partition("@")[2] or subset.name
+    if rules.DECISIONS not in name:
+        with suppress(SubsetError):  # the name is more than one rule and what it is cut to
+            if experiment.subset(f"random@{name}", burn_in).size == subset.size:
+                return name
+    return str(subset.size)
+
+
+def _frontier(
+    experiment: Experiment,
+    progress: JobProgress,
+    chosen: Sequence[str],
+    seeds: int,
+    budget: str,
+    burn_in: int | None,
+    listen: Listener,
+    stop: Stop,
+) -> None:
+    settings = experiment.settings
+    all_seeds = (*settings.seeds, *(seed for seed in default_seeds(seeds + settings.runs) if seed not in settings.seeds))[:seeds]
+    rows_before = experiment.finished().to_dict("records")
+    finished = {(row["subset"], row["rows_sha256"], row["seed"], row["budget"]) for row in rows_before}
+    trained = {(row["rows_sha256"], row["seed"], row["epochs"]): row for row in rows_before}
+    work: dict[str, tuple[list[Subset], RunPlan]] = {}
+    planned: dict[tuple[str, int, int], str] = {}
+    for name in chosen:
+        for seed in all_seeds:
+            subset = experiment.subset(name, burn_in, seed)
+            own_budget, sha256 = "epochs" if name == "full" else budget, rows_sha256(subset.kept)
+            if (name, sha256, seed, own_budget) in finished:
+                continue
+            if not _trainable(experiment, subset):
+                progress.say("note", message=f"{name} with seed {seed} was not trained: only one class of it was drawn.")
+                continue
+            epochs = settings.measuring.epochs
+            if budget == "steps":
+                epochs = equal_steps_epochs(len(experiment.ids), subset.size, epochs, settings.measuring.batch_size)
+            if same := trained.get((sha256, seed, epochs)):  # under another name, or with a budget that comes to as many epochs
+                experiment.add_finished({**same, **of_subset(subset, own_budget, experiment.burn_in(burn_in))})
+                continue
+            if (sha256, seed, epochs) in planned:
+                work[planned[sha256, seed, epochs]][0].append(subset)
+                continue
+            rows = np.flatnonzero(subset.mask(experiment.ids))
+            key = f"{name} seed {seed}"
+            state = _checkpoint(experiment, f"rows={sha256[:16]}-seed={seed}-epochs={epochs}")
+            planned[sha256, seed, epochs] = key
+            work[key] = [subset], RunPlan(key=key, seed=seed, rows=rows, epochs=epochs, record=False, checkpoint=state)
+    plans = [plan for _, plan in work.values()]
+
+    def keep(done: _Done) -> None:
+        for subset in work[done.plan.key][0]:
+            own_budget = "epochs" if subset.name == "full" else budget
+            experiment.add_finished(_fine_tuning(subset, own_budget, experiment.burn_in(burn_in), done).row)
+
+    progress.plan(plans)
+    _work(experiment, settings.measuring, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)
+    _tidy(experiment)
+
+
+def _fine_tuning(subset: Subset, budget: str, burn_in: int, done: _Done) -> FineTuning:
+    return FineTuning(
+        **of_subset(subset, budget, burn_in),
+        seed=done.plan.seed,
+        epochs=done.plan.epochs,
+        seconds=done.result.seconds,
+        steps=done.result.steps,
+        finished=time.time(),
+        metrics=done.metrics,
+        micro_batch=done.result.micro_batch,
+        stuck=done.stuck,
+    )
+
+
+def _work(
+    experiment: Experiment,
+    recipe: TrainSettings,
+    plans: Sequence[RunPlan],
+    progress: JobProgress,
+    listen: Listener,
+    stop: Stop,
+    on_epoch: Callable[[RunPlan, EpochRecord], None],
+    on_result: Callable[[_Done], None],
+) -> None:
+    """Train the plans and hand each piece on as it comes."""
+    from pruning.training import train
+    from pruning.training.devices import pick_device
+
+    if not plans:
+        return
+    settings = experiment.settings
+    task = TASKS[settings.task]
+    model = models.locate(settings.model)
+    tokenizer = models.load_tokenizer(model)
+    examples, held_out = experiment.examples(), experiment.evaluation()
+    max_length = settings.max_length or task.max_length
+    encoded = task.encode(examples, tokenizer, max_length)
+    evaluation = task.encode(held_out, tokenizer, max_length)
+    if encoded.truncated:
+        progress.say("note", message=f"{counted(encoded.truncated, 'example is', 'examples are')} longer than {max_length} tokens and cut.")
+    if settings.checkpoints:
+        size = models.checkpoint_bytes(model) / 1e6
+        progress.say("note", message=f"Each run under way keeps its state on disk, up to {size:,.0f} MB; --no-checkpoints does without.")
+    waiting = {plan.key: plan for plan in plans}
+
+    def take(item: Progress | EpochRecord | RunResult) -> None:
+        plan = waiting[item.key]
+        if isinstance(item, Progress):
+            progress.update(item)
+            listen(progress)
+        elif isinstance(item, EpochRecord):
+            on_epoch(plan, item)
+        else:
+            assert item.outputs is not None
+            if item.micro_batch:
+                progress.say("note", message=f"{item.key} had memory for {item.micro_batch} examples at a time; its batches were the same.")
+            metrics = task.metrics(held_out, item.outputs, evaluation)
+            on_result(_Done(plan=plan, result=item, metrics=metrics, stuck=_stuck(evaluation, item)))
+            progress.end(waiting.pop(item.key))
+            listen(progress)
+        progress.beat()
+
+    diverged = []
+    device = str(pick_device(recipe.device))
+    with turn(device, lambda: progress.queue(device)), stop.between_steps():
+        while waiting:
+            try:
+                for item in train([*waiting.values()], encoded, evaluation, str(model), recipe, stop=stop):
+                    take(item)
+            except Diverged as error:  # the others go on after their last whole epoch
+                del waiting[error.key]
+                progress.runs.clear()
+                diverged.append(str(error))
+                progress.say("diverged", message=str(error), key=error.key)
+    if diverged:
+        raise TrainingError(f"{' '.join(diverged)} What did not diverge is finished. {divergence.REDO}")
+
+
+def _stuck(evaluation: Encoded, result: RunResult) -> bool:
+    """Whether a fine-tuning gives nearly every evaluation example one answer; see `divergence.stuck_at`."""
+    if evaluation.kind != "classification" or result.outputs is None:
+        return False
+    return divergence.stuck_at(result.outputs.argmax(axis=1), evaluation.labels) is not None

@@ -1,0 +1,134 @@
+"""Whether the experiment's files are what was recorded: a checksum is on disk before each, and every reader asks for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pruning.errors import ExperimentError
+from pruning.files import append_line, atomic_write, sha256
+from pruning.records import JobState
+from pruning.store import lock
+from pruning.store.layout import Folder, read_lines
+
+SAVED = "subsets/"
+"""How the names of saved subsets' files begin."""
+
+FORGOTTEN = ""
+"""In place of a checksum: the file was removed on purpose."""
+
+
+@contextmanager
+def checksummed(folder: Folder, path: Path) -> Iterator[Path]:
+    """`atomic_write` of one of the folder's own files, whose checksum is on disk before the file appears.
+
+    A crash in between leaves a line for a file that never came; the file that is there has its own line still.
+    """
+    with atomic_write(path) as temporary:
+        yield temporary
+        line = {"file": path.relative_to(folder.root).as_posix(), "bytes": temporary.stat().st_size, "sha256": sha256(temporary)}
+        append_line(folder.checksums, json.dumps(line))
+
+
+def checksums(folder: Folder) -> dict[str, set[str]]:
+    """File -> every sha256 it was ever written with; whichever of them it has, it is whole. Of a saved subset only the latest counts,
+    because its name may stand for other rows now; none where it was forgotten.
+    """
+    found: dict[str, set[str]] = {}
+    for line in read_lines(folder.checksums):
+        if line["file"].startswith(SAVED):
+            found[line["file"]] = {line["sha256"]} - {FORGOTTEN}
+        else:
+            found.setdefault(line["file"], set()).add(line["sha256"])
+    return found
+
+
+def forgotten(folder: Folder, path: Path) -> None:
+    """Take note that a file goes for good, before it does."""
+    append_line(folder.checksums, json.dumps({"file": path.relative_to(folder.root).as_posix(), "bytes": 0, "sha256": FORGOTTEN}))
+
+
+def fault(folder: Folder, path: Path, known: dict[str, set[str]]) -> str | None:
+    """What is wrong with the file and how it comes back, in one sentence; None when it is what was recorded, or has no checksum."""
+    name = path.relative_to(folder.root).as_posix()
+    expected = known.get(name)
+    if not expected:
+        return None
+    if not path.exists():
+        return f"{path} is gone; {_comes_back(name)}."
+    try:
+        found = sha256(path)
+    except OSError as error:
+        return f"{path} cannot be read: {(error.strerror or str(error)).lower()}."
+    if found in expected or found in checksums(folder)[name]:  # written since `known` was read
+        return None
+    return f"{path} is damaged (its sha256 is {found[:12]}, not {min(expected)[:12]}); {_comes_back(name)}."
+
+
+def whole(folder: Folder, path: Path, known: dict[str, set[str]]) -> bool:
+    """Whether the file is there and `fault` has nothing to say of it."""
+    return path.exists() and fault(folder, path, known) is None
+
+
+def check(folder: Folder, path: Path, known: dict[str, set[str]]) -> None:
+    """Raise ExperimentError when the file is not what was recorded; one without a recorded checksum passes."""
+    if problem := fault(folder, path, known):
+        raise ExperimentError(problem)
+
+
+def check_once(folder: Folder, path: Path) -> None:
+    """`check` a file that is there, when this process first comes by it and whenever it has been written since."""
+    if not path.exists():
+        return
+    stat = path.stat()
+    state = (str(path.absolute()), stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    if state not in _WHOLE:
+        check(folder, path, checksums(folder))
+        _WHOLE.add(state)
+
+
+_WHOLE: set[tuple[str, int, int, int]] = set()
+"""Files that were found to be what was recorded."""
+
+
+def damaged(folder: Folder, paths: Iterable[Path], redone: Iterable[Path] = ()) -> dict[Path, str]:
+    """Which of these files are not what was recorded, or are gone, and a sentence for each. Reads every byte.
+
+    `redone` are the files of runs that are trained again: while a job is at it, they may be missing.
+    """
+    known, awaited = checksums(folder), _awaited(folder, redone)
+    asked = [path for path in paths if path.exists() or path not in awaited]
+    return {path: problem for path in asked if (problem := fault(folder, path, known))}
+
+
+def verify(folder: Folder, paths: Iterable[Path], redone: Iterable[Path] = ()) -> None:
+    """Raise ExperimentError naming the first of these files that is `damaged`, and how many more are. Reads every byte."""
+    if problems := [*damaged(folder, paths, redone).values()]:
+        more = f" {len(problems) - 1} more files are damaged or gone." if problems[1:] else ""
+        raise ExperimentError(problems[0] + more)
+
+
+def check_data(folder: Folder) -> None:
+    """Raise ExperimentError when a file that an export is made of is damaged or gone. Reads every byte."""
+    for problem in damaged(folder, folder.of_data).values():
+        raise ExperimentError(problem)
+
+
+def _awaited(folder: Folder, redone: Iterable[Path]) -> set[Path]:
+    """Files that a job has yet to bring though their checksum is there: the one it came to last, and those of runs trained again."""
+    if lock.status(folder).state is JobState.DONE:
+        return set()
+    written = [line["file"] for line in read_lines(folder.checksums) if not line["file"].startswith(SAVED)]
+    return {*redone, *(folder.root / name for name in written[-1:])}
+
+
+def _comes_back(name: str) -> str:
+    if name == "frontier.parquet":
+        return "resume the experiment to measure its subsets again"
+    if name.startswith(SAVED):
+        return f"bring a copy of it back, or give it up with: python -m pruning forget DIR {Path(name).stem}"
+    if name.startswith("dynamics/"):
+        return "resume the experiment to record it again (a recording from elsewhere: delete it, and record or import it again)"
+    return "resume the experiment to make it anew from its data"

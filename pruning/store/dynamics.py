@@ -1,0 +1,133 @@
+"""A recording on disk: written an epoch at a time, and read one quantity at a time, so that of a million examples a page that asks for
+H reads bits, not gigabytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pruning.errors import ExperimentError
+from pruning.records import Dynamics, EpochRecord
+from pruning.store.checksums import check, checksummed, checksums
+from pruning.store.layout import Folder, read_notes, read_table
+
+_DTYPES: dict[str, Any] = {
+    "correct": np.bool_,
+    "gold_prob": np.float32,
+    "gold_margin": np.float32,
+    "error_norm": np.float32,
+    "loss": np.float32,
+    "predicted": np.int64,
+    "position": np.int32,
+}
+"""What is recorded of each example: the columns of an epoch's file after id and epoch, in their order."""
+
+_THREADS = 4
+
+
+def write_epoch(folder: Folder, ids: NDArray[np.int64], run: int, record: EpochRecord) -> None:
+    """Put one epoch's recording of the examples `ids` on disk, whole or not at all."""
+    columns: dict[str, Any] = {"id": ids, "epoch": np.full(len(ids), record.epoch, dtype=np.int32)}
+    columns |= {name: getattr(record, name) for name in _DTYPES}
+    notes = {"accuracy": repr(float(record.correct.mean()))}
+    if record.micro_batch:
+        notes["micro_batch"] = str(record.micro_batch)
+    with checksummed(folder, folder.epoch(run, record.epoch)) as temporary:
+        pq.write_table(pa.table(columns).replace_schema_metadata(notes), temporary)
+
+
+def epoch_accuracy(folder: Folder, runs: int, epochs: int) -> NDArray[np.float64]:
+    """[runs, epochs] online accuracy that each epoch's file says of itself, nan where there is no file. Reads no data pages."""
+    accuracy = np.full((runs, epochs), np.nan)
+    for run, epoch in np.ndindex(runs, epochs):
+        path = folder.epoch(run, epoch)
+        if path.exists():
+            accuracy[run, epoch] = float(read_notes(path).get("accuracy", np.nan))
+    return accuracy
+
+
+class Recording(Dynamics):
+    """`Dynamics` of the runs that are complete, each array read from the folder when it is first asked for.
+
+    Raises ExperimentError at once when a file is not what was recorded, or not of exactly the examples `ids`, in their order.
+    """
+
+    def __init__(self, folder: Folder, ids: NDArray[np.int64], runs: Sequence[int], seeds: Sequence[int], epochs: int) -> None:
+        object.__setattr__(self, "ids", ids)
+        object.__setattr__(self, "seeds", tuple(seeds))
+        self.__dict__.update(_folder=folder, _runs=tuple(runs), _epochs=epochs)
+        known = checksums(folder)
+
+        def whole(path: Path) -> None:
+            check(folder, path, known)
+            if not np.array_equal(np.asarray(read_table(path, ["id"])["id"]), ids):
+                raise ExperimentError(f"{path} does not hold the examples of {folder.examples}, in their order.")
+
+        self._each(lambda index, epoch, path: whole(path))
+
+    @property
+    def runs(self) -> int:
+        """R, the number of complete runs."""
+        return len(self.seeds)
+
+    @property
+    def epochs(self) -> int:
+        """E, the number of epochs of each run."""
+        return int(self.__dict__["_epochs"])
+
+    @property
+    def examples(self) -> int:
+        """N, the number of examples."""
+        return len(self.ids)
+
+    def _each(self, do: Callable[[int, int, Path], None]) -> None:
+        """`do(index of the run, epoch, file)` for every file; those that read at once do so side by side."""
+        folder: Folder = self.__dict__["_folder"]
+        runs = enumerate(self.__dict__["_runs"])
+        places = [(index, epoch, folder.epoch(run, epoch)) for index, run in runs for epoch in range(self.epochs)]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for done in [pool.submit(do, *place) for place in places]:
+                done.result()
+
+    def read(self, name: str) -> NDArray[Any]:
+        """[R, E, N] one quantity."""
+        array = np.empty((self.runs, self.epochs, self.examples), _DTYPES[name])
+
+        def one(index: int, epoch: int, path: Path) -> None:
+            array[index, epoch] = np.asarray(read_table(path, [name])[name])
+
+        self._each(one)
+        return array
+
+    def first(self, name: str) -> NDArray[Any]:
+        """[1, 1, 1] the very first value of that quantity, without reading all of it."""
+        if name in self.__dict__:
+            return super().first(name)
+        known: dict[str, NDArray[Any]] = self.__dict__.setdefault("_first", {})
+        if name not in known:
+            path = self.__dict__["_folder"].epoch(self.__dict__["_runs"][0], 0)
+            known[name] = np.asarray(read_table(path, [name])[name][:1]).astype(_DTYPES[name]).reshape(1, 1, -1)
+        return known[name]
+
+    def release(self, *names: str) -> None:
+        """Give the memory of these quantities back; they are read anew when asked for again."""
+        for name in names:
+            self.__dict__.pop(name, None)
+
+
+def _quantity(name: str) -> cached_property[NDArray[Any]]:
+    prop = cached_property(lambda recording: recording.read(name))
+    prop.__set_name__(Recording, name)
+    return prop
+
+
+for _name in _DTYPES:
+    setattr(Recording, _name, _quantity(_name))

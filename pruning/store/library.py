@@ -1,0 +1,119 @@
+"""The folder that holds the experiments: names, uploads, renaming, copies, and a trash that nothing is lost from."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+from pruning.errors import BusyError, DataError, ExperimentError, UsageError
+from pruning.files import LEFTOVER, atomic_write, write_text
+from pruning.store.layout import Folder
+from pruning.store.lock import owned
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+KINDS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+"""Endings of files that can be uploaded."""
+
+LARGEST = 200 * 2**20
+"""Bytes of the largest upload; larger files are given by their path."""
+
+TRASH = ".trash"
+_CHUNK = 1 << 20
+
+
+def free(root: Path, name: str) -> Path:
+    """The folder of a new experiment. Raises UsageError for a name no folder can have, ExperimentError when it is taken."""
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot be an experiment's name; use letters, digits, dots, dashes and underscores, at most 64.")
+    folder = root / name
+    if folder.exists() and any(folder.iterdir()):
+        raise ExperimentError(f"There is an experiment {name} already; choose another name.")
+    return folder
+
+
+def rename(root: Path, old: str, new: str) -> None:
+    """Give an experiment another name. Raises what `free` raises, and BusyError while a worker is at it."""
+    folder, target = _idle(root, old), free(root, new)
+    if target.exists():
+        target.rmdir()
+    folder.rename(target)
+
+
+def duplicate(root: Path, old: str, new: str) -> Path:
+    """Copy an experiment under another name, recording, frontier, decisions and exports; where to. What belongs to a worker stays.
+
+    experiment.json comes last, so that half a copy is never taken for an experiment. Raises what `rename` raises.
+    """
+    folder, target = Folder(_idle(root, old)), free(root, new)
+    left = {folder.lock, folder.log, folder.checkpoints, folder.manifest}
+
+    def skipped(where: str, names: list[str]) -> list[str]:
+        return [name for name in names if Path(where, name) in left or LEFTOVER.fullmatch(name)]
+
+    manifest = folder.manifest.read_text(encoding="utf-8")
+    with atomic_write(target) as temporary:
+        try:
+            shutil.copytree(folder.root, temporary, ignore=skipped)
+        except shutil.Error as error:
+            raise ExperimentError(f"{old} could not be copied: {error.args[0][0][2]}.") from None
+        _idle(root, old)  # or a worker that came meanwhile may have written what was copied before and after
+    write_text(Folder(target).manifest, manifest)
+    return target
+
+
+def discard(root: Path, name: str) -> Path:
+    """Move an experiment to the trash, a folder beside the experiments; where it went. Raises BusyError while a worker is at it."""
+    folder = _idle(root, name)
+    target = root / TRASH / f"{name}.{time.strftime('%Y%m%d-%H%M%S')}.{time.time_ns() % 1000:03d}"
+    target.parent.mkdir(exist_ok=True)
+    folder.rename(target)
+    return target
+
+
+def keep_upload(root: Path, name: str, content: BinaryIO) -> Path:
+    """Keep an uploaded file below `root`/uploads, under its own name and a part of its sha256, so that no other is replaced.
+
+    Raises DataError for a kind of file that Winnow does not read, an empty one, and one that is too large.
+    """
+    ending, stem = Path(name).suffix.lower(), re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:48] or "data"
+    if ending not in KINDS:
+        raise DataError(f"{name} is no {', '.join(KINDS[:-1])} or {KINDS[-1]} file.")
+    digest, size = hashlib.sha256(), 0
+    content.seek(0)
+    while part := content.read(_CHUNK):
+        digest.update(part)
+        size += len(part)
+        if size > LARGEST:
+            raise DataError(f"{name} is larger than {LARGEST >> 20} MB; put it on this machine and give its path.")
+    if not size:
+        raise DataError(f"{name} is empty.")
+    path = root / "uploads" / f"{stem}-{digest.hexdigest()[:8]}{ending}"
+    if not path.exists():
+        content.seek(0)
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            while part := content.read(_CHUNK):
+                file.write(part)
+    return path
+
+
+def title(data: str) -> str:
+    """What data is called, for a name to start from: its file without folder, ending and what `keep_upload` added.
+
+    >>> title("experiments/uploads/my-reviews-0a1b2c3d.csv"), title("data/reviews/"), title("org/reviews")
+    ('my-reviews', 'reviews', 'reviews')
+    """
+    path = Path(data)
+    return re.sub(r"-[0-9a-f]{8}$", "", path.stem) if path.parent.name == "uploads" else path.stem
+
+
+def _idle(root: Path, name: str) -> Path:
+    folder = root / name
+    if not NAME.fullmatch(name) or not (folder / "experiment.json").exists():
+        raise ExperimentError(f"There is no experiment {name}.")
+    if owned(Folder(folder)):
+        raise BusyError(f"A worker is at {name}; cancel it first.")
+    return folder

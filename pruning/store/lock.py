@@ -1,0 +1,201 @@
+"""Who is at an experiment, and where its job stands: a lock that the system frees when its holder dies, and a list of events."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pruning.data.sample import cache_folder
+from pruning.errors import BusyError, ExperimentError
+from pruning.files import LEFTOVER, append_line, remove_leftovers
+from pruning.records import JobState, JobStatus, Progress
+from pruning.store import manifest
+from pruning.store.layout import Folder, last_line
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+EXPORTING = 3600.0
+"""Seconds after which half an export or derived file is taken for a left-over: they are written without the lock."""
+
+SILENT = "The worker ended without a word."
+
+LAST_LINES = 3
+"""Of what a worker printed, so many lines are its last words."""
+
+
+@contextmanager
+def own(folder: Folder, wait: float = 2.0, named: bool = True) -> Iterator[None]:
+    """Be the one worker that may write; what a killed one left half-written is removed first.
+
+    While it is held the lock names this process, which `cancel` may then stop, unless not `named`. Raises BusyError when there is
+    a worker already, ExperimentError when the folder cannot be written, or holds something other than an experiment.
+    """
+    lock = FileLock(folder.lock)
+    try:
+        refuse_strange(folder)
+        folder.root.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=wait)
+    except Timeout:
+        raise BusyError(f"Another worker is at {folder.root}; wait for it, or cancel it first.") from None
+    except OSError as error:
+        raise ExperimentError(f"{folder.root} could not be written: {(error.strerror or str(error)).lower()}.") from None
+    try:
+        _sign(folder, json.dumps({"pid": os.getpid(), "born": _born(os.getpid())}) if named else "")
+        sweep(folder)
+        yield
+    finally:
+        _sign(folder, "")
+        lock.release()
+
+
+def refuse_strange(folder: Folder) -> None:
+    """Raise ExperimentError where something else lies than an experiment that this Winnow can open, or the beginning of one."""
+    if folder.manifest.exists():
+        manifest.read(folder.manifest)
+    elif folder.root.exists() and not all(_begun(folder, path) for path in folder.root.iterdir()) and not folder.manifest.exists():
+        raise ExperimentError(f"{folder.root} is not empty and holds no experiment; choose a new folder.")
+
+
+def _begun(folder: Folder, path: Path) -> bool:
+    """Whether a worker that was killed before its experiment.json was there may have left this."""
+    half = LEFTOVER.fullmatch(path.name)
+    return path in (folder.lock, folder.log, folder.events) or bool(half and half["name"] == folder.manifest.name)
+
+
+def owner(folder: Folder) -> int | None:
+    """The process that holds the experiment, as the lock names it; None where nobody does, or it is not known who."""
+    try:
+        named = json.loads(folder.lock.read_bytes())
+        pid, born = int(named["pid"]), named["born"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return pid if owned(folder) and born == _born(pid) else None
+
+
+def _sign(folder: Folder, text: str) -> None:
+    with suppress(OSError):  # without a name there the work goes on; it only cannot be cancelled from elsewhere
+        folder.lock.write_text(text, encoding="utf-8")
+
+
+def _born(pid: int) -> str:
+    """When a process started, in the kernel's own count, so that another one that got its number later is not taken for it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):  # not Linux, or there is no such process
+        return ""
+
+
+def queue_folder() -> Path:
+    """Where devices are queued for: WINNOW_QUEUE, else a part of the user's cache. Who has another one waits for nobody."""
+    named = os.environ.get("WINNOW_QUEUE")
+    return Path(named) if named else cache_folder() / "queue"
+
+
+@contextmanager
+def turn(device: str, waiting: Callable[[], None]) -> Iterator[None]:
+    """Train on a device when no other experiment of this user does on this machine; `waiting` is called every second until then.
+
+    The lock lies in the user's cache, so that nothing is written beside the experiments; without a cache nobody waits.
+    """
+    name = re.sub(r"[^\w.-]", "-", f"{platform.node()}-{_as_the_machine_counts(device)}")
+    lock = FileLock(queue_folder() / f"{name}.lock")
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=1.0)
+            except Timeout:
+                waiting()
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # while it is held: who waits for it looks again at what lies there
+            os.unlink(lock.lock_file)
+        lock.release()
+
+
+def _as_the_machine_counts(device: str) -> str:
+    """The device by what CUDA_VISIBLE_DEVICES calls it, so that processes that see different devices are no rivals."""
+    kind, _, place = device.partition(":")
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return f"cuda:{visible[int(place)]}" if kind == "cuda" and place.isdigit() and any(visible[int(place) : int(place) + 1]) else device
+
+
+def sweep(folder: Folder) -> None:
+    """Remove what killed writers left half-written. For the owner only."""
+    for place in (folder.root, folder.checkpoints, *folder.dynamics.glob("run=*")):
+        remove_leftovers(place)
+    for place in (folder.cache("any").parent, folder.subsets, *folder.exports.glob("*")):
+        remove_leftovers(place, older_than=EXPORTING)
+
+
+def owned(folder: Folder) -> bool:
+    """Whether a living worker holds the experiment. Nothing is written for it, and two who ask do not disturb each other."""
+    if not folder.lock.exists():
+        return False
+    if fcntl is None:
+        try:
+            with FileLock(folder.lock).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+    handle = os.open(folder.lock, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def log(folder: Folder, event: str, **values: Any) -> None:
+    """Append one event."""
+    append_line(folder.events, json.dumps({"time": round(time.time(), 3), "event": event, **values}))
+
+
+def status(folder: Folder) -> JobStatus:
+    """The latest job as it really stands: under way only while its worker holds the lock."""
+    last = last_line(folder.events)
+    if last is None:
+        return JobStatus(state=JobState.RUNNING if owned(folder) else JobState.NEW)
+    state = JobState(last["state"])
+    message = last.get("message", "")
+    if state.under_way and not owned(folder):
+        state, message = JobState.INTERRUPTED, last_words(folder.root, since=last.get("started") or 0.0) or SILENT
+    return JobStatus(
+        state=state,
+        verb=last.get("verb", ""),
+        pid=last.get("pid"),
+        message=message,
+        started=last.get("started"),
+        updated=last["time"],
+        done=last.get("done", 0),
+        total=last.get("total", 0),
+        rate=last.get("rate", 0.0),
+        runs={key: Progress(**values) for key, values in last.get("runs", {}).items()},
+    )
+
+
+def last_words(directory: str | Path, since: float = 0.0) -> str:
+    """The end of what the background worker of this folder printed; empty when it printed nothing after `since`."""
+    log = Folder(Path(directory)).log
+    if not log.exists() or log.stat().st_mtime < since:
+        return ""
+    text = log.read_bytes()[-4000:].decode("utf-8", "replace").strip()
+    return "\n".join(text.splitlines()[-LAST_LINES:])

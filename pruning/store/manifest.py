@@ -1,0 +1,111 @@
+"""experiment.json: what decided a recording, written before any work, and what must not change afterwards."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pruning.errors import ExperimentError, UsageError
+from pruning.settings import Settings
+
+if TYPE_CHECKING:
+    from pruning.data.examples import Examples
+
+FORMAT = 1
+"""Version of the folder's format. A newer one is refused."""
+
+OLDEST = 1
+"""The oldest version that is read."""
+
+LIBRARIES = ("torch", "transformers", "datasets", "numpy", "pyarrow")
+
+AFTERWARDS = ("data", "evaluation", "model", "seeds", "burn_in", "drop_invalid", "checkpoints", "stop_when_stable")
+"""Settings that may change: where data lies, how it is read, and how work is done."""
+
+
+def make(settings: Settings, train: Examples, evaluation: Examples, model_fingerprint: str) -> dict[str, Any]:
+    """The manifest of a new experiment."""
+    return {
+        "format": FORMAT,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "settings": settings.with_changes(task=train.task, columns=dict(train.columns)).to_dict(),
+        "data": {
+            "fingerprint": train.fingerprint,
+            "rows": len(train),
+            "label_names": list(train.label_names),
+            "dropped": train.dropped,
+            "notes": list(train.notes),
+            "evaluation": {"fingerprint": evaluation.fingerprint, "rows": len(evaluation), "notes": list(evaluation.notes)},
+        },
+        "model": {"source": settings.model, "fingerprint": model_fingerprint},
+        "versions": {name: found for name in ("winnow", *LIBRARIES) if (found := _version(name))},
+    }
+
+
+def merge(old: dict[str, Any], new: dict[str, Any], root: Path) -> dict[str, Any]:
+    """The old manifest, its seeds extended where the new ones begin with them.
+
+    Raises ExperimentError naming the first thing that differs. Seeds of runs that diverged stand for those that took their place.
+    """
+    for place, before, after in (
+        ("data", old["data"]["fingerprint"], new["data"]["fingerprint"]),
+        ("evaluation data", old["data"]["evaluation"]["fingerprint"], new["data"]["evaluation"]["fingerprint"]),
+        ("model", old["model"]["fingerprint"], new["model"]["fingerprint"]),
+    ):
+        if before != after:
+            raise ExperimentError(f"{root} was made with other {place} (fingerprint {before[:12]}, now {after[:12]}); choose a new folder.")
+    for name, before, after in _settings_pairs(old["settings"], new["settings"]):
+        if before != after:
+            raise ExperimentError(f"{root} was made with {name} = {before}, not {after}; choose a new folder or use {before}.")
+    ours, theirs = old["settings"]["seeds"], new["settings"]["seeds"]
+    for redone in old.get("redone", ()):
+        theirs = [redone["with"] if seed == redone["seed"] else seed for seed in theirs]
+    shorter = min(len(ours), len(theirs))
+    if theirs[:shorter] != ours[:shorter]:
+        raise ExperimentError(f"{root} was made with seeds {ours}; more may be added at the end, but these are {theirs}.")
+    changes = {**{name: new["settings"][name] for name in AFTERWARDS}, "seeds": max(theirs, ours, key=len)}
+    kept = {name: value for name, value in old.items() if name != "stopped" or len(ours) >= len(theirs)}
+    return {**kept, "settings": {**old["settings"], **changes}}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The manifest of a folder. Raises ExperimentError when it is missing, damaged, or of a format this Winnow does not read."""
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ExperimentError(f"{path.parent} is no experiment: it has no experiment.json.") from None
+    except (OSError, ValueError) as error:
+        raise ExperimentError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(info, dict) or type(info.get("format")) is not int:
+        raise ExperimentError(f"{path} names no format version; it was not written by Winnow.")
+    if info["format"] > FORMAT:
+        raise ExperimentError(f"{path.parent} has format {info['format']}; this Winnow reads up to {FORMAT}: update Winnow to open it.")
+    if info["format"] < OLDEST:
+        raise ExperimentError(
+            f"{path.parent} has format {info['format']}; this Winnow reads {OLDEST} to {FORMAT}: score the data again into a new folder."
+        )
+    try:
+        Settings.from_dict(info["settings"])
+        _ = info["data"]["label_names"], info["data"]["rows"], info["data"]["evaluation"]["fingerprint"], info["model"]["fingerprint"]
+    except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
+        raise ExperimentError(f"{path} is damaged: {type(error).__name__} {error}; restore it from a copy, or score again.") from None
+    return info
+
+
+def _settings_pairs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[tuple[str, Any, Any]]:
+    for name in new:
+        if name == "train":
+            yield from ((inner, old["train"].get(inner, value), value) for inner, value in new["train"].items() if inner != "device")
+        elif name not in AFTERWARDS:
+            yield name, old.get(name, new[name]), new[name]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

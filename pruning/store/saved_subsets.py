@@ -1,0 +1,135 @@
+"""Subsets saved under a name: the very rows, whatever their rule keeps after more runs, another burn-in or other decisions."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pruning.errors import ExperimentError, SubsetError, UsageError
+from pruning.records import Subset
+from pruning.store.checksums import SAVED, check_once, checksummed, checksums, forgotten
+from pruning.store.layout import Folder
+from pruning.subsets.rules import understood
+
+if TYPE_CHECKING:
+    from pruning.experiment import Experiment
+
+NAMING = "1 to 60 lowercase letters, digits, '-', '_' and '.', a letter first"
+"""What a name is made of, in words."""
+
+_NAME = re.compile(r"[a-z][a-z0-9._-]{0,59}", re.ASCII)
+_TAKEN = ("auto",)
+"""What the command line understands where it asks for subsets, beside the grammar."""
+
+
+class _Saved(Mapping[str, Subset]):
+    """The saved subsets by name, in the order of their names; the rows of each are read, and checked, when they are asked for."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+
+    def __getitem__(self, name: str) -> Subset:
+        if name not in self:
+            raise KeyError(name)
+        return _read(self._experiment, name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and _fits(name) and self._experiment.folder.saved(name).is_file()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(path.stem for path in self._experiment.folder.subsets.glob("*.parquet") if path.stem in self))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def saved_subsets(experiment: Experiment) -> Mapping[str, Subset]:
+    """Name -> what was saved under it, of method "saved". Looking one up reads its file.
+
+    Looking up raises SubsetError, saying which file, when that is not what was saved or not of the experiment's examples.
+    """
+    return _Saved(experiment)
+
+
+def save_subset(experiment: Experiment, name: str, subset: Subset, burn_in: int | None = None, seed: int | None = None) -> Path:
+    """Save the subset's rows under that name; the file they are in. The same rows once more change nothing.
+
+    `burn_in` and `seed` are what the subset was made with (None: the experiment's own, its first). Raises UsageError for a
+    name that cannot be one, SubsetError when it stands for other rows already or there is no row to save.
+    """
+    check_name(name)
+    if subset.size == 0:
+        raise SubsetError(f"{subset.name} keeps no example; there is nothing to save.")
+    folder, there = experiment.folder, saved_subsets(experiment).get(name)
+    path = folder.saved(name)
+    if there is not None:
+        if not np.array_equal(there.kept, subset.kept):
+            raise SubsetError(f"{name} is saved already and keeps {there.size:,} other examples ({there.rule}); choose another name.")
+        return path
+    described = {
+        "rule": subset.name,
+        "words": subset.rule,
+        "burn_in": experiment.burn_in(burn_in),
+        "seed": experiment.settings.seeds[0] if seed is None else seed,
+        "runs": len(experiment.finished_runs()),
+        "total": subset.total,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    table = pa.table({"id": pa.array(subset.kept, pa.int64())})
+    with checksummed(folder, path) as temporary:
+        pq.write_table(table.replace_schema_metadata({"subset": json.dumps(described, ensure_ascii=False)}), temporary)
+    return path
+
+
+def forget_subset(experiment: Experiment, name: str) -> None:
+    """Remove a saved subset, damaged or gone as it may be. Raises SubsetError where nothing was saved under that name."""
+    path = experiment.folder.saved(name) if _NAME.fullmatch(name) else None
+    if path is None or path not in saved_files(experiment.folder):
+        there = ", ".join(saved_subsets(experiment)) or "nothing is"
+        raise SubsetError(f"No subset is saved under {name!r}; {there} saved.")
+    forgotten(experiment.folder, path)
+    path.unlink(missing_ok=True)
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError, saying what would be right, for a name that no subset can be saved under."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name[:80]!r} is no name for a subset; use {NAMING}.")
+    if not _fits(name):
+        raise UsageError(f"{name!r} has a meaning of its own among the rules; choose another name, such as my-{name[:50]}.")
+
+
+def saved_files(folder: Folder) -> list[Path]:
+    """The files of saved subsets: those that are there, and those that were and have a checksum still."""
+    there = [path.name for path in folder.subsets.glob("*.parquet")]
+    known = [Path(file).name for file, sums in checksums(folder).items() if file.startswith(SAVED) and sums]
+    return [folder.subsets / name for name in sorted({*there, *known})]
+
+
+def _fits(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and name not in _TAKEN and not understood(name)
+
+
+def _read(experiment: Experiment, name: str) -> Subset:
+    path, ids = experiment.folder.saved(name), experiment.ids
+    try:
+        check_once(experiment.folder, path)
+        with pq.ParquetFile(path) as file:
+            described: dict[str, Any] = json.loads(file.schema_arrow.metadata[b"subset"])
+            kept = file.read(columns=["id"])["id"].to_numpy()
+        words, total = described["words"], described["total"]
+    except ExperimentError as error:
+        raise SubsetError(str(error)) from None
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise SubsetError(f"{path} is no saved subset ({error}); bring a copy of it back, or forget it.") from None
+    if kept.dtype != np.int64 or total != len(ids) or not np.array_equal(kept, ids[np.isin(ids, kept)]):
+        raise SubsetError(f"{path} does not hold examples of {experiment.folder.root}, each once and in their order; forget it.")
+    return Subset(name=name, method="saved", rule=f"the saved subset {name}: {words}", kept=kept, total=total)

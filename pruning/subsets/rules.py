@@ -1,0 +1,371 @@
+"""Subsets: rules that say which examples stay. Pure; every subset keeps ids once and in source order.
+
+One grammar of names serves the command line, the pages, the frontier and the manifest (`resolve`):
+
+    full                    everything
+    winning-ticket          remove H = 0 and H = R: the paper's largest automatic subset
+    remove-0-1-6            remove these H-values; drop-easy and drop-hard stand for remove-R and remove-0
+    random@X                as many as X keeps, drawn at random
+    stratified@X            the same, with the same share of every class and every H-value
+    ambiguous@X             as many as X keeps, with the highest variability over all runs: the paper's baseline
+    ccs@X, ccs-0.3@X        as many as X keeps, spread over all difficulties but the hardest tenth or another share
+                            (coverage-centric selection)
+    mixed@X, mixed-0.3@X    as many as X keeps: half of them, or another share, as ambiguous@X, the others as stratified@X
+    anchored@X, anchored-0.3@X  the same with the surest of each class (highest AUM) in place of the ambiguous
+    aum-high@X, loss-low@X  as many as X keeps, highest or lowest by any score
+    winning-ticket@X, (Y)@X as many as X keeps, drawn at random from the subset before the @
+    floor-0.2@Y, floor-50@Y Y with the most ambiguous added back until no class keeps less than that share or number
+    Y or Z, Y and Z, Y minus Z, (Y)
+    mine                    what a person saved under that name (`pruning.store.saved_subsets`): the same rows ever after
+
+X, Y and Z are names of subsets; X may also be a share such as 0.3 or a number such as 500. An @ takes all that follows it:
+random@Y or Z draws as many as Y or Z keeps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pruning.analysis.scores import SCORES, compute, h_score
+from pruning.errors import SubsetError
+from pruning.records import Dynamics, Subset
+from pruning.subsets.grammar import JOINS, Name, parse
+from pruning.subsets.selection import HARDEST, coverage, highest, quotas, stratified
+
+TICKET = "winning-ticket"
+DECISIONS = "+decisions"
+"""After a subset's name: as decided by hand."""
+
+Ids = NDArray[np.int64]
+
+
+def ladder(runs: int) -> list[tuple[int, ...]]:
+    """H-values removed by each automatic subset, in the order of the paper.
+
+    Always 0 and R; then growing from the hard end, then from both ends. For R = 6 these are the published seven.
+
+    >>> ladder(6)
+    [(0, 6), (0, 1, 6), (0, 1, 2, 6), (0, 1, 2, 3, 6), (0, 1, 5, 6), (0, 1, 2, 3, 4, 6), (0, 1, 2, 3, 5, 6)]
+    >>> ladder(3)
+    [(0, 3), (0, 1, 3)]
+    """
+    hard = [(*range(end), runs) for end in range(1, runs)]
+    if runs < 5:
+        return hard
+    both = [(0, 1, runs - 1, runs), (*range(runs - 2), runs - 1, runs)]
+    return [*hard[:-1], both[0], hard[-1], *both[1:]]
+
+
+def subset_name(removes: Iterable[int], runs: int) -> str:
+    """The name of the subset that removes these H-values.
+
+    >>> subset_name((0, 6), 6), subset_name((0, 10, 12), 12)
+    ('winning-ticket', 'remove-0-10-12')
+    """
+    values = sorted(set(removes))
+    return TICKET if values == [0, runs] else "remove-" + "-".join(map(str, values))
+
+
+def parse_removes(name: str, runs: int) -> tuple[int, ...] | None:
+    """The H-values that a name removes, or None when it is no such name. Raises SubsetError for values beyond 0..R.
+
+    >>> parse_removes("remove-0-10-12", 12), parse_removes("drop-easy", 6), parse_removes("random@full", 6)
+    ((0, 10, 12), (6,), None)
+    """
+    fixed = {TICKET: (0, runs), "drop-easy": (runs,), "drop-hard": (0,)}
+    if name in fixed:
+        return fixed[name]
+    if not re.fullmatch(r"remove(-\d{1,6})+", name, re.ASCII):
+        return None
+    removes = tuple(sorted({int(value) for value in name.split("-")[1:]}))
+    if removes[-1] > runs:
+        raise SubsetError(f"{name} removes H = {removes[-1]}; with {runs} runs H lies between 0 and {runs}.")
+    return removes
+
+
+def understood(word: str) -> bool:
+    """Whether the grammar has a meaning of its own for a word, or a sentence that says why it has none.
+
+    >>> [understood(word) for word in ("full", "remove-0-9", "random", "ccs-0.3", "random-x", "aum-high", "floor-2", "or")]
+    [True, True, True, True, True, True, True, True]
+    >>> [understood(word) for word in ("mine", "randomly", "remove-duplicates", "aum")]
+    [False, False, False, False]
+    """
+    if word in ("full", *JOINS) or word.partition("-")[0] == "floor":
+        return True
+    try:
+        return parse_removes(word, 1) is not None or bool(_ruled(word)[0])
+    except SubsetError:
+        return True
+
+
+def resolve(
+    name: str,
+    dynamics: Dynamics,
+    labels: Ids | None,
+    burn_in: int = 0,
+    seed: int = 0,
+    classes: Sequence[str] = (),
+    saved: Mapping[str, Subset] | None = None,
+) -> Subset:
+    """The subset of that name (see the module's docstring). `seed` decides what is drawn at random; `classes` are the labels' names,
+    `saved` the subsets that further words stand for.
+
+    Raises SubsetError for a name that does not exist, listing what does, and for a size that cannot be had; ScoreError where a
+    rule needs what the recording lacks.
+    """
+    recording = _Recording(dynamics, labels, burn_in, seed, classes, {} if saved is None else saved)
+    return _subset(parse(name, recording.there_is), recording)
+
+
+def by_h(name: str, h: NDArray[np.int64], ids: Ids, removes: Sequence[int]) -> Subset:
+    """Remove the examples whose H is one of `removes`."""
+    values = " and ".join(filter(None, [", ".join(map(str, removes[:-1])), str(removes[-1])]))
+    kept = ids[~np.isin(h, removes)]
+    return Subset(name=name, method="h-score", rule=f"remove H = {values}", kept=kept, total=len(ids), removes=tuple(removes))
+
+
+def balanced(subset: Subset, scores: NDArray[np.float64], ids: Ids, labels: Ids, floor: float, classes: Sequence[str] = ()) -> Subset:
+    """The subset with examples added back where a class would keep less than `floor`, highest score first.
+
+    A floor below 1 is a share of each class, from 1 on a number (or all there are). The subset is named "floor-<floor>@...", and its
+    rule says how many were added back, by class (by its name in `classes`, where there are names).
+    """
+    kept = subset.mask(ids)
+    added: dict[int, int] = {}
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        wanted = int(np.ceil(floor * len(members))) if floor < 1 else min(int(floor), len(members))
+        missing = wanted - int(kept[members].sum())
+        if missing > 0:
+            pruned = members[~kept[members]]
+            kept[pruned[highest(scores[pruned], missing)]] = True
+            added[int(label)] = missing
+    back = ", ".join(f"{count} of {classes[label] if len(classes) else f'class {label}'}" for label, count in added.items()) or "none"
+    rule = f"{subset.rule}; never below {f'{floor:.0%}' if floor < 1 else f'{floor:g}'} of a class ({back} added back)"
+    return replace(subset, name=f"floor-{floor:g}@{subset.name}", method="floor", rule=rule, kept=ids[kept], removes=None)
+
+
+def combine(first: Subset, how: str, second: Subset, ids: Ids) -> Subset:
+    """Union ("or"), intersection ("and") or difference ("minus") of two subsets."""
+    a, b = first.mask(ids), second.mask(ids)
+    kept = {"or": a | b, "and": a & b, "minus": a & ~b}.get(how)
+    if kept is None:
+        raise SubsetError(f"Subsets combine with or, and, minus; not with {how!r}.")
+    name = f"{first.name} {how} {second.name}"
+    return Subset(name=name, method="combined", rule=f"({first.rule}) {how} ({second.rule})", kept=ids[kept], total=len(ids))
+
+
+def check_trainable(subset: Subset, labels: Ids | None, ids: Ids) -> None:
+    """Raise SubsetError, saying why, when a subset is empty or has one class only (`labels` None: no classes)."""
+    if subset.size == 0:
+        raise SubsetError(f"{subset.name} ({subset.rule}) keeps no example; there is nothing to train on.")
+    if labels is None:
+        return
+    present = np.unique(labels[subset.mask(ids)])
+    if len(present) < 2:
+        raise SubsetError(f"All {subset.size} examples that {subset.name} keeps have one class; a model trained on them learns nothing.")
+
+
+# -- trees to subsets -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    """What names are resolved against."""
+
+    dynamics: Dynamics
+    labels: Ids | None
+    burn_in: int
+    seed: int
+    classes: Sequence[str]
+    saved: Mapping[str, Subset]
+
+    @property
+    def there_is(self) -> str:
+        """What a name can be, in words."""
+        runs = self.dynamics.runs
+        names = ", ".join([*(subset_name(removes, runs) for removes in ladder(runs)), *self.saved])
+        rules = ", ".join(f"{rule}@X" for rule in _RULES)
+        sizes = f"{rules}, SCORE-high@X, SCORE-low@X, (one of these)@X for X one of these, a share or a number"
+        return f"use full, {names}, any remove-..., floor-0.2@(one of these), or {sizes}"
+
+    def score(self, name: str) -> NDArray[np.float64]:
+        return compute(name, self.dynamics, self.burn_in)
+
+    def h(self) -> NDArray[np.int64]:
+        return h_score(self.dynamics.correct, self.burn_in)
+
+    def random(self, name: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, int.from_bytes(sha256(name.encode()).digest()[:8], "big")])
+
+    def strata(self) -> Ids:
+        """[N] one number for each pair of class and H-value."""
+        return self.h() if self.labels is None else self.labels * (self.dynamics.runs + 1) + self.h()
+
+
+def _subset(tree: Name, recording: _Recording) -> Subset:
+    dynamics = recording.dynamics
+    if len(tree.parts) == 2:
+        first, second = (_subset(part, recording) for part in tree.parts)
+        return replace(combine(first, tree.word, second, dynamics.ids), name=tree.text)
+    if tree.parts:
+        return _applied(tree, recording)
+    if tree.word == "full":
+        return Subset(name="full", method="full", rule="keep everything", kept=dynamics.ids, total=dynamics.examples, removes=())
+    removes = parse_removes(tree.word, dynamics.runs)
+    if removes is not None:
+        return replace(by_h(tree.word, recording.h(), dynamics.ids, removes), name=tree.text)
+    saved = recording.saved.get(tree.word)
+    if saved is None:
+        raise SubsetError(f"There is no subset {tree.word!r}; {recording.there_is}.")
+    return saved
+
+
+def _applied(tree: Name, recording: _Recording) -> Subset:
+    """`word`@X: a rule cut to the size of X, a part of another subset of that size, or X with a floor."""
+    dynamics, of = recording.dynamics, tree.parts[0]
+    rule, argument, choose = _ruled(tree.word)
+    if tree.word.startswith("floor-"):
+        return _floored(tree, recording)
+    size = _size(of, recording)
+    if choose is not None:
+        kept, words = choose(recording, size, argument, recording.random(tree.text))
+    else:
+        rule, source = "part", _subset(parse(tree.word, recording.there_is), recording)
+        if size > source.size:
+            raise SubsetError(f"{tree.text} asks for {size:,} examples; {source.name} keeps only {source.size:,}.")
+        kept = np.sort(recording.random(tree.text).permutation(np.flatnonzero(source.mask(dynamics.ids)))[:size])
+        words = f"{size} at random of: {source.rule}"
+    if of.parts or _number(of.word) is None:
+        words = f"{words}, as many as {of.text} keeps"
+    return Subset(name=tree.text, method=rule, rule=words, kept=dynamics.ids[kept], total=dynamics.examples)
+
+
+def _floored(tree: Name, recording: _Recording) -> Subset:
+    floor = _number(tree.word.removeprefix("floor-"))
+    if floor is None or floor <= 0:
+        raise SubsetError(f"{tree.word} names no floor; use a share of each class such as floor-0.2 or a number such as floor-50.")
+    if recording.labels is None:
+        raise SubsetError(f"{tree.text} needs classes; this task has none.")
+    of = tree.parts[0]
+    if not of.parts and _number(of.word) is not None:
+        raise SubsetError(f"{tree.text} gives a floor to no subset; after its @ comes one, such as {tree.word}@(random@{of.word}).")
+    base = _subset(of, recording)
+    floored = balanced(base, recording.score("pooled-variability"), recording.dynamics.ids, recording.labels, floor, recording.classes)
+    return replace(floored, name=tree.text)
+
+
+_Chosen = tuple[NDArray[np.int64], str]
+_Choose = Callable[[_Recording, int, float, np.random.Generator], _Chosen]
+
+
+def _at_random(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
+    return np.sort(random.permutation(recording.dynamics.examples)[:size]), f"{size} at random"
+
+
+def _stratified(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
+    return stratified(recording.strata(), size, random), f"{size} at random, the same share of every class and H"
+
+
+def _ambiguous(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
+    return highest(recording.score("pooled-variability"), size), f"{size} with the highest variability over all runs"
+
+
+def _covering(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
+    """Coverage within each class, so that classes keep their own shares."""
+    words = f"{size} spread over all difficulties but the hardest {'tenth' if argument == HARDEST else f'{argument:.0%}'}"
+    difficulty = -recording.score("aum")
+    return _by_class(recording, size, lambda members, count: coverage(difficulty[members], count, argument)), words
+
+
+def _by_class(recording: _Recording, size: int, choose: Callable[[Ids, int], Ids]) -> Ids:
+    """Of each class its own share of `size`; `choose` picks so many positions among a class's members."""
+    labels = np.zeros(recording.dynamics.examples, dtype=np.int64) if recording.labels is None else recording.labels
+    parts = [(np.flatnonzero(labels == label), count) for label, count in quotas(labels, size)]
+    chosen = [members[choose(members, count)] for members, count in parts if count]
+    return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *chosen]))
+
+
+def _mixed(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
+    first = highest(recording.score("pooled-variability"), round(argument * size))
+    return _with_others(first, "with the highest variability over all runs", recording, size, random)
+
+
+def _anchored(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
+    sure = recording.score("aum")
+    first = _by_class(recording, round(argument * size), lambda members, count: highest(sure[members], count))
+    return _with_others(first, "with the highest AUM of each class", recording, size, random)
+
+
+def _with_others(first: Ids, words: str, recording: _Recording, size: int, random: np.random.Generator) -> _Chosen:
+    """`first`, filled up to `size` with others that have the same share of every class and H."""
+    others = np.setdiff1d(np.arange(recording.dynamics.examples), first)
+    rest = others[stratified(recording.strata()[others], size - len(first), random)]
+    return np.sort(np.concatenate([first, rest])), f"{len(first)} {words}, {len(rest)} others at random by class and H"
+
+
+_RULES: dict[str, tuple[_Choose, float | None]] = {
+    "random": (_at_random, None),
+    "stratified": (_stratified, None),
+    "ambiguous": (_ambiguous, None),
+    "ccs": (_covering, HARDEST),
+    "mixed": (_mixed, 0.5),
+    "anchored": (_anchored, 0.5),
+}
+"""Rule -> how it chooses, and the share it takes where its name says none."""
+
+BASELINES = tuple(_RULES)
+"""Rules that the frontier can measure at every subset's size."""
+
+USUAL_BASELINES = ("random", "ambiguous")
+"""Those that it measures where nobody says which: chance, and the paper's."""
+
+
+def _ruled(word: str) -> tuple[str, float, _Choose | None]:
+    """The rule a word names, its share, and how it chooses; None where the word is no rule."""
+    score, _, end = word.rpartition("-")
+    if score in SCORES and end in ("high", "low"):
+        return word, 0.0, _by_score(score, end)
+    rule, dash, argument = word.partition("-")
+    if rule not in _RULES:
+        return "", 0.0, None
+    choose, share = _RULES[rule]
+    given = _number(argument) if dash else share
+    if dash and (share is None or given is None or given >= 1):
+        raise SubsetError(
+            f"{word} is no rule; " + (f"after {rule}- comes a share below 1." if share is not None else f"{rule} takes no share.")
+        )
+    return rule, given or 0.0, choose
+
+
+def _by_score(score: str, end: str) -> _Choose:
+    def choose(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
+        values = recording.score(score)
+        return highest(values if end == "high" else -values, size), f"{size} with the {end}est {SCORES[score].title}"
+
+    return choose
+
+
+def _size(of: Name, recording: _Recording) -> int:
+    """How many examples a number, a share or a subset stands for."""
+    number, examples = (None if of.parts else _number(of.word)), recording.dynamics.examples
+    if number is None:
+        return _subset(of, recording).size
+    if number > 1 and number.is_integer():
+        if number > examples:
+            raise SubsetError(f"A subset cannot keep {number:,.0f} of {examples:,} examples.")
+        return int(number)
+    if not 0 < number <= 1:
+        raise SubsetError(f"A subset cannot keep a share of {of.word}; it must lie between 0 and 1, or be a whole number of examples.")
+    return max(1, round(number * examples))
+
+
+def _number(word: str) -> float | None:
+    return float(word) if re.fullmatch(r"\d+(\.\d+)?|\.\d+", word, re.ASCII) else None

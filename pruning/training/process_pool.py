@@ -1,0 +1,166 @@
+"""Runs side by side on the CPU: one single-threaded process per core, longest plan first, all gone when the caller is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Generator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from pruning import errors
+from pruning.errors import TrainingError
+from pruning.files import package_environment
+from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
+from pruning.settings import TrainSettings
+from pruning.training.checkpoint import PART, discard
+from pruning.training.devices import cores
+from pruning.training.loop import failed, stopped
+from pruning.training.process_worker import Failure, Finished, Setup
+from pruning.training.shared_memory import SharedMemory
+
+POLL_SECONDS = 0.1
+"""How often `stop` is asked when no child has anything to say."""
+
+ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=17179869184"
+"""A step frees and asks again for hundreds of MB; given back to the system each time, their page faults are an eighth of its time."""
+
+START = """
+import ctypes, os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+if {follow} and sys.platform == "linux":
+    ctypes.CDLL(None).prctl({death_signal}, signal.SIGKILL)
+if os.getppid() != {parent}:
+    os._exit(1)
+from pruning.training.process_worker import main
+main({fd})
+"""
+"""What a child runs. An interrupt at the keyboard reaches it too, but the parent alone decides what that means. Before the slow
+imports it asks the kernel to die with its parent, and looks whether that is still there."""
+
+PR_SET_PDEATHSIG = 1
+
+
+def train_side_by_side(
+    plans: Sequence[RunPlan],
+    data: Encoded,
+    evaluation: Encoded | None,
+    model: str,
+    settings: TrainSettings,
+    workers: int,
+    stop: Callable[[], bool],
+) -> Generator[Progress | EpochRecord | RunResult, None, None]:
+    """Trains `plans` in `workers` processes; what they report comes as it happens, runs interleaved.
+
+    Raises `Cancelled` as soon as `stop()` is true, and the error of the first run that fails; in either case, and when the
+    caller closes the iterator, no process is left.
+    """
+    waiting = sorted(plans, key=lambda plan: len(plan.rows) * plan.epochs)
+    memory = SharedMemory()
+    children: list[Child] = []
+    try:
+        parts = tuple(part and memory.add(part) for part in (data, evaluation))
+        usable = cores()
+        for number in range(workers):
+            core = usable[number] if workers == len(usable) and hasattr(os, "sched_setaffinity") else None
+            children.append(Child(Setup(model, settings, memory.fd, memory.size, parts, core)))
+            children[-1].give(waiting.pop())
+        while busy := {child.connection: child for child in children if child.plan is not None}:
+            if stop():
+                raise stopped(len(busy))
+            for connection in wait(list(busy), timeout=POLL_SECONDS):
+                child = busy[connection]  # type: ignore[index]
+                item = child.take()
+                if not isinstance(item, Finished):
+                    yield item
+                elif waiting:
+                    child.give(waiting.pop())
+                else:
+                    child.end()
+    finally:
+        for child in children:
+            child.end()
+        memory.close()
+        discard(plan.checkpoint and plan.checkpoint + PART for plan in plans)
+
+
+class Child:
+    """One worker process, seen from its parent."""
+
+    def __init__(self, setup: Setup) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # The kernel's death signal follows the thread that starts a child, so only the main thread may ask for it.
+            follow = threading.current_thread() is threading.main_thread()
+            start = START.format(fd=theirs.fileno(), parent=os.getpid(), follow=follow, death_signal=PR_SET_PDEATHSIG)
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", start],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), setup.memory),
+                env=child_environment(),
+            )
+        self.connection = Connection(ours.detach())
+        self.plan: RunPlan | None = None
+        self._send(setup)
+
+    def give(self, plan: RunPlan) -> None:
+        """Sends the next plan to train."""
+        self.plan = plan
+        self._send(plan)
+
+    def take(self) -> Any:
+        """The next thing the child has to say. Raises its run's error, or `TrainingError` when the process died."""
+        assert self.plan is not None
+        try:
+            item = self.connection.recv()
+        except (EOFError, OSError):
+            raise TrainingError(f"Training of {self.plan.key} ended without a word: {_obituary(self.process)}") from None
+        if isinstance(item, Failure):
+            raise _error(item)
+        return item
+
+    def end(self) -> None:
+        """Stops the process, whatever it is doing; doing so twice does nothing."""
+        self.plan = None
+        if self.process.returncode is None:
+            self.process.kill()
+            self.process.wait()
+            self.connection.close()
+
+    def _send(self, message: object) -> None:
+        try:
+            self.connection.send(message)
+        except OSError:
+            raise TrainingError(f"A training process could not be started: {_obituary(self.process)}") from None
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of this process with one thread, no busy waiting, an allocator that keeps its memory, and this very package."""
+    return {
+        **package_environment(),
+        "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", ALLOCATOR),
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+def _obituary(process: subprocess.Popen[bytes]) -> str:
+    code = process.wait()
+    if code == -signal.SIGKILL:
+        return "its process was killed, most often for lack of memory; a smaller --batch-size or --max-length needs less."
+    return f"its process exited with code {code}; its last words are on standard error."
+
+
+def _error(failure: Failure) -> errors.WinnowError:
+    """The error a run failed with: a person's to mend as it is, anything else as a `TrainingError` that names run and cause."""
+    if failure.error == errors.Diverged.__name__:
+        return errors.Diverged(failure.message, failure.key)
+    known = getattr(errors, failure.error, None)
+    if isinstance(known, type) and issubclass(known, errors.WinnowError):
+        return known(failure.message)
+    return failed(failure.key, failure.error, failure.message)

@@ -1,0 +1,101 @@
+"""Watching a job: how far, how fast, the grid of runs and epochs filling in; cancel and resume."""
+
+from __future__ import annotations
+
+import time
+
+import pandas as pd
+import streamlit as st
+
+from pruning.errors import WinnowError
+from pruning.experiment import Experiment
+from pruning.formatting import duration
+from pruning.jobs import background
+from pruning.records import JobState, JobStatus
+from pruning.ui import escaping, reliability, state, tables
+
+STARTING = 60.0
+"""Seconds that a worker has to say that it started."""
+
+
+def panel(experiment: Experiment) -> None:
+    """What the experiment's job is doing, refreshed each second while it runs."""
+    running = experiment.status().state.under_way
+    st.fragment(_watch, run_every=1 if running else None)(str(experiment.folder.root), running)
+
+
+def _watch(directory: str, was_running: bool) -> None:
+    experiment = Experiment(directory)
+    status = experiment.status()
+    running = status.state.under_way
+    if was_running != running:
+        st.rerun()
+    st.subheader(escaping.markdown(experiment.name))
+    st.text(status.sentence)
+    if status.total:
+        st.progress(min(1.0, status.done / status.total))
+    if running:
+        _numbers(status)
+        with st.popover("Cancel", icon=":material/stop:"):
+            st.text("Stops at the next step. Finished epochs are kept, and Resume goes on after them.")
+            st.button("Yes, stop it", type="primary", on_click=_cancel, args=(directory,))
+    elif status.state in (JobState.CANCELLED, JobState.INTERRUPTED, JobState.FAILED):
+        _resumable(experiment)
+    if running and status.verb == "score":
+        reliability.line(experiment)
+    for note in experiment.notes():
+        st.text(note)
+    st.caption("Accuracy while training, by run and epoch; a share where one is under way")
+    st.dataframe(_grid(experiment, status), alt="Accuracy of every run in every epoch")
+    others = {key: run for key, run in status.runs.items() if running and not key.startswith("run ")}
+    for key, run in sorted(others.items()):
+        st.text(f"{key}: epoch {run.epoch}, {run.examples:,} of {run.total:,} examples, accuracy {run.accuracy:.2f}")
+
+
+def _numbers(status: JobStatus) -> None:
+    memory = max((run.memory for run in status.runs.values()), default=0)
+    speed, left, used = st.columns(3)
+    speed.metric("Speed", f"{status.rate:,.0f} examples/s" if status.rate else "-")
+    left.metric("Time left", duration(status.seconds_left) if status.rate else "-")
+    used.metric("Most memory of a run", f"{memory / 2**20:,.0f} MB" if memory else "-")
+
+
+def _grid(experiment: Experiment, status: JobStatus) -> pd.DataFrame:
+    """Accuracies that are there, and of the epochs under way how far they are."""
+    shown = tables.epochs(experiment.epoch_accuracy()).map(lambda value: "" if pd.isna(value) else f"{value:.3f}")
+    if status.state is JobState.RUNNING and status.verb == "score":
+        for key, run in status.runs.items():
+            place = f"epoch {run.epoch}"
+            if key in shown.index and place in shown.columns and not shown.at[key, place] and run.total:
+                done = run.examples / (run.total / experiment.settings.scoring.epochs) - run.epoch
+                shown.at[key, place] = f"{min(max(done, 0), 1):.0%}"
+    return shown
+
+
+def _resumable(experiment: Experiment) -> None:
+    if not st.button("Resume", icon=":material/resume:", help="Goes on after the last finished epoch."):
+        return
+    try:
+        background.resume(experiment.folder.root)
+    except WinnowError as error:
+        st.error(escaping.markdown(error))
+        return
+    begun(experiment)
+
+
+def begun(experiment: Experiment) -> None:
+    """Wait until the worker that was just started says so, or has ended, and show it."""
+    began = time.time()
+    with st.spinner("Starting the worker ..."):
+        while time.time() < began + STARTING:
+            status = experiment.status()
+            if status.state.under_way or (status.updated or 0.0) > began:
+                break
+            time.sleep(0.2)
+    st.rerun()
+
+
+@state.in_words
+def _cancel(directory: str) -> None:
+    stopped = background.cancel(directory)
+    st.toast("Cancelled; finished work is kept." if stopped else "Asked to stop; a step is still being finished.")

@@ -1,0 +1,255 @@
+"""The form of a new experiment: data, what its columns are, model, recipe, what it will take; then start."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from pruning.data import examples, sample
+from pruning.data.examples import Preview
+from pruning.data.tasks import TASKS
+from pruning.errors import ExperimentError
+from pruning.experiment import Experiment
+from pruning.files import package_environment
+from pruning.formatting import counted, duration
+from pruning.jobs import background
+from pruning.jobs.estimate import ROUGH
+from pruning.settings import Settings, default_seeds
+from pruning.store import library
+from pruning.store.lock import last_words
+from pruning.ui import escaping, lengths, state
+
+NOT_USED = "(not used)"
+
+ROWS = 5
+"""First rows of the data that are shown."""
+
+ESTIMATE_SECONDS = 180
+"""After which measuring this machine is given up."""
+
+SHOWN = {"data", "task", "columns", "evaluation", "model", "max_length", "drop_invalid", "epochs", "batch_size", "learning_rate"}
+"""Settings that the form has a box for."""
+
+TAKEN = "taken"
+"""In the session: the name and the settings of the experiment that the form was filled from."""
+
+
+def source() -> tuple[str, str]:
+    """What is scored: a path, a hub name, the sample or a file uploaded; and a name for its experiment."""
+    st.text_input(
+        "Data",
+        "sample",
+        key="data",
+        bind="query-params",
+        help="A .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by datasets, a hub name, or 'sample': movie-review sentences.",
+    )
+    st.file_uploader(
+        "Or upload a file",
+        type=[kind.removeprefix(".") for kind in library.KINDS],
+        key="upload",
+        max_upload_size=library.LARGEST >> 20,
+        on_change=_take_upload,
+    )
+    chosen: str = st.session_state["data"]
+    return chosen, library.title(chosen) or "experiment"
+
+
+@state.in_words
+def _take_upload() -> None:
+    """The file uploaded just now is the data; whatever fills the box later takes its place."""
+    uploaded = st.session_state["upload"]
+    if uploaded is not None:
+        st.session_state["data"] = str(library.keep_upload(state.root(), uploaded.name, uploaded))
+
+
+def columns(chosen: str) -> tuple[Preview, str, dict[str, str], bool]:
+    """The first rows, the task and the columns as guessed and, where the person knows better, as changed; whether invalid rows go."""
+    guessed = _preview(chosen, "auto", (), False)
+    tasks = list(TASKS)
+    if guessed.task and "task" not in st.session_state:
+        st.session_state["task"] = guessed.task
+    task = st.selectbox("Task", tasks, index=None, key="task", placeholder="choose one", format_func=lambda name: name.replace("_", " "))
+    if task is None:
+        st.warning(escaping.markdown(guessed.problem or "Say what kind of task this is."))
+        st.stop()
+    mapping = _mapping(guessed, task)
+    drop_invalid = st.toggle("Leave out rows without text or label", key="drop_invalid", help="The command line's --drop-invalid.")
+    preview = _preview(chosen, task, tuple(mapping.items()), drop_invalid)
+    for note in preview.notes:
+        st.text(note)
+    st.dataframe(pd.DataFrame([dict(row) for row in preview.rows[:ROWS]]), hide_index=True, alt="The first rows of the data")
+    if preview.label_counts:
+        total = sum(preview.label_counts.values())
+        told = [f"{name} {count:,} ({count / total:.0%})" for name, count in list(preview.label_counts.items())[:12]]
+        st.text(f"{counted(preview.total, 'row')}. Labels: {', '.join(told)}{' ...' if len(preview.label_counts) > 12 else ''}")
+    model, length = st.session_state.get("model", "sample"), st.session_state.get(f"max_length-{task}") or TASKS[task].max_length
+    if long := lengths.sentence(preview.rows, preview.mapping, task, model, int(length)):
+        st.caption(escaping.markdown(f"{long} The estimate below looks at every row."))
+    return preview, task, mapping, drop_invalid
+
+
+def _mapping(guessed: Preview, task: str) -> dict[str, str]:
+    """Field -> column, each in a box of its own."""
+    names = [column.name for column in guessed.columns]
+    fields = TASKS[task].all_fields
+    mapping: dict[str, str] = {}
+    boxes = st.columns(min(4, len(fields)))
+    for place, field in enumerate(fields):
+        required = field in TASKS[task].required
+        options = names if required else [NOT_USED, *names]
+        start = guessed.mapping.get(field) if guessed.task == task else None
+        index = options.index(start) if start in options else (None if required else 0)
+        label = f"Column of {field.replace('_', ' ')}"
+        found = boxes[place % len(boxes)].selectbox(label, options, index, key=f"column-{task}-{field}", placeholder="choose one")
+        if found not in (None, NOT_USED):
+            mapping[field] = found
+    return mapping
+
+
+def recipe(task: str, name: str, chosen: str) -> tuple[Settings, str, int]:
+    """Model, evaluation data and recipe; a name for the folder; how much of the sample.
+
+    What the form has no box for is as usual, or as in the experiment whose settings were taken.
+    """
+    left, right = st.columns(2)
+    folder = left.text_input("Name", key="name", placeholder=name, help="Of the experiment's folder. Empty = after the data.") or name
+    model = right.text_input("Model", "sample", key="model", help="A folder, a hub name, or 'sample': all-MiniLM-L6-v2, 22.7M parameters.")
+    evaluation = left.text_input("Evaluation data", key="evaluation", help="Empty = a fifth is split off, stratified by label.")
+    limit = right.number_input("Sentences of the sample", 100, 9000, 800, 100, disabled=chosen != "sample", key="limit")
+    with st.expander("Recipe", icon=":material/tune:"):
+        runs = st.number_input("Runs", 1, 100, 6, key="runs", help="Fine-tunings, each with its own seed. The paper uses 6.")
+        epochs = st.number_input("Epochs", 1, 50, 3, key="epochs", help="Passes of each run over the data. The paper uses 3.")
+        batch_size = st.number_input("Batch size", 1, 1024, 32, key="batch_size", help="Examples per optimizer step.")
+        rate = st.number_input("Learning rate", 1e-7, 1.0, 2e-5, format="%.1e", key="learning_rate")
+        length = st.number_input("Tokens per text", 4, 8192, TASKS[task].max_length, key=f"max_length-{task}", help="Longer texts are cut.")
+    base = _taken()
+    settings = base.with_changes(
+        data=chosen,
+        task=task,
+        evaluation=evaluation or None,
+        model=model,
+        max_length=int(length),
+        seeds=base.seeds if runs == base.runs else default_seeds(int(runs)),
+        train=replace(base.train, epochs=int(epochs), batch_size=int(batch_size), learning_rate=rate),
+    )
+    return settings, folder, int(limit)
+
+
+def others(settings: Settings) -> dict[str, str]:
+    """Settings that the form has no box for and that are not as usual -> their values in words.
+
+    >>> others(Settings(data="x.jsonl", burn_in=1, seeds=(1, 2), checkpoints=False))
+    {'seeds': '1, 2', 'burn in': '1', 'checkpoints': 'off'}
+    """
+    usual, own = (asdict(one) for one in (Settings(data="", seeds=default_seeds(settings.runs)), settings))
+    usual, own = ({**values, **values["train"]} for values in (usual, own))
+    hidden = own.keys() - SHOWN - {"train", "recorded_by"}
+    return {name.replace("_", " "): _value(own[name]) for name in own if name in hidden and own[name] != usual[name]}
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _taken() -> Settings:
+    """The settings taken from another experiment, or the usual ones; what the form has no box for is said and can be let go."""
+    if TAKEN not in st.session_state:
+        return Settings(data="")
+    name, values = st.session_state[TAKEN]
+    settings = Settings.from_dict({**values, "recorded_by": "winnow"})
+    if words := others(settings):
+        st.text(f"As in {name}: {'; '.join(f'{setting} {value}' for setting, value in words.items())}.")
+        st.button("Back to the usual ones", icon=":material/undo:", on_click=st.session_state.pop, args=(TAKEN,))
+    return settings
+
+
+@state.in_words
+def take_settings(folder: Path) -> None:
+    """Fill the form with an experiment's settings; for callbacks."""
+    settings = Experiment(folder).settings
+    st.session_state.update(
+        {
+            "data": settings.data,
+            "task": settings.task,
+            "model": settings.model,
+            "evaluation": settings.evaluation or "",
+            "runs": settings.runs,
+            "epochs": settings.train.epochs,
+            "batch_size": settings.train.batch_size,
+            "learning_rate": settings.train.learning_rate,
+            f"max_length-{settings.task}": settings.max_length or TASKS[settings.task].max_length,
+            **{f"column-{settings.task}-{field}": column for field, column in settings.columns.items()},
+            "drop_invalid": settings.drop_invalid,
+            "name": f"{folder.name}-again",
+            TAKEN: (folder.name, settings.to_dict()),
+        }
+    )
+
+
+def start(settings: Settings, name: str, limit: int) -> None:
+    """Start scoring in the background under a new name, and make it this view's experiment.
+
+    Raises UsageError for a name that cannot be a folder's, ExperimentError when it is taken.
+    """
+    folder = library.free(state.root(), name)
+    background.start(background.score_command(_ready(settings, limit), folder), folder)
+    with st.spinner("Reading the data and starting the worker ..."):
+        deadline = time.monotonic() + 60
+        while not (folder / "experiment.json").exists() and time.monotonic() < deadline:
+            words = last_words(folder)
+            if words.startswith("Error"):
+                raise ExperimentError(words.removeprefix("Error: "))
+            time.sleep(0.2)
+    st.session_state["_open"] = name
+
+
+def estimate(settings: Settings, limit: int) -> None:
+    """What scoring takes on this machine, from a short measurement in a process of its own."""
+    words = background.score_command(_ready(settings, limit), "-")
+    command = [sys.executable, "-m", "pruning", *words, "--estimate", "--json"]
+    try:
+        with st.spinner("Training a few steps to measure this machine ..."):
+            done = subprocess.run(command, env=package_environment(), capture_output=True, text=True, timeout=ESTIMATE_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise ExperimentError(
+            f"Measuring this machine took more than {ESTIMATE_SECONDS} seconds and was stopped; start scoring, which says how long is left."
+        ) from None
+    if done.returncode:
+        raise ExperimentError(done.stderr.strip().removeprefix("Error: ") or "The estimate ended without a word.")
+    told = json.loads(done.stdout)
+    cut = f"{told['truncated']:,} of {told['examples']:,} texts ({told['truncated'] / max(1, told['examples']):.1%})"
+    st.info(
+        f"Scoring takes about {duration(told['score_seconds'])} on this machine as it is now, the whole frontier after it about "
+        f"{duration(told['frontier_seconds'])}. {ROUGH + ' ' if told['rough'] else ''}"
+        f"{cut} are longer than {settings.max_length} tokens and will be cut.",
+        icon=":material/timer:",
+    )
+
+
+def _ready(settings: Settings, limit: int) -> Settings:
+    """With the sample's own files, where the sample is asked for."""
+    if settings.data == examples.SAMPLE and settings.evaluation is None:
+        train, evaluation = sample.sample_split(limit, 1000)
+        return settings.with_changes(data=str(train), evaluation=str(evaluation))
+    return settings
+
+
+def _preview(chosen: str, task: str, mapping: tuple[tuple[str, str], ...], drop_invalid: bool) -> Preview:
+    path = Path(chosen)
+    stamp = path.stat().st_mtime_ns if path.is_file() else 0
+    return _previewed(chosen, stamp, task, mapping, drop_invalid)
+
+
+@st.cache_data(max_entries=16, show_spinner="Reading the data ...")
+def _previewed(chosen: str, stamp: int, task: str, mapping: tuple[tuple[str, str], ...], drop_invalid: bool) -> Preview:
+    found = examples.preview(chosen, rows=lengths.ROWS, task=task, columns=dict(mapping), drop_invalid=drop_invalid)
+    return replace(found, rows=lengths.first(found.rows, at_least=ROWS))

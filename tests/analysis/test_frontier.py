@@ -1,0 +1,95 @@
+from math import isnan
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pruning.analysis import frontier
+from tests.support.points import FULL, finetunings, point
+
+
+def test_points_by_hand() -> None:
+    """Means .80 and .79; paired differences -.02, 0, -.01: mean -.01, t interval -.01 +- 4.303 * .01 / sqrt(3)."""
+    table = finetunings(full=[0.80, 0.81, 0.79], a=[0.78, 0.81, 0.78], random_at_a=[0.70, 0.75, 0.71])
+    points = {point.subset: point for point in frontier.points(table, 1000)}
+    a = points["a"]
+    assert a.metrics["accuracy"] == pytest.approx(0.79)
+    assert a.vs_full is not None and a.vs_random is not None
+    assert (a.vs_full.mean, a.vs_full.pairs) == (pytest.approx(-0.01), 3)
+    assert a.vs_full.low == pytest.approx(-0.01 - 4.3027 * 0.01 / 3**0.5, abs=1e-5)
+    assert a.vs_random.mean == pytest.approx(0.07)
+    assert (a.kept_fraction, a.seconds_saved, a.steps_saved) == (0.5, 50, 50)
+    assert points["full"].vs_full is None
+    assert points["random@a"].vs_random is None
+
+
+def test_a_rule_cut_to_a_size_is_compared_with_random_of_that_size() -> None:
+    """ambiguous@a has as many examples as random@a; b has another size and no random of its own."""
+    table = finetunings(full=[0.9, 0.9], ambiguous_at_a=[0.8, 0.7], random_at_a=[0.7, 0.7], b=[0.5, 0.5])
+    points = {point.subset: point for point in frontier.points(table, 1000)}
+    against = points["ambiguous@a"].vs_random
+    assert against is not None and against.mean == pytest.approx(0.05)
+    assert points["b"].vs_random is None and points["full"].vs_random is None
+
+
+def test_differences_are_in_the_metric_asked_for() -> None:
+    table = finetunings(full=[0.90], a=[0.89], random_at_a=[0.80]).assign(macro_f1=[0.60, 0.75, 0.70])
+    for metric, to_full, to_random in ((None, -0.01, 0.09), ("macro_f1", 0.15, 0.05)):
+        a = {point.subset: point for point in frontier.points(table, 1000, metric)}["a"]
+        assert a.vs_full is not None and a.vs_random is not None
+        assert (a.vs_full.mean, a.vs_random.mean) == (pytest.approx(to_full), pytest.approx(to_random))
+
+
+def test_a_random_subset_of_another_size_is_no_comparison() -> None:
+    table = finetunings(full=[0.90], a=[0.89], random_at_a=[0.80]).assign(kept=[1000, 499, 500])
+    assert {point.subset: point for point in frontier.points(table, 1000)}["a"].vs_random is None
+
+
+def test_a_random_subset_changed_by_hand_is_no_chance() -> None:
+    table = finetunings(full=[0.90], a=[0.89], random_at_a=[0.80])
+    changed = table.replace({"subset": {"random@a": "random@a+decisions"}})
+    points = {point.subset: point for point in frontier.points(pd.concat([changed, finetunings(random_at_a=[0.7])]), 1000)}
+    assert points["a"].vs_random.mean == pytest.approx(0.19) and points["random@a+decisions"].vs_random.mean == pytest.approx(0.1)
+    assert all(point.vs_random is None for point in frontier.points(changed, 1000))
+
+
+def test_differences_pair_only_seeds_that_both_have() -> None:
+    table = finetunings(full=[0.9, 0.8], a=[0.85, 0.75, 0.1])
+    difference = next(point for point in frontier.points(table, 1000) if point.subset == "a").vs_full
+    assert difference is not None
+    assert (difference.mean, difference.pairs) == (pytest.approx(-0.05), 2)
+
+
+def test_looks_are_the_jobs_that_added_to_enough_seeds() -> None:
+    """Pairs of the times 1, 2, 3 | 5 | 9: judged at the ends of the jobs that started at 0, 4 and 6; never with two pairs."""
+    table = finetunings(full=[0.9] * 5, a=[0.8] * 5, b=[0.8] * 2)
+    table["finished"] = [0.0] * 4 + [9.0] + [3.0, 1.0, 2.0, 5.0, 8.0] + [1.0, 5.0]
+    looks = {point.subset: point.looks for point in frontier.points(table, 1000, starts=[6.0, 4.0, 0.0])}
+    assert looks["a"] == 3 and frontier.points(table[table["seed"] < 4], 1000, starts=[0.0, 4.0, 6.0])[1].looks == 2
+    assert frontier.points(table[table["seed"] < 3], 1000, starts=[0.0, 4.0, 6.0, 7.0])[1].looks == 1
+    assert all(point.looks == 1 for point in frontier.points(table, 1000))
+
+
+def test_one_seed_has_no_interval() -> None:
+    point = frontier.points(finetunings(full=[0.9]), 1000)[0]
+    assert isnan(point.ci95["accuracy"][0])
+
+
+def test_nothing_measured_is_no_points() -> None:
+    assert frontier.points(pd.DataFrame(), 10) == []
+
+
+def test_the_pareto_front_holds_what_nothing_beats() -> None:
+    front = frontier.pareto([FULL, point("a", 500, 0.81), point("b", 200, 0.7), point("c", 300, 0.69)])
+    assert [p.subset for p in front] == ["b", "a"]
+
+
+def test_equal_steps() -> None:
+    """2,000 examples x 3 epochs at 32 are 189 steps; 490 examples have 16 a epoch: 12 epochs, as measured in practice."""
+    assert frontier.equal_steps_epochs(2000, 490, 3, 32) == 12
+    assert frontier.equal_steps_epochs(2000, 2000, 3, 32) == 3
+
+
+def test_the_fingerprint_of_rows_follows_order_and_content() -> None:
+    assert frontier.rows_sha256(np.array([1, 2])) == frontier.rows_sha256(np.array([1, 2], dtype=np.int32).astype(np.int64))
+    assert frontier.rows_sha256(np.array([1, 2])) != frontier.rows_sha256(np.array([2, 1]))

@@ -1,0 +1,173 @@
+"""What each writer writes: the rows as they were, and in parts."""
+
+import csv
+import json
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pruning.experiment import Experiment
+from pruning.export import writer
+from pruning.export.formats import FORMATS
+from pruning.files import package_environment
+from pruning.interop.recorder import Recorder
+from pruning.jobs import worker
+from pruning.records import DecisionKind
+from pruning.settings import Settings
+from pruning.subsets.decisions import Decision
+from tests.export.test_writer import some
+
+
+def test_kept_lines_come_out_byte_for_byte(scored: Experiment, tmp_path: Path, reviews: tuple[Path, Path]) -> None:
+    output = tmp_path / "out.jsonl"
+    writer.build(scored, some(scored), output)
+    lines = reviews[0].read_bytes().splitlines(keepends=True)
+    assert output.read_bytes() == b"".join(lines[::3])
+
+
+def test_odd_but_valid_json_stays_as_it_is(settings: Settings, reviews: tuple[Path, Path], tmp_path: Path) -> None:
+    """Spaces, escapes, key order, duplicate-looking numbers and blank lines: what is kept is not re-serialised."""
+    odd = [
+        b'{"label":"positive",  "sentence": "a g\\u00f6od film", "x": 1.0e2}\r\n',
+        b"\n",
+        b'{"sentence": "a dull film", "label": "negative", "x": 3}\n',
+        b'{"sentence": "the best film", "label": "positive", "x": 4}\n',
+        b'{"sentence": "the worst film", "label": "negative", "x": 5}',
+    ]
+    source = tmp_path / "odd.jsonl"
+    source.write_bytes(b"".join(odd))
+    experiment = worker.score(settings.with_changes(data=str(source), seeds=(1,)), tmp_path / "odd")
+    writer.build(experiment, some(experiment, slice(0, None, 3)), tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").read_bytes() == odd[0] + odd[4]
+
+
+def test_formulas_are_escaped_in_csv(settings: Settings, tmp_path: Path) -> None:
+    rows = [("=1+1 good film", "positive"), ("@dull film", "negative"), ("a fun film", "positive"), ("slow, a film", "negative")]
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps({"sentence": text, "label": label}) + "\n" for text, label in rows))
+    experiment = worker.score(settings.with_changes(data=str(source), seeds=(1,)), tmp_path / "formulas")
+    writer.build(experiment, some(experiment, slice(None)), tmp_path / "out.csv", format="csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [row["sentence"] for row in read] == ["'=1+1 good film", "'@dull film", "a fun film", "slow, a film"]
+
+
+@pytest.mark.parametrize("format", ["parquet", "hf", "csv"])
+def test_every_format_has_the_sources_own_columns(scored: Experiment, tmp_path: Path, format: str) -> None:
+    output = tmp_path / f"out-{format}"
+    writer.build(scored, some(scored), output, format=format)
+    assert writer.verify(output)["output"]["format"] == format
+    if format == "parquet":
+        table = pd.read_parquet(output)
+    elif format == "csv":
+        table = pd.read_csv(output)
+    else:
+        import datasets
+
+        table = datasets.load_from_disk(str(output)).to_pandas()
+    assert list(table.columns) == ["sentence", "label", "source"]
+    assert len(table) == 40
+
+
+def test_labels_changed_by_hand_change_only_their_rows(scored: Experiment, tmp_path: Path, reviews: tuple[Path, Path]) -> None:
+    lines = [json.loads(line) for line in reviews[0].read_text().splitlines()]
+    other = "negative" if lines[3]["label"] == "positive" else "positive"
+    scored.decide(Decision(kind=DecisionKind.RELABEL, ids=(3,), value=other))
+    writer.build(scored, some(scored), tmp_path / "out.jsonl")
+    written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert written[1] == {**lines[3], "label": other}
+    assert [written[0], *written[2:]] == [lines[0], *lines[6::3]]
+
+
+def recorded(folder: Path, data: Path) -> Experiment:
+    """An experiment of two runs of one epoch that were always right."""
+    recorder = Recorder(folder / "x", data, evaluation=data, epochs=1, runs=2)
+    classes = len(recorder.experiment.label_names)
+    for seed in recorder.seeds:
+        recorder.run(seed).add(np.arange(len(recorder.labels)), 4 * np.eye(classes)[recorder.labels])
+    return Experiment(folder / "x")
+
+
+STARS = ("1", "2", "3", "4", "5")
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "new", "expected"),
+    [
+        (STARS, [0, 1, 2, 3, 4], "5", 4),
+        (STARS, [0, 1, 2, 1, 0], "5", 4),
+        (("0", "2", "1"), [0, 1, 2, 0, 1], "2", 1),
+        (None, [1, 2, 3, 4, 5], "5", 5),
+        (None, [1.0, 2.0, 3.0, 2.0, 1.0], "3", 3.0),
+        (None, [True, False, True, False, True], "false", False),
+        (None, ["1", "2", "3", "2", "1"], "3", "3"),
+    ],
+)
+def test_a_changed_label_is_written_as_the_source_writes_it(
+    tmp_path: Path, names: tuple[str, ...] | None, labels: list[Any], new: str, expected: object
+) -> None:
+    """ClassLabels as their index, even where their names are digits and where no row had the new one."""
+    import datasets
+
+    data = datasets.Dataset.from_dict({"text": [f"film {word}" for word in "abcde"], "label": labels})
+    data = data.cast_column("label", datasets.ClassLabel(names=list(names))) if names else data
+    data.save_to_disk(str(tmp_path / "data"))
+    experiment = recorded(tmp_path, tmp_path / "data")
+    experiment.decide(Decision(kind=DecisionKind.RELABEL, ids=(0,), value=new))
+    for format in ("jsonl", "parquet"):
+        writer.build(experiment, experiment.subset("full"), tmp_path / format, format)
+    written = [json.loads(line)["label"] for line in (tmp_path / "jsonl").read_text().splitlines()]
+    assert written == [expected, *labels[1:]]
+    assert type(written[0]) is type(labels[0])
+    assert pd.read_parquet(tmp_path / "parquet")["label"].tolist() == [expected, *labels[1:]]
+
+
+def test_a_datasets_folder_is_written_in_parts(tmp_path: Path) -> None:
+    """A hundred megabytes of rows go out through a few megabytes of memory."""
+    rows = 100_000
+    with (tmp_path / "data.jsonl").open("w") as file:
+        for row in range(rows):
+            file.write(json.dumps({"text": f"{row} " + "word " * 200, "label": "ab"[row % 2]}) + "\n")
+    recorded(tmp_path, tmp_path / "data.jsonl")
+    code = f"""
+import pyarrow
+from pruning.experiment import Experiment
+from pruning.formats import FORMATS
+experiment = Experiment({str(tmp_path / "x")!r})
+rows = FORMATS['hf'].write(experiment, experiment.ids, {{}}, __import__("pathlib").Path({str(tmp_path / "out")!r}))
+assert rows == {rows}
+print(pyarrow.default_memory_pool().max_memory())
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=package_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) < 60e6
+    assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*")) > 100e6
+    assert not (tmp_path / "out" / "scratch").exists()
+
+
+def test_cartographys_format_is_written_in_parts(tmp_path: Path) -> None:
+    """Neither an epoch's file nor the recording is ever whole in memory, and every chosen row comes out once, in order."""
+    rows = 30_000
+    (tmp_path / "data.jsonl").write_text(
+        "".join(json.dumps({"text": f"film {row}", "label": "abc"[row % 3]}) + "\n" for row in range(rows))
+    )
+    experiment = recorded(tmp_path, tmp_path / "data.jsonl")
+    kept, file = experiment.ids[::2], tmp_path / "out" / "run=1" / "training_dynamics" / "dynamics_epoch_0.jsonl"
+    assert experiment.dynamics.runs == 2 and experiment.labels is not None
+    tracemalloc.start()
+    assert FORMATS["cartography"].write(experiment, kept, {}, tmp_path / "out") == len(kept)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4e6, "a part, which 8,192 rows of three numbers are"
+    written = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["guid"] for line in written] == kept.tolist()
+    assert [line["gold"] for line in written] == experiment.labels[::2].tolist()
+    logits = np.array([line["logits_epoch_0"] for line in written])
+    gold = np.exp(logits[np.arange(len(kept)), experiment.labels[::2]])
+    assert np.allclose(gold, experiment.dynamics.gold_prob[1, 0, ::2], atol=1e-5)

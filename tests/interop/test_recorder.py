@@ -1,0 +1,240 @@
+"""The recorder in a plain loop and in a real Trainer: each row's own numbers, whatever the order they came in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import pruning
+from pruning.errors import DataError, ExperimentError, TrainingError, UsageError
+from pruning.experiment import Experiment
+from pruning.interop.recorder import ROW, Recorder
+from pruning.jobs import worker
+from pruning.records import QUANTITIES
+from pruning.training.objective import choice
+
+ROWS = 23
+"""Neither a multiple of the batches nor of what they accumulate to."""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Sentences of growing length, so that grouping by length reorders them."""
+    path = tmp_path / "data.jsonl"
+    rows = [{"sentence": " ".join(["good" if i % 3 else "bad", *["film"] * (i % 7)]), "label": ("neg", "pos")[i % 2]} for i in range(ROWS)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def recorder_of(data: Path, **changes: Any) -> Recorder:
+    return Recorder(data.parent / "mine", data, **{"epochs": 2, "seeds": (5, 6), **changes})
+
+
+def test_a_loop_is_recorded_row_by_row(data: Path) -> None:
+    recorder = recorder_of(data)
+    logits = np.random.default_rng(0).normal(size=(2, 2, ROWS, 2)).astype(np.float32)
+    for index, seed in enumerate(recorder.unfinished):
+        run = recorder.run(seed)
+        for epoch in range(2):
+            for rows in np.array_split(np.random.default_rng([seed, epoch]).permutation(ROWS), 5):
+                run.add(torch.tensor(rows), torch.tensor(logits[index, epoch, rows], dtype=torch.bfloat16).requires_grad_())
+    experiment = Experiment(data.parent / "mine")
+    dynamics, order = experiment.dynamics, np.random.default_rng([5, 0]).permutation(ROWS)
+    rounded = torch.tensor(logits).to(torch.bfloat16).float().numpy()
+    assert (dynamics.predicted == rounded.argmax(axis=-1)).all()
+    assert (dynamics.position[0, 0, order] == np.arange(ROWS)).all()
+    assert recorder.unfinished == [] and experiment.status().state == "done"
+    experiment.folder.epoch(1, 0).write_bytes(b"damaged")
+    assert recorder_of(data).unfinished == [6]
+
+
+def test_a_run_recorded_again_is_never_a_mixture(data: Path) -> None:
+    """The seed of a whole run is refused; of a damaged one nothing old is left once its first new epoch is there."""
+    recorder, random = recorder_of(data), np.random.default_rng(0)
+    for seed in recorder.seeds:
+        run = recorder.run(seed)
+        for _ in range(2):
+            run.add(np.arange(ROWS), random.normal(size=(ROWS, 2)))
+    with pytest.raises(UsageError, match="seed 5 is recorded already"):
+        recorder.run(5)
+    folder = recorder.experiment.folder
+    folder.epoch(1, 0).write_bytes(b"damaged")
+    again = recorder_of(data).run(6)
+    assert folder.epoch(1, 1).exists()
+    again.add(np.arange(ROWS), random.normal(size=(ROWS, 2)))
+    assert recorder_of(data).unfinished == [6] and not folder.epoch(1, 1).exists()
+    again.add(np.arange(ROWS), random.normal(size=(ROWS, 2)))
+    assert recorder_of(data).unfinished == []
+
+
+def test_quantities_are_those_of_the_engine() -> None:
+    from pruning.interop.logits import from_logits
+
+    random = np.random.default_rng(1)
+    logits, labels = random.normal(size=(50, 4)).astype(np.float32) * 5, random.integers(0, 4, 50)
+    ours = from_logits("run 0", 0, logits, labels)
+    theirs = choice(torch.tensor(logits), torch.tensor(labels))
+    for name in QUANTITIES:
+        assert np.allclose(getattr(ours, name), getattr(theirs, name).numpy(), atol=1e-5), name
+
+
+def test_labels_may_be_numbered_otherwise_but_not_be_others(data: Path) -> None:
+    recorder = recorder_of(data)
+    labels = recorder.labels
+    logits = np.eye(2)[1 - labels] * 3  # right, by a model for which pos is class 0
+    recorder.run(5).add(np.arange(ROWS), logits, labels=1 - labels)
+    read = pruning.Experiment(data.parent / "mine")
+    assert read.epoch_accuracy()[0, 0] == 1
+    with pytest.raises(DataError, match=r"another order: for 2 of 23 examples, the first being number 0"):
+        recorder.run(6).add(np.arange(ROWS), logits, labels=labels[[1, 0, *range(2, ROWS)]])
+
+
+@pytest.mark.parametrize(
+    ("rows", "logits", "sentence"),
+    [
+        ([0, 0], np.zeros((2, 2)), "Row 0 came twice in epoch 0 of run 0"),
+        ([1], np.zeros((1, 2)), "Row 1 came twice in epoch 0 of run 0, before 20 others"),
+        ([23], np.zeros((1, 2)), "There is no row 23; the data has 23"),
+        ([4], np.zeros((1, 3)), r"shape \[1, 3\] instead of \[1, 2\]"),
+        ([4], np.zeros((2, 2)), r"shape \[2, 2\] instead of \[1, 2\]"),
+        ([4], np.full((1, 2), np.nan), "not all finite"),
+    ],
+)
+def test_what_cannot_be_is_refused(data: Path, rows: list[int], logits: np.ndarray, sentence: str) -> None:
+    run = recorder_of(data).run(5)
+    run.add([1, 2, 3], np.zeros((3, 2)))
+    with pytest.raises(TrainingError, match=sentence):
+        run.add(rows, logits)
+
+
+def test_an_epoch_too_many_and_a_seed_of_no_run_are_refused(data: Path) -> None:
+    recorder = recorder_of(data, epochs=1)
+    run = recorder.run(5)
+    run.add(np.arange(ROWS), np.zeros((ROWS, 2)))
+    with pytest.raises(TrainingError, match="one too many: this recording has 1 epochs"):
+        run.add([0], np.zeros((1, 2)))
+    with pytest.raises(UsageError, match="Seed 7 is none"):
+        recorder.run(7)
+
+
+def test_a_recording_is_neither_gone_on_with_nor_measured_without_a_model(data: Path, tiny: str) -> None:
+    recorder = recorder_of(data, model=tiny)
+    assert worker.resume(recorder.experiment.folder.root).finished_runs() == []
+    for seed in recorder.seeds:
+        run = recorder.run(seed)
+        for _ in range(2):
+            run.add(np.arange(ROWS), np.random.default_rng(seed).normal(size=(ROWS, 2)))
+    with pytest.raises(ExperimentError, match="lacks a model or evaluation data"):
+        worker.frontier(recorder.experiment.folder.root)
+
+
+def test_its_frontier_is_measured_like_any_other_and_it_is_not_scored_over(data: Path, tiny: str) -> None:
+    recorder = recorder_of(data, model=tiny, evaluation=data, epochs=1)
+    for seed in recorder.seeds:
+        recorder.run(seed).add(np.arange(ROWS), np.random.default_rng(seed).normal(size=(ROWS, 2)))
+    folder = recorder.experiment.folder.root
+    with pytest.raises(ExperimentError, match="made with recorded_by = recorder, not winnow"):
+        worker.score(replace(recorder.experiment.settings, recorded_by="winnow"), folder)
+    measured = worker.frontier(folder, ["random@0.5"], [], seeds=1)
+    assert [(point.subset, point.kept) for point in measured.frontier()] == [("full", ROWS), ("random@0.5", 12)]
+
+
+class Lengths(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """A map-style dataset that is not of the datasets library."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.rows[index]
+
+
+def test_options_are_recorded_too(tmp_path: Path) -> None:
+    """Multiple choice: logits are one per option, the label is the option's index, and there are no classes to put in order."""
+    rows = [{"article": "a", "question": "q", "options": ["x", "y", "z"], "answer": "ABC"[i % 3]} for i in range(6)]
+    (tmp_path / "race.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recorder = Recorder(tmp_path / "x", tmp_path / "race.jsonl", epochs=1, runs=1)
+    logits = np.eye(3)[[0, 1, 2, 0, 0, 0]]
+    recorder.run(recorder.seeds[0]).add(np.arange(6), logits)
+    assert Experiment(tmp_path / "x").h_score().tolist() == [1, 1, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "workers", "sampling"),
+    [("datasets", 0, "group_by_length"), ("torch", 0, "group_by_length"), ("datasets", 2, "group_by_length"), ("datasets", 0, "random")],
+)
+def test_a_trainer_is_recorded_row_by_row(data: Path, tiny: str, tmp_path: Path, kind: str, workers: int, sampling: str) -> None:
+    """With a rate of 0 and no dropout the model says the same of a text whenever it comes: what is recorded must be what it says."""
+    import datasets
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
+
+    class RecordingTrainer(pruning.RecorderMixin, Trainer): ...
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    rows = [json.loads(line) for line in data.read_text().splitlines()]
+    encoded = [{**tokenizer(row["sentence"]), "label": int(row["label"] == "pos")} for row in rows]
+    texts = datasets.Dataset.from_list([{**row, "words": source["sentence"]} for row, source in zip(encoded, rows, strict=True)])
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        tiny, num_labels=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+    )
+    recorder = recorder_of(data)
+    trainer = RecordingTrainer(
+        recorder=recorder,
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(tmp_path / "out"),
+            seed=6,
+            num_train_epochs=2,
+            learning_rate=0.0,
+            per_device_train_batch_size=4,
+            gradient_accumulation_steps=3,
+            train_sampling_strategy=sampling,
+            dataloader_num_workers=workers,
+            eval_strategy="epoch",
+            report_to=[],
+            save_strategy="no",
+            use_cpu=True,
+            disable_tqdm=True,
+        ),
+        train_dataset=texts if kind == "datasets" else Lengths(encoded),
+        eval_dataset=texts.select(range(5)),
+        data_collator=DataCollatorWithPadding(tokenizer),
+        processing_class=tokenizer,
+    )
+    trainer.evaluate()
+    trainer.train()
+    run = [pruning.Experiment(data.parent / "mine").folder.epoch(1, epoch) for epoch in range(2)]
+    import pandas as pd
+
+    first, second = (pd.read_parquet(path) for path in run)
+    model.eval()
+    with torch.no_grad():
+        logits = torch.cat([model(**tokenizer(row["sentence"], return_tensors="pt")).logits for row in rows])
+    gold = torch.tensor([row["label"] for row in encoded])
+    expected = choice(logits, gold)
+    for name in QUANTITIES:
+        for found in (first, second):
+            assert np.allclose(found[name], getattr(expected, name).numpy(), atol=1e-4), name
+    assert sorted(first["position"]) == list(range(ROWS)) and first["position"].tolist() != second["position"].tolist()
+    assert ROW not in texts.column_names
+
+
+def test_a_trainer_with_other_rows_is_refused(data: Path, tiny: str, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
+
+    class RecordingTrainer(pruning.RecorderMixin, Trainer): ...
+
+    model = AutoModelForSequenceClassification.from_pretrained(tiny, num_labels=2)
+    arguments = TrainingArguments(output_dir=str(tmp_path / "out"), seed=5, report_to=[], use_cpu=True)
+    with pytest.raises(DataError, match="The training set has 3 examples"):
+        RecordingTrainer(recorder=recorder_of(data), model=model, args=arguments, train_dataset=Lengths([{}] * 3))

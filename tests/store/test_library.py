@@ -1,0 +1,110 @@
+import io
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from pruning.errors import BusyError, DataError, ExperimentError, UsageError
+from pruning.experiment import Experiment, list_experiments
+from pruning.export.writer import verify
+from pruning.records import DecisionKind
+from pruning.store import library
+from pruning.store.lock import own
+from pruning.subsets.decisions import Decision
+from tests.test_report import measure
+
+
+def test_renamed_it_is_the_same_experiment(scored: Experiment) -> None:
+    root, before = scored.folder.root.parent, scored.h_score()
+    library.rename(root, "reviews", "films")
+    assert [path.name for path in list_experiments(root)] == ["films"]
+    assert (Experiment(root / "films").h_score() == before).all()
+
+
+def test_a_copy_has_everything_but_what_is_a_worker_s(scored: Experiment) -> None:
+    root, folder = scored.folder.root.parent, scored.folder
+    scored.decide(drop := Decision(kind=DecisionKind.DROP, ids=(3, 7)))
+    scored.export("full", folder.exports / "all" / "data.jsonl")
+    measure(scored)
+    folder.checkpoint("run 0").parent.mkdir(exist_ok=True)
+    for path in (folder.checkpoint("run 0"), folder.log, folder.lock, folder.root / ".experiment.json.0a1b2c3d.tmp"):
+        path.write_bytes(b"of a worker")
+    made = Experiment(library.duplicate(root, "reviews", "films"))
+    assert made.verify() == scored.verify() > 10
+    assert (made.h_score() == scored.h_score()).all() and made.settings == scored.settings
+    assert [act.key for act in made.decisions()] == [drop.key]
+    assert [point.subset for point in made.frontier()] == [point.subset for point in scored.frontier()] != []
+    assert made.status() == scored.status()
+    assert verify(made.folder.exports / "all" / "data.jsonl")
+    assert not any(path.exists() for path in (made.folder.checkpoints, made.folder.log, made.folder.lock))
+    assert not list(made.folder.root.glob(".*")) and not list(root.glob(".*"))
+    made.decide(Decision(kind=DecisionKind.UNDO, value=drop.key))
+    assert scored.decided.dropped == {3, 7}
+    with pytest.raises(ExperimentError, match="already"):
+        library.duplicate(root, "reviews", "films")
+
+
+def test_a_copy_that_a_worker_disturbs_or_that_fails_leaves_nothing(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = scored.folder.root.parent
+    with own(scored.folder), pytest.raises(BusyError, match="cancel it first"):
+        library.duplicate(root, "reviews", "films")
+    copy = shutil.copytree
+    with ExitStack() as later, monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", lambda *args, **options: (copy(*args, **options), later.enter_context(own(scored.folder))))
+        with pytest.raises(BusyError):
+            library.duplicate(root, "reviews", "films")
+    (scored.folder.root / "gone").symlink_to(root / "nowhere")
+    with pytest.raises(ExperimentError, match="reviews could not be copied"):
+        library.duplicate(root, "reviews", "films")
+    assert [path.name for path in root.iterdir()] == ["reviews"]
+
+
+def test_the_trash_keeps_what_was_deleted(scored: Experiment) -> None:
+    root = scored.folder.root.parent
+    gone = library.discard(root, "reviews")
+    assert list_experiments(root) == []
+    assert Experiment(gone).settings == scored.settings
+
+
+def test_a_worker_is_not_disturbed(scored: Experiment) -> None:
+    root = scored.folder.root.parent
+    with own(scored.folder), pytest.raises(BusyError, match="cancel it first"):
+        library.discard(root, "reviews")
+    with own(scored.folder), pytest.raises(BusyError):
+        library.rename(root, "reviews", "films")
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a" * 65, "a b", "a\n"])
+def test_names_that_no_folder_should_have(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be an experiment's name"):
+        library.free(tmp_path, name)
+
+
+def test_a_name_that_is_taken(scored: Experiment) -> None:
+    with pytest.raises(ExperimentError, match="already"):
+        library.free(scored.folder.root.parent, "reviews")
+    with pytest.raises(ExperimentError, match="no experiment"):
+        library.rename(scored.folder.root.parent, "nothing", "films")
+
+
+def test_uploads_keep_their_bytes_and_never_replace_each_other(tmp_path: Path) -> None:
+    first = library.keep_upload(tmp_path, "../../my reviews.jsonl", io.BytesIO(b'{"a": 1}\n'))
+    second = library.keep_upload(tmp_path, "my reviews.jsonl", io.BytesIO(b'{"a": 2}\n'))
+    assert first.parent == second.parent == tmp_path / "uploads"
+    assert first.name.startswith("my-reviews-") and first != second
+    assert first.read_bytes() == b'{"a": 1}\n'
+    assert library.keep_upload(tmp_path, "my reviews.jsonl", io.BytesIO(b'{"a": 1}\n')) == first
+
+
+@pytest.mark.parametrize(("name", "content"), [("x.exe", b"MZ"), ("x.jsonl", b""), ("jsonl", b"{}"), ("x.py.", b"import")])
+def test_uploads_that_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        library.keep_upload(tmp_path, name, io.BytesIO(content))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_upload_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "LARGEST", 10)
+    with pytest.raises(DataError, match="larger than"):
+        library.keep_upload(tmp_path, "x.csv", io.BytesIO(b"a" * 11))

@@ -1,0 +1,195 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pruning.audit_report import findings
+from pruning.browse import View
+from pruning.errors import ExperimentError, SubsetError, UsageError
+from pruning.experiment import Experiment
+from pruning.export.writer import build, is_current
+from pruning.jobs import worker
+from pruning.records import DecisionKind, Subset
+from pruning.store import library
+from pruning.store.layout import read_notes
+from pruning.store.saved_subsets import forget_subset, save_subset, saved_subsets
+from pruning.subsets.decisions import Decision
+from tests.conftest import BURN_IN, EPOCHS, EXAMPLES, SEEDS
+from tests.jobs.test_faults import flip
+
+
+def saved(experiment: Experiment, name: str = "mine", of: str = "drop-hard") -> Subset:
+    save_subset(experiment, name, experiment.subset(of))
+    return experiment.subset(name)
+
+
+def test_a_saved_subset_is_a_file_of_ids_that_says_what_it_was(scored: Experiment) -> None:
+    made = scored.subset("random@0.5", 1, seed=5)
+    path = save_subset(scored, "half", made, burn_in=1, seed=5)
+    table = pq.read_table(path)
+    assert path == scored.folder.root / "subsets" / "half.parquet"
+    assert table.schema.names == ["id"] and table.schema.field("id").type == pa.int64()
+    assert table["id"].to_pylist() == made.kept.tolist() == sorted(made.kept.tolist())
+    said = json.loads(read_notes(path)["subset"])
+    assert said.pop("created").endswith("Z")
+    words = {"rule": "random@0.5", "words": made.rule}
+    assert said == {**words, "burn_in": 1, "seed": 5, "runs": len(SEEDS), "total": EXAMPLES}
+    read = saved_subsets(scored)["half"]
+    assert (read.name, read.method, read.rule, read.total) == ("half", "saved", f"the saved subset half: {made.rule}", EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        *((name, "is no name for a subset; use 1 to 60") for name in ("", "Mine", "my own", "1st", "-a", "a/b", "../a", "a@b", "a+b", "ä")),
+        ("a" * 61, "is no name for a subset; use 1 to 60"),
+        *((name, "has a meaning of its own") for name in ("full", "winning-ticket", "drop-easy", "drop-hard", "remove-0", "remove-0-12")),
+        *((name, "has a meaning of its own") for name in ("random", "ccs", "ccs-0.3", "random-mine", "floor", "floor-0.2", "aum-high")),
+        *((name, "has a meaning of its own") for name in ("or", "and", "minus", "auto")),
+    ],
+)
+def test_names_that_cannot_be_one_are_refused(scored: Experiment, name: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        save_subset(scored, name, scored.subset("full"))
+    assert not scored.folder.subsets.exists()
+
+
+@pytest.mark.parametrize("name", ["a", "mine", "remove-duplicates", "v1.2_b-c", "randomly", "a" * 60])
+def test_other_names_are_words_like_any_other(scored: Experiment, name: str) -> None:
+    assert saved(scored, name).kept.tolist() == scored.subset("drop-hard").kept.tolist()
+    assert scored.subset(f"random@{name}").size == scored.subset("drop-hard").size
+
+
+def test_a_name_stands_for_the_same_rows_for_ever(scored: Experiment) -> None:
+    mine, path = saved(scored), scored.folder.saved("mine")
+    before = path.read_bytes()
+    save_subset(scored, "mine", scored.subset("drop-hard"))
+    with pytest.raises(SubsetError, match=f"^mine is saved already and keeps {mine.size} other examples .*; choose another name.$"):
+        save_subset(scored, "mine", scored.subset("full"))
+    assert path.read_bytes() == before
+    with pytest.raises(SubsetError, match="nothing to save"):
+        save_subset(scored, "none", scored.subset("full minus full"))
+
+
+def test_what_was_saved_stays_whatever_its_rule_keeps_later(scored: Experiment) -> None:
+    mine, rule = saved(scored), scored.subset("drop-hard")
+    for run in (1, 2):
+        scored.folder.epoch(run, 1).unlink()
+    later = Experiment(scored.folder.root)
+    for burn_in in range(EPOCHS):
+        assert later.subset("mine", burn_in, seed=9).kept.tolist() == mine.kept.tolist() == rule.kept.tolist()
+        assert View(later, burn_in).rule("mine").kept.tolist() == mine.kept.tolist()
+    assert later.subset("drop-hard", 0).size != rule.size
+
+
+def test_a_saved_name_works_wherever_a_subset_is_named(scored: Experiment, tmp_path: Path) -> None:
+    mine, hard = saved(scored, of="random@40"), scored.subset("drop-hard")
+    assert scored.subset("random@mine").size == 40
+    assert scored.subset("mine or drop-hard").kept.tolist() == np.union1d(mine.kept, hard.kept).tolist()
+    assert np.isin(scored.subset("mine@0.1").kept, mine.kept).all()
+    scored.decide(Decision(kind=DecisionKind.DROP, ids=(int(mine.kept[0]),)))
+    assert scored.subset("mine+decisions").kept.tolist() == mine.kept[1:].tolist()
+    assert findings(scored, scored.subset("mine")).kept == 40
+    manifest = build(scored, mine, tmp_path / "mine.jsonl")
+    assert manifest["subset"]["rule"].startswith("the saved subset mine: 40 at random") and "--subset mine" in manifest["command"]
+    assert is_current(manifest, scored, scored.subset("mine", 0), BURN_IN)
+    saved(scored, "decided", of="mine+decisions")
+    assert list(saved_subsets(scored)) == ["decided", "mine"]
+    assert scored.subset("decided+decisions").name == "decided", "the decisions are in it already"
+    with pytest.raises(SubsetError, match=r"There is no subset 'nine'; use full, .*, decided, mine, any"):
+        scored.subset("nine")
+
+
+def test_a_saved_subset_is_measured_once_and_its_point_stands_with_any_burn_in(scored: Experiment) -> None:
+    saved(scored)
+    measured = worker.frontier(scored.folder.root, ["mine", "drop-hard"], [], seeds=2)
+    rows = measured.finished().set_index(["subset", "seed"])
+    for seed in SEEDS[:2]:
+        assert rows.loc[("mine", seed), "rows_sha256"] == rows.loc[("drop-hard", seed), "rows_sha256"]
+        assert rows.loc[("mine", seed), "seconds"] == rows.loc[("drop-hard", seed), "seconds"], "trained once, under two names"
+    assert "mine" in [point.subset for point in measured.frontier(0)]
+    assert "drop-hard" not in [point.subset for point in measured.frontier(0)]
+
+
+@pytest.mark.parametrize(("damage", "says"), [(flip, "damaged"), (Path.unlink, "gone")])
+def test_a_saved_file_that_is_not_what_was_saved_is_found_and_blocks_nothing_else(
+    scored: Experiment, damage: Callable[[Path], None], says: str
+) -> None:
+    mine, path = saved(scored), scored.folder.saved("mine")
+    assert scored.verify() == 3 + len(SEEDS) * EPOCHS + 2
+    whole = path.read_bytes()
+    damage(path)
+    again = Experiment(scored.folder.root)
+    with pytest.raises(ExperimentError, match=rf"mine\.parquet is {says}.*; bring a copy of it back, or give it up with"):
+        again.verify()
+    with pytest.raises(SubsetError, match=r"mine\.parquet is damaged|no subset 'mine'"):
+        again.subset("random@mine")
+    assert again.subset("drop-hard").size == mine.size and again.frontier()
+    path.write_bytes(whole)
+    assert again.verify() and again.subset("mine").kept.tolist() == mine.kept.tolist()
+
+
+def test_a_forgotten_name_may_stand_for_other_rows_and_never_for_the_old_ones_again(scored: Experiment) -> None:
+    mine, path = saved(scored), scored.folder.saved("mine")
+    old = path.read_bytes()
+    path.unlink()
+    scored.log("cancelled", state="cancelled", verb="score")
+    with pytest.raises(ExperimentError, match=r"mine\.parquet is gone"):
+        Experiment(scored.folder.root).verify()
+    forget_subset(scored, "mine")
+    assert Experiment(scored.folder.root).verify() and list(saved_subsets(scored)) == []
+    with pytest.raises(SubsetError, match="No subset is saved under 'mine'; nothing is saved"):
+        forget_subset(scored, "mine")
+    other = saved(Experiment(scored.folder.root), of="drop-easy")
+    assert other.kept.tolist() != mine.kept.tolist() and Experiment(scored.folder.root).verify()
+    path.write_bytes(old)
+    with pytest.raises(ExperimentError, match=r"mine\.parquet is damaged"):
+        Experiment(scored.folder.root).verify()
+    forget_subset(scored, "mine")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("ids", "notes"),
+    [
+        ([1, 0], {"words": "w", "total": EXAMPLES}),
+        ([0, 0], {"words": "w", "total": EXAMPLES}),
+        ([0, EXAMPLES], {"words": "w", "total": EXAMPLES}),
+        ([0.0, 1.0], {"words": "w", "total": EXAMPLES}),
+        ([0, 1], {"words": "w", "total": EXAMPLES + 1}),
+        ([0, 1], {"total": EXAMPLES}),
+        ([0, 1], ["words"]),
+        ([0, 1], None),
+    ],
+    ids=["order", "twice", "unknown", "type", "total", "words", "list", "nothing"],
+)
+def test_a_file_of_elsewhere_is_refused_in_words(scored: Experiment, ids: list[float], notes: object) -> None:
+    scored.folder.subsets.mkdir()
+    table = pa.table({"id": ids}).replace_schema_metadata(None if notes is None else {"subset": json.dumps(notes)})
+    pq.write_table(table, scored.folder.saved("mine"))
+    with pytest.raises(SubsetError, match=r"mine\.parquet (is no saved subset|does not hold examples)"):
+        scored.subset("mine")
+    scored.folder.saved("mine").write_bytes(b"PAR1 but not really")
+    with pytest.raises(SubsetError, match=r"mine\.parquet is no saved subset"):
+        scored.subset("mine")
+
+
+def test_files_of_other_names_are_no_words(scored: Experiment) -> None:
+    """Neither a file that would be a rule's, nor one that is reached by a path."""
+    saved(scored)
+    for name in ("full", "Mine"):
+        scored.folder.saved("mine").rename(scored.folder.saved(name))
+        assert list(saved_subsets(scored)) == [] and scored.subset("full").method == "full"
+        scored.folder.saved(name).rename(scored.folder.saved("mine"))
+    with pytest.raises(SubsetError, match=r"There is no subset '\.\./subsets/mine'"):
+        scored.subset("../subsets/mine")
+
+
+def test_a_copy_of_an_experiment_has_what_was_saved(scored: Experiment) -> None:
+    mine = saved(scored)
+    copy = Experiment(library.duplicate(scored.folder.root.parent, "reviews", "films"))
+    assert copy.subset("mine").kept.tolist() == mine.kept.tolist() and copy.verify() == scored.verify()

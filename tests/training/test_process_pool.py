@@ -1,0 +1,125 @@
+"""Runs side by side: the same numbers as alone, and nothing left behind however it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from pruning.errors import Cancelled, ModelError, TrainingError
+from pruning.records import EpochRecord, Progress, RunPlan, RunResult
+from pruning.training import train
+from tests.support.tiny import tiny_data, tiny_model
+from tests.training.test_loop import LENGTHS, recipe, same
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_model(tmp_path_factory.mktemp("models") / "bert")
+
+
+def plan(seed: int, epochs: int = 2, rows: int = len(LENGTHS)) -> RunPlan:
+    return RunPlan(key=f"run {seed}", seed=seed, rows=np.arange(rows), epochs=epochs)
+
+
+def children() -> list[psutil.Process]:
+    return [process for process in psutil.Process().children() if process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("workers", [2, pytest.param(6, marks=pytest.mark.slow)])
+def test_six_runs_side_by_side_are_bit_identical_to_each_alone(model: str, workers: int) -> None:
+    """More runs than processes, and a process each; every run reports its epochs in order."""
+    plans, data = [*(plan(seed) for seed in range(1, 6)), plan(6, epochs=1, rows=7)], tiny_data(LENGTHS)
+    alone = [item for made in plans for item in train([made], data, data, model, recipe(), workers=0)]
+    together = list(train(plans, data, data, model, recipe(), workers=workers))
+    for made in plans:
+        records = [[item for item in items if isinstance(item, EpochRecord) and item.key == made.key] for items in (alone, together)]
+        assert [record.epoch for record in records[1]] == list(range(made.epochs))
+        assert all(same(a, b) for a, b in zip(*records, strict=True))
+        [one, two] = [next(item for item in items if isinstance(item, RunResult) and item.key == made.key) for items in (alone, together)]
+        assert np.array_equal(one.outputs, two.outputs) and one.steps == two.steps
+    assert children() == []
+
+
+def test_stopping_ends_every_process(model: str) -> None:
+    """`stop` is heeded within moments, in the middle of long runs."""
+    running = train([plan(1, 10**6), plan(2, 10**6)], tiny_data(LENGTHS), None, model, recipe(), workers=2, stop=lambda: told)
+    told = False
+    assert isinstance(next(item for item in running if isinstance(item, Progress)), Progress)
+    assert len(children()) == 2
+    told, started = True, time.monotonic()
+    with pytest.raises(Cancelled, match="2 runs were under way"):
+        list(running)
+    assert time.monotonic() - started < 2
+    assert children() == []
+
+
+def test_leaving_early_ends_every_process(model: str) -> None:
+    files = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    running = train([plan(1, 10**6)], tiny_data(LENGTHS), None, model, recipe(), workers=1)
+    next(running)
+    running.close()  # type: ignore[attr-defined]
+    assert children() == []
+    assert sys.platform != "linux" or len(os.listdir("/proc/self/fd")) == files
+
+
+def test_a_killed_process_is_named_with_its_run(model: str) -> None:
+    running = train([plan(4, 10**6)], tiny_data(LENGTHS), None, model, recipe(), workers=1)
+    next(running)
+    children()[0].kill()
+    with pytest.raises(TrainingError, match=r"run 4 ended without a word: its process was killed.*smaller --batch-size or --max-length"):
+        list(running)
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "error", "words"),
+    [
+        (3, recipe(learning_rate=1e30, max_grad_norm=1e30), TrainingError, "run 1 became NaN"),
+        (99, recipe(), TrainingError, "Training of run 1 failed with IndexError"),
+    ],
+)
+def test_a_run_that_fails_is_named(model: str, rows: int, settings: object, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        list(train([plan(1, 20, rows)], tiny_data(LENGTHS), None, model, settings, workers=1))  # type: ignore[arg-type]
+    assert children() == []
+
+
+def test_a_model_that_is_not_there_is_a_model_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"needs config\.json"):
+        list(train([plan(1)], tiny_data(LENGTHS), None, str(tmp_path), recipe(), workers=1))
+
+
+PARENT = """
+import sys
+import numpy as np
+from tests.training.test_loop import LENGTHS, recipe
+from tests.training.test_pool import plan
+from tests.training.tiny import tiny_data
+from pruning.training import train
+for item in train([plan(1, 10**6), plan(2, 10**6)], tiny_data(LENGTHS), None, sys.argv[1], recipe(), workers=2):
+    print("alive", flush=True)
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+def test_children_die_with_their_parent(model: str, ending: signal.Signals) -> None:
+    """Even when it has no chance to say goodbye."""
+    root = Path(__file__).parents[2]
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, model], cwd=root, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None and parent.stdout.readline() == "alive\n"
+    workers = psutil.Process(parent.pid).children()
+    assert len(workers) == 2
+    for worker in workers:
+        worker.send_signal(signal.SIGINT)
+    assert parent.stdout.readline() == "alive\n"
+    parent.send_signal(ending)
+    parent.wait(timeout=10)
+    parent.stdout.close()
+    assert psutil.wait_procs(workers, timeout=5)[1] == []
