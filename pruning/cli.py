@@ -79,23 +79,12 @@ def demo(
     seeds: Annotated[int, typer.Option(help="Fine-tunings per point of the frontier.")] = USUAL_SEEDS,
 ) -> None:
     """The whole path on real text: score the sample, measure the frontier, export the winning ticket, verify it."""
-    from pruning.data import sample
-    from pruning.export import writer
-    from pruning.jobs import worker
+    from pruning.jobs.demo import demo as run_demo
 
     print("Winnow's demo: movie-review sentences, the MiniLM model, all on this machine.", flush=True)
-    train_file, evaluation_file = sample.sample_split(train, evaluation)
-    settings = Settings(data=str(train_file), evaluation=str(evaluation_file), seeds=default_seeds(runs))
-    with report.listener(f"Scoring {train} sentences, {runs} runs") as listen:
-        worker.score(settings, directory, listen)
-    with report.listener("Measuring full data, the winning ticket and random") as listen:
-        experiment = worker.frontier(directory, ["winning-ticket"], ["random"], seeds, listen=listen)
-    subset = experiment.subset("winning-ticket")
-    output = writer.default_output(experiment, subset, "jsonl")
-    writer.build(experiment, subset, output, force=True)
-    writer.verify(output)
-    report.show(experiment)
-    print(f"\nExported {subset.size} of {subset.total} sentences to {output} and verified it against {writer.manifest_path(output).name}.")
+    done = run_demo(directory, train, evaluation, runs, seeds, report.listener)
+    report.show(done.experiment)
+    print(f"\nExported {done.subset.size} of {done.subset.total} sentences to {done.output} and verified it against {done.manifest.name}.")
     print("Open the dashboard on it with:  make app")
 
 
