@@ -1,72 +1,20 @@
-"""The command line: each verb parses, makes one call into the library, and prints.
-
-Exit code 0 = done, 1 = failed with one clear sentence, 2 = wrong usage, 130 = cancelled.
-"""
+"""Verbs that make a recording: demo, score, import."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any
 
 import typer
 
 from pruning import presets, report
-from pruning.analysis.frontier import USUAL_SEEDS, check_budget
-from pruning.analysis.recommendation import MARGIN, margin_of
-from pruning.errors import Cancelled, UsageError, WinnowError
-from pruning.export.formats import FORMATS_HELP
-from pruning.formatting import counted
+from pruning.analysis.frontier import USUAL_SEEDS
+from pruning.cli.base import Json, app, one_sentence, words
+from pruning.errors import UsageError
 from pruning.settings import APPROXIMATIONS, Settings, TrainSettings, default_seeds
-from pruning.store.saved_subsets import NAMING
-from pruning.subsets.rules import BASELINES, DECISIONS, USUAL_BASELINES
-
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Find the part of a fine-tuning set that matters.", pretty_exceptions_enable=False
-)
-
-P = ParamSpec("P")
 
 WAYS = ", ".join(f"{name} ({way.words}; ranks agree to {way.agreement:.2f} of 1)" for name, way in APPROXIMATIONS.items())
-
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The experiment's folder.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-BurnIn = Annotated[
-    int | None, typer.Option("--burn-in", help="First epochs left out of every score; 0 = the paper. Default: the experiment's own.")
-]
-Budget = Annotated[
-    str, typer.Option("--budget", help="epochs = as many as full data (the paper); steps = as many optimizer steps as full data.")
-]
-Margin = Annotated[
-    float,
-    typer.Option("--margin", help="Points that the recommended subset may be worse than full data, with 95% confidence."),
-]
-
-
-def main() -> None:
-    """Run the command line; every error a person can mend is one sentence on stderr."""
-    app(prog_name="python -m pruning")
-
-
-def one_sentence(verb: Callable[P, None]) -> Callable[P, None]:
-    """The verb with every error a person can mend as one sentence and an exit code: 2 for wrong usage, 130 for a stop, else 1."""
-
-    @wraps(verb)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            verb(*args, **kwargs)
-        except Cancelled as stopped:
-            print(stopped, file=sys.stderr)
-            raise typer.Exit(130) from None
-        except WinnowError as error:
-            print(f"Error: {error}", file=sys.stderr)
-            raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
-
-    return run
 
 
 @app.command()
@@ -243,197 +191,6 @@ def take_over(
     report.show(taken)
 
 
-@app.command()
-@one_sentence
-def show(
-    directory: Directory, burn_in: BurnIn = None, budget: Budget = "epochs", margin: Margin = 100 * MARGIN, as_json: Json = False
-) -> None:
-    """The histogram of H, the subsets, and the frontier and recommendation at one budget; as JSON, the frontier at both."""
-    from pruning.experiment import Experiment
-
-    check_budget(budget)
-    experiment, allowed = Experiment(directory), margin_of(margin)
-    if as_json:
-        print(json.dumps(report.as_dict(experiment, burn_in, budget, allowed), allow_nan=False))
-    else:
-        report.show(experiment, burn_in, budget, allowed)
-
-
-@app.command()
-@one_sentence
-def frontier(
-    directory: Directory,
-    subsets: Annotated[str, typer.Option(help="auto = the whole ladder, or names separated by commas.")] = "auto",
-    baselines: Annotated[str, typer.Option(help=f"Measured at each subset's size: {', '.join(BASELINES)}; empty for none.")] = ",".join(
-        USUAL_BASELINES
-    ),
-    seeds: Annotated[int, typer.Option(help="Fine-tunings per point; 3 is the least for an interval worth reading.")] = USUAL_SEEDS,
-    budget: Budget = "epochs",
-    burn_in: BurnIn = None,
-    margin: Margin = 100 * MARGIN,
-) -> None:
-    """Fine-tune on each subset and measure it on the evaluation data; finished points are kept."""
-    from pruning.jobs import worker
-
-    names, allowed = [] if subsets == "auto" else _words(subsets), margin_of(margin)
-    with report.listener("Measuring the frontier") as listen:
-        experiment = worker.frontier(directory, names, _words(baselines), seeds, budget, burn_in, listen)
-    report.show(experiment, burn_in, budget, allowed)
-
-
-@app.command()
-@one_sentence
-def audit(
-    directory: Directory,
-    subset: Annotated[str, typer.Option(help="A subset's name; with '+decisions' after it, as decided by hand.")] = "winning-ticket",
-    burn_in: BurnIn = None,
-    duplicates: Annotated[
-        str | None,
-        typer.Option(
-            help="Decide of duplicates by hand, as Inspect does: keep-one of each group; keep-whole or drop-whole groups that the subset "
-            "keeps in part; drop-leaks, what is in the evaluation data too. Inspect undoes it."
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """What a subset would lose, by class and by every column; labels that look wrong; duplicates and leakage."""
-    from pruning.audit_report import findings, settlement
-    from pruning.experiment import Experiment
-
-    experiment = Experiment(directory)
-    if duplicates is not None:
-        decision = settlement(experiment, experiment.subset(subset, burn_in), duplicates)
-        subset = subset.removesuffix(DECISIONS) + DECISIONS
-        if decision.ids:
-            experiment.decide(decision)
-        print(f"{decision.value}: {counted(len(decision.ids), 'example')} decided by hand.", file=sys.stderr)
-    found = findings(experiment, experiment.subset(subset, burn_in), burn_in)
-    if as_json:
-        print(json.dumps(found.to_dict(), allow_nan=False))
-    else:
-        print("\n".join(found.sentences()))
-
-
-@app.command()
-@one_sentence
-def save(
-    directory: Directory,
-    subset: Annotated[str, typer.Argument(help="A subset's name; with '+decisions' after it, as decided by hand.")],
-    name: Annotated[str, typer.Argument(help=f"What to call its rows: {NAMING}.")],
-    burn_in: BurnIn = None,
-) -> None:
-    """Keep a subset's rows under a name of your own, usable wherever a subset is named, whatever its rule keeps later."""
-    from pruning.experiment import Experiment
-    from pruning.store.saved_subsets import save_subset
-
-    experiment = Experiment(directory)
-    chosen = experiment.subset(subset, burn_in)
-    path = save_subset(experiment, name, chosen, burn_in)
-    print(f"Saved {chosen.size} of {chosen.total} examples ({chosen.rule}) as {name} in {path}.")
-
-
-@app.command()
-@one_sentence
-def forget(directory: Directory, name: Annotated[str, typer.Argument(metavar="NAME", help="What it was saved under.")]) -> None:
-    """Remove a saved subset; exports made of it stay."""
-    from pruning.experiment import Experiment
-    from pruning.store.saved_subsets import forget_subset
-
-    forget_subset(Experiment(directory), name)
-    print(f"{name} is forgotten.")
-
-
-@app.command()
-@one_sentence
-def export(
-    directory: Directory,
-    subset: Annotated[str, typer.Option(help="A subset's name; with '+decisions' after it, as decided by hand.")] = "winning-ticket",
-    output: Annotated[Path | None, typer.Option(help="File to write. Default: the experiment's exports folder.")] = None,
-    format: Annotated[str, typer.Option(help=FORMATS_HELP)] = "jsonl",
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
-    burn_in: BurnIn = None,
-) -> None:
-    """Write the rows of a subset and its manifest."""
-    from pruning.experiment import Experiment
-    from pruning.export import writer as exports
-
-    experiment = Experiment(directory)
-    chosen = experiment.subset(subset, burn_in)
-    place = output or exports.default_output(experiment, chosen, format)
-    manifest = exports.build(experiment, chosen, place, format, force, burn_in)
-    for sentence in manifest["warnings"]:
-        print(f"Warning: {sentence}", file=sys.stderr)
-    print(f"Wrote {chosen.size} of {chosen.total} examples ({chosen.rule}) to {place}; its manifest is {exports.manifest_path(place)}.")
-
-
-@app.command()
-@one_sentence
-def verify(output: Annotated[Path, typer.Argument(metavar="FILE", help="An exported file or folder, or an experiment's folder.")]) -> None:
-    """Check an export against its manifest, or every file of an experiment against its checksum."""
-    from pruning.experiment import Experiment
-    from pruning.export import writer as exports
-
-    if (output / "experiment.json").exists():
-        print(f"{output} is whole: {Experiment(output).verify()} files are what was recorded.")
-        return
-    manifest = exports.verify(output)
-    written = manifest["output"]
-    print(f"{output} is what its manifest says: {manifest['subset']['name']}, {written['rows']} rows, sha256 {written['sha256'][:12]}.")
-
-
-@app.command()
-@one_sentence
-def status(directory: Directory, as_json: Json = False) -> None:
-    """Where the experiment's latest job stands."""
-    from pruning.experiment import Experiment
-    from pruning.jobs import divergence
-
-    experiment = Experiment(directory)
-    found, notes = experiment.status(), [*experiment.notes(), *divergence.warnings(experiment)]
-    if as_json:
-        print(json.dumps({**report.status_dict(found), "notes": notes}))
-    else:
-        print("\n".join((found.sentence, *notes)))
-
-
-@app.command()
-@one_sentence
-def cancel(directory: Directory) -> None:
-    """Stop the experiment's worker at its next step; finished work is kept."""
-    from pruning.jobs import background
-
-    stopped = background.cancel(directory)
-    print("Cancelled; finished work is kept." if stopped else "Asked to stop; the worker is still finishing a step.")
-
-
-@app.command()
-@one_sentence
-def resume(
-    directory: Directory,
-    redo: Annotated[bool, typer.Option("--redo-diverged", help="Train diverged runs again, each with the next seed.")] = False,
-) -> None:
-    """Go on with what was cancelled or interrupted."""
-    from pruning.jobs import worker
-
-    with report.listener("Going on") as listen:
-        experiment = (worker.redo if redo else worker.resume)(directory, listen)
-    report.show(experiment)
-
-
-@app.command(name="app")
-@one_sentence
-def dashboard(
-    experiments: Annotated[Path, typer.Option(help="Folder that holds the experiments.")] = Path("experiments"),
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
-    address: Annotated[str, typer.Option(help="Address to listen on; beyond this machine only with WINNOW_PASSWORD set.")] = "127.0.0.1",
-    host: Annotated[list[str] | None, typer.Option("--host", help="A further name under which browsers reach it.")] = None,
-) -> None:
-    """Open the dashboard, on this machine only unless told otherwise."""
-    from pruning.ui.server.launch import main as launch
-
-    launch(experiments, port, address, host or ())
-
-
 def _given(**options: Any) -> dict[str, Any]:
     """Options that were typed; the others keep what they are."""
     return {name: value for name, value in options.items() if value is not None}
@@ -451,10 +208,6 @@ def _columns(pairs: list[str], **named: str | None) -> dict[str, str]:
 
 def _seeds(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(word) for word in _words(text))
+        return tuple(int(word) for word in words(text))
     except ValueError:
         raise UsageError(f"--seed-list is {text!r}; write whole numbers separated by commas.") from None
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]

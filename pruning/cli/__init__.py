@@ -1,0 +1,20 @@
+"""The command line: each verb parses, makes one call into the library, and prints.
+
+Exit code 0 = done, 1 = failed with one clear sentence, 2 = wrong usage, 130 = cancelled.
+"""
+
+# The order of the imports is the order of the verbs in --help.
+# isort: off
+from pruning.cli import scoring as scoring
+from pruning.cli import working as working
+from pruning.cli import reading as reading
+from pruning.cli import dashboard as dashboard
+
+# isort: on
+from pruning.cli.base import app as app
+from pruning.cli.base import one_sentence as one_sentence
+
+
+def main() -> None:
+    """Run the command line; every error a person can mend is one sentence on stderr."""
+    app(prog_name="python -m pruning")

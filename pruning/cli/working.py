@@ -1,0 +1,75 @@
+"""Verbs about jobs: frontier, status, cancel, resume."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from pruning import report
+from pruning.analysis.frontier import USUAL_SEEDS
+from pruning.analysis.recommendation import MARGIN, margin_of
+from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, app, one_sentence, words
+from pruning.subsets.rules import BASELINES, USUAL_BASELINES
+
+
+@app.command()
+@one_sentence
+def frontier(
+    directory: Directory,
+    subsets: Annotated[str, typer.Option(help="auto = the whole ladder, or names separated by commas.")] = "auto",
+    baselines: Annotated[str, typer.Option(help=f"Measured at each subset's size: {', '.join(BASELINES)}; empty for none.")] = ",".join(
+        USUAL_BASELINES
+    ),
+    seeds: Annotated[int, typer.Option(help="Fine-tunings per point; 3 is the least for an interval worth reading.")] = USUAL_SEEDS,
+    budget: Budget = "epochs",
+    burn_in: BurnIn = None,
+    margin: Margin = 100 * MARGIN,
+) -> None:
+    """Fine-tune on each subset and measure it on the evaluation data; finished points are kept."""
+    from pruning.jobs import worker
+
+    names, allowed = [] if subsets == "auto" else words(subsets), margin_of(margin)
+    with report.listener("Measuring the frontier") as listen:
+        experiment = worker.frontier(directory, names, words(baselines), seeds, budget, burn_in, listen)
+    report.show(experiment, burn_in, budget, allowed)
+
+
+@app.command()
+@one_sentence
+def status(directory: Directory, as_json: Json = False) -> None:
+    """Where the experiment's latest job stands."""
+    from pruning.experiment import Experiment
+    from pruning.jobs import divergence
+
+    experiment = Experiment(directory)
+    found, notes = experiment.status(), [*experiment.notes(), *divergence.warnings(experiment)]
+    if as_json:
+        print(json.dumps({**report.status_dict(found), "notes": notes}))
+    else:
+        print("\n".join((found.sentence, *notes)))
+
+
+@app.command()
+@one_sentence
+def cancel(directory: Directory) -> None:
+    """Stop the experiment's worker at its next step; finished work is kept."""
+    from pruning.jobs import background
+
+    stopped = background.cancel(directory)
+    print("Cancelled; finished work is kept." if stopped else "Asked to stop; the worker is still finishing a step.")
+
+
+@app.command()
+@one_sentence
+def resume(
+    directory: Directory,
+    redo: Annotated[bool, typer.Option("--redo-diverged", help="Train diverged runs again, each with the next seed.")] = False,
+) -> None:
+    """Go on with what was cancelled or interrupted."""
+    from pruning.jobs import worker
+
+    with report.listener("Going on") as listen:
+        experiment = (worker.redo if redo else worker.resume)(directory, listen)
+    report.show(experiment)
