@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from pruning.analysis.frontier import pareto
+from pruning.analysis.ranges import range_of
 from pruning.formatting import counted
 from pruning.records import Dynamics, FrontierPoint
 from pruning.ui import theme
@@ -90,7 +91,7 @@ def _cells(
     """Centres of the cells that hold examples, how many, and the mean colour."""
     places = []
     for values, (low, high) in zip((x, y), ranges, strict=True):
-        scaled = np.nan_to_num((values - np.float32(low)) * np.float32(CELLS / (high - low)), nan=-1.0)
+        scaled = np.nan_to_num((values.astype(np.float64) - low) * (CELLS / (high - low)), nan=-1.0, posinf=-1.0)
         places.append(np.where((scaled >= 0) & (scaled < CELLS), scaled, -1).astype(np.int32))
     inside = (places[0] >= 0) & (places[1] >= 0)
     cell = (places[0] * CELLS + places[1])[inside]
@@ -103,10 +104,9 @@ def _cells(
 
 def _range(values: NDArray[np.float32]) -> tuple[float, float]:
     """The axis that shows all finite values, with a little room."""
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    room = (high - low or 1.0) * 0.02
-    return low - room, high + room
+    found = range_of(values)
+    room = (found.high - found.low) * 0.02
+    return found.low - room, found.high + room
 
 
 def lines(table: pd.DataFrame, x: str, y: str, dtick: float = 1) -> go.Figure:

@@ -8,6 +8,8 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from pruning import browse
+from pruning.analysis import ranges
+from pruning.analysis.ranges import Range, range_of
 from pruning.analysis.scores import SCORES
 from pruning.browse import View
 from pruning.formatting import counted
@@ -16,9 +18,6 @@ from pruning.ui.charts import Box
 
 SHOWN = 100
 """Examples listed below a chart; Inspect shows them all."""
-
-COARSE = 8
-"""Cells along each axis of the map as a table."""
 
 LEVEL = "level"
 ENDS = {"x": "across", "y": "up"}
@@ -74,18 +73,22 @@ def box(view: View, x: str, y: str) -> Box | None:
 
 
 def _slider(view: View, axis: str, score: str) -> tuple[tuple[float, float], tuple[float, float]]:
-    """What is chosen of a score, and its whole range."""
-    low, high = span(view, score)
-    chosen = st.slider(f"{title(score)} ({ENDS[axis]})", low, high, (low, high), key=f"{axis}-{score}", bind="query-params")
-    return (float(chosen[0]), float(chosen[1])), (low, high)
+    """The part of a score that is chosen, and its whole range."""
+    found = span(view, score)
+    whole = (found.low, found.high)
+    label = f"{title(score)} ({ENDS[axis]})"
+    chosen = st.slider(label, *whole, whole, found.step, number_format(found), key=f"{axis}-{score}", bind="query-params")
+    return (float(chosen[0]), float(chosen[1])), whole
 
 
-def span(view: View, score: str) -> tuple[float, float]:
-    """The slider's ends for that score: all its finite values lie between them, and they differ."""
-    values = view.score(score)
-    values = values[np.isfinite(values)]
-    low, high = (float(np.floor(values.min() * 100) / 100), float(np.ceil(values.max() * 100) / 100)) if len(values) else (0.0, 1.0)
-    return low, high if high > low else low + 0.01
+def span(view: View, score: str) -> Range:
+    """The slider's range for that score."""
+    return range_of(view.score(score))
+
+
+def number_format(found: Range) -> str:
+    """How the slider writes its values."""
+    return f"%.{found.decimals}f" if found.decimals <= 6 else "%.3e"
 
 
 def drawn(view: View, x: str, y: str) -> None:
@@ -94,8 +97,8 @@ def drawn(view: View, x: str, y: str) -> None:
     if not boxes:
         return
     for axis, score in (("x", x), ("y", y)):
-        low, high = span(view, score)
-        start, end = (round(float(np.clip(value, low, high)), 2) for value in sorted(boxes[0][axis]))
+        found = span(view, score)
+        start, end = (found.nearest(float(value)) for value in sorted(boxes[0][axis]))
         st.session_state[f"{axis}-{score}"] = (start, end)
 
 
@@ -107,9 +110,7 @@ def inside(view: View, x: str, y: str, chosen: Box | None) -> NDArray[np.int64]:
 
 def cells(view: View, x: str, y: str) -> pd.DataFrame:
     """The map as a table: how many examples in each of 8 x 8 cells, the highest row first."""
-    across, up = view.score(x), view.score(y)
-    finite = np.isfinite(across) & np.isfinite(up)
-    counts, xs, ys = np.histogram2d(across[finite], up[finite], bins=COARSE)
-    columns = [f"{title(x)} from {edge:.2f}" for edge in xs[:-1]]
-    rows = [f"{title(y)} from {edge:.2f}" for edge in ys[:-1]]
-    return pd.DataFrame(counts.T.astype(int), index=pd.Index(rows, name="examples"), columns=columns).iloc[::-1]
+    counts, across, up = ranges.cells(view.score(x), view.score(y))
+    columns = [f"{title(x)} from {edge}" for edge in across]
+    rows = [f"{title(y)} from {edge}" for edge in up]
+    return pd.DataFrame(counts, index=pd.Index(rows, name="examples"), columns=columns).iloc[::-1]

@@ -118,9 +118,10 @@ def _others(view: View) -> list[str]:
 
 
 def _between(view: View, score: str) -> tuple[float, float] | None:
-    low, high = difficulty_selection.span(view, score)
-    chosen = st.slider(_title(score), low, high, (low, high), key=f"in-{score}", bind="query-params", help=SCORES[score].sentence)
-    return None if chosen == (low, high) else chosen
+    found = difficulty_selection.span(view, score)
+    whole, form = (found.low, found.high), difficulty_selection.number_format(found)
+    chosen = st.slider(_title(score), *whole, whole, found.step, form, key=f"in-{score}", bind="query-params", help=SCORES[score].sentence)
+    return None if chosen == whole else chosen
 
 
 def _views(view: View) -> None:

@@ -203,8 +203,29 @@ def test_after_each_run_a_line_says_how_steady_h_is(scored: Experiment) -> None:
 def test_a_score_with_infinite_values_has_a_slider(scored: Experiment) -> None:
     view = View(scored, scored.settings.burn_in)
     view.score("loss")[3] = np.inf
-    low, high = difficulty_selection.span(view, "loss")
-    assert np.isfinite([low, high]).all() and low < high
+    found = difficulty_selection.span(view, "loss")
+    assert np.isfinite([found.low, found.high]).all() and found.low < found.high
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-6, 0.008])
+def test_difficulty_opens_on_scores_that_hardly_differ(spread: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the sample's own do after a short fine-tuning: probabilities between 0.496 and 0.504."""
+    (tmp_path / "train.jsonl").write_text(
+        "".join(json.dumps({"text": f"text {i}", "label": ("bad", "good")[i % 2]}) + "\n" for i in range(20))
+    )
+    recorder = Recorder(tmp_path / "experiments" / "alike", tmp_path / "train.jsonl", epochs=2, runs=3)
+    random = np.random.default_rng(0)
+    for seed in recorder.seeds:
+        run = recorder.run(seed)
+        for _ in range(2):
+            run.add(np.arange(20), spread * random.random((20, 2)))
+    app = open_page("difficulty", tmp_path / "experiments", monkeypatch)
+    assert not app.exception
+    names = View(Experiment(tmp_path / "experiments" / "alike"), 0).score_names
+    for name in names:
+        app.selectbox(key="x").set_value(name)
+        app.selectbox(key="y").set_value(name).run()
+        assert not app.exception and not app.error, name
 
 
 def test_one_of_each_group_is_kept_on_inspect_and_undone(awkward: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
