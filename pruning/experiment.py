@@ -22,6 +22,7 @@ from pruning.analysis import audit
 from pruning.analysis import frontier as frontiers
 from pruning.analysis import scores as score_registry
 from pruning.analysis.duplicates import Duplicates, duplicates
+from pruning.data import access
 from pruning.data.texts import flat, joined, stacked, text_fields
 from pruning.errors import ExperimentError, ScoreError, SubsetError
 from pruning.files import append_line, write_json
@@ -69,8 +70,8 @@ class Experiment:
         write_json(folder.manifest, made)
         known = checksums.checksums(folder)
         if train.jsonl is not None and not checksums.whole(folder, folder.source, known):
-            with checksummed(folder, folder.source) as temporary:
-                shutil.copyfile(train.jsonl, temporary)
+            with checksummed(folder, folder.source) as temporary, access.held(train.jsonl) as opened:
+                shutil.copyfile(opened, temporary)
         for path, examples in ((folder.examples, train), (folder.evaluation, evaluation)):
             if not checksums.whole(folder, path, known):
                 with checksummed(folder, path) as temporary:

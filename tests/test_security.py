@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -283,7 +283,7 @@ def test_paths_out_of_the_folders_are_refused(confined: Path, name: str) -> None
     """Whether there is such a file or not, in the same words; for data and for models."""
     name = name.format(root=confined, outside=confined.parent / "outside")
     for read, error in ((load, DataError), (models.locate, ModelError)):
-        with pytest.raises(error, match=r"outside the folders|no path that the dashboard reads|NUL"):
+        with pytest.raises(error, match=r"outside the folders|not a path that the dashboard reads|NUL"):
             read(name)  # type: ignore[operator]
 
 
@@ -334,6 +334,94 @@ def test_no_link_escapes_by_coming_late_or_through_another_folder(confined: Path
         (full / f"{number}.txt").touch()
     with pytest.raises(DataError, match="more than 20 files"):
         load("full")
+
+
+def test_a_tilde_behind_a_dot_is_a_folder_s_name_and_not_the_home(confined: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once checked as it stood and opened with ~ expanded: /score?data=./~/secret.jsonl read the home of whoever ran the server."""
+    monkeypatch.setenv("HOME", str(confined.parent / "outside"))
+    for name in ("./~/rows.jsonl", "././~/rows.jsonl", f"{confined}/x/../~/rows.jsonl", "x/../~/rows.jsonl"):
+        with pytest.raises(DataError, match="There is no file"):
+            load(name)
+    (confined.parent / "outside" / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="There is no folder"):
+        models.locate("./~")
+    (confined / "~").mkdir()
+    (confined / "~" / "rows.jsonl").write_text('{"text": "own", "label": 0}\n{"text": "own too", "label": 1}\n')
+    assert load("./~/rows.jsonl").table["text"].to_pylist() == ["own", "own too"]
+
+
+def exchanged_after_the_check(monkeypatch: pytest.MonkeyPatch, exchange: Callable[[], None]) -> None:
+    """`exchange` happens when a name was found to be allowed, and before anything is opened."""
+    resolve = access.resolve
+
+    def resolved(name: str) -> Path | None:
+        path = resolve(name)
+        exchange()
+        return path
+
+    monkeypatch.setattr(access, "resolve", resolved)
+
+
+@pytest.mark.parametrize("name", ["mine.jsonl", "part/mine.jsonl", "saved-too"])
+def test_a_link_that_comes_between_check_and_opening_is_not_followed(confined: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The file itself, a folder above it, and a file within a saved folder."""
+    outside = saved_rows(confined.parent / "outside" / "saved")
+    saved_rows(confined / "saved-too")
+    (confined / "part").mkdir()
+    for path in (confined / "mine.jsonl", confined / "part" / "mine.jsonl"):
+        shutil.copy(confined / "rows.jsonl", path)
+    shutil.copy(confined / "rows.jsonl", confined.parent / "outside" / "mine.jsonl")
+    assert len(load(name)) == 2
+
+    def exchange() -> None:
+        target = {"mine.jsonl": confined / "mine.jsonl", "part/mine.jsonl": confined / "part"}.get(name)
+        target = target or next((confined / "saved-too").glob("*.arrow"))
+        if target.is_symlink():
+            return
+        if target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink()
+        other = {"mine.jsonl": "mine.jsonl", "part/mine.jsonl": ""}.get(name)
+        target.symlink_to(confined.parent / "outside" / other if other is not None else next(outside.glob("*.arrow")))
+
+    exchanged_after_the_check(monkeypatch, exchange)
+    with pytest.raises(DataError, match="outside the folders"):
+        load(name)
+
+
+def test_a_model_s_file_that_comes_between_check_and_opening_is_not_followed(
+    confined: Path, monkeypatch: pytest.MonkeyPatch, tiny: str
+) -> None:
+    shutil.copytree(tiny, confined / "model")
+    assert models.fingerprint(models.locate("model")) == models.fingerprint(Path(tiny))
+    shutil.copytree(tiny, confined / "other")
+    shutil.copytree(tiny, confined.parent / "outside" / "model")
+
+    def exchange() -> None:
+        weights = confined / "other" / "model.safetensors"
+        weights.unlink(missing_ok=True)
+        weights.symlink_to(confined.parent / "outside" / "model" / "model.safetensors")
+
+    exchanged_after_the_check(monkeypatch, exchange)
+    with pytest.raises(ModelError, match="outside the folders"):
+        models.locate("other")
+
+
+def test_what_is_exchanged_while_it_is_read_changes_nothing(confined: Path) -> None:
+    """The path that is handed on leads to the opened file, not to its name."""
+    path = confined.resolve() / "rows.jsonl"
+    with access.held(path) as opened:
+        path.unlink()
+        path.symlink_to(confined.parent / "outside" / "config.json")
+        assert opened.read_text().startswith('{"text": "a"') and opened.suffix == ".jsonl"
+    assert not opened.exists()
+
+
+def test_messages_name_the_file_as_the_user_did(confined: Path) -> None:
+    (confined / "bad.jsonl").write_text('{"text": "a", "label": 0}\nnot JSON\n')
+    with pytest.raises(DataError, match=r"^bad\.jsonl line 2 is not JSON"):
+        load("bad.jsonl")
 
 
 def test_paths_inside_are_read(confined: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pruning.data import access, sample
-from pruning.errors import ModelError
+from pruning.errors import DataError, ModelError
 from pruning.files import sha256
 
 SAMPLE = "sample"
@@ -29,13 +29,16 @@ def locate(model: str) -> Path:
     """
     if model == SAMPLE:
         return sample.sample_model()
-    if problem := access.refusal(model):
-        raise ModelError(problem)
-    path = Path(model).expanduser()
-    if not path.is_dir():
-        if path.exists():
-            raise ModelError(f"{model} is a file; --model takes a folder, a hub name or 'sample'.")
+    try:
+        path = access.resolve(model)
+        if path is not None and path.is_dir():
+            path = access.kept(path)
+    except DataError as error:
+        raise ModelError(str(error)) from None
+    if path is None:
         path = _snapshot(model)
+    elif not path.is_dir():
+        raise ModelError(f"{model} is a file; --model takes a folder, a hub name or 'sample'.")
     if not (path / "config.json").exists():
         raise ModelError(f"{model} has no config.json; --model takes a folder saved by transformers, a hub name or 'sample'.")
     _check_whole(path, model)

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from pruning.data import access, models, sample
 from pruning.data.tasks import TASKS
+from pruning.errors import DataError
 from pruning.formatting import counted
 
 ROWS, CHARACTERS = 1000, 200_000
@@ -76,10 +77,12 @@ def tokenizer(model: str) -> Path | None:
     """The tokenizer.json of the sample model or of a model's folder; None when it is not on this machine, or may not be read."""
     if model == models.SAMPLE:
         path = sample.cache_folder() / "all-MiniLM-L6-v2" / "tokenizer.json"
-    elif not model or access.refusal(model):
-        return None
     else:
-        path = Path(model).expanduser() / "tokenizer.json"
+        try:
+            folder = access.resolve(model) if model else None
+        except DataError:
+            return None
+        path = folder / "tokenizer.json" if folder else Path()
     return path if path.is_file() else None
 
 
@@ -87,11 +90,15 @@ def tokenizer(model: str) -> Path | None:
 def _tokens(path: str, stamp: int, texts: Sequence[tuple[str, str]]) -> tuple[list[int], int] | None:
     """Tokens of each text, and the most that the tokenizer says its model takes; None where the file is no tokenizer."""
     try:
-        own = Tokenizer.from_file(path)
+        with access.held(Path(path)) as opened:
+            own = Tokenizer.from_file(str(opened))
         own.no_truncation()
         own.no_padding()
         settings = Path(path).with_name("tokenizer_config.json")
-        most = json.loads(settings.read_text(encoding="utf-8")).get("model_max_length") if settings.is_file() else None
+        most = None
+        if settings.is_file():
+            with access.held(settings) as opened:
+                most = json.loads(opened.read_text(encoding="utf-8")).get("model_max_length")
         return [len(own.encode(one, two or None)) for one, two in texts], int(most or 1e30)
     except Exception:  # tokenizers raises nothing narrower
         return None

@@ -7,6 +7,7 @@ row that a person can find again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pruning.data import access
@@ -48,13 +49,7 @@ def read(data: str | Path, split: str | None = None) -> Source:
         split, path = split or own_split, _existing(name)
     if path is None and Path(name).suffix.lower() in FILES:
         raise DataError(f"There is no file or folder {name}.")
-    if path is None:
-        source = read_hub(name, split)
-    elif path.is_dir():
-        _check_saved(path)
-        source = read_saved(path, split)
-    else:
-        source = _read_file(path)
+    source = read_hub(name, split) if path is None else _read_held(name, path, split)
     if source.table.num_rows == 0:
         raise DataError(f"{source.name} has no rows.")
     if source.table.num_columns > limits.MAX_COLUMNS:
@@ -66,19 +61,34 @@ def splits(data: str | Path) -> tuple[str, ...]:
     """Names of the splits of a folder saved by `datasets` or a hub dataset; none for a file or a name with its split."""
     name = str(data)
     path = _existing(name)
-    if path is None and "#" not in name:
-        return hub_splits(name)
-    return saved_splits(path) if path is not None else ()
+    if path is None:
+        return hub_splits(name) if "#" not in name else ()
+    with access.held(path) as opened:
+        return saved_splits(opened)
 
 
 def _existing(name: str) -> Path | None:
-    if problem := access.refusal(name):
-        raise DataError(problem)
-    try:
-        path = Path(name).expanduser()
-        return path if path.exists() else None
-    except (OSError, ValueError, RuntimeError):
-        return None
+    return access.resolve(name)
+
+
+def _read_held(name: str, path: Path, split: str | None) -> Source:
+    """Read the very files that were checked; messages and places keep the name that the user gave."""
+    with access.held(path) as opened:
+        if opened == path:
+            return _read_path(path, split)
+        try:
+            source = _read_path(opened, split)
+        except DataError as error:
+            raise DataError(str(error).replace(str(opened), name)) from None
+        mixed = {column: words.replace(str(opened), name) for column, words in source.mixed.items()}
+        return replace(source, name=source.name.replace(str(opened), name), mixed=mixed, jsonl=source.jsonl and path)
+
+
+def _read_path(path: Path, split: str | None) -> Source:
+    if not path.is_dir():
+        return _read_file(path)
+    _check_saved(path)
+    return read_saved(path, split)
 
 
 def _check_saved(path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
+from pruning.data import access
+from pruning.errors import DataError
 from pruning.ui import state
 from pruning.ui.server import signed_links
 
@@ -19,11 +23,27 @@ def download(request: Request) -> Response:
     root = state.root().resolve()
     parts = Path(request.path_params["path"]).parts
     shaped = len(parts) == 4 and parts[1] == "exports" and not any(part == ".." or "\0" in part for part in parts)
-    path = root.joinpath(*parts).resolve() if shaped else root
-    inside = path.is_relative_to(root) and path.is_file()
-    if not inside:
+    try:
+        if not shaped:
+            raise DataError("The path is not that of an export.")
+        handle = access.open_inside(root.joinpath(*parts), [str(root / parts[0] / "exports")])
+    except (DataError, OSError):
         return PlainTextResponse("There is no such export.", status_code=404)
-    return FileResponse(path, filename=f"{parts[0]}.{parts[2]}.{path.name.removeprefix('data.')}", media_type="application/octet-stream")
+    return _Opened(handle, f"{parts[0]}.{parts[2]}.{parts[3].removeprefix('data.')}")
+
+
+class _Opened(FileResponse):
+    """A file that is open already, so that what was checked is what is sent."""
+
+    def __init__(self, handle: int, filename: str) -> None:
+        self.handle = handle
+        super().__init__(f"/dev/fd/{handle}", filename=filename, media_type="application/octet-stream", stat_result=os.fstat(handle))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            os.close(self.handle)
 
 
 ROUTES = [Route("/download/{path:path}", download)]
