@@ -58,7 +58,7 @@ def main(
             big.make(directory, examples)
         shutil.rmtree(Folder(directory).cache("").parent, ignore_errors=True)
         begun = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "pruning.store.cache", str(directory)], check=True)
+        subprocess.run([sys.executable, "-m", "pruning.jobs.precompute", str(directory)], check=True)
         audit = time.perf_counter() - begun
         timed = json.loads(
             subprocess.run(

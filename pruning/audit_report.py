@@ -17,7 +17,6 @@ from pruning.data.examples import SOURCE_PREFIX
 from pruning.errors import UsageError
 from pruning.experiment import Experiment
 from pruning.formatting import counted
-from pruning.jobs.divergence import warnings
 from pruning.records import DecisionKind, Subset
 from pruning.subsets.decisions import Decision, apply
 
@@ -116,7 +115,7 @@ def findings(experiment: Experiment, subset: Subset, burn_in: int | None = None)
     return Findings(
         subset=subset.name,
         caveat=experiment.settings.caveat,
-        diverged=tuple(warnings(experiment)),
+        diverged=tuple(experiment.warnings()),
         kept=subset.size,
         total=subset.total,
         shares=tuple(_shares(experiment, kept)),

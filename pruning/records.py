@@ -15,6 +15,9 @@ from pruning.formatting import duration
 QUANTITIES = ("correct", "gold_prob", "gold_margin", "error_norm", "loss", "predicted")
 """What is recorded of each example at each step, besides its position within the epoch."""
 
+DECISIONS = "+decisions"
+"""Suffix of a subset's name: the subset with the decisions made by hand."""
+
 Kind = Literal["classification", "multiple_choice", "span"]
 
 

@@ -22,10 +22,9 @@ from pruning.analysis.scores import missing
 from pruning.analysis.stability import burn_in_advice, stability
 from pruning.errors import WinnowError
 from pruning.formatting import bracketed, counted, duration
-from pruning.jobs.divergence import warnings
 from pruning.records import Difference, FrontierPoint, JobStatus
 from pruning.settings import Settings
-from pruning.store.saved_subsets import saved_subsets
+from pruning.store.saved_subsets import saved_names
 
 if TYPE_CHECKING:
     from pruning.experiment import Experiment
@@ -128,7 +127,7 @@ def as_dict(experiment: Experiment, burn_in: int | None = None, budget: str = "e
         "epochs": dynamics.epochs,
         "burn_in": experiment.burn_in(burn_in),
         "caveat": experiment.settings.caveat,
-        "diverged": warnings(experiment),
+        "diverged": experiment.warnings(),
         "h_histogram": np.bincount(h, minlength=dynamics.runs + 1).tolist(),
         "subsets": [
             {
@@ -185,7 +184,7 @@ def show(experiment: Experiment, burn_in: int | None = None, budget: str = "epoc
     if points:
         _show_frontier(points, budget)
         _show_recommendation(experiment, points, margin)
-    for sentence in warnings(experiment):
+    for sentence in experiment.warnings():
         console.print(sentence, style="yellow", markup=False)
 
 
@@ -239,7 +238,7 @@ def _show_subsets(experiment: Experiment, burn_in: int | None) -> None:
     for subset in experiment.subsets(burn_in):
         table.add_row(subset.name, " ".join(map(str, subset.removes or ())), f"{subset.size:,}", f"{subset.kept_fraction:.1%}")
     console.print(table)
-    if saved := list(saved_subsets(experiment)):
+    if saved := saved_names(experiment.folder):
         console.print(f"Saved: {', '.join(saved)}", markup=False)
 
 

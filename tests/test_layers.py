@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -47,6 +48,20 @@ def test_modules_import_only_from_their_row_or_above() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_no_import_closes_a_circle() -> None:
+    """Imports for type checking only, and those inside functions, count too; `from package import module` is one of the module."""
+    names = {dotted(path): path for path in MODULES if dotted(path) != "pruning"}
+    arrows: dict[str, set[str]] = {name: set() for name in names}
+    for name, path in names.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            targets = set(imported(node)) & names.keys()
+            arrows[name] |= {target for target in targets if not any(other.startswith(f"{target}.") for other in targets)}
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
 def dotted(path: Path) -> str:
     """The module's name as it is imported."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -60,6 +75,7 @@ def room(path: Path) -> str:
 def test_the_engine_needs_only_torch_transformers_and_numpy() -> None:
     code = """
 import sys
+from graphlib import CycleError, TopologicalSorter
 for name in ("datasets", "pandas", "pyarrow", "streamlit", "plotly", "typer"):
     sys.modules[name] = None
 import pruning.training

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from pruning.errors import UsageError
-from pruning.records import Difference, FineTuning, FrontierPoint, Subset
+from pruning.records import DECISIONS, Difference, FineTuning, FrontierPoint, Subset
 from pruning.settings import Settings
-from pruning.subsets.rules import DECISIONS
 
 NOT_METRICS = frozenset(column.name for column in fields(FineTuning)) - {"metrics"}
 """Columns of the table of fine-tunings that say which one it is and what it cost; every other column is a metric."""

@@ -11,8 +11,7 @@ from scipy.special import stdtrit
 from pruning.analysis.frontier import CONFIDENCE, FEWEST_SEEDS
 from pruning.errors import UsageError
 from pruning.formatting import counted
-from pruning.records import Difference, FrontierPoint
-from pruning.subsets.rules import DECISIONS
+from pruning.records import DECISIONS, Difference, FrontierPoint
 
 MARGIN = 0.005
 """Accuracy that a person would give up for a smaller set, unless said otherwise: half a point."""

@@ -15,8 +15,8 @@ from pruning.analysis.recommendation import MARGIN, margin_of
 from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, app, one_sentence
 from pruning.export.formats import FORMATS_HELP
 from pruning.formatting import counted
+from pruning.records import DECISIONS
 from pruning.store.saved_subsets import NAMING
-from pruning.subsets.rules import DECISIONS
 
 
 @app.command()
@@ -78,11 +78,10 @@ def save(
 ) -> None:
     """Keep a subset's rows under a name of your own, usable wherever a subset is named, whatever its rule keeps later."""
     from pruning.experiment import Experiment
-    from pruning.store.saved_subsets import save_subset
 
     experiment = Experiment(directory)
     chosen = experiment.subset(subset, burn_in)
-    path = save_subset(experiment, name, chosen, burn_in)
+    path = experiment.save(name, chosen, burn_in)
     print(f"Saved {chosen.size} of {chosen.total} examples ({chosen.rule}) as {name} in {path}.")
 
 
@@ -91,9 +90,8 @@ def save(
 def forget(directory: Directory, name: Annotated[str, typer.Argument(metavar="NAME", help="What it was saved under.")]) -> None:
     """Remove a saved subset; exports made of it stay."""
     from pruning.experiment import Experiment
-    from pruning.store.saved_subsets import forget_subset
 
-    forget_subset(Experiment(directory), name)
+    Experiment(directory).forget(name)
     print(f"{name} is forgotten.")
 
 

@@ -41,10 +41,9 @@ def frontier(
 def status(directory: Directory, as_json: Json = False) -> None:
     """Where the experiment's latest job stands."""
     from pruning.experiment import Experiment
-    from pruning.jobs import divergence
 
     experiment = Experiment(directory)
-    found, notes = experiment.status(), [*experiment.notes(), *divergence.warnings(experiment)]
+    found, notes = experiment.status(), [*experiment.notes(), *experiment.warnings()]
     if as_json:
         print(json.dumps({**report.status_dict(found), "notes": notes}))
     else:

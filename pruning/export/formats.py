@@ -24,7 +24,7 @@ from pruning.analysis.audit import NEEDED, rebuilt
 from pruning.analysis.scores import missing
 from pruning.data.examples import SOURCE_PREFIX
 from pruning.errors import ExportError, UsageError
-from pruning.experiment import Experiment
+from pruning.export.source import Source
 from pruning.files import sha256
 from pruning.store.layout import read_table
 
@@ -35,26 +35,26 @@ BATCH = 8192
 """Rows in memory at a time."""
 
 
-def _write_jsonl(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
+def _write_jsonl(source: Source, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
     with path.open("wb") as file:
-        if experiment.folder.source.exists():
-            return _copy_lines(experiment, kept, labels, file)
+        if source.folder.source.exists():
+            return _copy_lines(source, kept, labels, file)
         written = 0
-        for batch in _source_batches(experiment, kept, labels):
+        for batch in _source_batches(source, kept, labels):
             for row in batch.to_pylist():
                 file.write(json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n")
             written += batch.num_rows
         return written
 
 
-def _copy_lines(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any], file: IO[bytes]) -> int:
+def _copy_lines(source: Source, kept: NDArray[np.int64], labels: Mapping[int, Any], file: IO[bytes]) -> int:
     """Copy the kept lines of source.jsonl as they are; `row` counts its lines that are not blank."""
-    table = experiment.examples(["id", "row"])
+    table = source.examples(["id", "row"])
     chosen = np.isin(np.asarray(table["id"]), kept)
     ids_of = dict(zip(np.asarray(table["row"])[chosen].tolist(), np.asarray(table["id"])[chosen].tolist(), strict=True))
-    column = experiment.settings.label_column
+    column = source.settings.label_column
     written = row = 0
-    with experiment.folder.source.open("rb") as lines:
+    with source.folder.source.open("rb") as lines:
         for line in lines:
             if not line.strip():
                 continue
@@ -72,16 +72,16 @@ def _relabelled(line: bytes, column: str, label: Any) -> bytes:
     return json.dumps(values, ensure_ascii=False).encode() + b"\n"
 
 
-def as_written(experiment: Experiment, labels: Mapping[int, str]) -> dict[int, Any]:
+def as_written(source: Source, labels: Mapping[int, str]) -> dict[int, Any]:
     """Labels by id as the source's own column writes them: a name, a number, a truth value or the index of a declared class."""
-    column = SOURCE_PREFIX + experiment.settings.label_column
-    if not labels or column not in experiment.schema.names:
+    column = SOURCE_PREFIX + source.settings.label_column
+    if not labels or column not in source.schema.names:
         return dict(labels)
-    values, written = experiment.examples([column])[column], {}
-    if experiment.labels is not None:
-        codes, rows = np.unique(experiment.labels, return_index=True)
-        written = {experiment.label_names[code]: values[row].as_py() for code, row in zip(codes.tolist(), rows.tolist(), strict=True)}
-    unseen = {label: _unseen(label, values[0].as_py(), written, experiment.label_names) for label in {*labels.values()} - written.keys()}
+    values, written = source.examples([column])[column], {}
+    if source.labels is not None:
+        codes, rows = np.unique(source.labels, return_index=True)
+        written = {source.label_names[code]: values[row].as_py() for code, row in zip(codes.tolist(), rows.tolist(), strict=True)}
+    unseen = {label: _unseen(label, values[0].as_py(), written, source.label_names) for label in {*labels.values()} - written.keys()}
     written.update(unseen)
     return {example: written[label] for example, label in labels.items()}
 
@@ -96,11 +96,11 @@ def _unseen(label: str, like: Any, written: Mapping[str, Any], names: Sequence[s
     return label
 
 
-def _source_batches(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any]) -> Iterator[pa.RecordBatch]:
+def _source_batches(source: Source, kept: NDArray[np.int64], labels: Mapping[int, Any]) -> Iterator[pa.RecordBatch]:
     """The kept rows with the source's own columns, in source order, a few thousand at a time."""
-    with pq.ParquetFile(experiment.folder.examples) as file:
+    with pq.ParquetFile(source.folder.examples) as file:
         names = [name for name in file.schema_arrow.names if name.startswith(SOURCE_PREFIX)]
-        column = SOURCE_PREFIX + experiment.settings.label_column
+        column = SOURCE_PREFIX + source.settings.label_column
         for batch in file.iter_batches(batch_size=BATCH, columns=["id", *names]):
             ids = np.asarray(batch["id"])
             chosen = np.isin(ids, kept)
@@ -114,11 +114,11 @@ def _source_batches(experiment: Experiment, kept: NDArray[np.int64], labels: Map
             yield batch.rename_columns([name.removeprefix(SOURCE_PREFIX) for name in names])
 
 
-def _write_csv(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
+def _write_csv(source: Source, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
     written = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        for batch in _source_batches(experiment, kept, labels):
+        for batch in _source_batches(source, kept, labels):
             if not written:
                 writer.writerow([_cell(name) for name in batch.schema.names])
             for row in batch.to_pylist():
@@ -142,8 +142,8 @@ def _cell(value: Any) -> Any:
     return "'" + value if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
-def _write_parquet(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
-    batches = _source_batches(experiment, kept, labels)
+def _write_parquet(source: Source, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
+    batches = _source_batches(source, kept, labels)
     first = next(batches)
     with pq.ParquetWriter(path, first.schema) as writer:
         return _written(writer, first) + sum(_written(writer, batch) for batch in batches)
@@ -154,14 +154,14 @@ def _written(writer: pq.ParquetWriter | pa.ipc.RecordBatchStreamWriter, batch: p
     return int(batch.num_rows)
 
 
-def _write_hf(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
+def _write_hf(source: Source, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
     """A folder that `datasets.load_from_disk` reads. The rows pass through a file that is mapped, not held in memory."""
     from datasets import Dataset
     from datasets.table import MemoryMappedTable
 
     scratch = path / "scratch" / "rows.arrow"
     scratch.parent.mkdir(parents=True)
-    batches = _source_batches(experiment, kept, labels)
+    batches = _source_batches(source, kept, labels)
     first = next(batches)
     with pa.OSFile(str(scratch), "wb") as file, pa.ipc.new_stream(file, first.schema) as writer:
         rows = _written(writer, first) + sum(_written(writer, batch) for batch in batches)
@@ -170,27 +170,27 @@ def _write_hf(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[i
     return rows
 
 
-def _write_cartography(experiment: Experiment, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
+def _write_cartography(source: Source, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
     """One folder per run as allenai/cartography writes them: run=0/training_dynamics/dynamics_epoch_0.jsonl ...
 
     The guid is the id; the logits are logarithms of the recorded probabilities (see `audit.rebuilt`), so that gold
     probability and prediction are what they were. Labels changed by hand stay out: `gold` is what was trained on.
     """
-    dynamics, seeds = experiment.dynamics, experiment.settings.seeds
-    if experiment.labels is None or missing(dynamics) & NEEDED:
-        raise ExportError(f"{experiment.folder.root} has no class probabilities, which cartography's format is made of.")
-    chosen = np.flatnonzero(np.isin(experiment.ids, kept))
+    dynamics, seeds = source.dynamics, source.settings.seeds
+    if source.labels is None or missing(dynamics) & NEEDED:
+        raise ExportError(f"{source.folder.root} has no class probabilities, which cartography's format is made of.")
+    chosen = np.flatnonzero(np.isin(source.ids, kept))
     for (run, seed), epoch in product(enumerate(dynamics.seeds), range(dynamics.epochs)):
         file = path / f"run={run}" / "training_dynamics" / f"dynamics_epoch_{epoch}.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("w", encoding="utf-8") as lines:
-            lines.writelines(_cartography_lines(experiment, chosen, experiment.folder.epoch(seeds.index(seed), epoch), epoch))
+            lines.writelines(_cartography_lines(source, chosen, source.folder.epoch(seeds.index(seed), epoch), epoch))
     return len(chosen)
 
 
-def _cartography_lines(experiment: Experiment, chosen: NDArray[np.int64], recorded: Path, epoch: int) -> Iterator[str]:
+def _cartography_lines(source: Source, chosen: NDArray[np.int64], recorded: Path, epoch: int) -> Iterator[str]:
     """The lines of the examples at those places, from one epoch's file alone, a few thousand worked out at a time."""
-    table, labels, classes = read_table(recorded, sorted(NEEDED)), experiment.labels, len(experiment.label_names)
+    table, labels, classes = read_table(recorded, sorted(NEEDED)), source.labels, len(source.label_names)
     gold_prob, gold_margin = (np.asarray(table[name], dtype=np.float32) for name in ("gold_prob", "gold_margin"))
     predicted = np.asarray(table["predicted"], dtype=np.int64)
     for start in range(0, len(chosen), BATCH):
@@ -198,7 +198,7 @@ def _cartography_lines(experiment: Experiment, chosen: NDArray[np.int64], record
         gold = np.asarray(labels)[some]
         probabilities = rebuilt(gold_prob[some], gold_margin[some], predicted[some], gold, classes)
         logits = np.log(np.maximum(probabilities, 1e-30)).round(6)
-        for i, z, y in zip(experiment.ids[some].tolist(), logits.tolist(), gold.tolist(), strict=True):
+        for i, z, y in zip(source.ids[some].tolist(), logits.tolist(), gold.tolist(), strict=True):
             yield json.dumps({"guid": i, f"logits_epoch_{epoch}": z, "gold": y}) + "\n"
 
 
@@ -206,8 +206,8 @@ def _cartography_lines(experiment: Experiment, chosen: NDArray[np.int64], record
 class Format:
     """One way to write a subset."""
 
-    write: Callable[[Experiment, NDArray[np.int64], Mapping[int, Any], Path], int]
-    """Writer of (experiment, kept ids, labels changed by hand as the source writes them, path), returning the rows written."""
+    write: Callable[[Source, NDArray[np.int64], Mapping[int, Any], Path], int]
+    """Writer of (source, kept ids, labels changed by hand as the source writes them, path), returning the rows written."""
     folder: bool = False
     """Whether it is a folder; else a file with the format's name as its ending."""
     relabels: bool = True

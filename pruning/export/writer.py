@@ -21,24 +21,22 @@ import numpy as np
 from pruning.analysis.duplicates import leaks
 from pruning.analysis.frontier import rows_sha256
 from pruning.errors import ExportError
-from pruning.experiment import Experiment
 from pruning.export.formats import Format, as_written, find
+from pruning.export.source import Source
 from pruning.files import atomic_write, sha256, write_json
-from pruning.jobs.divergence import warnings as diverged
-from pruning.records import Subset
+from pruning.records import DECISIONS, Subset
 from pruning.store.checksums import check_data
-from pruning.subsets.rules import DECISIONS
 
 
 def build(
-    experiment: Experiment,
+    source: Source,
     subset: Subset,
     output: str | Path,
     format: str = "jsonl",
     force: bool = False,
     burn_in: int | None = None,
 ) -> dict[str, Any]:
-    """Write `subset` of the experiment to `output` and its manifest beside it; return the manifest.
+    """Write `subset` to `output` and its manifest beside it; return the manifest.
 
     Labels changed by hand are changed in the rows that come out; every other byte of a JSON-lines row stays.
     Raises ExportError when the output exists (and not `force`) or the subset is empty, UsageError for an unknown format.
@@ -49,18 +47,16 @@ def build(
         raise ExportError(f"{subset.name} keeps no example; there is nothing to export.")
     if output.exists() and not force:
         raise ExportError(f"{output} exists; choose another name or add --force to replace it.")
-    check_data(experiment.folder)
+    check_data(source.folder)
     with atomic_write(output) as temporary:
-        labels = as_written(experiment, _labels(experiment, subset, chosen))
-        rows = chosen.write(experiment, subset.kept, labels, temporary)
+        labels = as_written(source, _labels(source, subset, chosen))
+        rows = chosen.write(source, subset.kept, labels, temporary)
         if rows != subset.size:
-            raise ExportError(
-                f"{output} would get {rows} rows instead of {subset.size}; {experiment.folder.root} does not match its source."
-            )
+            raise ExportError(f"{output} would get {rows} rows instead of {subset.size}; {source.folder.root} does not match its source.")
         manifest_path(output).unlink(missing_ok=True)
         if output.is_dir():
             shutil.rmtree(output)
-    manifest = _manifest(experiment, subset, output, format, experiment.burn_in(burn_in))
+    manifest = _manifest(source, subset, output, format, source.burn_in(burn_in))
     write_json(manifest_path(output), manifest)
     return manifest
 
@@ -86,31 +82,31 @@ def verify(output: str | Path) -> dict[str, Any]:
     return manifest
 
 
-def is_current(manifest: Mapping[str, Any], experiment: Experiment, subset: Subset, burn_in: int | None = None) -> bool:
+def is_current(manifest: Mapping[str, Any], source: Source, subset: Subset, burn_in: int | None = None) -> bool:
     """Whether the export of that manifest is what `build` would write now: of the same data, rows, rule, burn-in and decisions.
 
     Raises UsageError where the manifest names an unknown format.
     """
-    now = _content(experiment, subset, manifest["output"]["format"], experiment.burn_in(burn_in))
+    now = _content(source, subset, manifest["output"]["format"], source.burn_in(burn_in))
     return all(manifest.get(key) == value for key, value in now.items())
 
 
-def relabelled(experiment: Experiment, subset: Subset) -> dict[int, str]:
+def relabelled(source: Source, subset: Subset) -> dict[int, str]:
     """Id -> new label, for the examples of `subset` whose label was changed by hand into another one."""
-    decided = experiment.decided.labels
+    decided = source.decided.labels
     if not decided:
         return {}
-    changed = np.isin(experiment.ids, np.fromiter(decided, dtype=np.int64)) & subset.mask(experiment.ids)
-    new = {example: decided[example] for example in experiment.ids[changed].tolist()}
-    if experiment.labels is None:
+    changed = np.isin(source.ids, np.fromiter(decided, dtype=np.int64)) & subset.mask(source.ids)
+    new = {example: decided[example] for example in source.ids[changed].tolist()}
+    if source.labels is None:
         return new
-    old = [experiment.label_names[label] for label in experiment.labels[changed].tolist()]
+    old = [source.label_names[label] for label in source.labels[changed].tolist()]
     return {example: label for (example, label), before in zip(new.items(), old, strict=True) if label != before}
 
 
-def _labels(experiment: Experiment, subset: Subset, format: Format) -> dict[int, str]:
+def _labels(source: Source, subset: Subset, format: Format) -> dict[int, str]:
     """Those of `relabelled` that an export in that format has: all, or none."""
-    return relabelled(experiment, subset) if format.relabels else {}
+    return relabelled(source, subset) if format.relabels else {}
 
 
 def archive(output: Path) -> Path:
@@ -149,7 +145,7 @@ def manifest_path(output: Path) -> Path:
     return output.with_name(output.name + ".manifest.json")
 
 
-def default_output(experiment: Experiment, subset: Subset, format: str) -> Path:
+def default_output(source: Source, subset: Subset, format: str) -> Path:
     """Where an export goes when no place is named: a folder of exports/ for each subset, whatever letters its name has, and format.
 
     Raises UsageError for an unknown format.
@@ -159,35 +155,35 @@ def default_output(experiment: Experiment, subset: Subset, format: str) -> Path:
     safe = re.sub(r"[^\w.=%-]", "_", plain).lstrip(".")[:80]
     if safe != plain:
         safe += "-" + hashlib.sha256(plain.encode()).hexdigest()[:8]
-    return experiment.folder.exports / (safe if format == "jsonl" else f"{safe}-{format}") / ending
+    return source.folder.exports / (safe if format == "jsonl" else f"{safe}-{format}") / ending
 
 
-def _manifest(experiment: Experiment, subset: Subset, output: Path, format: str, burn_in: int) -> dict[str, Any]:
-    command = ["python", "-m", "pruning", "export", str(experiment.folder.root), "--subset", subset.name, "--format", format]
+def _manifest(source: Source, subset: Subset, output: Path, format: str, burn_in: int) -> dict[str, Any]:
+    command = ["python", "-m", "pruning", "export", str(source.folder.root), "--subset", subset.name, "--format", format]
     command += ["--output", str(output), "--burn-in", str(burn_in), "--force"]
     return {
         "format": 1,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "experiment": experiment.name,
-        "model": experiment.info["model"],
-        "versions": experiment.info["versions"],
-        "settings": experiment.settings.to_dict(),
-        "seeds": list(experiment.dynamics.seeds),
-        "stopped": experiment.stopped,
-        **_content(experiment, subset, format, burn_in),
-        "warnings": warnings(experiment, subset),
+        "experiment": source.name,
+        "model": source.info["model"],
+        "versions": source.info["versions"],
+        "settings": source.settings.to_dict(),
+        "seeds": list(source.dynamics.seeds),
+        "stopped": source.stopped,
+        **_content(source, subset, format, burn_in),
+        "warnings": warnings(source, subset),
         "ids": subset.kept.tolist(),
         "output": {"name": output.name, "format": format, "rows": subset.size, "bytes": _bytes(output), "sha256": _digest(output)},
         "command": shlex.join(command),
     }
 
 
-def _content(experiment: Experiment, subset: Subset, format: str, burn_in: int) -> dict[str, Any]:
+def _content(source: Source, subset: Subset, format: str, burn_in: int) -> dict[str, Any]:
     """The part of a manifest that decides what is in the export."""
-    decided, by_hand = experiment.decided, subset.name.endswith(DECISIONS)
-    labels = _labels(experiment, subset, find(format))
+    decided, by_hand = source.decided, subset.name.endswith(DECISIONS)
+    labels = _labels(source, subset, find(format))
     return {
-        "data": {"source": experiment.settings.data, **experiment.info["data"]},
+        "data": {"source": source.settings.data, **source.info["data"]},
         "subset": {
             "name": subset.name,
             "method": subset.method,
@@ -207,25 +203,25 @@ def _content(experiment: Experiment, subset: Subset, format: str, burn_in: int) 
     }
 
 
-def warnings(experiment: Experiment, subset: Subset) -> list[str]:
+def warnings(source: Source, subset: Subset) -> list[str]:
     """What a person should know before training on this subset, in sentences: of the scores, of the runs, of the subset itself."""
-    caveat = experiment.settings.caveat
-    return [*([caveat] if caveat else []), *diverged(experiment), *subset_warnings(experiment, subset)]
+    caveat = source.settings.caveat
+    return [*([caveat] if caveat else []), *source.warnings(), *subset_warnings(source, subset)]
 
 
-def subset_warnings(experiment: Experiment, subset: Subset) -> list[str]:
+def subset_warnings(source: Source, subset: Subset) -> list[str]:
     """Of these, what is about the subset itself, and about runs that are missing."""
     found = []
-    complete, asked = experiment.dynamics.runs, experiment.settings.runs
+    complete, asked = source.dynamics.runs, source.settings.runs
     if complete < asked:
         found.append(f"Only {complete} of {asked} runs are complete; the scores rest on those.")
-    if rows_sha256(subset.kept) not in set(experiment.finished()["rows_sha256"]):
+    if rows_sha256(subset.kept) not in set(source.finished()["rows_sha256"]):
         found.append(f"{subset.name} was never trained on: what it costs in accuracy is unknown. Measure it with the frontier first.")
-    if labels := relabelled(experiment, subset):
+    if labels := relabelled(source, subset):
         found.append(f"Labels changed by hand: {len(labels):,}. Scores and frontier were measured with the labels before that.")
-    if experiment.labels is not None and len(np.unique(experiment.labels[subset.mask(experiment.ids)])) == 1:
+    if source.labels is not None and len(np.unique(source.labels[subset.mask(source.ids)])) == 1:
         found.append(f"All {subset.size:,} examples it keeps have one class; a model trained on them learns nothing.")
-    leaked = int(leaks(experiment.duplicates, subset.total)[: subset.total][subset.mask(experiment.ids)].sum())
+    leaked = int(leaks(source.duplicates, subset.total)[: subset.total][subset.mask(source.ids)].sum())
     if leaked:
         found.append(f"{leaked:,} of its examples are in the evaluation data too, or nearly: the frontier flatters it.")
     return found

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pruning.analysis.divergence import REDO, stuck_at
 from pruning.analysis.frontier import USUAL_SEEDS, check_budget, equal_steps_epochs, of_subset, rows_sha256
 from pruning.analysis.stability import stability
 from pruning.data import examples as datasource
@@ -25,7 +26,7 @@ from pruning.formatting import counted
 from pruning.interop import recorder
 from pruning.jobs import divergence
 from pruning.jobs.progress import JobProgress, Listener, Stop, job, stop_on_signals
-from pruning.records import Encoded, EpochRecord, FineTuning, Progress, RunPlan, RunResult, Subset
+from pruning.records import DECISIONS, Encoded, EpochRecord, FineTuning, Progress, RunPlan, RunResult, Subset
 from pruning.settings import Settings, TrainSettings, default_seeds
 from pruning.store.layout import Folder
 from pruning.store.lock import own, turn
@@ -126,10 +127,10 @@ def redo(directory: str | Path, listen: Listener = lambda progress: None) -> Exp
     Raises ExperimentError when none has diverged, and what `score` raises.
     """
     experiment = Experiment(directory)
-    if not divergence.find(experiment):
+    if not experiment.diverged():
         raise ExperimentError(f"No run of {experiment.folder.root} has diverged; there is nothing to train again.")
     with stop_on_signals() as stop, job(experiment.folder, "score") as progress:
-        for diverged in divergence.find(experiment):
+        for diverged in experiment.diverged():
             divergence.set_aside(experiment, diverged)
         _score(Experiment(directory), progress, listen, stop)
     return Experiment(directory)
@@ -250,7 +251,7 @@ def _trainable(experiment: Experiment, subset: Subset) -> bool:
 def _size_in_words(experiment: Experiment, subset: Subset, burn_in: int | None) -> str:
     """What to write after the @ for a baseline of its size: the subset it is made from where that has the same, else the number."""
     name = subset.name.partition("@")[2] or subset.name
-    if rules.DECISIONS not in name:
+    if DECISIONS not in name:
         with suppress(SubsetError):  # the name is more than one rule and what it is cut to
             if experiment.subset(f"random@{name}", burn_in).size == subset.size:
                 return name
@@ -384,11 +385,11 @@ def _work(
                 diverged.append(str(error))
                 progress.say("diverged", message=str(error), key=error.key)
     if diverged:
-        raise TrainingError(f"{' '.join(diverged)} What did not diverge is finished. {divergence.REDO}")
+        raise TrainingError(f"{' '.join(diverged)} What did not diverge is finished. {REDO}")
 
 
 def _stuck(evaluation: Encoded, result: RunResult) -> bool:
-    """Whether a fine-tuning gives nearly every evaluation example one answer; see `divergence.stuck_at`."""
+    """Whether a fine-tuning gives nearly every evaluation example one answer; see `analysis.divergence.stuck_at`."""
     if evaluation.kind != "classification" or result.outputs is None:
         return False
-    return divergence.stuck_at(result.outputs.argmax(axis=1), evaluation.labels) is not None
+    return stuck_at(result.outputs.argmax(axis=1), evaluation.labels) is not None

@@ -129,6 +129,9 @@ class Folder:
     def diverged(self) -> Path:
         return self.root / "diverged"
 
+    def aside(self, seed: int, again: int = 1) -> Path:
+        return self.diverged / (f"seed={seed}" if again == 1 else f"seed={seed}-{again}")
+
     @property
     def lock(self) -> Path:
         return self.root / "lock"

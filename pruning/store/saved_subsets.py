@@ -1,4 +1,4 @@
-"""Subsets saved under a name: the very rows, whatever their rule keeps after more runs, another burn-in or other decisions."""
+"""Subsets saved under a name: the very rows, whatever their rule keeps after more runs, with another burn-in or after other decisions."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pruning.errors import ExperimentError, SubsetError, UsageError
 from pruning.records import Subset
@@ -19,57 +20,58 @@ from pruning.store.checksums import SAVED, check_once, checksummed, checksums, f
 from pruning.store.layout import Folder
 from pruning.subsets.rules import understood
 
-if TYPE_CHECKING:
-    from pruning.experiment import Experiment
-
 NAMING = "1 to 60 lowercase letters, digits, '-', '_' and '.', a letter first"
-"""What a name is made of, in words."""
+"""Characters a name may have, in words."""
 
 _NAME = re.compile(r"[a-z][a-z0-9._-]{0,59}", re.ASCII)
 _TAKEN = ("auto",)
-"""What the command line understands where it asks for subsets, beside the grammar."""
+"""Words that the command line understands where it asks for subsets, beside the grammar."""
 
 
 class _Saved(Mapping[str, Subset]):
-    """The saved subsets by name, in the order of their names; the rows of each are read, and checked, when they are asked for."""
+    """The saved subsets by name, in the order of their names; each file is read, and checked, when its name is looked up."""
 
-    def __init__(self, experiment: Experiment) -> None:
-        self._experiment = experiment
+    def __init__(self, folder: Folder, ids: NDArray[np.int64]) -> None:
+        self._folder, self._ids = folder, ids
 
     def __getitem__(self, name: str) -> Subset:
         if name not in self:
             raise KeyError(name)
-        return _read(self._experiment, name)
+        return _read(self._folder, self._ids, name)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and _fits(name) and self._experiment.folder.saved(name).is_file()
+        return isinstance(name, str) and _fits(name) and self._folder.saved(name).is_file()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(path.stem for path in self._experiment.folder.subsets.glob("*.parquet") if path.stem in self))
+        return iter(saved_names(self._folder))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
 
-def saved_subsets(experiment: Experiment) -> Mapping[str, Subset]:
-    """Name -> what was saved under it, of method "saved". Looking one up reads its file.
+def saved_names(folder: Folder) -> list[str]:
+    """Names of the saved subsets, sorted. No file is read."""
+    return sorted(path.stem for path in folder.subsets.glob("*.parquet") if _fits(path.stem) and path.is_file())
 
-    Looking up raises SubsetError, saying which file, when that is not what was saved or not of the experiment's examples.
+
+def saved_subsets(folder: Folder, ids: NDArray[np.int64]) -> Mapping[str, Subset]:
+    """Saved subsets by name, of method "saved"; `ids` are all examples in source order. Looking one up reads its file.
+
+    Looking up raises SubsetError, naming the file, when it is damaged or does not hold examples of this experiment.
     """
-    return _Saved(experiment)
+    return _Saved(folder, ids)
 
 
-def save_subset(experiment: Experiment, name: str, subset: Subset, burn_in: int | None = None, seed: int | None = None) -> Path:
-    """Save the subset's rows under that name; the file they are in. The same rows once more change nothing.
+def save_subset(folder: Folder, ids: NDArray[np.int64], name: str, subset: Subset, *, burn_in: int, seed: int, runs: int) -> Path:
+    """Save the subset's rows under that name and return their file. Saving the same rows again changes nothing.
 
-    `burn_in` and `seed` are what the subset was made with (None: the experiment's own, its first). Raises UsageError for a
-    name that cannot be one, SubsetError when it stands for other rows already or there is no row to save.
+    `ids` are all examples in source order; `burn_in`, `seed` and `runs` (complete ones) are what the subset was made with.
+    Raises UsageError for an invalid name, SubsetError when the name stands for other rows already or there is no row to save.
     """
     check_name(name)
     if subset.size == 0:
         raise SubsetError(f"{subset.name} keeps no example; there is nothing to save.")
-    folder, there = experiment.folder, saved_subsets(experiment).get(name)
-    path = folder.saved(name)
+    path, there = folder.saved(name), saved_subsets(folder, ids).get(name)
     if there is not None:
         if not np.array_equal(there.kept, subset.kept):
             raise SubsetError(f"{name} is saved already and keeps {there.size:,} other examples ({there.rule}); choose another name.")
@@ -77,9 +79,9 @@ def save_subset(experiment: Experiment, name: str, subset: Subset, burn_in: int 
     described = {
         "rule": subset.name,
         "words": subset.rule,
-        "burn_in": experiment.burn_in(burn_in),
-        "seed": experiment.settings.seeds[0] if seed is None else seed,
-        "runs": len(experiment.finished_runs()),
+        "burn_in": burn_in,
+        "seed": seed,
+        "runs": runs,
         "total": subset.total,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -89,13 +91,13 @@ def save_subset(experiment: Experiment, name: str, subset: Subset, burn_in: int 
     return path
 
 
-def forget_subset(experiment: Experiment, name: str) -> None:
-    """Remove a saved subset, damaged or gone as it may be. Raises SubsetError where nothing was saved under that name."""
-    path = experiment.folder.saved(name) if _NAME.fullmatch(name) else None
-    if path is None or path not in saved_files(experiment.folder):
-        there = ", ".join(saved_subsets(experiment)) or "nothing is"
+def forget_subset(folder: Folder, name: str) -> None:
+    """Remove a saved subset, even one whose file is damaged or gone. Raises SubsetError where nothing was saved under that name."""
+    path = folder.saved(name) if _NAME.fullmatch(name) else None
+    if path is None or path not in saved_files(folder):
+        there = ", ".join(saved_names(folder)) or "nothing is"
         raise SubsetError(f"No subset is saved under {name!r}; {there} saved.")
-    forgotten(experiment.folder, path)
+    forgotten(folder, path)
     path.unlink(missing_ok=True)
 
 
@@ -118,10 +120,10 @@ def _fits(name: str) -> bool:
     return _NAME.fullmatch(name) is not None and name not in _TAKEN and not understood(name)
 
 
-def _read(experiment: Experiment, name: str) -> Subset:
-    path, ids = experiment.folder.saved(name), experiment.ids
+def _read(folder: Folder, ids: NDArray[np.int64], name: str) -> Subset:
+    path = folder.saved(name)
     try:
-        check_once(experiment.folder, path)
+        check_once(folder, path)
         with pq.ParquetFile(path) as file:
             described: dict[str, Any] = json.loads(file.schema_arrow.metadata[b"subset"])
             kept = file.read(columns=["id"])["id"].to_numpy()
@@ -131,5 +133,5 @@ def _read(experiment: Experiment, name: str) -> Subset:
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise SubsetError(f"{path} is no saved subset ({error}); bring a copy of it back, or forget it.") from None
     if kept.dtype != np.int64 or total != len(ids) or not np.array_equal(kept, ids[np.isin(ids, kept)]):
-        raise SubsetError(f"{path} does not hold examples of {experiment.folder.root}, each once and in their order; forget it.")
+        raise SubsetError(f"{path} does not hold examples of {folder.root}, each once and in their order; forget it.")
     return Subset(name=name, method="saved", rule=f"the saved subset {name}: {words}", kept=kept, total=total)

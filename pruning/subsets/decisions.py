@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pruning.errors import UsageError
-from pruning.records import DecisionKind, Subset
+from pruning.records import DECISIONS, DecisionKind, Subset
 
 DECIDED_BY_HAND = "decided by hand"
 """What a filter calls examples that any decision stands on."""
@@ -132,7 +132,7 @@ def apply(subset: Subset, state: Decided, ids: NDArray[np.int64]) -> Subset:
     if len(changed) == subset.size and np.array_equal(changed, subset.kept):
         return subset
     return Subset(
-        name=f"{subset.name}+decisions",
+        name=subset.name + DECISIONS,
         method=subset.method,
         rule=f"{subset.rule}; by hand {len(state.kept)} kept and {len(state.dropped)} dropped",
         kept=changed,

@@ -39,8 +39,6 @@ from pruning.subsets.grammar import JOINS, Name, parse
 from pruning.subsets.selection import HARDEST, coverage, highest, quotas, stratified
 
 TICKET = "winning-ticket"
-DECISIONS = "+decisions"
-"""After a subset's name: as decided by hand."""
 
 Ids = NDArray[np.int64]
 

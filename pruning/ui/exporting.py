@@ -13,9 +13,9 @@ from pruning.browse import View
 from pruning.export import hub, writer
 from pruning.export.formats import FORMATS, FORMATS_HELP
 from pruning.formatting import counted
+from pruning.jobs import precompute
 from pruning.records import Subset
-from pruning.store import cache
-from pruning.store.saved_subsets import NAMING, save_subset
+from pruning.store.saved_subsets import NAMING
 from pruning.ui import escaping, state
 from pruning.ui.server import signed_links
 
@@ -23,7 +23,7 @@ from pruning.ui.server import signed_links
 def warnings(view: View, subset: Subset) -> None:
     """What a person should know before training on this subset."""
     if not view.audited:
-        cache.begin(view.experiment.folder.root)
+        precompute.begin(view.experiment.folder.root)
         st.info("Duplicates between training and evaluation data are still being looked for; open this page again in a minute.")
         return
     caveat = view.experiment.settings.caveat
@@ -65,7 +65,7 @@ def save(view: View, subset: Subset) -> None:
 @state.in_words
 def _save(view: View, subset: Subset) -> None:
     name = str(st.session_state["subset-name"]).strip()
-    path = save_subset(view.experiment, name, subset, view.burn_in)
+    path = view.experiment.save(name, subset, view.burn_in)
     state.choose(name)
     st.toast(escaping.markdown(f"Saved {counted(subset.size, 'example')} in {path}"), icon=":material/bookmark_added:")
 

@@ -7,7 +7,8 @@ import streamlit as st
 from pruning import browse
 from pruning.analysis.scores import SCORES
 from pruning.browse import Filter, View
-from pruning.store import cache, saved_filters
+from pruning.jobs import precompute
+from pruning.store import saved_filters
 from pruning.subsets.decisions import DECIDED_BY_HAND
 from pruning.ui import difficulty_selection, state
 
@@ -96,7 +97,7 @@ def ready(view: View, wanted: Filter) -> bool:
     if wanted.only in (None, DECIDED_BY_HAND) or view.audited:
         return True
     directory = view.experiment.folder.root
-    cache.begin(directory)
+    precompute.begin(directory)
 
     @st.fragment(run_every=2)
     def wait() -> None:

@@ -12,8 +12,8 @@ from pruning.analysis.recommendation import payback, recommend
 from pruning.browse import View
 from pruning.formatting import counted, duration
 from pruning.jobs import background
-from pruning.records import FrontierPoint
-from pruning.subsets.rules import BASELINES, DECISIONS, USUAL_BASELINES
+from pruning.records import DECISIONS, FrontierPoint
+from pruning.subsets.rules import BASELINES, USUAL_BASELINES
 from pruning.ui import escaping, job_progress, state, tables
 
 BASELINES_HELP = (

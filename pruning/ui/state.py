@@ -13,11 +13,10 @@ import streamlit as st
 from pruning.browse import View
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment, list_experiments
-from pruning.jobs import divergence
-from pruning.records import JobState, Subset
+from pruning.records import DECISIONS, JobState, Subset
 from pruning.store import manifest
-from pruning.store.saved_subsets import saved_subsets
-from pruning.subsets.rules import DECISIONS, TICKET, ladder, subset_name
+from pruning.store.saved_subsets import saved_names
+from pruning.subsets.rules import TICKET, ladder, subset_name
 from pruning.ui import escaping, theme
 
 P = ParamSpec("P")
@@ -165,7 +164,7 @@ def subset_names(experiment: Experiment) -> list[str]:
     runs = len(experiment.finished_runs())
     names = [subset_name(removes, runs) for removes in ladder(runs)]
     measured = [name.removesuffix(DECISIONS) for name in experiment.finished()["subset"].unique()]
-    return list(dict.fromkeys([*names, *saved_subsets(experiment), "drop-easy", "drop-hard", *measured, "full"]))
+    return list(dict.fromkeys([*names, *saved_names(experiment.folder), "drop-easy", "drop-hard", *measured, "full"]))
 
 
 def _badge() -> None:
@@ -198,4 +197,4 @@ def _view(folder: str, stamp: tuple[int, ...], burn_in: int) -> View:
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def _warnings(folder: str, stamp: tuple[int, ...]) -> list[str]:
-    return divergence.warnings(Experiment(folder))
+    return Experiment(folder).warnings()

@@ -138,7 +138,7 @@ def test_a_datasets_folder_is_written_in_parts(tmp_path: Path) -> None:
     code = f"""
 import pyarrow
 from pruning.experiment import Experiment
-from pruning.formats import FORMATS
+from pruning.export.formats import FORMATS
 experiment = Experiment({str(tmp_path / "x")!r})
 rows = FORMATS['hf'].write(experiment, experiment.ids, {{}}, __import__("pathlib").Path({str(tmp_path / "out")!r}))
 assert rows == {rows}

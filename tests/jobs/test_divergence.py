@@ -33,17 +33,17 @@ def stuck(experiment: Experiment, run: int) -> None:
 
 def test_a_run_stuck_at_one_class_is_named_and_redone(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
     before = scored.dynamics.gold_prob.copy()
-    assert divergence.find(scored) == [] and divergence.warnings(scored) == []
+    assert scored.diverged() == [] and scored.warnings() == []
     stuck(scored, 1)
     again = Experiment(scored.folder.root)
-    (found,) = divergence.find(again)
+    (found,) = again.diverged()
     assert (found.run, found.seed) == (1, SEEDS[1])
     report.console.file = None
     report.show(again)
     assert f"Run 1 (seed {SEEDS[1]}) says 'negative' of nearly every example." in capsys.readouterr().out.replace("\n", " ")
     redone = worker.redo(scored.folder.root)
     assert redone.settings.seeds == (SEEDS[0], 342, SEEDS[2])
-    assert redone.finished_runs() == [0, 1, 2] and divergence.find(redone) == []
+    assert redone.finished_runs() == [0, 1, 2] and redone.diverged() == []
     assert np.array_equal(redone.dynamics.gold_prob[[0, 2]], before[[0, 2]])
     assert not np.array_equal(redone.dynamics.gold_prob[1], before[1])
     assert len(pd.read_parquet(redone.folder.diverged / f"seed={SEEDS[1]}")) == len(redone.ids) * redone.settings.train.epochs
@@ -58,7 +58,7 @@ def test_a_run_stuck_at_one_class_is_named_in_all_that_is_written(scored: Experi
     stuck(scored, 1)
     again = Experiment(scored.folder.root)
     subset = again.subset("full")
-    (warning,) = divergence.warnings(again)
+    (warning,) = again.warnings()
     assert report.as_dict(again)["diverged"] == [warning]
     found = findings(again, subset)
     assert found.to_dict()["diverged"] == (warning,) and warning in found.sentences()
@@ -79,7 +79,7 @@ def test_the_same_command_goes_on_after_a_seed_was_replaced(scored: Experiment, 
 def killed_between_the_moves(experiment: Experiment, run: int, monkeypatch: pytest.MonkeyPatch) -> Experiment:
     """Its recording is put aside, and no other seed has taken its place."""
     stuck(experiment, run)
-    (found,) = divergence.find(Experiment(experiment.folder.root))
+    (found,) = Experiment(experiment.folder.root).diverged()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(divergence, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         divergence.set_aside(experiment, found)
@@ -90,18 +90,18 @@ def test_a_kill_between_the_moves_leaves_no_run_under_another_s_seed(scored: Exp
     """It is named still, and the next request completes what was begun."""
     again = killed_between_the_moves(scored, 1, monkeypatch)
     assert again.finished_runs() == [0, 2] and again.settings.seeds == SEEDS
-    (warning,) = divergence.warnings(again)
+    (warning,) = again.warnings()
     assert f"Run 1 (seed {SEEDS[1]}) diverged; its recording was put aside already." in warning
     redone = worker.redo(scored.folder.root)
     assert redone.settings.seeds == (SEEDS[0], 342, SEEDS[2]) and redone.finished_runs() == [0, 1, 2]
-    assert divergence.find(redone) == []
+    assert redone.diverged() == []
 
 
 def test_a_kill_between_the_moves_and_a_resume_leave_redo_as_it_was(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same seed was trained again and diverged again: both recordings are kept."""
     killed_between_the_moves(scored, 1, monkeypatch)
     again = worker.resume(scored.folder.root)
-    assert again.finished_runs() == [0, 1, 2] and divergence.find(again) == []
+    assert again.finished_runs() == [0, 1, 2] and again.diverged() == []
     stuck(again, 1)
     redone = worker.redo(scored.folder.root)
     assert redone.settings.seeds[1] == 342 and redone.finished_runs() == [0, 1, 2]
@@ -112,12 +112,12 @@ def test_a_seed_that_took_a_diverged_one_s_place_has_not_diverged_itself(scored:
     """What was said of the run before is about the seed before; an end before its first epoch changes nothing of that."""
     shutil.rmtree(scored.folder.epoch(1, 0).parent)
     scored.log("diverged", state="running", verb="score", key="run 1", message="The loss of run 1 became NaN.")
-    (found,) = divergence.find(scored)
+    (found,) = scored.diverged()
     divergence.set_aside(scored, found)
     again = Experiment(scored.folder.root)
-    assert again.settings.seeds[1] == 342 and divergence.find(again) == []
+    assert again.settings.seeds[1] == 342 and again.diverged() == []
     again.log("diverged", state="running", verb="score", key="run 1", message="The loss of run 1 became NaN once more.")
-    assert [run.sentence for run in divergence.find(again)] == ["The loss of run 1 became NaN once more."]
+    assert [run.sentence for run in again.diverged()] == ["The loss of run 1 became NaN once more."]
 
 
 def test_runs_whose_loss_is_no_number_are_named_and_do_not_stop_the_others(settings: Settings, tmp_path: Path) -> None:
@@ -128,8 +128,8 @@ def test_runs_whose_loss_is_no_number_are_named_and_do_not_stop_the_others(setti
         worker.score(wild, folder)
     experiment = Experiment(folder)
     assert experiment.status().state is JobState.FAILED and "NaN" in experiment.status().message
-    assert {run.run for run in divergence.find(experiment)} == {0, 1} and experiment.finished_runs() == []
-    assert all("NaN" in sentence for sentence in divergence.warnings(experiment))
+    assert {run.run for run in experiment.diverged()} == {0, 1} and experiment.finished_runs() == []
+    assert all("NaN" in sentence for sentence in experiment.warnings())
     with pytest.raises(TrainingError):
         worker.redo(folder)
     assert Experiment(folder).settings.seeds == (342, 4827)
@@ -138,7 +138,5 @@ def test_runs_whose_loss_is_no_number_are_named_and_do_not_stop_the_others(setti
 def test_a_fine_tuning_of_the_frontier_that_is_stuck_is_named(scored: Experiment) -> None:
     row = {**scored.finished().iloc[0].to_dict(), "subset": "random@0.5", "seed": 7, "stuck": True}
     scored.add_finished(row)
-    assert divergence.warnings(scored) == [
-        "random@0.5: the fine-tuning with seed 7 gives nearly everything one answer, and counts in the mean."
-    ]
+    assert scored.warnings() == ["random@0.5: the fine-tuning with seed 7 gives nearly everything one answer, and counts in the mean."]
     assert "stuck" not in scored.frontier()[0].metrics and "micro_batch" not in scored.frontier()[0].metrics

@@ -16,20 +16,19 @@ from pruning.jobs import worker
 from pruning.records import DecisionKind, Subset
 from pruning.store import library
 from pruning.store.layout import read_notes
-from pruning.store.saved_subsets import forget_subset, save_subset, saved_subsets
 from pruning.subsets.decisions import Decision
 from tests.conftest import BURN_IN, EPOCHS, EXAMPLES, SEEDS
 from tests.jobs.test_faults import flip
 
 
 def saved(experiment: Experiment, name: str = "mine", of: str = "drop-hard") -> Subset:
-    save_subset(experiment, name, experiment.subset(of))
+    experiment.save(name, experiment.subset(of))
     return experiment.subset(name)
 
 
 def test_a_saved_subset_is_a_file_of_ids_that_says_what_it_was(scored: Experiment) -> None:
     made = scored.subset("random@0.5", 1, seed=5)
-    path = save_subset(scored, "half", made, burn_in=1, seed=5)
+    path = scored.save("half", made, burn_in=1, seed=5)
     table = pq.read_table(path)
     assert path == scored.folder.root / "subsets" / "half.parquet"
     assert table.schema.names == ["id"] and table.schema.field("id").type == pa.int64()
@@ -38,7 +37,7 @@ def test_a_saved_subset_is_a_file_of_ids_that_says_what_it_was(scored: Experimen
     assert said.pop("created").endswith("Z")
     words = {"rule": "random@0.5", "words": made.rule}
     assert said == {**words, "burn_in": 1, "seed": 5, "runs": len(SEEDS), "total": EXAMPLES}
-    read = saved_subsets(scored)["half"]
+    read = scored.saved["half"]
     assert (read.name, read.method, read.rule, read.total) == ("half", "saved", f"the saved subset half: {made.rule}", EXAMPLES)
 
 
@@ -54,7 +53,7 @@ def test_a_saved_subset_is_a_file_of_ids_that_says_what_it_was(scored: Experimen
 )
 def test_names_that_cannot_be_one_are_refused(scored: Experiment, name: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        save_subset(scored, name, scored.subset("full"))
+        scored.save(name, scored.subset("full"))
     assert not scored.folder.subsets.exists()
 
 
@@ -67,12 +66,12 @@ def test_other_names_are_words_like_any_other(scored: Experiment, name: str) -> 
 def test_a_name_stands_for_the_same_rows_for_ever(scored: Experiment) -> None:
     mine, path = saved(scored), scored.folder.saved("mine")
     before = path.read_bytes()
-    save_subset(scored, "mine", scored.subset("drop-hard"))
+    scored.save("mine", scored.subset("drop-hard"))
     with pytest.raises(SubsetError, match=f"^mine is saved already and keeps {mine.size} other examples .*; choose another name.$"):
-        save_subset(scored, "mine", scored.subset("full"))
+        scored.save("mine", scored.subset("full"))
     assert path.read_bytes() == before
     with pytest.raises(SubsetError, match="nothing to save"):
-        save_subset(scored, "none", scored.subset("full minus full"))
+        scored.save("none", scored.subset("full minus full"))
 
 
 def test_what_was_saved_stays_whatever_its_rule_keeps_later(scored: Experiment) -> None:
@@ -98,7 +97,7 @@ def test_a_saved_name_works_wherever_a_subset_is_named(scored: Experiment, tmp_p
     assert manifest["subset"]["rule"].startswith("the saved subset mine: 40 at random") and "--subset mine" in manifest["command"]
     assert is_current(manifest, scored, scored.subset("mine", 0), BURN_IN)
     saved(scored, "decided", of="mine+decisions")
-    assert list(saved_subsets(scored)) == ["decided", "mine"]
+    assert list(scored.saved) == ["decided", "mine"]
     assert scored.subset("decided+decisions").name == "decided", "the decisions are in it already"
     with pytest.raises(SubsetError, match=r"There is no subset 'nine'; use full, .*, decided, mine, any"):
         scored.subset("nine")
@@ -140,16 +139,16 @@ def test_a_forgotten_name_may_stand_for_other_rows_and_never_for_the_old_ones_ag
     scored.log("cancelled", state="cancelled", verb="score")
     with pytest.raises(ExperimentError, match=r"mine\.parquet is gone"):
         Experiment(scored.folder.root).verify()
-    forget_subset(scored, "mine")
-    assert Experiment(scored.folder.root).verify() and list(saved_subsets(scored)) == []
+    scored.forget("mine")
+    assert Experiment(scored.folder.root).verify() and list(scored.saved) == []
     with pytest.raises(SubsetError, match="No subset is saved under 'mine'; nothing is saved"):
-        forget_subset(scored, "mine")
+        scored.forget("mine")
     other = saved(Experiment(scored.folder.root), of="drop-easy")
     assert other.kept.tolist() != mine.kept.tolist() and Experiment(scored.folder.root).verify()
     path.write_bytes(old)
     with pytest.raises(ExperimentError, match=r"mine\.parquet is damaged"):
         Experiment(scored.folder.root).verify()
-    forget_subset(scored, "mine")
+    scored.forget("mine")
     assert not path.exists()
 
 
@@ -183,7 +182,7 @@ def test_files_of_other_names_are_no_words(scored: Experiment) -> None:
     saved(scored)
     for name in ("full", "Mine"):
         scored.folder.saved("mine").rename(scored.folder.saved(name))
-        assert list(saved_subsets(scored)) == [] and scored.subset("full").method == "full"
+        assert list(scored.saved) == [] and scored.subset("full").method == "full"
         scored.folder.saved(name).rename(scored.folder.saved("mine"))
     with pytest.raises(SubsetError, match=r"There is no subset '\.\./subsets/mine'"):
         scored.subset("../subsets/mine")

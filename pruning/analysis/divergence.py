@@ -1,0 +1,66 @@
+"""Fine-tunings that went wrong: the same answer to everything, or a loss that became NaN. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+REDO = "`python -m pruning resume DIR --redo-diverged` trains diverged runs again, each with the next seed."
+
+SHARE = 0.1
+"""Answers other than the commonest one, as a share of the labels other than it, below which one class has taken over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DivergedRun:
+    """A scoring run that should not be counted as it is."""
+
+    run: int
+    seed: int
+    sentence: str
+    """The reason, naming run and seed."""
+
+
+def stuck_at(answers: NDArray[np.int64], labels: NDArray[np.int64]) -> int | None:
+    """The class that (nearly) every answer names though the labels [N] do not; None where there is none.
+
+    A fine-tuning no better than the majority class is a failed run (Mosbach et al. 2021, "On the Stability of Fine-tuning BERT");
+    here it has failed when fewer than a tenth as many examples are answered otherwise as are labelled otherwise, so that good
+    answers on lopsided labels pass.
+
+    >>> stuck_at(np.array([1, 1, 1, 1]), np.array([0, 1, 0, 1]))
+    1
+    >>> stuck_at(np.array([1] * 99 + [0]), np.array([1] * 99 + [0])) is None
+    True
+    """
+    if not len(answers):
+        return None
+    classes, counts = np.unique(answers, return_counts=True)
+    commonest = int(classes[counts.argmax()])
+    answered, labelled = int((answers != commonest).sum()), int((labels != commonest).sum())
+    return commonest if answered < SHARE * labelled else None
+
+
+def nan_losses(run: int, events: Sequence[Mapping[str, Any]], redone: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Messages of the times the loss of a run became NaN, those before its seed was last replaced left out.
+
+    `events` are the "diverged" events, oldest first; `redone` are the manifest's entries of replaced seeds.
+    """
+    said = [event["message"] for event in events if event["key"] == f"run {run}"]
+    return said[max((entry.get("diverged", 0) for entry in redone if entry["run"] == run), default=0) :]
+
+
+def warnings(diverged: Iterable[DivergedRun], finished: pd.DataFrame) -> list[str]:
+    """Sentences about diverged runs, and about fine-tunings in `finished` (see `frontier.points`) that give nearly one answer."""
+    found = [f"{run.sentence[0].upper()}{run.sentence[1:]} {REDO}" for run in diverged]
+    stuck = finished[finished["stuck"].fillna(False).astype(bool)] if "stuck" in finished else finished[:0]
+    for name, group in stuck.groupby("subset"):
+        seeds = ", ".join(map(str, group["seed"]))
+        which = f"the fine-tuning with seed {seeds} gives" if len(group) == 1 else f"the fine-tunings with seeds {seeds} give"
+        found.append(f"{name}: {which} nearly everything one answer, and {'counts' if len(group) == 1 else 'count'} in the mean.")
+    return found

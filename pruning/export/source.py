@@ -1,0 +1,76 @@
+"""What an export is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pruning.analysis.duplicates import Duplicates
+from pruning.records import Dynamics
+from pruning.settings import Settings
+from pruning.store.layout import Folder
+from pruning.subsets.decisions import Decided
+
+
+class Source(Protocol):
+    """An experiment as an export needs it: its rows, its recording, and what its manifest says. `pruning.experiment` has one."""
+
+    folder: Folder
+    info: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+
+    @property
+    def settings(self) -> Settings:
+        """Settings that decided the recording."""
+
+    @property
+    def stopped(self) -> str:
+        """Why scoring ended before all its runs; empty when it did not."""
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """[N] ids of all examples, in source order."""
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """[N] class indices, or None where the task has no classes."""
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the classes, by index."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of the examples' columns."""
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """The recording of all complete runs."""
+
+    @property
+    def decided(self) -> Decided:
+        """The standing decisions made by hand."""
+
+    @property
+    def duplicates(self) -> Duplicates:
+        """Groups of near-duplicates over the training and then the evaluation examples."""
+
+    def examples(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The examples in source order, or some of their columns."""
+
+    def finished(self) -> pd.DataFrame:
+        """One row per finished fine-tuning."""
+
+    def burn_in(self, burn_in: int | None = None) -> int:
+        """The burn-in asked for, or the experiment's own."""
+
+    def warnings(self) -> list[str]:
+        """Sentences about runs that diverged."""
