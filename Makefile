@@ -19,13 +19,16 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-.PHONY: demo app test test-slow chaos lint screenshots clean help
+.PHONY: demo app check test test-slow wheel-test chaos lint screenshots clean help
 
 demo: $(VENV)/.run  ## score the sample, measure the frontier, export and verify the winning ticket
 	@$(RUN) -m pruning demo
 
 app: $(VENV)/.run  ## open the dashboard on the experiments in ./experiments
 	@$(RUN) -m pruning app
+
+check: $(VENV)/.dev  ## the tests for every commit, within a minute: no browser, no processes, no kills
+	@$(PYTEST) -m "not slow and not gpu and not browser and not process"
 
 test: $(VENV)/.dev  ## all tests but the slow ones
 	@$(RUN) tests/support/browser_setup.py
@@ -34,6 +37,10 @@ test: $(VENV)/.dev  ## all tests but the slow ones
 test-slow: $(VENV)/.dev  ## the slow tests too
 	@$(RUN) tests/support/browser_setup.py
 	@$(PYTEST) -m "not gpu"
+
+wheel-test: $(VENV)/.dev  ## build the wheel, install it into an empty environment and use it from another folder
+	@$(RUN) tests/support/browser_setup.py
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -m slow tests/test_wheel.py
 
 chaos: $(VENV)/.dev  ## kill the worker 50 times and the dashboard 10 times, and compare with undisturbed work (some 10 minutes)
 	@$(RUN) tests/support/browser_setup.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -15,12 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from pruning.errors import ExperimentError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 
 LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>tmp|old)|.+\.pt\.part")
 """Names of what a killed writer leaves: half of a new file, an old folder that was about to be replaced, half a checkpoint."""
@@ -79,8 +74,7 @@ def append_line(path: str | Path, line: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            if fcntl is not None:
-                fcntl.flock(handle, fcntl.LOCK_EX)  # or the end looked at below may be another writer's half; closing frees it
+            fcntl.flock(handle, fcntl.LOCK_EX)  # or the end looked at below may be another writer's half; closing frees it
             size = os.fstat(handle).st_size
             broken = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
             data = f"{chr(10) if broken else ''}{line}\n".encode()
@@ -138,8 +132,6 @@ def _sync_tree(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():
-        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

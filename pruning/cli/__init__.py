@@ -3,6 +3,9 @@
 Exit code 0 = done, 1 = failed with one clear sentence, 2 = wrong usage, 130 = cancelled.
 """
 
+import sys
+from pathlib import Path
+
 # The order of the imports is the order of the verbs in --help.
 # isort: off
 from pruning.cli import scoring as scoring
@@ -17,4 +20,4 @@ from pruning.cli.base import one_sentence as one_sentence
 
 def main() -> None:
     """Run the command line; every error a person can mend is one sentence on stderr."""
-    app(prog_name="python -m pruning")
+    app(prog_name="winnow" if Path(sys.argv[0]).name == "winnow" else "python -m pruning")

@@ -70,7 +70,7 @@ def refusal(name: str) -> str | None:
         return None
     if "\0" in name:
         return "The name has a NUL character; file names cannot have one."
-    if name.startswith("~") or "://" in name or (os.name != "nt" and ("\\" in name or re.match(r"[A-Za-z]:", name))):
+    if name.startswith("~") or "://" in name or "\\" in name or re.match(r"[A-Za-z]:", name):
         return f"{name} is not a path that the dashboard reads; write it out, from {os.sep} or from the folder it was started in."
     plain = name.rpartition("#")[0] if "#" in name and not os.path.lexists(name) else name
     path = Path(plain)

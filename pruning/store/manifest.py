@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pruning import __version__
 from pruning.errors import ExperimentError, UsageError
 from pruning.settings import Settings
 
@@ -42,7 +43,7 @@ def make(settings: Settings, train: Examples, evaluation: Examples, model_finger
             "evaluation": {"fingerprint": evaluation.fingerprint, "rows": len(evaluation), "notes": list(evaluation.notes)},
         },
         "model": {"source": settings.model, "fingerprint": model_fingerprint},
-        "versions": {name: found for name in ("winnow", *LIBRARIES) if (found := _version(name))},
+        "versions": {"winnow": __version__, **{name: found for name in LIBRARIES if (found := _version(name))}},
     }
 
 

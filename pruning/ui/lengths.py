@@ -13,10 +13,11 @@ from typing import Any
 import streamlit as st
 from tokenizers import Tokenizer
 
-from pruning.data import access, models, sample
+from pruning.data import access, models
 from pruning.data.tasks import TASKS
 from pruning.errors import DataError
 from pruning.formatting import counted
+from pruning.paths import cache_folder
 
 ROWS, CHARACTERS = 1000, 200_000
 """The first rows are looked at, up to so many and until they have so many characters: more would be felt as a wait."""
@@ -76,7 +77,7 @@ def sequences(row: Mapping[str, Any], mapping: Mapping[str, str]) -> tuple[str, 
 def tokenizer(model: str) -> Path | None:
     """The tokenizer.json of the sample model or of a model's folder; None when it is not on this machine, or may not be read."""
     if model == models.SAMPLE:
-        path = sample.cache_folder() / "all-MiniLM-L6-v2" / "tokenizer.json"
+        path = cache_folder() / "all-MiniLM-L6-v2" / "tokenizer.json"
     else:
         try:
             folder = access.resolve(model) if model else None

@@ -10,10 +10,12 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from pruning.errors import WinnowError  # noqa: E402
+from pruning.paths import dashboard_folder  # noqa: E402
 from pruning.ui import escaping, state  # noqa: E402
 from pruning.ui.home import home  # noqa: E402
 
-st.set_page_config(layout="wide", page_icon=str(ROOT / "assets" / "icon.png"))
+FILES = dashboard_folder()
+st.set_page_config(layout="wide", page_icon=str(FILES / "assets" / "icon.png"))
 
 PAGES = {
     "home": ("Winnow", ":material/grain:"),
@@ -28,7 +30,7 @@ WITHOUT = ("Winnow", "Score")
 
 # The links are our own: an icon given to st.Page would be fetched from Google's servers, to stand in the browser's tab.
 pages = {
-    name: st.Page(home if name == "home" else ROOT / "pages" / f"{name}.py", title=title, url_path=name, default=name == "home")
+    name: st.Page(home if name == "home" else FILES / "pages" / f"{name}.py", title=title, url_path=name, default=name == "home")
     for name, (title, _) in PAGES.items()
 }
 page = st.navigation(list(pages.values()), position="hidden")

@@ -9,11 +9,15 @@ from pathlib import Path
 
 from starlette.middleware import Middleware
 
-from pruning.data import access, sample
+from pruning.data import access
 from pruning.errors import UsageError
+from pruning.paths import PACKAGE, cache_folder, dashboard_folder
 from pruning.ui.server.guard import PASSWORD, Guard, is_loopback, refusal_to_start
 
-APP = Path(__file__).resolve().parents[3] / "app.py"
+APP = dashboard_folder() / "app.py"
+MAIN = PACKAGE / "ui" / "main.py"
+"""The main script, apart from pages/: with a folder of that name beside it, Streamlit would serve a deep link without the shell."""
+
 EXPERIMENTS = "WINNOW_EXPERIMENTS"
 LOOPBACK = "127.0.0.1"
 NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -52,6 +56,6 @@ def middleware() -> list[Middleware]:
         print(f"Error: {problem}", file=sys.stderr)
         sys.exit(2)
     os.environ[access.ROOTS] = access.join(
-        [Path.cwd(), os.environ.get(EXPERIMENTS, "experiments"), sample.cache_folder(), *(access.allowed() or ())]
+        [Path.cwd(), os.environ.get(EXPERIMENTS, "experiments"), cache_folder(), *(access.allowed() or ())]
     )
     return [Middleware(Guard, hosts=st.get_option("server.allowedHosts") or NAMES, password=password)]
