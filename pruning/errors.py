@@ -1,18 +1,18 @@
-"""Everything that can go wrong in a way a person can mend, one class per situation.
+"""Errors the user can fix, one class per situation.
 
-Each error is one sentence: what is wrong, where, and what would be right. The command line and the
-pages turn them into words in one place each; anything that is not a `WinnowError` is our bug.
+Each message is one sentence: what is wrong (with the value), where, and how to fix it. The command line and the
+pages print them in one place each; any other exception is a bug in Winnow.
 """
 
 LONGEST = 2000
-"""Letters of the longest message."""
+"""Maximum length of a message, in characters."""
 
 
 class WinnowError(Exception):
-    """Base of every error a person can mend. Exit code 1 on the command line."""
+    """Base class for errors the user can fix. Exit code 1 on the command line."""
 
     def __str__(self) -> str:
-        """The sentence on one line. What it quotes from data can neither break it, steer a terminal, nor flood one.
+        """Return the message on one line, without control characters and at most `LONGEST` characters long.
 
         >>> str(WinnowError("no label\\n\\x1b[31mred"))
         'no label  [31mred'
@@ -22,7 +22,14 @@ class WinnowError(Exception):
 
 
 class UsageError(WinnowError):
-    """A setting, flag or name that cannot be right. Exit code 2 on the command line."""
+    """A setting, flag or name that is not valid. Exit code 2 on the command line.
+
+    `field` names the setting, so that the command line can add its flag and a page its widget.
+    """
+
+    def __init__(self, sentence: str, field: str = "") -> None:
+        super().__init__(sentence)
+        self.field = field
 
 
 class DataError(WinnowError):
@@ -30,7 +37,7 @@ class DataError(WinnowError):
 
 
 class ModelError(WinnowError):
-    """A model is not there, or cannot do the task."""
+    """A model does not exist, cannot be loaded, or does not support the task."""
 
 
 class ExperimentError(WinnowError):
@@ -38,15 +45,15 @@ class ExperimentError(WinnowError):
 
 
 class BusyError(WinnowError):
-    """Another worker owns the experiment."""
+    """The experiment is in use by another job."""
 
 
 class SubsetError(WinnowError):
-    """A subset cannot be made, found, or trained on."""
+    """A subset does not exist, or cannot be created or trained on."""
 
 
 class ScoreError(WinnowError):
-    """A score needs something the recording does not have."""
+    """A score needs values that the recording does not have."""
 
 
 class ExportError(WinnowError):
@@ -54,7 +61,7 @@ class ExportError(WinnowError):
 
 
 class DownloadError(WinnowError):
-    """The sample could not be fetched, or is not the file that was pinned."""
+    """The sample could not be downloaded, or is not the pinned file."""
 
 
 class TrainingError(WinnowError):
@@ -70,4 +77,4 @@ class Diverged(TrainingError):
 
 
 class Cancelled(WinnowError):
-    """The person asked for the work to stop; what was finished is kept."""
+    """The user stopped the work; finished work is kept. Exit code 130 on the command line."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from pruning.errors import UsageError
 from pruning.settings import PAPER_SEEDS, Settings, TrainSettings
+from pruning.settings_file import read_settings
 
 MODELS = {"roberta-large": "FacebookAI/roberta-large", "opt-350m": "facebook/opt-350m"}
 """The paper's models -> their hub names."""
@@ -66,10 +67,22 @@ class Preset:
 
 
 def find(name: str) -> Preset:
-    """The preset of that name. Raises UsageError naming those there are."""
+    """Return the preset of that name. Raises UsageError naming those that exist."""
     if name not in PRESETS:
-        raise UsageError(f"--preset is {name!r}; use {', '.join(PRESETS)}.")
+        raise UsageError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}.", "preset")
     return PRESETS[name]
+
+
+def starting(data: str | None, preset: str | None, file: str | None, changes: Mapping[str, Any]) -> Settings:
+    """Return the settings of data, a preset or a settings file (exactly one of them) with changes; a model may have the paper's name."""
+    if sum(source is not None for source in (data, preset, file)) != 1:
+        raise UsageError("Give the data to score, a --preset or a --settings file, exactly one of them.")
+    model = changes.get("model")
+    if preset is not None:
+        settings = find(preset).settings(model or "roberta-large")
+    else:
+        settings = Settings(data=data) if data is not None else read_settings(file or "")
+    return settings.with_changes(**{**changes, **({"model": MODELS.get(model, model)} if model else {})})
 
 
 _PAPER = "the paper, section 4"

@@ -1,14 +1,16 @@
-"""What decides an experiment: its settings and the recipe of its runs, checked as they are made. Imports numpy only."""
+"""Settings of an experiment and the recipe of its runs. Each field states its help, flag and range; values are checked on creation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from pruning.errors import UsageError
+from pruning.formatting import counted
+from pruning.options import Option, check, settings_of
 
 PAPER_SEEDS = (342, 4827, 1215, 98, 8128, 828)
 """Seeds of Tayaranian et al. (CoLLAs 2024), in their order; further runs draw theirs from `default_seeds`."""
@@ -34,119 +36,134 @@ OWN_AGREEMENT = 0.76
 
 
 def default_seeds(runs: int) -> tuple[int, ...]:
-    """The paper's six seeds, then as many reproducible others as `runs` asks for; UsageError when that is none.
+    """Return `runs` seeds: the paper's six, then reproducible others. Raises UsageError for fewer than one.
 
     >>> default_seeds(3)
     (342, 4827, 1215)
     """
     if runs < 1:
-        raise UsageError(f"--runs is {runs}; at least one run is needed (the paper uses 6).")
+        raise UsageError(f"runs must be at least 1, got {runs} (the paper uses 6).", "runs")
     more = np.random.default_rng(PAPER_SEEDS).integers(1, 2**31 - 1, size=max(0, runs - len(PAPER_SEEDS)))
     return (PAPER_SEEDS + tuple(int(seed) for seed in more))[:runs]
+
+
+WAYS = ", ".join(f"{name} ({way.words}; rank agreement {way.agreement:.2f})" for name, way in APPROXIMATIONS.items())
+
+GROUPS = DATA, MODEL, RECIPE, RUNS, MACHINE = "Data", "Model", "Recipe", "Runs and scores", "Machine"
+"""Headings in `--help`, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
     """How one run trains. The defaults are the paper's recipe for sentence classification."""
 
-    epochs: int = 3
-    """Passes over the training rows, at least 1."""
-    batch_size: int = 32
-    """Examples per optimizer step (whole questions where a question has several sequences)."""
-    learning_rate: float = 2e-5
-    """Peak rate; it falls linearly to 0 over the steps of this very run."""
-    weight_decay: float = 0.0
-    """AdamW's decoupled decay; biases and LayerNorm weights are left out, as in the Trainer."""
-    warmup_ratio: float = 0.0
-    """Share of the steps in which the rate rises linearly from 0."""
-    max_grad_norm: float = 1.0
-    """Gradient norm above which gradients are scaled down, per run."""
-    fixed_order: bool = False
-    """True repeats one order in every epoch of a run, as the paper's code does; False reshuffles."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto = bf16 autocast where the device does it well, else fp32."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
-    deterministic: bool = False
-    """True makes numbers repeat bit by bit on a GPU too, resumed or not, one run at a time and slower. On the CPU they always do."""
-    depth: float = 1.0
-    """Share of the model's layers that is kept, the lower ones; at least one layer stays."""
-    lora_rank: int = 0
-    """0 = every weight is trained; else only adapters of this rank (Hu et al. 2022) in the attention, and the head."""
+    epochs: Annotated[int, Option("Epochs per run.", group=RECIPE, at_least=1)] = 3
+    batch_size: Annotated[int, Option("Examples (whole questions) per optimizer step.", group=RECIPE, at_least=1)] = 32
+    learning_rate: Annotated[float, Option("Peak learning rate; it decays linearly to 0 over the run.", group=RECIPE, above=0)] = 2e-5
+    weight_decay: Annotated[float, Option("AdamW's weight decay; biases and LayerNorm weights are excluded.", group=RECIPE, at_least=0)] = (
+        0.0
+    )
+    warmup_ratio: Annotated[
+        float, Option("Share of the steps in which the learning rate rises linearly from 0.", group=RECIPE, at_least=0, below=1)
+    ] = 0.0
+    max_grad_norm: Annotated[float, Option("Gradient norm above which gradients are scaled down.", group=RECIPE, above=0)] = 1.0
+    fixed_order: Annotated[
+        bool, Option("Use one order of the examples in every epoch of a run, like the paper's code, instead of reshuffling.", group=RECIPE)
+    ] = False
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        Option("auto, fp32, bf16 or fp16; auto is bf16 where the device is fast at it, else fp32.", group=MACHINE),
+    ] = "auto"
+    device: Annotated[str, Option("auto, cpu, cuda, cuda:N or mps.", group=MACHINE)] = "auto"
+    deterministic: Annotated[
+        bool, Option("Make numbers repeat bit by bit on a GPU too; slower, one run at a time. On the CPU they always do.", group=MACHINE)
+    ] = False
+    depth: Annotated[float, Option("Share of the model's layers kept, from the bottom; at least one.", flag=None, above=0, at_most=1)] = 1.0
+    lora_rank: Annotated[
+        int, Option("0 = train every weight; else train adapters of this rank (Hu et al. 2022) and the head.", flag=None, at_least=0)
+    ] = 0
 
     def __post_init__(self) -> None:
-        _positive("--epochs", self.epochs)
-        _positive("--batch-size", self.batch_size)
-        _positive("--learning-rate", self.learning_rate)
-        _positive("--max-grad-norm", self.max_grad_norm)
-        if self.weight_decay < 0:
-            raise UsageError(f"--weight-decay is {self.weight_decay}; it must be 0 or more.")
-        if not 0 <= self.warmup_ratio < 1:
-            raise UsageError(f"--warmup-ratio is {self.warmup_ratio}; it must be at least 0 and below 1.")
-        if not 0 < self.depth <= 1 or self.lora_rank < 0:
-            raise UsageError(f"depth is {self.depth} and lora_rank {self.lora_rank}; use a depth above 0 and up to 1, a rank of 0 or more.")
-        if self.precision not in ("auto", "fp32", "bf16", "fp16"):
-            raise UsageError(f"--precision is {self.precision!r}; use auto, fp32, bf16 or fp16.")
+        check(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that decides an experiment's recording. Written to experiment.json before any work."""
 
-    data: str
-    """A file, a folder saved by `datasets`, or a hub name."""
-    task: str = "auto"
-    """A name in `pruning.data.tasks.TASKS`, or auto before the data was read."""
-    columns: Mapping[str, str] = field(default_factory=dict)
-    """Field of the task -> column of the data, e.g. {"text": "sentence", "label": "label"}."""
-    recorded_by: str = "winnow"
-    """Whose training was recorded: winnow's own, or what it was taken over from (recorder, cartography, h-score)."""
-    evaluation: str | None = None
-    """Evaluation data, or None to split off `evaluation_fraction` of `data`."""
-    evaluation_fraction: float = 0.2
-    """Share split off, stratified by label, when no evaluation data is given."""
-    evaluation_seed: int = 0
-    """Seed of that split."""
-    limit: int | None = None
-    """Use only so many of the training examples, drawn at random with each class's own share; None = all."""
-    drop_invalid: bool = False
-    """Drop (and count) rows without text or label instead of refusing them."""
-    model: str = "sample"
-    """A folder, a hub name, or "sample" for the model that comes with Winnow."""
-    max_length: int | None = None
-    """Tokens per sequence; longer ones are cut and counted. None = the task's own, as in the paper, filled in before any work."""
-    seeds: tuple[int, ...] = PAPER_SEEDS
-    """One seed per run; R = len(seeds)."""
-    burn_in: int = 0
-    """Epochs left out of every score by default (0 = the paper). A reading of the recording: no retraining."""
-    checkpoints: bool = True
-    """Keep each run's state after its last whole epoch while it trains, so that it can go on from there; costs disk, changes no result."""
-    approximate: str = ""
-    """A name in `APPROXIMATIONS`: score with less work than the recipe; "" = do not. The frontier always trains by the full recipe."""
-    frontier_learning_rate: float | None = None
-    """The frontier's peak rate, where it is not the recipe's own (the paper's second phase has one per model)."""
-    stop_when_stable: float | None = None
-    """Rank agreement, 0..1, at which scoring ends before all its runs; None = never."""
+    data: Annotated[
+        str, Option("A .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by datasets, a hub name, or 'sample'.", flag=None)
+    ]
+    task: Annotated[str, Option("Name of the task.", group=DATA, default="auto-detected")] = "auto"
+    columns: Annotated[
+        Mapping[str, str], Option("Column of any other field of the task.", flag="--column", metavar="FIELD=COLUMN", group=DATA)
+    ] = field(default_factory=dict)
+    recorded_by: Annotated[
+        str,
+        Option("Tool whose training was recorded: winnow, or the tool it was imported from (recorder, cartography, h-score).", flag=None),
+    ] = "winnow"
+    evaluation: Annotated[
+        str | None,
+        Option(
+            "Evaluation data.", flag="--eval", metavar="DATA", label="Evaluation data", group=DATA, default="split off, stratified by label"
+        ),
+    ] = None
+    evaluation_fraction: Annotated[
+        float, Option("Share of the data split off if there is no evaluation data.", flag="--eval-fraction", group=DATA, above=0, below=1)
+    ] = 0.2
+    evaluation_seed: Annotated[int, Option("Seed of that split.", flag="--eval-seed", group=DATA)] = 0
+    limit: Annotated[
+        int | None,
+        Option("Use only this many training examples, drawn at random within each class.", group=DATA, at_least=2, default="all"),
+    ] = None
+    drop_invalid: Annotated[bool, Option("Skip and count rows without text or label instead of refusing them.", group=DATA)] = False
+    model: Annotated[str, Option("A folder, a hub name, or 'sample' for the model that comes with Winnow.", group=MODEL)] = "sample"
+    max_length: Annotated[
+        int | None,
+        Option(
+            "Tokens per sequence; longer texts are truncated and counted.",
+            label="Tokens per text",
+            group=MODEL,
+            at_least=1,
+            default="the task's own",
+        ),
+    ] = None
+    seeds: Annotated[
+        tuple[int, ...],
+        Option("Comma-separated seeds, one per run.", flag="--seed-list", metavar="SEED,...", group=RUNS, default="the paper's"),
+    ] = PAPER_SEEDS
+    burn_in: Annotated[int, Option("First epochs left out of every score; 0 is the paper.", group=RUNS)] = 0
+    stop_when_stable: Annotated[
+        float | None,
+        Option(
+            "Stop early once rank agreement (Spearman) reaches this value with 95% confidence.",
+            group=RUNS,
+            above=0,
+            below=1,
+            default="never",
+        ),
+    ] = None
+    approximate: Annotated[
+        str, Option(f"Score at lower cost than the full recipe: {WAYS}.", choices=("", *APPROXIMATIONS), group=RUNS, default="off")
+    ] = ""
+    frontier_learning_rate: Annotated[
+        float | None, Option("Peak learning rate of the frontier's fine-tunings.", group=RECIPE, above=0, default="the same")
+    ] = None
+    checkpoints: Annotated[
+        bool, Option("Save each run's state after every epoch so that it can resume; uses disk space, changes no result.", group=MACHINE)
+    ] = True
     train: TrainSettings = field(default_factory=TrainSettings)
     """The recipe: how each run trains."""
 
     def __post_init__(self) -> None:
+        check(self)
         if len(self.seeds) < 1:
-            raise UsageError("There is no seed; each run needs its own (the paper uses 6).")
+            raise UsageError("seeds must not be empty; each run needs a seed (the paper uses 6).", "seeds")
         if len(set(self.seeds)) != len(self.seeds):
-            raise UsageError(f"--seed-list repeats a seed ({', '.join(map(str, self.seeds))}); each run needs its own.")
-        if self.limit is not None and self.limit < 2:
-            raise UsageError(f"--limit is {self.limit}; at least 2 examples are needed.")
-        _positive("--max-length", 1 if self.max_length is None else self.max_length)
-        if not 0 < self.evaluation_fraction < 1:
-            raise UsageError(f"--eval-fraction is {self.evaluation_fraction}; it must lie between 0 and 1.")
-        if self.stop_when_stable is not None and not 0 < self.stop_when_stable < 1:
-            raise UsageError(f"--stop-when-stable is {self.stop_when_stable}; a rank agreement lies between 0 and 1, such as 0.9.")
-        if self.approximate not in ("", *APPROXIMATIONS):
-            raise UsageError(f"--approximate is {self.approximate!r}; use {', '.join(APPROXIMATIONS)}, or leave it out.")
+            raise UsageError(f"seeds must differ, got {', '.join(map(str, self.seeds))}.", "seeds")
         epochs = self.scoring.epochs
         if not 0 <= self.burn_in < epochs:
-            raise UsageError(f"--burn-in is {self.burn_in}; with {epochs} epochs it must be 0 to {epochs - 1}.")
+            raise UsageError(f"burn_in must be 0 to {epochs - 1} with {counted(epochs, 'epoch')}, got {self.burn_in}.", "burn_in")
 
     @property
     def runs(self) -> int:
@@ -211,10 +228,11 @@ class Settings:
         return cls(**kept)
 
     def with_changes(self, **changes: Any) -> Settings:
-        """A copy with some fields replaced."""
-        return replace(self, **changes)
+        """Return a copy with some fields replaced, the recipe's own ones included.
 
-
-def _positive(flag: str, value: float) -> None:
-    if not value > 0:
-        raise UsageError(f"{flag} is {value}; it must be more than 0.")
+        >>> Settings(data="x.jsonl").with_changes(burn_in=1, epochs=5).train.epochs
+        5
+        """
+        recipe = {name: changes.pop(name) for name in list(changes) if name in settings_of(TrainSettings)}
+        train = replace(changes.pop("train", self.train), **recipe)
+        return replace(self, train=train, **changes)

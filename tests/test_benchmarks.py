@@ -104,7 +104,9 @@ def test_the_paper_s_experiment_refuses_in_one_sentence() -> None:
         env=dict(os.environ),
         check=False,
     )
-    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("Error: --preset is 'nope'; use sst2, ")
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith(
+        "Error: preset must be one of sst2, mnli, snli, race, squad_v2, got 'nope' (--preset)."
+    )
     assert len(done.stderr.splitlines()) == 1
 
 

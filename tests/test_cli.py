@@ -1,30 +1,12 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pruning.experiment import Experiment
 from tests.conftest import EPOCHS, EXAMPLES, SEEDS
+from tests.support.commands import winnow
 from tests.test_audit_report import experiment as repeating
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def winnow(*words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a person would, without a terminal."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "pruning", *map(str, words)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_the_whole_path_by_command(reviews: tuple[Path, Path], tiny: str, tmp_path: Path) -> None:
@@ -48,7 +30,7 @@ def test_the_whole_path_by_command(reviews: tuple[Path, Path], tiny: str, tmp_pa
     ]
     done = winnow("score", train, "--experiment", folder, "--eval", evaluation, "--seed-list", "11,22,33", *recipe)
     assert done.returncode == 0, done.stderr
-    assert "H = 3" in done.stdout and "\nAfter 3 runs: " in done.stdout
+    assert "H = 3" in done.stdout and "After 3 runs: " in done.stdout
     done = winnow("frontier", folder, "--subsets", "remove-0", "--baselines", "random", "--seeds", "2")
     assert done.returncode == 0, done.stderr
     done = winnow("show", folder, "--json")
@@ -146,9 +128,9 @@ def test_an_estimate_trains_nothing_and_leaves_nothing(reviews: tuple[Path, Path
 
 def test_a_preset_stands_in_for_the_data_and_is_changed_by_other_options(tmp_path: Path) -> None:
     done = winnow("score", "--preset", "sst2", "--eval-seed", "1", "--experiment", tmp_path / "x", "--epochs", "0")
-    assert done.stderr == "Error: --epochs is 0; it must be more than 0.\n"
-    assert "use sst2, mnli" in winnow("score", "--preset", "imdb", "--experiment", tmp_path / "x").stderr
-    assert "one of the two" in winnow("score", "x.jsonl", "--preset", "sst2").stderr
+    assert done.stderr == "Error: epochs must be at least 1, got 0 (--epochs).\n"
+    assert "one of sst2, mnli" in winnow("score", "--preset", "imdb", "--experiment", tmp_path / "x").stderr
+    assert "exactly one" in winnow("score", "x.jsonl", "--preset", "sst2").stderr
     assert "--experiment" in winnow("score", "x.jsonl").stderr
     assert not (tmp_path / "x").exists()
 

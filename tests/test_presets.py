@@ -94,5 +94,5 @@ def test_another_model_and_other_seeds_can_be_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_preset_that_does_not_exist_is_named_with_those_that_do() -> None:
-    with pytest.raises(UsageError, match="--preset is 'cola'; use sst2, mnli, snli, race, squad_v2"):
+    with pytest.raises(UsageError, match="preset must be one of sst2, mnli, snli, race, squad_v2, got 'cola'"):
         find("cola")

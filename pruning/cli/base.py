@@ -1,16 +1,20 @@
-"""The application object, the shape of an error on the terminal, and the options that several verbs share."""
+"""The application object, errors on the terminal, and the options that several verbs share."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any, ParamSpec
 
 import typer
+from typer.models import OptionInfo
 
 from pruning.errors import Cancelled, UsageError, WinnowError
+from pruning.options import Setting, parse, settings_of
+from pruning.settings import DATA, GROUPS, Settings, TrainSettings
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Find the part of a fine-tuning set that matters.", pretty_exceptions_enable=False
@@ -32,8 +36,13 @@ Margin = Annotated[
 ]
 
 
+TextColumn = Annotated[str | None, typer.Option("--text", help="Text column. Default: auto-detected.", rich_help_panel=DATA)]
+TextPairColumn = Annotated[str | None, typer.Option("--text-pair", help="Column of a pair's second text.", rich_help_panel=DATA)]
+LabelColumn = Annotated[str | None, typer.Option("--label", help="Label column. Default: auto-detected.", rich_help_panel=DATA)]
+
+
 def one_sentence(verb: Callable[P, None]) -> Callable[P, None]:
-    """The verb with every error a person can mend as one sentence and an exit code: 2 for wrong usage, 130 for a stop, else 1."""
+    """Wrap a verb: an error the user can fix becomes one sentence on stderr and an exit code (2 wrong usage, 130 cancelled, else 1)."""
 
     @wraps(verb)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -43,12 +52,67 @@ def one_sentence(verb: Callable[P, None]) -> Callable[P, None]:
             print(stopped, file=sys.stderr)
             raise typer.Exit(130) from None
         except WinnowError as error:
-            print(f"Error: {error}", file=sys.stderr)
+            print(f"Error: {with_flag(error, verb)}", file=sys.stderr)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
 
     return run
 
 
+def with_flag(error: WinnowError, verb: Callable[..., None]) -> str:
+    """Return an error's sentence, with the flag of the setting it names where the verb has one."""
+    sentence, flag = str(error), _flags(verb).get(getattr(error, "field", ""), "")
+    return f"{sentence.rstrip('.')} ({flag})." if flag and flag not in sentence else sentence
+
+
+def _flags(verb: Callable[..., None]) -> dict[str, str]:
+    """Return the flag of each option of a verb, by the name of its parameter."""
+    found = {}
+    for name, parameter in signature(verb, eval_str=True).parameters.items():
+        for extra in getattr(parameter.annotation, "__metadata__", ()):
+            if isinstance(extra, OptionInfo):
+                declared = [*([extra.default] if isinstance(extra.default, str) else []), *(extra.param_decls or ())]
+                found[name] = declared[0].partition("/")[0] if declared else f"--{name.replace('_', '-')}"
+    return found
+
+
+def columns_of(changes: dict[str, Any], **named: str | None) -> dict[str, Any]:
+    """Return the changes with the columns that have a flag of their own (field -> column) added to those of --column."""
+    columns = {**{field: column for field, column in named.items() if column}, **changes.get("columns", {})}
+    return {**changes, "columns": columns} if columns else changes
+
+
+def settings_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb an option for each setting named (all that have a flag where none is); those typed arrive in its `changes`."""
+    every = {name: setting for kind in (TrainSettings, Settings) for name, setting in settings_of(kind).items() if setting.flag}
+    chosen = {name: every[name] for name in names or sorted(every, key=lambda name: GROUPS.index(every[name].option.group))}
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        own = [parameter for parameter in signature(verb, eval_str=True).parameters.values() if parameter.name != "changes"]
+        options = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=_option(chosen[name])) for name in chosen]
+
+        @wraps(verb)
+        def run(**given: Any) -> None:
+            typed = {name: value for name in chosen if (value := given.pop(name)) is not None and value != []}
+            verb(**given, changes={name: parse(chosen[name], value) for name, value in typed.items()})
+
+        both = [*(parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own), *options]
+        vars(run).update(__signature__=Signature(both), __annotations__={parameter.name: parameter.annotation for parameter in both})
+        return run
+
+    return decorate
+
+
+def _option(setting: Setting) -> Any:
+    """Return the annotation of a setting's parameter as typer reads it."""
+    option, simple = setting.option, setting.type in (int, float, bool) and not setting.option.none
+    kind = setting.type if simple else list[str] if isinstance(setting.default, dict) else str
+    on_by_default = f"{setting.flag}/--no-{setting.flag[2:]}" if setting.default is True else setting.flag
+    default = option.default or (f"{setting.default:g}" if type(setting.default) in (int, float) else "")
+    default = default or (setting.default if isinstance(setting.default, str) else "")
+    help_text = f"{option.help} Default: {default}." if default else option.help
+    return Annotated[kind | None, typer.Option(on_by_default, metavar=option.metavar, help=help_text, rich_help_panel=option.group or None)]
+
+
 def words(text: str) -> list[str]:
-    """Words separated by commas, those that are empty left out."""
+    """Return the words that commas separate, empty ones left out."""
     return [word.strip() for word in text.split(",") if word.strip()]

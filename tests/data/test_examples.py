@@ -425,7 +425,7 @@ def test_a_limit_takes_some_of_each_class_and_leaves_the_evaluation_alone(tmp_pa
     assert len(load_pair(Settings(data=many, limit=100))[0]) == 100
     with pytest.raises(DataError, match="has 77 classes, more than --limit 30 can hold; use 77 or more"):
         load_pair(Settings(data=many, limit=30))
-    with pytest.raises(UsageError, match="--limit is 1"):
+    with pytest.raises(UsageError, match="limit must be at least 2, got 1"):
         Settings(data=path, limit=1)
 
 

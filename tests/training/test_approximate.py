@@ -30,9 +30,9 @@ def test_each_approximation_changes_the_recipe() -> None:
 
 
 def test_an_unknown_approximation_is_refused() -> None:
-    with pytest.raises(UsageError, match="--approximate is 'magic'; use epochs, layers, lora"):
+    with pytest.raises(UsageError, match="approximate must be one of epochs, layers, lora, got 'magic'"):
         Settings(data="x.jsonl", approximate="magic")
-    with pytest.raises(UsageError, match="--burn-in is 2; with 2 epochs"):
+    with pytest.raises(UsageError, match="burn_in must be 0 to 1 with 2 epochs, got 2"):
         Settings(data="x.jsonl", approximate="epochs", burn_in=2)
 
 
