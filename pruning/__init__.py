@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pruning.experiment import Experiment as Experiment
     from pruning.export.writer import verify as verify
     from pruning.interop.recorder import Recorder as Recorder
-    from pruning.interop.recorder import RecorderMixin as RecorderMixin
+    from pruning.interop.trainer import RecorderMixin as RecorderMixin
     from pruning.jobs.worker import frontier as measure
     from pruning.jobs.worker import score as score
     from pruning.records import DecisionKind as DecisionKind
@@ -73,7 +73,7 @@ _HOMES = {
     "Progress": ("pruning.records", "Progress"),
     "Recommendation": ("pruning.analysis.recommendation", "Recommendation"),
     "Recorder": ("pruning.interop.recorder", "Recorder"),
-    "RecorderMixin": ("pruning.interop.recorder", "RecorderMixin"),
+    "RecorderMixin": ("pruning.interop.trainer", "RecorderMixin"),
     "ScoreError": ("pruning.errors", "ScoreError"),
     "Settings": ("pruning.settings", "Settings"),
     "Stability": ("pruning.analysis.stability", "Stability"),

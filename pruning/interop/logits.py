@@ -1,4 +1,4 @@
-"""From logits that somebody else's training gave to what Winnow records of an epoch. Pure, numpy only."""
+"""From the logits of any training to what Winnow records of an epoch. Pure, numpy only."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Ids = NDArray[np.int64]
 def from_logits(
     key: str, epoch: int, logits: NDArray[np.floating], labels: Ids, position: NDArray[np.integer] | None = None
 ) -> EpochRecord:
-    """One epoch from its logits [N, classes] and the right classes [N], both in the examples' order.
+    """Return one epoch's record from its logits [N, classes] and labels [N], both in the examples' order.
 
-    `position` [N] is each example's place within the epoch, None where nobody knows it.
+    `position` [N] is each example's position within the epoch, None where it is unknown.
 
     >>> record = from_logits("run 0", 0, np.array([[2.0, 0.0], [1.0, 3.0]]), np.array([0, 0]))
     >>> record.correct, record.gold_prob.round(3), record.gold_margin, record.predicted
@@ -47,7 +47,7 @@ def from_logits(
 
 
 def from_success(key: str, epoch: int, correct: NDArray[np.bool_], gold_prob: NDArray[np.floating] | None = None) -> EpochRecord:
-    """One epoch of which only success [N], and perhaps the gold probability, is known: the rest is nan, whole numbers -1."""
+    """Return one epoch's record from success [N] and optional gold probabilities [N]; other quantities are nan, whole numbers -1."""
     nothing = np.full(len(correct), np.nan, dtype=np.float32)
     return EpochRecord(
         key=key,
@@ -63,10 +63,10 @@ def from_success(key: str, epoch: int, correct: NDArray[np.bool_], gold_prob: ND
 
 
 def aligned(logits: NDArray[np.floating], gold: Ids, labels: Ids, classes: int, what: str) -> NDArray[np.floating]:
-    """The logits [N, their classes] with the data's classes in the data's order, [N, classes]; 0 classes: options, which have no order.
+    """Return the logits [N, classes] with their columns in the order of the data's classes; with 0 classes (options) as they are.
 
-    `gold` [N] are the right classes as the recording numbers them, `labels` [N] as the data does. Numbers may differ, examples not:
-    raises DataError, beginning with `what`, when the classes are not as many, or one of theirs stands for two of ours.
+    `gold` [N] are the labels as the recording numbers them, `labels` [N] as the data does. The numbers may differ, the examples may not:
+    raises DataError, beginning with `what`, for another number of classes, or when no renumbering makes all labels equal.
 
     >>> aligned(np.array([[1.0, 9.0], [1.0, 9.0]]), np.array([1, 0]), np.array([0, 1]), 2, "The recording")
     array([[9., 1.],
@@ -78,18 +78,18 @@ def aligned(logits: NDArray[np.floating], gold: Ids, labels: Ids, classes: int, 
         numbered = f"{logits.shape[1]} logits an example and classes numbered {gold.min()} to {gold.max()}"
         raise DataError(f"{what} has {numbered}, where the data has {classes or labels.max() + 1} classes.")
     else:
-        order = _class_order(gold, labels, classes)
+        order = class_order(gold, labels, classes)
     wrong = np.flatnonzero(order[labels] != gold)
     if len(wrong):
         raise DataError(
-            f"{what} has other labels than the data, or another order: for {len(wrong):,} of {len(gold):,} examples, the first "
-            f"being number {wrong[0]}, where it says class {gold[wrong[0]]} and the data says {labels[wrong[0]]}."
+            f"{what} has other labels than the data, or another order of rows: {len(wrong):,} of {len(gold):,} examples differ, first row "
+            f"{wrong[0]} with class {gold[wrong[0]]} instead of {labels[wrong[0]]}; train on the data's rows in their order."
         )
     return logits[:, order]
 
 
-def _class_order(gold: Ids, labels: Ids, classes: int) -> Ids:
-    """Their number of each of our classes, [classes]: whichever goes with it most often, each once."""
+def class_order(gold: Ids, labels: Ids, classes: int) -> Ids:
+    """Return [classes] the recording's number of each of the data's classes: the one it occurs with most often, each used once."""
     table = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(table, (labels, gold), 1)
     order = np.full(classes, -1, dtype=np.int64)
@@ -99,11 +99,23 @@ def _class_order(gold: Ids, labels: Ids, classes: int) -> Ids:
 
 
 def as_array(values: Any) -> NDArray[Any]:
-    """An array of a tensor of any library that has detach, cpu and numpy (half precision included), or of anything array-like."""
+    """Return an array of a tensor (of a library that has detach, cpu and numpy, half precision included) or of anything array-like."""
     if hasattr(values, "detach"):
         values = values.detach()
         values = (values.float() if values.is_floating_point() else values).cpu().numpy()
     return np.asarray(values)
+
+
+def hard_labels(labels: NDArray[Any], what: str) -> NDArray[np.int64] | None:
+    """Return class indices [b], or None where labels are not numbers. Raises DataError for soft labels: a share per class."""
+    if labels.dtype.kind not in "iufb":
+        return None
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or (labels.dtype.kind == "f" and not np.equal(np.mod(labels, 1), 0).all()):
+        shape = f"shape {list(labels.shape)}" if labels.ndim != 1 else f"values such as {labels[np.mod(labels, 1) != 0][0]:g}"
+        raise DataError(f"{what} holds soft labels ({shape}); a recording needs one class index per example, so use the argmax.")
+    return labels.astype(np.int64)
 
 
 def _whole(size: int, kind: type[np.integer]) -> NDArray[Any]:

@@ -45,6 +45,6 @@ def test_classes_are_put_in_order_and_others_refused() -> None:
     logits, labels = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0, 1])
     assert aligned(logits, np.array([1, 0]), labels, 2, "It").tolist() == [[2, 1], [4, 3]]
     assert aligned(logits, labels, labels, 0, "It").tolist() == logits.tolist()
-    for gold, classes, sentence in (([1, 0], 0, "for 2 of 2 examples"), ([0, 2], 2, "numbered 0 to 2"), ([0, 1], 3, "has 3 classes")):
+    for gold, classes, sentence in (([1, 0], 0, "2 of 2 examples differ"), ([0, 2], 2, "numbered 0 to 2"), ([0, 1], 3, "has 3 classes")):
         with pytest.raises(DataError, match=sentence):
             aligned(logits, np.array(gold), labels, classes, "It")

@@ -14,7 +14,7 @@ import torch
 import pruning
 from pruning.errors import DataError, ExperimentError, TrainingError, UsageError
 from pruning.experiment import Experiment
-from pruning.interop.recorder import ROW, Recorder
+from pruning.interop.recorder import Recorder
 from pruning.jobs import worker
 from pruning.records import QUANTITIES
 from pruning.training.objective import choice
@@ -88,22 +88,26 @@ def test_labels_may_be_numbered_otherwise_but_not_be_others(data: Path) -> None:
     recorder = recorder_of(data)
     labels = recorder.labels
     logits = np.eye(2)[1 - labels] * 3  # right, by a model for which pos is class 0
-    recorder.run(5).add(np.arange(ROWS), logits, labels=1 - labels)
+    first = recorder.run(5)
+    for _ in range(2):
+        first.add(np.arange(ROWS), logits, labels=1 - labels)
     read = pruning.Experiment(data.parent / "mine")
     assert read.epoch_accuracy()[0, 0] == 1
-    with pytest.raises(DataError, match=r"another order: for 2 of 23 examples, the first being number 0"):
+    with pytest.raises(DataError, match=r"another order of rows: 2 of 23 examples differ, first row 0"):
         recorder.run(6).add(np.arange(ROWS), logits, labels=labels[[1, 0, *range(2, ROWS)]])
 
 
 @pytest.mark.parametrize(
     ("rows", "logits", "sentence"),
     [
-        ([0, 0], np.zeros((2, 2)), "Row 0 came twice in epoch 0 of run 0"),
-        ([1], np.zeros((1, 2)), "Row 1 came twice in epoch 0 of run 0, before 20 others"),
+        ([0, 0], np.zeros((2, 2)), "Row 0 came twice in epoch 1 of run 0"),
+        ([1], np.zeros((1, 2)), "Row 1 came twice in epoch 1 of run 0, while 20 rows are missing"),
         ([23], np.zeros((1, 2)), "There is no row 23; the data has 23"),
         ([4], np.zeros((1, 3)), r"shape \[1, 3\] instead of \[1, 2\]"),
         ([4], np.zeros((2, 2)), r"shape \[2, 2\] instead of \[1, 2\]"),
         ([4], np.full((1, 2), np.nan), "not all finite"),
+        ([4.0], np.zeros((1, 2)), "rows are float64 of shape"),
+        ([[4]], np.zeros((1, 2)), "one whole number per example"),
     ],
 )
 def test_what_cannot_be_is_refused(data: Path, rows: list[int], logits: np.ndarray, sentence: str) -> None:
@@ -117,9 +121,9 @@ def test_an_epoch_too_many_and_a_seed_of_no_run_are_refused(data: Path) -> None:
     recorder = recorder_of(data, epochs=1)
     run = recorder.run(5)
     run.add(np.arange(ROWS), np.zeros((ROWS, 2)))
-    with pytest.raises(TrainingError, match="one too many: this recording has 1 epochs"):
+    with pytest.raises(TrainingError, match=r"has all of its 1 epoch and training goes on with one too many; .*Recorder\(epochs"):
         run.add([0], np.zeros((1, 2)))
-    with pytest.raises(UsageError, match="Seed 7 is none"):
+    with pytest.raises(UsageError, match="Seed 7 is not one"):
         recorder.run(7)
 
 
@@ -145,19 +149,6 @@ def test_its_frontier_is_measured_like_any_other_and_it_is_not_scored_over(data:
     assert [(point.subset, point.kept) for point in measured.frontier()] == [("full", ROWS), ("random@0.5", 12)]
 
 
-class Lengths(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    """A map-style dataset that is not of the datasets library."""
-
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.rows[index]
-
-
 def test_options_are_recorded_too(tmp_path: Path) -> None:
     """Multiple choice: logits are one per option, the label is the option's index, and there are no classes to put in order."""
     rows = [{"article": "a", "question": "q", "options": ["x", "y", "z"], "answer": "ABC"[i % 3]} for i in range(6)]
@@ -168,73 +159,37 @@ def test_options_are_recorded_too(tmp_path: Path) -> None:
     assert Experiment(tmp_path / "x").h_score().tolist() == [1, 1, 1, 1, 0, 0]
 
 
-@pytest.mark.parametrize(
-    ("kind", "workers", "sampling"),
-    [("datasets", 0, "group_by_length"), ("torch", 0, "group_by_length"), ("datasets", 2, "group_by_length"), ("datasets", 0, "random")],
-)
-def test_a_trainer_is_recorded_row_by_row(data: Path, tiny: str, tmp_path: Path, kind: str, workers: int, sampling: str) -> None:
-    """With a rate of 0 and no dropout the model says the same of a text whenever it comes: what is recorded must be what it says."""
-    import datasets
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
-
-    class RecordingTrainer(pruning.RecorderMixin, Trainer): ...
-
-    tokenizer = AutoTokenizer.from_pretrained(tiny)
-    rows = [json.loads(line) for line in data.read_text().splitlines()]
-    encoded = [{**tokenizer(row["sentence"]), "label": int(row["label"] == "pos")} for row in rows]
-    texts = datasets.Dataset.from_list([{**row, "words": source["sentence"]} for row, source in zip(encoded, rows, strict=True)])
-    torch.manual_seed(0)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        tiny, num_labels=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
-    )
+def test_a_run_that_ends_early_counts_what_is_missing(data: Path) -> None:
+    """Fewer epochs than announced, or a batch left out, used to leave an unfinished run without any message."""
     recorder = recorder_of(data)
-    trainer = RecordingTrainer(
-        recorder=recorder,
-        model=model,
-        args=TrainingArguments(
-            output_dir=str(tmp_path / "out"),
-            seed=6,
-            num_train_epochs=2,
-            learning_rate=0.0,
-            per_device_train_batch_size=4,
-            gradient_accumulation_steps=3,
-            train_sampling_strategy=sampling,
-            dataloader_num_workers=workers,
-            eval_strategy="epoch",
-            report_to=[],
-            save_strategy="no",
-            use_cpu=True,
-            disable_tqdm=True,
-        ),
-        train_dataset=texts if kind == "datasets" else Lengths(encoded),
-        eval_dataset=texts.select(range(5)),
-        data_collator=DataCollatorWithPadding(tokenizer),
-        processing_class=tokenizer,
-    )
-    trainer.evaluate()
-    trainer.train()
-    run = [pruning.Experiment(data.parent / "mine").folder.epoch(1, epoch) for epoch in range(2)]
-    import pandas as pd
-
-    first, second = (pd.read_parquet(path) for path in run)
-    model.eval()
-    with torch.no_grad():
-        logits = torch.cat([model(**tokenizer(row["sentence"], return_tensors="pt")).logits for row in rows])
-    gold = torch.tensor([row["label"] for row in encoded])
-    expected = choice(logits, gold)
-    for name in QUANTITIES:
-        for found in (first, second):
-            assert np.allclose(found[name], getattr(expected, name).numpy(), atol=1e-4), name
-    assert sorted(first["position"]) == list(range(ROWS)) and first["position"].tolist() != second["position"].tolist()
-    assert ROW not in texts.column_names
+    counted = r"recorded 1 of 2 epochs and 20 of 23 examples of the next, so 3 predictions are missing"
+    with pytest.raises(TrainingError, match=counted), recorder.run(5) as run:
+        run.add(np.arange(ROWS), np.zeros((ROWS, 2)))
+        run.add(np.arange(20), np.zeros((20, 2)))
+    with pytest.warns(RuntimeWarning, match="Run 0 of .* recorded 1 of 2 epochs"):
+        other = recorder.run(6)
+    with pytest.raises(TrainingError, match="recorded 0 of 2 epochs, so 46 predictions are missing"):
+        other.finish()
+    with recorder.run(6) as again:  # the same seed from the start, after a crash
+        for _ in range(2):
+            again.add(np.arange(ROWS), np.zeros((ROWS, 2)))
+    assert recorder.unfinished == [5]
 
 
-def test_a_trainer_with_other_rows_is_refused(data: Path, tiny: str, tmp_path: Path) -> None:
-    from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
+def test_an_error_inside_a_run_is_not_replaced_by_its_count(data: Path) -> None:
+    with pytest.raises(MemoryError), recorder_of(data).run(5):
+        raise MemoryError
 
-    class RecordingTrainer(pruning.RecorderMixin, Trainer): ...
 
-    model = AutoModelForSequenceClassification.from_pretrained(tiny, num_labels=2)
-    arguments = TrainingArguments(output_dir=str(tmp_path / "out"), seed=5, report_to=[], use_cpu=True)
-    with pytest.raises(DataError, match="The training set has 3 examples"):
-        RecordingTrainer(recorder=recorder_of(data), model=model, args=arguments, train_dataset=Lengths([{}] * 3))
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [(np.full((4, 2), 0.5), r"soft labels \(shape \[4, 2\]\)"), (np.full(4, 0.9), r"soft labels \(values such as 0.9\)")],
+)
+def test_soft_labels_are_refused(data: Path, labels: np.ndarray, sentence: str) -> None:
+    with pytest.raises(DataError, match=sentence):
+        recorder_of(data).run(5).add(np.arange(4), np.zeros((4, 2)), labels=labels)
+
+
+def test_another_number_of_labels_than_rows_is_refused(data: Path) -> None:
+    with pytest.raises(TrainingError, match="1 labels for 4 rows"):
+        recorder_of(data).run(5).add(np.arange(4), np.zeros((4, 2)), labels=[0])
