@@ -56,7 +56,7 @@ def check_model(model: Any, recorder: Recorder) -> None:
     if "ForCausalLM" in name or "ForConditionalGeneration" in name:
         raise ModelError(f"{name} predicts tokens, not one of {classes} classes; use AutoModelForSequenceClassification.")
     config = getattr(inner, "config", None)
-    if getattr(config, "problem_type", None) in ("regression", "multi_label_classification"):
+    if config is not None and getattr(config, "problem_type", None) in ("regression", "multi_label_classification"):
         raise ModelError(f"The model's problem_type is {config.problem_type}; a recording needs single_label_classification.")
     outputs = getattr(config, "num_labels", classes)
     if classes and name.endswith("ForSequenceClassification") and outputs != classes:
