@@ -139,7 +139,7 @@ def frontier(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:
     """What was measured with and without the listed examples."""
     lines = []
     for point in experiment.frontier():
-        kept = experiment.subset(point.subset).mask(experiment.ids)
+        kept = experiment.named(point.subset).mask(experiment.ids)
         name = {"full": "everything", CLEANED: "without the listed"}.get(point.subset, "without as many at random")
         cells = [f"{flipped.mean():.0%}", name, f"{point.kept:,}", f"{(flipped & kept).sum():,}", f"{point.metrics['accuracy']:.3f}"]
         lines.append(f"| {' | '.join(cells)} | {bracketed(*point.ci95['accuracy'])} | {point.seeds} |")

@@ -134,7 +134,7 @@ def difficulty(experiment: Experiment) -> str:
     runs = experiment.dynamics.runs
     lines = ["| epochs counted | " + " | ".join(f"H = {h}" for h in range(runs + 1)) + " | Spearman |", "|---" * (runs + 3) + "|"]
     for burn_in in range(min(2, experiment.dynamics.epochs)):
-        h = experiment.h_score(burn_in)
+        h = experiment.reading(burn_in).h_score()
         cells = [f"{(h == value).sum()}: {rating[h == value].mean():.2f}" if (h == value).any() else "0" for value in range(runs + 1)]
         lines.append(f"| from {burn_in} | {' | '.join(cells)} | {stats.spearmanr(h, rating).statistic:.3f} |")
     return "\n".join([*lines, "", "Each cell: number of sentences, then their mean absolute human rating (0 to 4).", ""])

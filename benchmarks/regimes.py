@@ -27,12 +27,11 @@ from pruning import report
 from pruning.analysis.frontier import equal_steps_epochs, interval, rows_sha256
 from pruning.analysis.stability import burn_in_advice
 from pruning.data.sample import sample_split
-from pruning.errors import SubsetError
 from pruning.experiment import Experiment
 from pruning.jobs import worker
 from pruning.records import Difference, FrontierPoint
 from pruning.settings import Settings, TrainSettings, default_seeds
-from pruning.subsets.rules import TICKET, check_trainable
+from pruning.subsets.rules import TICKET, trainable
 
 RULES = ("drop-easy", "drop-hard", "ambiguous", "ccs", "aum-high", "stratified", "mixed", "anchored")
 """Compared with random, besides the winning ticket itself. aum-high drops the lowest AUM, as its paper does; stratified keeps the share
@@ -102,17 +101,15 @@ def measure(cell: Cell, evaluation: int, runs: int, seeds: int) -> None:
     """Score where that is not done, and fine-tune what the cell lacks."""
     with report.listener(f"Scoring {cell.train:,} sentences") as listen:
         experiment = worker.score(_settings(cell.train, evaluation, runs), _folder(cell.train), listen)
-    names = [name for name in cell.names if _trainable(experiment, name, cell.burn_in)]
+    names = [name for name in cell.names if _trainable(experiment.reading(cell.burn_in), name)]
     with report.listener(f"{cell.train:,} sentences, burn-in {cell.burn_in}, equal {cell.budget}") as listen:
         worker.frontier(_folder(cell.train), names, [], seeds, cell.budget, cell.burn_in, listen)
 
 
 def measured_points(cell: Cell, seeds: int) -> list[FrontierPoint]:
     """What is measured of the cell with all its seeds; where its seeds went on to more, those count too."""
-    experiment = Experiment(_folder(cell.train))
-    return [
-        point for point in experiment.frontier(cell.burn_in, cell.budget) if point.subset in ("full", *cell.names) and point.seeds >= seeds
-    ]
+    experiment = Experiment(_folder(cell.train), cell.burn_in)
+    return [point for point in experiment.frontier(cell.budget) if point.subset in ("full", *cell.names) and point.seeds >= seeds]
 
 
 def planned(train: int, cells: list[Cell], evaluation: int, runs: int, seeds: int) -> str:
@@ -204,21 +201,18 @@ def _settings(train: int, evaluation: int, runs: int) -> Settings:
     return Settings(data=str(train_file), evaluation=str(evaluation_file), seeds=default_seeds(runs))
 
 
-def _trainable(experiment: Experiment, name: str, burn_in: int) -> bool:
-    try:
-        check_trainable(experiment.subset(name, burn_in), experiment.labels, experiment.ids)
-    except SubsetError:
-        return False
-    return True
+def _trainable(experiment: Experiment, name: str) -> bool:
+    return trainable(experiment.named(name), experiment.labels, experiment.ids)
 
 
 def _left(experiment: Experiment, cell: Cell, seeds: int) -> Iterator[int]:
     """Examples that each fine-tuning trains which is not there yet."""
     done = {(row.subset, row.rows_sha256, row.seed, row.budget) for row in experiment.finished().itertuples()}
+    reading = experiment.reading(cell.burn_in)
     for name, seed in product(cell.names, experiment.settings.seeds[:seeds]):
-        if not _trainable(experiment, name, cell.burn_in):
+        if not _trainable(reading, name):
             continue
-        subset = experiment.subset(name, cell.burn_in, seed)
+        subset = reading.named(name, seed=seed)
         if (name, rows_sha256(subset.kept), seed, cell.budget) not in done:
             yield subset.size * _epochs(cell, subset.size)
 

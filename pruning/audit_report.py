@@ -15,8 +15,8 @@ from pruning.analysis import audit
 from pruning.analysis.duplicates import conflicting, leaks, one_each, together
 from pruning.data.examples import SOURCE_PREFIX
 from pruning.errors import UsageError
-from pruning.experiment import Experiment
 from pruning.formatting import counted
+from pruning.reading import Reading
 from pruning.records import DecisionKind, Subset
 from pruning.subsets.decisions import Decision, apply
 
@@ -54,6 +54,8 @@ class Findings:
     """What a person must know of the scores; empty when they are the full recipe's."""
     diverged: tuple[str, ...]
     """Fine-tunings that went wrong, a sentence each."""
+    decisions: str
+    """Counts of the decisions made by hand that are in the subset; empty when there are none, or they are left out."""
     kept: int
     total: int
     shares: tuple[audit.Shares, ...]
@@ -82,7 +84,8 @@ class Findings:
         if self.caveat:
             yield self.caveat
         yield from self.diverged
-        yield f"{self.subset} keeps {self.kept:,} of {counted(self.total, 'example')}."
+        decided = f" ({self.decisions})" if self.decisions else ""
+        yield f"{self.subset} keeps {self.kept:,} of {counted(self.total, 'example')}{decided}."
         for one in sorted(self.shares, key=lambda shares: not shares.flagged):
             yield f"{'! ' if one.flagged else ''}{one.sentence} (Cramer's V {one.cramers_v:.2f})"
         if self.shares:
@@ -102,7 +105,7 @@ class Findings:
         yield f"{counted(self.leaking, 'kept example is', 'kept examples are')} in the evaluation data too, or nearly."
 
 
-def findings(experiment: Experiment, subset: Subset, burn_in: int | None = None) -> Findings:
+def findings(experiment: Reading, subset: Subset) -> Findings:
     """The audit of that subset. Label errors and duplicates take a while the first time (see `Experiment.audited`)."""
     kept = subset.mask(experiment.ids)
     both = experiment.duplicates
@@ -116,10 +119,11 @@ def findings(experiment: Experiment, subset: Subset, burn_in: int | None = None)
         subset=subset.name,
         caveat=experiment.settings.caveat,
         diverged=tuple(experiment.warnings()),
+        decisions=experiment.applied.sentence,
         kept=subset.size,
         total=subset.total,
         shares=tuple(_shares(experiment, kept)),
-        hard=_hard(experiment, burn_in),
+        hard=_hard(experiment),
         suspects=_suspects(experiment, kept),
         groups=int(inside.sum()),
         redundant=int((members[inside] - 1).sum()),
@@ -129,7 +133,7 @@ def findings(experiment: Experiment, subset: Subset, burn_in: int | None = None)
     )
 
 
-def settlement(experiment: Experiment, subset: Subset, how: str) -> Decision:
+def settlement(experiment: Reading, subset: Subset, how: str) -> Decision:
     """The decision that settles duplicates in one of the ways of SETTLEMENTS; it has no ids where there is nothing to decide.
 
     keep-one drops all but one example of each group, and keeps one of the subset's where it has any. keep-whole and drop-whole are
@@ -158,7 +162,7 @@ def _plain(shares: audit.Shares) -> dict[str, Any]:
     return {**asdict(shares), "rows": rows, "p_value": None if isnan(shares.p_value) else shares.p_value}
 
 
-def _shares(experiment: Experiment, kept: NDArray[np.bool_]) -> Iterator[audit.Shares]:
+def _shares(experiment: Reading, kept: NDArray[np.bool_]) -> Iterator[audit.Shares]:
     label = SOURCE_PREFIX + experiment.settings.label_column
     if experiment.labels is not None:
         yield audit.kept_shares("label", np.asarray(experiment.label_names)[experiment.labels], kept, classes=True)
@@ -168,15 +172,15 @@ def _shares(experiment: Experiment, kept: NDArray[np.bool_]) -> Iterator[audit.S
             yield audit.kept_shares(*audit.slices(field.name.removeprefix(SOURCE_PREFIX), column), kept)
 
 
-def _hard(experiment: Experiment, burn_in: int | None) -> dict[str, int] | None:
+def _hard(experiment: Reading) -> dict[str, int] | None:
     errors = experiment.label_errors
     if errors is None:
         return None
-    kinds = Counter(audit.hard_kinds(experiment.dynamics, errors, experiment.rarity, experiment.burn_in(burn_in)))
+    kinds = Counter(audit.hard_kinds(experiment.dynamics, errors, experiment.rarity, experiment.burn_in))
     return {str(kind): kinds[kind] for kind in audit.Hard}
 
 
-def _suspects(experiment: Experiment, kept: NDArray[np.bool_]) -> tuple[Suspect, ...] | None:
+def _suspects(experiment: Reading, kept: NDArray[np.bool_]) -> tuple[Suspect, ...] | None:
     errors, labels, names = experiment.label_errors, experiment.labels, experiment.label_names
     if errors is None or labels is None:
         return None
@@ -194,7 +198,7 @@ def _suspects(experiment: Experiment, kept: NDArray[np.bool_]) -> tuple[Suspect,
     )
 
 
-def _texts(experiment: Experiment) -> list[str]:
+def _texts(experiment: Reading) -> list[str]:
     """[N] the text fields of each example, as one line."""
     rows = zip(*(column.to_pylist() for column in experiment.texts.columns), strict=True)
     return [" | ".join(" ".join(str(part).split()) for part in row if part is not None) for row in rows]

@@ -83,7 +83,7 @@ class View:
     """An experiment read with one burn-in. What was worked out once is kept for as long as the object lives; threads may share it."""
 
     def __init__(self, experiment: Experiment, burn_in: int) -> None:
-        self.experiment = experiment
+        self.experiment = experiment.reading(burn_in)
         self.burn_in = burn_in
         self._scores: dict[str, NDArray[np.float32]] = {}
         self._slices: dict[str, tuple[str, pd.Series]] = {}
@@ -102,7 +102,7 @@ class View:
     @cached_property
     def h(self) -> NDArray[np.int64]:
         """[N] H-scores."""
-        return self.experiment.h_score(self.burn_in)
+        return self.experiment.h_score()
 
     @cached_property
     def stability(self) -> Stability:
@@ -215,14 +215,12 @@ class View:
     # -- subsets ---------------------------------------------------------------------------------------------
 
     def rule(self, name: str) -> Subset:
-        """The subset of that name, without decisions by hand: "X+decisions" is no name here, as a view has them in every subset.
-
-        Raises what `subsets.resolve` raises.
-        """
-        return _remembered(self._subsets, name, 16, lambda: self.experiment.rule(name, self.burn_in))
+        """The rows as the rule of that name chooses them, no decision applied. Raises what `rules.resolve` raises."""
+        return _remembered(self._subsets, name, 16, lambda: self.experiment.rule(name))
 
     def subset(self, name: str) -> Subset:
-        """The subset of that name after decisions by hand."""
+        """The subset of that name, the decisions made by hand applied; as `Reading.subset`, from what is at hand."""
+        name, _ = by_hand.without_suffix(name)
         size, _, state, _ = self._read_decisions()
         ids = self.experiment.ids
         return _remembered(self._decided_subsets, (name, size), 4, lambda: by_hand.apply(self.rule(name), state, ids))
@@ -236,7 +234,7 @@ class View:
         folder = self.experiment.folder
         measured, decided = (path.stat().st_mtime_ns if path.exists() else 0 for path in (folder.frontier, folder.decisions))
         asked = (budget, metric, measured, decided)
-        return _remembered(self._frontier, asked, 3, lambda: self.experiment.frontier(self.burn_in, budget, metric))
+        return _remembered(self._frontier, asked, 3, lambda: self.experiment.frontier(budget, metric))
 
     # -- what matches ----------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from pruning.analysis.frontier import USUAL_SEEDS, headline_of, pareto, score_seconds
-from pruning.analysis.recommendation import MARGIN, payback, recommend
+from pruning.analysis.recommendation import MARGIN, cost, recommend
 from pruning.analysis.scores import missing
 from pruning.analysis.stability import burn_in_advice, stability
 from pruning.errors import WinnowError
@@ -113,74 +113,11 @@ def _steady() -> Callable[[JobProgress], str]:
     return steady
 
 
-def as_dict(experiment: Experiment, burn_in: int | None = None, budget: str = "epochs", margin: float = MARGIN) -> dict[str, Any]:
-    """The public form of `show --json`: plain values, null where a number cannot be told.
-
-    The frontier is that at either budget, the recommendation rests on that at `budget`.
-    """
-    dynamics = experiment.dynamics
-    h = experiment.h_score(burn_in)
-    recommended = recommend(experiment.frontier(burn_in, budget), margin, measuring=experiment.status().measuring)
-    found = {
-        "examples": dynamics.examples,
-        "runs": dynamics.runs,
-        "epochs": dynamics.epochs,
-        "burn_in": experiment.burn_in(burn_in),
-        "caveat": experiment.settings.caveat,
-        "diverged": experiment.warnings(),
-        "h_histogram": np.bincount(h, minlength=dynamics.runs + 1).tolist(),
-        "subsets": [
-            {
-                "name": subset.name,
-                "removes": list(subset.removes or ()),
-                "kept": subset.size,
-                "kept_fraction": round(subset.kept_fraction, 6),
-            }
-            for subset in experiment.subsets(burn_in)
-        ],
-        "frontier": [_point_dict(point) for either in ("epochs", "steps") for point in _points(experiment, burn_in, either)],
-        "recommendation": {**asdict(recommended), "margin": margin, "budget": budget},
-        "score_seconds": score_seconds(experiment.finished(), experiment.settings),
-        "burn_in_advice": _advised(experiment),
-        "stability": asdict(stability(dynamics.correct, experiment.burn_in(burn_in))),
-    }
-    plain: dict[str, Any] = _plain_values(found)
-    return plain
-
-
-def _advised(experiment: Experiment) -> dict[str, Any] | None:
-    """The burn-in that the order effect asks for, and that effect in the first epoch; None where positions were not recorded."""
-    if "position" in missing(experiment.dynamics):
-        return None
-    advice = burn_in_advice(experiment.dynamics)
-    accuracy = advice.effects[0].accuracy.tolist()
-    return {"burn_in": advice.burn_in, "sentence": advice.sentence, "first_epoch_accuracy_by_place": accuracy}
-
-
-def _plain_values(value: Any) -> Any:
-    """The same without NaN, which JSON does not know."""
-    if isinstance(value, dict):
-        return {name: _plain_values(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain_values(inner) for inner in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _points(experiment: Experiment, burn_in: int | None, budget: str) -> list[FrontierPoint]:
-    points = experiment.frontier(burn_in, budget)
-    return [point for point in points if budget == "epochs" or point.subset != "full"]
-
-
-def _point_dict(point: FrontierPoint) -> dict[str, Any]:
-    """Everything of a point, and its accuracy under names of its own: null where another metric was measured."""
-    return {**asdict(point), "accuracy_mean": point.metrics.get("accuracy"), "accuracy_ci95": point.ci95.get("accuracy")}
-
-
-def show(experiment: Experiment, burn_in: int | None = None, budget: str = "epochs", margin: float = MARGIN) -> None:
+def show(experiment: Experiment, budget: str = "epochs", margin: float = MARGIN) -> None:
     """Histogram, subsets and frontier in the terminal. `margin` is what the recommended subset may lose, as a share."""
-    _show_histogram(experiment, burn_in)
-    _show_subsets(experiment, burn_in)
-    points = experiment.frontier(burn_in, budget)
+    _show_histogram(experiment)
+    _show_subsets(experiment)
+    points = experiment.frontier(budget)
     if points:
         _show_frontier(points, budget)
         _show_recommendation(experiment, points, margin)
@@ -210,10 +147,10 @@ def say_data(experiment: Experiment) -> None:
         print(note)
 
 
-def _show_histogram(experiment: Experiment, burn_in: int | None) -> None:
+def _show_histogram(experiment: Experiment) -> None:
     dynamics = experiment.dynamics
-    counts = np.bincount(experiment.h_score(burn_in), minlength=dynamics.runs + 1)
-    epochs = dynamics.epochs - experiment.burn_in(burn_in)
+    counts = np.bincount(experiment.h_score(), minlength=dynamics.runs + 1)
+    epochs = dynamics.epochs - experiment.burn_in
     console.print(f"\n[bold]{dynamics.examples:,} examples[/bold], {dynamics.runs} runs x {dynamics.epochs} epochs")
     if experiment.settings.caveat:
         console.print(experiment.settings.caveat)
@@ -228,16 +165,18 @@ def _show_histogram(experiment: Experiment, burn_in: int | None) -> None:
         console.print(experiment.stopped)
     if "position" not in missing(dynamics):
         console.print(burn_in_advice(dynamics).sentence)
-    steady = stability(dynamics.correct, experiment.burn_in(burn_in))
+    steady = stability(dynamics.correct, experiment.burn_in)
     for sentence in filter(None, (steady.sentence, steady.about_halves, steady.about_more)):
         console.print(sentence)
 
 
-def _show_subsets(experiment: Experiment, burn_in: int | None) -> None:
+def _show_subsets(experiment: Experiment) -> None:
     table = Table("subset", "removes H", "keeps", "share", title="Subsets", title_justify="left", box=None)
-    for subset in experiment.subsets(burn_in):
+    for subset in experiment.subsets():
         table.add_row(subset.name, " ".join(map(str, subset.removes or ())), f"{subset.size:,}", f"{subset.kept_fraction:.1%}")
     console.print(table)
+    if experiment.applied.sentence:
+        console.print(f"Decisions count here: {experiment.applied.sentence} (--without-decisions leaves them out).", markup=False)
     if saved := saved_names(experiment.folder):
         console.print(f"Saved: {', '.join(saved)}", markup=False)
 
@@ -281,18 +220,6 @@ def _show_recommendation(experiment: Experiment, points: list[FrontierPoint], ma
     if smaller and seconds is not None:
         point = next((point for point in smaller if point.subset == recommended.subset), min(smaller, key=lambda point: point.kept))
         console.print(cost(seconds, point), markup=False)
-
-
-def cost(scoring: float, point: FrontierPoint) -> str:
-    """What scoring took, what a subset saves each time it is trained on, and when that has paid for scoring, in a sentence."""
-    took = f"Scoring took {duration(scoring)} of training"
-    if math.isnan(point.seconds_saved):
-        return f"{took}."
-    times = payback(scoring, point.seconds_saved)
-    if times is None:
-        return f"{took}; {point.subset} saves no time."
-    saved = f"{point.subset} saves {duration(point.seconds_saved)} a fine-tuning"
-    return f"{took}; {saved}, so that has paid for itself after {counted(times, 'fine-tuning')}."
 
 
 def _difference(difference: Difference | None) -> str:

@@ -159,7 +159,7 @@ def test_duplicates_are_settled_and_the_margin_is_set_by_command(tmp_path: Path)
 
 def test_a_subset_is_saved_by_command_and_named_by_others(scored: Experiment, tmp_path: Path) -> None:
     folder = scored.folder.root
-    size = scored.subset("drop-hard", 1).size
+    size = scored.reading(1).subset("drop-hard").size
     done = winnow("save", folder, "drop-hard", "mine", "--burn-in", "1")
     where = scored.folder.saved("mine")
     assert done.stdout == f"Saved {size} of {EXAMPLES} examples (remove H = 0) as mine in {where}.\n" and done.returncode == 0, done.stderr
@@ -182,6 +182,6 @@ def test_a_recording_of_cartography_goes_in_and_out(scored: Experiment, reviews:
     runs = [exported / f"run={run}" for run in range(len(SEEDS))]
     done = winnow("import", *runs, "--data", reviews[0], "--experiment", tmp_path / "again")
     assert done.returncode == 0, done.stderr
-    assert Experiment(tmp_path / "again").h_score(0).tolist() == scored.h_score(0).tolist()
+    assert Experiment(tmp_path / "again", 0).h_score().tolist() == scored.reading(0).h_score().tolist()
     done = winnow("import", runs[0], "--data", reviews[0], "--experiment", tmp_path / "third", "--runs", "6")
     assert done.returncode == 1 and done.stderr.startswith("Error: ") and "1 runs instead of 6" in done.stderr

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pruning.data import examples
-from pruning.errors import BusyError, ExperimentError, SubsetError
+from pruning.errors import BusyError, ExperimentError, SubsetError, UsageError
 from pruning.experiment import Experiment, list_experiments
 from pruning.jobs import worker
 from pruning.records import DecisionKind, JobState
@@ -110,9 +110,13 @@ def test_a_decision_after_a_cut_line_is_not_lost(scored: Experiment) -> None:
     assert scored.decided.dropped == {1}
 
 
-def test_a_subset_is_drawn_by_its_seed_and_decided_by_hand_where_its_name_says_so(scored: Experiment) -> None:
+def test_a_subset_is_drawn_by_its_seed_and_decided_by_hand_unless_decisions_are_left_out(scored: Experiment) -> None:
     scored.decide(Decision(kind=DecisionKind.DROP, ids=(1,)))
-    assert 1 in scored.subset("full").kept and 1 not in scored.subset("full+decisions").kept
+    undecided = scored.reading(decisions=False)
+    assert 1 not in scored.subset("full").kept and 1 in undecided.subset("full").kept
+    assert scored.subset("full+decisions").kept.tolist() == scored.subset("full").kept.tolist()
+    with pytest.raises(UsageError, match=r"'full\+decisions' asks for .* --without-decisions leaves out; use one of the two\.$"):
+        undecided.subset("full+decisions")
     for name in ("full+decisions@0.2", "full+decisions or full", "full+decisions!"):
         with pytest.raises(SubsetError):
             scored.subset(name)

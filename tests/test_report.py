@@ -36,7 +36,7 @@ def measure(experiment: Experiment, metric: str = "accuracy", **worse: float) ->
         for place, seed in enumerate(SEEDS):
             subset = experiment.subset(name, seed=seed)
             done = FineTuning(
-                **of_subset(subset, "epochs", experiment.burn_in()),
+                **of_subset(subset, "epochs", experiment.burn_in),
                 seed=seed,
                 epochs=EPOCHS,
                 seconds=SECONDS[name],
@@ -59,8 +59,8 @@ def test_the_margin_decides_what_is_recommended(scored: Experiment, capsys: pyte
     report.show(measured, margin=margin_of(3))
     told = " ".join(capsys.readouterr().out.split())
     assert "Recommended: remove-0" in told and "at most 3 points worse" in told
-    assert report.as_dict(measured)["recommendation"]["subset"] is None
-    assert report.as_dict(measured, margin=0.03)["recommendation"]["subset"] == "remove-0"
+    assert measured.summary()["recommendation"]["subset"] is None
+    assert measured.summary(margin=0.03)["recommendation"]["subset"] == "remove-0"
 
 
 def test_the_metric_is_called_by_its_name(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +81,7 @@ def test_what_was_measured_at_equal_steps_is_shown_and_recommended_from_when_ask
     told = " ".join(capsys.readouterr().out.split())
     assert "Frontier at equal steps" in told and "Recommended: remove-0" in told and "random@remove-0" not in told
     for budget, taken in (("epochs", None), ("steps", "remove-0")):
-        shown = report.as_dict(measured, budget=budget)
+        shown = measured.summary(budget=budget)
         assert (shown["recommendation"]["subset"], shown["recommendation"]["budget"]) == (taken, budget)
         assert [(one["subset"], one["budget"]) for one in shown["frontier"]] == [
             ("full", "epochs"),
@@ -97,7 +97,7 @@ def test_a_point_is_data_with_its_differences_and_every_interval(scored: Experim
     measured.folder.frontier.unlink()
     for row in only.to_dict("records"):
         measured.add_finished(row)
-    shown = {one["subset"]: one for one in json.loads(json.dumps(report.as_dict(measured), allow_nan=False))["frontier"]}
+    shown = {one["subset"]: one for one in json.loads(json.dumps(measured.summary(), allow_nan=False))["frontier"]}
     ours, found = shown["remove-0"], point(measured, "remove-0")
     assert ours.keys() == {field.name for field in fields(FrontierPoint)} | {"accuracy_mean", "accuracy_ci95"}
     assert (ours["accuracy_mean"], ours["accuracy_ci95"]) == (None, None)
@@ -106,7 +106,7 @@ def test_a_point_is_data_with_its_differences_and_every_interval(scored: Experim
     assert ours["vs_random"] == {"mean": pytest.approx(0.04), "low": None, "high": None, "pairs": 1}
     assert (ours["kept_fraction"], ours["seconds_saved"], shown["full"]["vs_full"]) == (found.kept_fraction, 8.0, None)
     assert shown["random@remove-0"]["ci95"] == {"f1": [None, None]}
-    accuracy = report.as_dict(measure(measured))["frontier"][0]
+    accuracy = measure(measured).summary()["frontier"][0]
     assert accuracy["accuracy_mean"] == accuracy["metrics"]["accuracy"] and accuracy["accuracy_ci95"] == accuracy["ci95"]["accuracy"]
 
 
@@ -130,7 +130,7 @@ def test_a_cost_that_was_not_recorded_is_not_guessed(scored: Experiment, capsys:
     report.show(again)
     told = capsys.readouterr().out
     assert "Scoring took" not in told and "approximation" in told
-    assert report.as_dict(again)["caveat"] == again.settings.caveat != ""
+    assert again.summary()["caveat"] == again.settings.caveat != ""
     again.folder.frontier.unlink()
     assert score_seconds(again.finished(), again.settings) is None
 
@@ -139,7 +139,7 @@ def test_how_steady_the_runs_are_is_said_and_is_data(scored: Experiment, capsys:
     report.show(scored)
     told = " ".join(capsys.readouterr().out.split())
     assert "Another 3 runs would rank" in told and "Two halves of the runs rank" in told and "with 6 more runs the ticket" in told
-    found = json.loads(json.dumps(report.as_dict(scored), allow_nan=False))["stability"]
+    found = json.loads(json.dumps(scored.summary(), allow_nan=False))["stability"]
     assert [later["runs"] for later in found["outlook"]] == [5, 9] and found["half_jaccard"] is None
     assert found["ticket"] <= found["outlook"][0]["ticket"] <= EXAMPLES
 

@@ -29,9 +29,13 @@ USUAL_SEEDS = FEWEST_SEEDS
 """Fine-tunings per point where nobody says how many."""
 
 
+BUDGETS = ("epochs", "steps")
+"""How long each subset trains; see `FrontierPoint.budget`."""
+
+
 def check_budget(budget: str) -> None:
     """Raises UsageError for what is no budget; see `FrontierPoint.budget`."""
-    if budget not in ("epochs", "steps"):
+    if budget not in BUDGETS:
         raise UsageError(f"--budget is {budget!r}; use epochs (as many as full data) or steps (as many as full data).")
 
 

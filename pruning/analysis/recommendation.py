@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from pruning.analysis.frontier import CONFIDENCE, FEWEST_SEEDS
 from pruning.errors import UsageError
-from pruning.formatting import counted
+from pruning.formatting import counted, duration
 from pruning.records import DECISIONS, Difference, FrontierPoint
 
 MARGIN = 0.005
@@ -134,6 +134,18 @@ def payback(score_seconds: float, seconds_saved: float) -> int | None:
     (14, None)
     """
     return ceil(score_seconds / seconds_saved) if seconds_saved > 0 else None
+
+
+def cost(scoring: float, point: FrontierPoint) -> str:
+    """Sentence about the time scoring took, the time a subset saves per fine-tuning, and when that has paid for scoring."""
+    took = f"Scoring took {duration(scoring)} of training"
+    if isnan(point.seconds_saved):
+        return f"{took}."
+    times = payback(scoring, point.seconds_saved)
+    if times is None:
+        return f"{took}; {point.subset} saves no time."
+    saved = f"{point.subset} saves {duration(point.seconds_saved)} a fine-tuning"
+    return f"{took}; {saved}, so that has paid for itself after {counted(times, 'fine-tuning')}."
 
 
 def _to_full(point: FrontierPoint) -> Difference:

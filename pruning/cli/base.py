@@ -27,6 +27,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 BurnIn = Annotated[
     int | None, typer.Option("--burn-in", help="First epochs left out of every score; 0 = the paper. Default: the experiment's own.")
 ]
+SubsetName = Annotated[str, typer.Option("--subset", help="A subset's name. Decisions made by hand count.")]
+WithoutDecisions = Annotated[bool, typer.Option("--without-decisions", help="Leave out the decisions made by hand.")]
 Budget = Annotated[
     str, typer.Option("--budget", help="epochs = as many as full data (the paper); steps = as many optimizer steps as full data.")
 ]

@@ -12,35 +12,40 @@ import typer
 from pruning import report
 from pruning.analysis.frontier import check_budget
 from pruning.analysis.recommendation import MARGIN, margin_of
-from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, app, one_sentence
+from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, SubsetName, WithoutDecisions, app, one_sentence
 from pruning.export.formats import FORMATS_HELP
 from pruning.formatting import counted
-from pruning.records import DECISIONS
 from pruning.store.saved_subsets import NAMING
 
 
 @app.command()
 @one_sentence
 def show(
-    directory: Directory, burn_in: BurnIn = None, budget: Budget = "epochs", margin: Margin = 100 * MARGIN, as_json: Json = False
+    directory: Directory,
+    burn_in: BurnIn = None,
+    without_decisions: WithoutDecisions = False,
+    budget: Budget = "epochs",
+    margin: Margin = 100 * MARGIN,
+    as_json: Json = False,
 ) -> None:
     """The histogram of H, the subsets, and the frontier and recommendation at one budget; as JSON, the frontier at both."""
     from pruning.experiment import Experiment
 
     check_budget(budget)
-    experiment, allowed = Experiment(directory), margin_of(margin)
+    experiment, allowed = Experiment(directory, burn_in, not without_decisions), margin_of(margin)
     if as_json:
-        print(json.dumps(report.as_dict(experiment, burn_in, budget, allowed), allow_nan=False))
+        print(json.dumps(experiment.summary(budget, allowed), allow_nan=False))
     else:
-        report.show(experiment, burn_in, budget, allowed)
+        report.show(experiment, budget, allowed)
 
 
 @app.command()
 @one_sentence
 def audit(
     directory: Directory,
-    subset: Annotated[str, typer.Option(help="A subset's name; with '+decisions' after it, as decided by hand.")] = "winning-ticket",
+    subset: SubsetName = "winning-ticket",
     burn_in: BurnIn = None,
+    without_decisions: WithoutDecisions = False,
     duplicates: Annotated[
         str | None,
         typer.Option(
@@ -51,17 +56,13 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """What a subset would lose, by class and by every column; labels that look wrong; duplicates and leakage."""
-    from pruning.audit_report import findings, settlement
     from pruning.experiment import Experiment
 
-    experiment = Experiment(directory)
+    experiment = Experiment(directory, burn_in, not without_decisions)
     if duplicates is not None:
-        decision = settlement(experiment, experiment.subset(subset, burn_in), duplicates)
-        subset = subset.removesuffix(DECISIONS) + DECISIONS
-        if decision.ids:
-            experiment.decide(decision)
+        decision = experiment.resolve_duplicates(subset, duplicates)
         print(f"{decision.value}: {counted(len(decision.ids), 'example')} decided by hand.", file=sys.stderr)
-    found = findings(experiment, experiment.subset(subset, burn_in), burn_in)
+    found = experiment.audit(subset)
     if as_json:
         print(json.dumps(found.to_dict(), allow_nan=False))
     else:
@@ -72,16 +73,17 @@ def audit(
 @one_sentence
 def save(
     directory: Directory,
-    subset: Annotated[str, typer.Argument(help="A subset's name; with '+decisions' after it, as decided by hand.")],
+    subset: Annotated[str, typer.Argument(help="A subset's name. Decisions made by hand count.")],
     name: Annotated[str, typer.Argument(help=f"What to call its rows: {NAMING}.")],
     burn_in: BurnIn = None,
+    without_decisions: WithoutDecisions = False,
 ) -> None:
     """Keep a subset's rows under a name of your own, usable wherever a subset is named, whatever its rule keeps later."""
     from pruning.experiment import Experiment
 
-    experiment = Experiment(directory)
-    chosen = experiment.subset(subset, burn_in)
-    path = experiment.save(name, chosen, burn_in)
+    experiment = Experiment(directory, burn_in, not without_decisions)
+    chosen = experiment.subset(subset)
+    path = experiment.save(name, chosen)
     print(f"Saved {chosen.size} of {chosen.total} examples ({chosen.rule}) as {name} in {path}.")
 
 
@@ -99,20 +101,21 @@ def forget(directory: Directory, name: Annotated[str, typer.Argument(metavar="NA
 @one_sentence
 def export(
     directory: Directory,
-    subset: Annotated[str, typer.Option(help="A subset's name; with '+decisions' after it, as decided by hand.")] = "winning-ticket",
+    subset: SubsetName = "winning-ticket",
     output: Annotated[Path | None, typer.Option(help="File to write. Default: the experiment's exports folder.")] = None,
     format: Annotated[str, typer.Option(help=FORMATS_HELP)] = "jsonl",
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     burn_in: BurnIn = None,
+    without_decisions: WithoutDecisions = False,
 ) -> None:
     """Write the rows of a subset and its manifest."""
     from pruning.experiment import Experiment
     from pruning.export import writer as exports
 
-    experiment = Experiment(directory)
-    chosen = experiment.subset(subset, burn_in)
+    experiment = Experiment(directory, burn_in, not without_decisions)
+    chosen = experiment.subset(subset)
     place = output or exports.default_output(experiment, chosen, format)
-    manifest = exports.build(experiment, chosen, place, format, force, burn_in)
+    manifest = exports.build(experiment, chosen, place, format, force)
     for sentence in manifest["warnings"]:
         print(f"Warning: {sentence}", file=sys.stderr)
     print(f"Wrote {chosen.size} of {chosen.total} examples ({chosen.rule}) to {place}; its manifest is {exports.manifest_path(place)}.")
@@ -122,12 +125,6 @@ def export(
 @one_sentence
 def verify(output: Annotated[Path, typer.Argument(metavar="FILE", help="An exported file or folder, or an experiment's folder.")]) -> None:
     """Check an export against its manifest, or every file of an experiment against its checksum."""
-    from pruning.experiment import Experiment
-    from pruning.export import writer as exports
+    from pruning.experiment import verified
 
-    if (output / "experiment.json").exists():
-        print(f"{output} is whole: {Experiment(output).verify()} files are what was recorded.")
-        return
-    manifest = exports.verify(output)
-    written = manifest["output"]
-    print(f"{output} is what its manifest says: {manifest['subset']['name']}, {written['rows']} rows, sha256 {written['sha256'][:12]}.")
+    print(verified(output))

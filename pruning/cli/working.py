@@ -33,7 +33,7 @@ def frontier(
     names, allowed = [] if subsets == "auto" else words(subsets), margin_of(margin)
     with report.listener("Measuring the frontier") as listen:
         experiment = worker.frontier(directory, names, words(baselines), seeds, budget, burn_in, listen)
-    report.show(experiment, burn_in, budget, allowed)
+    report.show(experiment.reading(burn_in), budget, allowed)
 
 
 @app.command()

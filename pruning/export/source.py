@@ -22,6 +22,8 @@ class Source(Protocol):
 
     folder: Folder
     info: dict[str, Any]
+    burn_in: int
+    with_decisions: bool
 
     @property
     def name(self) -> str:
@@ -56,8 +58,8 @@ class Source(Protocol):
         """The recording of all complete runs."""
 
     @property
-    def decided(self) -> Decided:
-        """The standing decisions made by hand."""
+    def applied(self) -> Decided:
+        """The decisions made by hand that count: all that stand, or none."""
 
     @property
     def duplicates(self) -> Duplicates:
@@ -68,9 +70,6 @@ class Source(Protocol):
 
     def finished(self) -> pd.DataFrame:
         """One row per finished fine-tuning."""
-
-    def burn_in(self, burn_in: int | None = None) -> int:
-        """The burn-in asked for, or the experiment's own."""
 
     def warnings(self) -> list[str]:
         """Sentences about runs that diverged."""

@@ -35,7 +35,6 @@ def build(
     output: str | Path,
     format: str = "jsonl",
     force: bool = False,
-    burn_in: int | None = None,
 ) -> dict[str, Any]:
     """Write `subset` to `output` and its manifest beside it; return the manifest.
 
@@ -57,7 +56,7 @@ def build(
         manifest_path(output).unlink(missing_ok=True)
         if output.is_dir():
             shutil.rmtree(output)
-    manifest = _manifest(source, subset, output, format, source.burn_in(burn_in))
+    manifest = _manifest(source, subset, output, format)
     write_json(manifest_path(output), manifest)
     return manifest
 
@@ -83,18 +82,18 @@ def verify(output: str | Path) -> dict[str, Any]:
     return manifest
 
 
-def is_current(manifest: Mapping[str, Any], source: Source, subset: Subset, burn_in: int | None = None) -> bool:
+def is_current(manifest: Mapping[str, Any], source: Source, subset: Subset) -> bool:
     """Whether the export of that manifest is what `build` would write now: of the same data, rows, rule, burn-in and decisions.
 
     Raises UsageError where the manifest names an unknown format.
     """
-    now = _content(source, subset, manifest["output"]["format"], source.burn_in(burn_in))
+    now = _content(source, subset, manifest["output"]["format"])
     return all(manifest.get(key) == value for key, value in now.items())
 
 
 def relabelled(source: Source, subset: Subset) -> dict[int, str]:
     """Id -> new label, for the examples of `subset` whose label was changed by hand into another one."""
-    decided = source.decided.labels
+    decided = source.applied.labels
     if not decided:
         return {}
     changed = np.isin(source.ids, np.fromiter(decided, dtype=np.int64)) & subset.mask(source.ids)
@@ -159,9 +158,10 @@ def default_output(source: Source, subset: Subset, format: str) -> Path:
     return source.folder.exports / (safe if format == "jsonl" else f"{safe}-{format}") / ending
 
 
-def _manifest(source: Source, subset: Subset, output: Path, format: str, burn_in: int) -> dict[str, Any]:
+def _manifest(source: Source, subset: Subset, output: Path, format: str) -> dict[str, Any]:
     command = ["python", "-m", "pruning", "export", str(source.folder.root), "--subset", subset.name, "--format", format]
-    command += ["--output", str(output), "--burn-in", str(burn_in), "--force"]
+    command += ["--output", str(output), "--burn-in", str(source.burn_in), "--force"]
+    command += [] if source.with_decisions else ["--without-decisions"]
     return {
         "format": 1,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -172,7 +172,7 @@ def _manifest(source: Source, subset: Subset, output: Path, format: str, burn_in
         "settings": source.settings.to_dict(),
         "seeds": list(source.dynamics.seeds),
         "stopped": source.stopped,
-        **_content(source, subset, format, burn_in),
+        **_content(source, subset, format),
         "warnings": warnings(source, subset),
         "ids": subset.kept.tolist(),
         "output": {"name": output.name, "format": format, "rows": subset.size, "bytes": _bytes(output), "sha256": _digest(output)},
@@ -180,9 +180,9 @@ def _manifest(source: Source, subset: Subset, output: Path, format: str, burn_in
     }
 
 
-def _content(source: Source, subset: Subset, format: str, burn_in: int) -> dict[str, Any]:
+def _content(source: Source, subset: Subset, format: str) -> dict[str, Any]:
     """The part of a manifest that decides what is in the export."""
-    decided, by_hand = source.decided, subset.name.endswith(DECISIONS)
+    decided, by_hand = source.applied, subset.name.endswith(DECISIONS)
     labels = _labels(source, subset, find(format))
     return {
         "data": {"source": source.settings.data, **source.info["data"]},
@@ -190,7 +190,7 @@ def _content(source: Source, subset: Subset, format: str, burn_in: int) -> dict[
             "name": subset.name,
             "method": subset.method,
             "rule": subset.rule,
-            "burn_in": burn_in,
+            "burn_in": source.burn_in,
             "removes": None if subset.removes is None else list(subset.removes),
             "kept": subset.size,
             "total": subset.total,

@@ -71,6 +71,6 @@ def demo(
         experiment = worker.frontier(directory, [SUBSET], ["random"], seeds, listen=listen)
     subset = experiment.subset(SUBSET)
     output = writer.default_output(experiment, subset, "jsonl")
-    writer.build(experiment, subset, output, force=True)
+    experiment.export(SUBSET, output, force=True)
     writer.verify(output)
     return Demo(experiment=experiment, subset=subset, output=output, manifest=writer.manifest_path(output))

@@ -81,15 +81,15 @@ def frontier(
     check_budget(budget)
     if seeds < 1:
         raise UsageError(f"--seeds is {seeds}; at least 1 is needed, and 3 for an interval worth reading.")
-    experiment = Experiment(directory)
+    experiment = Experiment(directory, burn_in)
     if not (experiment.settings.model and experiment.evaluation(["id"]).num_rows):
         raise ExperimentError(f"{experiment.folder.root} lacks a model or evaluation data to measure with; record it with both.")
-    chosen, left_out = _chosen(experiment, names, baselines, burn_in)
+    chosen, left_out = _chosen(experiment, names, baselines)
     asked = {"names": chosen, "baselines": [], "seeds": seeds, "budget": budget, "burn_in": burn_in}
     with stop_on_signals() as stop, job(experiment.folder, "frontier", asked) as progress:
         if left_out:
             progress.say("note", message=f"Not measured, since only one class or nothing stays: {', '.join(left_out)}.")
-        _frontier(experiment, progress, chosen, seeds, budget, burn_in, listen, stop)
+        _frontier(experiment, progress, chosen, seeds, budget, listen, stop)
     return Experiment(directory)
 
 
@@ -218,42 +218,35 @@ def _checkpoint(experiment: Experiment, name: str) -> str | None:
     return str(experiment.folder.checkpoint(name)) if experiment.settings.checkpoints else None
 
 
-def _chosen(experiment: Experiment, names: Sequence[str], baselines: Sequence[str], burn_in: int | None) -> tuple[list[str], list[str]]:
+def _chosen(experiment: Experiment, names: Sequence[str], baselines: Sequence[str]) -> tuple[list[str], list[str]]:
     """Every subset to measure, full data first; and what is left out, being automatic and nothing to train on. Named ones are refused."""
     for baseline in baselines:
         if baseline not in rules.BASELINES:
             raise UsageError(f"--baselines has {baseline!r}; use any of {', '.join(rules.BASELINES)}.")
-    wanted = list(names) if names else [subset.name for subset in experiment.subsets(burn_in)]
+    wanted = list(names) if names else experiment.ladder()
     chosen, left_out = ["full"], []
     for name in wanted:
-        subset = experiment.subset(name, burn_in)
+        subset = experiment.named(name)
         if names:
             rules.check_trainable(subset, experiment.labels, experiment.ids)
-        elif not _trainable(experiment, subset):
+        elif not rules.trainable(subset, experiment.labels, experiment.ids):
             left_out.append(name)
             continue
         chosen.append(name)
         if name != "full" and subset.method != "random":
-            size = _size_in_words(experiment, subset, burn_in)
+            size = _size_in_words(experiment, subset)
             for beside in (f"{baseline}@{size}" for baseline in baselines):
-                (chosen if _trainable(experiment, experiment.subset(beside, burn_in)) else left_out).append(beside)
+                fits = rules.trainable(experiment.named(beside), experiment.labels, experiment.ids)
+                (chosen if fits else left_out).append(beside)
     return list(dict.fromkeys(chosen)), list(dict.fromkeys(left_out))
 
 
-def _trainable(experiment: Experiment, subset: Subset) -> bool:
-    try:
-        rules.check_trainable(subset, experiment.labels, experiment.ids)
-    except SubsetError:
-        return False
-    return True
-
-
-def _size_in_words(experiment: Experiment, subset: Subset, burn_in: int | None) -> str:
+def _size_in_words(experiment: Experiment, subset: Subset) -> str:
     """What to write after the @ for a baseline of its size: the subset it is made from where that has the same, else the number."""
     name = subset.name.partition("@")[2] or subset.name
     if DECISIONS not in name:
         with suppress(SubsetError):  # the name is more than one rule and what it is cut to
-            if experiment.subset(f"random@{name}", burn_in).size == subset.size:
+            if experiment.named(f"random@{name}").size == subset.size:
                 return name
     return str(subset.size)
 
@@ -264,7 +257,6 @@ def _frontier(
     chosen: Sequence[str],
     seeds: int,
     budget: str,
-    burn_in: int | None,
     listen: Listener,
     stop: Stop,
 ) -> None:
@@ -277,18 +269,18 @@ def _frontier(
     planned: dict[tuple[str, int, int], str] = {}
     for name in chosen:
         for seed in all_seeds:
-            subset = experiment.subset(name, burn_in, seed)
+            subset = experiment.named(name, seed=seed)
             own_budget, sha256 = "epochs" if name == "full" else budget, rows_sha256(subset.kept)
             if (name, sha256, seed, own_budget) in finished:
                 continue
-            if not _trainable(experiment, subset):
+            if not rules.trainable(subset, experiment.labels, experiment.ids):
                 progress.say("note", message=f"{name} with seed {seed} was not trained: only one class of it was drawn.")
                 continue
             epochs = settings.measuring.epochs
             if budget == "steps":
                 epochs = equal_steps_epochs(len(experiment.ids), subset.size, epochs, settings.measuring.batch_size)
             if same := trained.get((sha256, seed, epochs)):  # under another name, or with a budget that comes to as many epochs
-                experiment.add_finished({**same, **of_subset(subset, own_budget, experiment.burn_in(burn_in))})
+                experiment.add_finished({**same, **of_subset(subset, own_budget, experiment.burn_in)})
                 continue
             if (sha256, seed, epochs) in planned:
                 work[planned[sha256, seed, epochs]][0].append(subset)
@@ -303,7 +295,7 @@ def _frontier(
     def keep(done: _Done) -> None:
         for subset in work[done.plan.key][0]:
             own_budget = "epochs" if subset.name == "full" else budget
-            experiment.add_finished(_fine_tuning(subset, own_budget, experiment.burn_in(burn_in), done).row)
+            experiment.add_finished(_fine_tuning(subset, own_budget, experiment.burn_in, done).row)
 
     progress.plan(plans)
     _work(experiment, settings.measuring, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,7 +26,8 @@ from pruning.store import checksums, lock, manifest
 from pruning.store.checksums import check_once, checksummed
 from pruning.store.dynamics import Recording, epoch_accuracy, write_epoch
 from pruning.store.layout import Folder, read_lines, read_table
-from pruning.store.saved_subsets import saved_files, saved_subsets
+from pruning.store.saved_subsets import forget_subset, saved_files, saved_subsets
+from pruning.store.shared import shared
 from pruning.subsets import decisions as by_hand
 from pruning.subsets.decisions import Decided, Decision
 
@@ -44,6 +44,7 @@ class Stored:
     def __init__(self, directory: str | Path) -> None:
         self.folder = Folder(Path(directory))
         self.info = manifest.read(self.folder.manifest)
+        self._shared: dict[str, Any] = {}
 
     # -- making one ------------------------------------------------------------------------------------------
 
@@ -78,7 +79,7 @@ class Stored:
         """The folder's name."""
         return self.folder.root.name
 
-    @cached_property
+    @shared
     def settings(self) -> Settings:
         """What decided the recording."""
         return Settings.from_dict(self.info["settings"])
@@ -102,7 +103,7 @@ class Stored:
         """The training examples in source order, or some of their columns."""
         return read_table(self._checked(self.folder.examples), columns)
 
-    @cached_property
+    @shared
     def schema(self) -> pa.Schema:
         """Names and types of the examples' columns."""
         return pq.read_schema(self._checked(self.folder.examples))
@@ -111,12 +112,12 @@ class Stored:
         """The evaluation examples."""
         return read_table(self._checked(self.folder.evaluation), columns)
 
-    @cached_property
+    @shared
     def ids(self) -> NDArray[np.int64]:
         """[N] ids of the training examples, in source order."""
         return np.asarray(self.examples(["id"])["id"], dtype=np.int64)
 
-    @cached_property
+    @shared
     def labels(self) -> NDArray[np.int64] | None:
         """[N] class indices, or None where the task has no classes."""
         if not self.label_names:
@@ -173,7 +174,7 @@ class Stored:
         """[R, E] online accuracy of every recorded epoch, nan where there is none yet. Reads no data pages."""
         return epoch_accuracy(self.folder, self.settings.runs, self.settings.scoring.epochs)
 
-    @cached_property
+    @shared
     def dynamics(self) -> Dynamics:
         """The recording of all complete runs; incomplete ones are left out, never counted as failures.
 
@@ -214,6 +215,10 @@ class Stored:
         """Saved subsets by name; see `pruning.store.saved_subsets`."""
         return saved_subsets(self.folder, self.ids)
 
+    def forget(self, name: str) -> None:
+        """Remove a saved subset. Raises SubsetError where nothing was saved under that name."""
+        forget_subset(self.folder, name)
+
     # -- decisions by hand -----------------------------------------------------------------------------------
 
     def decisions(self) -> list[Decision]:
@@ -222,7 +227,7 @@ class Stored:
 
     @property
     def decided(self) -> Decided:
-        """What the standing decisions add up to, read anew each time."""
+        """The state that the standing decisions add up to, read each time."""
         return by_hand.decided(self.decisions())
 
     def decide(self, decision: Decision) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning.errors import UsageError
+from pruning.errors import SubsetError, UsageError
 from pruning.records import DECISIONS, DecisionKind, Subset
 
 DECIDED_BY_HAND = "decided by hand"
@@ -56,9 +56,33 @@ class Decided:
     tags: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
     @property
+    def sentence(self) -> str:
+        """Counts of the decisions in words; empty when there are none.
+
+        >>> Decided(kept=frozenset([1, 2]), dropped=frozenset([3]), labels={2: "good"}).sentence
+        '2 kept and 1 dropped by hand, 1 of them with another label'
+        """
+        if not (self.kept or self.dropped):
+            return ""
+        changed = f", {len(self.labels):,} of them with another label" if self.labels else ""
+        return f"{len(self.kept):,} kept and {len(self.dropped):,} dropped by hand{changed}"
+
+    @property
     def touched(self) -> set[int]:
         """Examples that any decision stands on."""
         return {*self.kept, *self.dropped, *self.labels, *self.notes, *self.tags}
+
+
+def without_suffix(name: str) -> tuple[str, bool]:
+    """A subset's name without "+decisions", and whether it ended so. Raises SubsetError when more follows the suffix.
+
+    >>> without_suffix("random@0.5+decisions"), without_suffix("full")
+    (('random@0.5', True), ('full', False))
+    """
+    rule, asked = name.removesuffix(DECISIONS), name.endswith(DECISIONS)
+    if DECISIONS in rule:
+        raise SubsetError(f"{name!r} has more after {DECISIONS}, which stands last, as in winning-ticket{DECISIONS}.")
+    return rule, asked
 
 
 def standing(decisions: Iterable[Decision]) -> list[Decision]:
@@ -95,7 +119,9 @@ def redoable(decisions: Sequence[Decision]) -> Decision | None:
 
 
 def decided(decisions: Iterable[Decision]) -> Decided:
-    """Fold the standing acts into one state; for each example the latest act of a kind counts.
+    """Fold the standing acts into one state; for each example the latest act counts.
+
+    An example that got another label is kept, until it is dropped.
 
     >>> decided([Decision(kind=DecisionKind.DROP, ids=(1, 2)), Decision(kind=DecisionKind.KEEP, ids=(2,))]).dropped
     frozenset({1})
@@ -106,11 +132,11 @@ def decided(decisions: Iterable[Decision]) -> Decided:
     notes: dict[int, str] = {}
     tags: dict[int, frozenset[str]] = {}
     for act in standing(decisions):
-        if act.kind in (DecisionKind.KEEP, DecisionKind.DROP):
-            side, other = (kept, dropped) if act.kind is DecisionKind.KEEP else (dropped, kept)
+        if act.kind in (DecisionKind.KEEP, DecisionKind.DROP, DecisionKind.RELABEL):
+            side, other = (dropped, kept) if act.kind is DecisionKind.DROP else (kept, dropped)
             side.update(act.ids)
             other.difference_update(act.ids)
-        elif act.kind is DecisionKind.RELABEL:
+        if act.kind is DecisionKind.RELABEL:
             labels.update(dict.fromkeys(act.ids, act.value))
         elif act.kind is DecisionKind.NOTE:
             notes.update(dict.fromkeys(act.ids, act.value))
@@ -134,7 +160,7 @@ def apply(subset: Subset, state: Decided, ids: NDArray[np.int64]) -> Subset:
     return Subset(
         name=subset.name + DECISIONS,
         method=subset.method,
-        rule=f"{subset.rule}; by hand {len(state.kept)} kept and {len(state.dropped)} dropped",
+        rule=f"{subset.rule}; {state.sentence}",
         kept=changed,
         total=subset.total,
         removes=subset.removes,

@@ -171,6 +171,15 @@ def check_trainable(subset: Subset, labels: Ids | None, ids: Ids) -> None:
         raise SubsetError(f"All {subset.size} examples that {subset.name} keeps have one class; a model trained on them learns nothing.")
 
 
+def trainable(subset: Subset, labels: Ids | None, ids: Ids) -> bool:
+    """Whether `check_trainable` accepts the subset."""
+    try:
+        check_trainable(subset, labels, ids)
+    except SubsetError:
+        return False
+    return True
+
+
 # -- trees to subsets -----------------------------------------------------------------------------------------------------
 
 

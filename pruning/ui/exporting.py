@@ -38,7 +38,7 @@ def audit(view: View, subset: Subset) -> None:
     """Every column at once, labels that look wrong, duplicates, leakage: what `python -m pruning audit` prints. It takes a moment."""
     if st.button("Audit every column", icon=":material/fact_check:", key="audit", disabled=not view.audited):
         with st.spinner("Auditing ..."):
-            st.text("\n".join(findings(view.experiment, subset, view.burn_in).sentences()))
+            st.text("\n".join(findings(view.experiment, subset).sentences()))
 
 
 def ask_format() -> str:
@@ -65,7 +65,7 @@ def save(view: View, subset: Subset) -> None:
 @state.in_words
 def _save(view: View, subset: Subset) -> None:
     name = str(st.session_state["subset-name"]).strip()
-    path = view.experiment.save(name, subset, view.burn_in)
+    path = view.experiment.save(name, subset)
     state.choose(name)
     st.toast(escaping.markdown(f"Saved {counted(subset.size, 'example')} in {path}"), icon=":material/bookmark_added:")
 
@@ -75,7 +75,7 @@ def write(view: View, subset: Subset, format: str) -> None:
     if st.button("Build", type="primary", icon=":material/inventory_2:", key="build", disabled=not view.audited):
         output = writer.default_output(view.experiment, subset, format)
         with st.spinner(f"Writing {counted(subset.size, 'row')} ..."):
-            writer.build(view.experiment, subset, output, format, force=True, burn_in=view.burn_in)
+            writer.build(view.experiment, subset, output, format, force=True)
             if output.is_dir():
                 writer.archive(output)
 
@@ -87,7 +87,7 @@ def built(view: View, subset: Subset, format: str) -> dict[str, Any] | None:
     if not (output.exists() and path.exists()):
         return None
     manifest = _verified(str(output), path.stat().st_mtime_ns)
-    if writer.is_current(manifest, view.experiment, subset, view.burn_in):
+    if writer.is_current(manifest, view.experiment, subset):
         return manifest
     before = manifest["subset"]
     st.info(

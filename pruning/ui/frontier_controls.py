@@ -119,7 +119,7 @@ def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -
 def _start(view: View, names: Sequence[str], baselines: Sequence[str] | None, seeds: int, budget: str) -> None:
     root = view.experiment.folder.root
     for name in names:
-        view.subset(name.removesuffix(DECISIONS))
+        view.subset(name)
     background.start(background.frontier_command(root, names, baselines, seeds, budget, view.burn_in), root)
     st.toast("Measuring in the background; the sidebar shows how far it is.")
     job_progress.begun(view.experiment)

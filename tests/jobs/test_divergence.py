@@ -59,7 +59,7 @@ def test_a_run_stuck_at_one_class_is_named_in_all_that_is_written(scored: Experi
     again = Experiment(scored.folder.root)
     subset = again.subset("full")
     (warning,) = again.warnings()
-    assert report.as_dict(again)["diverged"] == [warning]
+    assert again.summary()["diverged"] == [warning]
     found = findings(again, subset)
     assert found.to_dict()["diverged"] == (warning,) and warning in found.sentences()
     assert warning in writer.build(again, subset, tmp_path / "kept.jsonl")["warnings"]

@@ -168,8 +168,8 @@ def test_a_point_that_a_burn_in_cannot_give_is_left_out(scored: Experiment) -> N
     """Dyn-Unc needs two epochs; with two of three left out, its point stays in the file and out of the frontier."""
     worker.frontier(scored.folder.root, ["dyn-unc-high@remove-0"], [], seeds=1, burn_in=0)
     measured = Experiment(scored.folder.root)
-    assert "dyn-unc-high@remove-0" in {point.subset for point in measured.frontier(burn_in=0)}
-    assert {point.subset for point in measured.frontier(burn_in=2)} == {"full"}
+    assert "dyn-unc-high@remove-0" in {point.subset for point in measured.reading(0).frontier()}
+    assert {point.subset for point in measured.reading(2).frontier()} == {"full"}
 
 
 def test_where_data_lies_and_how_it_is_read_may_change(scored: Experiment, settings: Settings, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pruning.audit_report import findings
 from pruning.browse import View
 from pruning.errors import ExperimentError, SubsetError, UsageError
 from pruning.experiment import Experiment
@@ -17,7 +16,7 @@ from pruning.records import DecisionKind, Subset
 from pruning.store import library
 from pruning.store.layout import read_notes
 from pruning.subsets.decisions import Decision
-from tests.conftest import BURN_IN, EPOCHS, EXAMPLES, SEEDS
+from tests.conftest import EPOCHS, EXAMPLES, SEEDS
 from tests.jobs.test_faults import flip
 
 
@@ -27,8 +26,8 @@ def saved(experiment: Experiment, name: str = "mine", of: str = "drop-hard") -> 
 
 
 def test_a_saved_subset_is_a_file_of_ids_that_says_what_it_was(scored: Experiment) -> None:
-    made = scored.subset("random@0.5", 1, seed=5)
-    path = scored.save("half", made, burn_in=1, seed=5)
+    made = scored.reading(1).subset("random@0.5", seed=5)
+    path = scored.reading(1).save("half", made, seed=5)
     table = pq.read_table(path)
     assert path == scored.folder.root / "subsets" / "half.parquet"
     assert table.schema.names == ["id"] and table.schema.field("id").type == pa.int64()
@@ -80,9 +79,9 @@ def test_what_was_saved_stays_whatever_its_rule_keeps_later(scored: Experiment) 
         scored.folder.epoch(run, 1).unlink()
     later = Experiment(scored.folder.root)
     for burn_in in range(EPOCHS):
-        assert later.subset("mine", burn_in, seed=9).kept.tolist() == mine.kept.tolist() == rule.kept.tolist()
+        assert later.reading(burn_in).subset("mine", seed=9).kept.tolist() == mine.kept.tolist() == rule.kept.tolist()
         assert View(later, burn_in).rule("mine").kept.tolist() == mine.kept.tolist()
-    assert later.subset("drop-hard", 0).size != rule.size
+    assert later.reading(0).subset("drop-hard").size != rule.size
 
 
 def test_a_saved_name_works_wherever_a_subset_is_named(scored: Experiment, tmp_path: Path) -> None:
@@ -92,10 +91,10 @@ def test_a_saved_name_works_wherever_a_subset_is_named(scored: Experiment, tmp_p
     assert np.isin(scored.subset("mine@0.1").kept, mine.kept).all()
     scored.decide(Decision(kind=DecisionKind.DROP, ids=(int(mine.kept[0]),)))
     assert scored.subset("mine+decisions").kept.tolist() == mine.kept[1:].tolist()
-    assert findings(scored, scored.subset("mine")).kept == 40
+    assert (scored.audit("mine").kept, scored.reading(decisions=False).audit("mine").kept) == (39, 40)
     manifest = build(scored, mine, tmp_path / "mine.jsonl")
     assert manifest["subset"]["rule"].startswith("the saved subset mine: 40 at random") and "--subset mine" in manifest["command"]
-    assert is_current(manifest, scored, scored.subset("mine", 0), BURN_IN)
+    assert is_current(manifest, scored, scored.reading(0).named("mine"))
     saved(scored, "decided", of="mine+decisions")
     assert list(scored.saved) == ["decided", "mine"]
     assert scored.subset("decided+decisions").name == "decided", "the decisions are in it already"
@@ -110,8 +109,8 @@ def test_a_saved_subset_is_measured_once_and_its_point_stands_with_any_burn_in(s
     for seed in SEEDS[:2]:
         assert rows.loc[("mine", seed), "rows_sha256"] == rows.loc[("drop-hard", seed), "rows_sha256"]
         assert rows.loc[("mine", seed), "seconds"] == rows.loc[("drop-hard", seed), "seconds"], "trained once, under two names"
-    assert "mine" in [point.subset for point in measured.frontier(0)]
-    assert "drop-hard" not in [point.subset for point in measured.frontier(0)]
+    assert "mine" in [point.subset for point in measured.reading(0).frontier()]
+    assert "drop-hard" not in [point.subset for point in measured.reading(0).frontier()]
 
 
 @pytest.mark.parametrize(("damage", "says"), [(flip, "damaged"), (Path.unlink, "gone")])

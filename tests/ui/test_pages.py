@@ -150,7 +150,7 @@ def test_an_export_from_before_is_not_taken_for_the_one_of_now(audited: Experime
     assert said(app, "is from before") and not said(app, "verified against the manifest")
     app.button(key="build").click().run()
     assert said(app, "verified against the manifest") and not said(app, "is from before")
-    ticket = audited.subset("winning-ticket", 1)
+    ticket = audited.reading(1).subset("winning-ticket")
     audited.decide(Decision(kind=DecisionKind.RELABEL, ids=(int(ticket.kept[0]),), value=other_label(audited, int(ticket.kept[0]))))
     app.run()
     assert said(app, "is from before") and said(app, "Labels changed by hand")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pruning import browse, report
+from pruning import browse
 from pruning.analysis.frontier import pareto
 from pruning.analysis.scores import SCORES
 from pruning.analysis.stability import BINS, burn_in_advice, stability
@@ -169,7 +169,7 @@ def test_the_difficulty_page_shows_whether_h_tells_difficulty_or_luck(scored: Ex
     assert list(table.columns) == [*(f"run {run}" for run in range(len(SEEDS))), "mean"] and table.index[-1] == 100
     last = scored.dynamics.position[0, 0] * BINS // scored.dynamics.examples == BINS - 1
     assert table.loc[100, "run 0"] == pytest.approx(scored.dynamics.correct[0, 0][last].mean())
-    assert report.as_dict(scored)["burn_in_advice"]["first_epoch_accuracy_by_place"][0][-1] == pytest.approx(table.loc[100, "run 0"])
+    assert scored.summary()["burn_in_advice"]["first_epoch_accuracy_by_place"][0][-1] == pytest.approx(table.loc[100, "run 0"])
 
 
 def test_the_difficulty_page_says_whether_the_runs_are_enough(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:

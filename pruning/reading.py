@@ -1,0 +1,248 @@
+"""One experiment, read with a burn-in, with or without the decisions made by hand: scores, subsets, findings, the frontier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pruning.analysis import audit, divergence
+from pruning.analysis import frontier as frontiers
+from pruning.analysis import scores as score_registry
+from pruning.analysis.divergence import DivergedRun
+from pruning.analysis.duplicates import Duplicates, duplicates
+from pruning.data.texts import flat, joined, stacked, text_fields
+from pruning.errors import ScoreError, SubsetError, UsageError
+from pruning.records import DECISIONS, FrontierPoint, Subset
+from pruning.store import cache
+from pruning.store.layout import read_table
+from pruning.store.saved_subsets import save_subset
+from pruning.store.shared import shared
+from pruning.store.stored import Stored
+from pruning.subsets import decisions as by_hand
+from pruning.subsets import rules
+from pruning.subsets.decisions import Decided
+
+
+class Reading(Stored):
+    """A stored experiment, read with one burn-in and with or without the decisions made by hand.
+
+    Parameters
+    ----------
+    directory
+        Folder of the experiment.
+    burn_in
+        First epochs left out of every score; None = the experiment's own.
+    decisions
+        Whether the decisions made by hand count: a subset then keeps what was kept, drops what was dropped, and labels that were
+        changed are written.
+    """
+
+    def __init__(self, directory: str | Path, burn_in: int | None = None, decisions: bool = True) -> None:
+        super().__init__(directory)
+        self.burn_in = self.settings.burn_in if burn_in is None else burn_in
+        self.with_decisions = decisions
+        self._rows: dict[tuple[str, int, int], str] = {}
+
+    def reading(self, burn_in: int | None = None, decisions: bool = True) -> Self:
+        """The same experiment read another way; what does not depend on that is computed once for both."""
+        other = copy(self)
+        other.burn_in = self.settings.burn_in if burn_in is None else burn_in
+        other.with_decisions = decisions
+        other._rows = {}
+        return other
+
+    @property
+    def applied(self) -> Decided:
+        """The decisions that count in this reading: all that stand, or none."""
+        return self.decided if self.with_decisions else Decided()
+
+    # -- scores and subsets ----------------------------------------------------------------------------------
+
+    def h_score(self) -> NDArray[np.int64]:
+        """[N] H-scores over the complete runs."""
+        return score_registry.h_score(self.dynamics.correct, self.burn_in)
+
+    def scores(self) -> pd.DataFrame:
+        """Every score that this recording can give, one column each, indexed by id."""
+        computed = score_registry.compute_all(self.dynamics, burn_in=self.burn_in)
+        return pd.DataFrame(computed, index=pd.Index(self.ids, name="id"))
+
+    def subset(self, name: str, *, seed: int | None = None) -> Subset:
+        """The subset of that name in this reading.
+
+        Parameters
+        ----------
+        name
+            A name of the grammar (see `pruning.subsets.rules`). The suffix "+decisions" asks for what is the default.
+        seed
+            Seed of the fine-tuning that uses it; None = the first. Random subsets are drawn again for each seed.
+
+        Raises what `rules.resolve` raises, and UsageError for the suffix where decisions are left out.
+        """
+        rule, asked = by_hand.without_suffix(name)
+        if asked and not self.with_decisions:
+            raise UsageError(f"{name!r} asks for the decisions made by hand, which --without-decisions leaves out; use one of the two.")
+        return by_hand.apply(self.rule(rule, seed=seed), self.applied, self.ids)
+
+    def named(self, name: str, *, seed: int | None = None) -> Subset:
+        """The subset that a point of the frontier is about: the rule's own rows, or as decided by hand where the suffix says so."""
+        rule, asked = by_hand.without_suffix(name)
+        subset = self.rule(rule, seed=seed)
+        return by_hand.apply(subset, self.decided, self.ids) if asked else subset
+
+    def rule(self, name: str, *, seed: int | None = None) -> Subset:
+        """The rows as the rule chooses them, no decision applied; the suffix is not part of a rule's name."""
+        draw = self.settings.seeds[0] if seed is None else seed
+        return rules.resolve(name, self.dynamics, self.labels, self.burn_in, draw, self.label_names, self.saved)
+
+    def ladder(self) -> list[str]:
+        """Names of the automatic subsets: the paper's ladder for this recording's R, in the order in which it was published."""
+        return [rules.subset_name(removes, self.dynamics.runs) for removes in rules.ladder(self.dynamics.runs)]
+
+    def subsets(self) -> list[Subset]:
+        """The automatic subsets in this reading."""
+        return [self.subset(name) for name in self.ladder()]
+
+    def save(self, name: str, subset: Subset, *, seed: int | None = None) -> Path:
+        """Save the subset's rows under that name and return their file; `seed` is what a random subset was drawn with.
+
+        Raises what `pruning.store.saved_subsets.save_subset` raises.
+        """
+        draw, runs = self.settings.seeds[0] if seed is None else seed, len(self.finished_runs())
+        return save_subset(self.folder, self.ids, name, subset, burn_in=self.burn_in, seed=draw, runs=runs)
+
+    # -- findings --------------------------------------------------------------------------------------------
+
+    @shared
+    def label_errors(self) -> audit.LabelErrors | None:
+        """Labels that look wrong; None where the task has no classes, or the recording lacks what it takes."""
+        labels = self.labels
+        if labels is None or score_registry.missing(self.dynamics) & audit.NEEDED:
+            return None
+
+        def found() -> cache.Arrays:
+            errors = audit.label_errors(self.dynamics, labels, len(self.label_names))
+            return {name: np.asarray(getattr(errors, name)) for name in _LABEL_ERRORS}
+
+        kept = cache.remember(self.folder.cache("label-errors"), self._stamp_of_runs, found)
+        sentence = str(kept["sentence"])
+        return audit.LabelErrors(suspect=kept["suspect"], quality=kept["quality"], suggested=kept["suggested"], sentence=sentence)
+
+    @property
+    def _stamp_of_data(self) -> str:
+        return f"{self.info['data']['fingerprint']} {self.info['data']['evaluation']['fingerprint']}"
+
+    @property
+    def _stamp_of_texts(self) -> str:
+        return f"{self._stamp_of_data} text by text"
+
+    @property
+    def _stamp_of_runs(self) -> str:
+        return f"{self._stamp_of_data} {list(self.dynamics.seeds)} {audit.LABEL_EPOCHS} epochs"
+
+    @property
+    def audited(self) -> bool:
+        """Whether duplicates, label errors and rare words were worked out already, so that asking for them takes no time."""
+        labelled = self.labels is not None and not score_registry.missing(self.dynamics) & audit.NEEDED
+        wanted = {"duplicates": self._stamp_of_texts}
+        if labelled:
+            wanted |= {"label-errors": self._stamp_of_runs, "rarity": self._stamp_of_data}
+        return all(cache.remembered(self.folder.cache(name), stamp) is not None for name, stamp in wanted.items())
+
+    @shared
+    def texts(self) -> pa.Table:
+        """The training examples' text fields, in the task's order; a list of options is one text, a line each."""
+        return flat(self.examples(text_fields(self.schema)))
+
+    @shared
+    def rarity(self) -> NDArray[np.float64]:
+        """[N] how rare the words of each training example are; see `audit.word_rarity`."""
+        return cache.remember(
+            self.folder.cache("rarity"), self._stamp_of_data, lambda: {"rarity": audit.word_rarity(joined(self.texts).to_pylist())}
+        )["rarity"]
+
+    @shared
+    def duplicates(self) -> Duplicates:
+        """Groups of the same or nearly the same text, over the training examples and then the evaluation examples."""
+
+        def found() -> cache.Arrays:
+            held_out = flat(self.evaluation(text_fields(self.schema)))
+            both = duplicates(stacked(self.texts, held_out))
+            return {"group": both.group, "exact": both.exact}
+
+        kept = cache.remember(self.folder.cache("duplicates"), self._stamp_of_texts, found)
+        return Duplicates(group=kept["group"], exact=kept["exact"])
+
+    # -- what went wrong -------------------------------------------------------------------------------------
+
+    def diverged(self) -> list[DivergedRun]:
+        """Scoring runs that should not be counted as they are: those that gave one answer to everything, or whose loss became NaN."""
+        settings, labels, complete = self.settings, self.labels, self.finished_runs()
+        if settings.recorded_by != "winnow":
+            return []
+        found = []
+        for run in complete if labels is not None else ():
+            path = self.folder.epoch(run, settings.scoring.epochs - 1)
+            answer = divergence.stuck_at(np.asarray(read_table(path, ["predicted"])["predicted"]), np.asarray(labels))
+            if answer is not None:
+                sentence = f"run {run} (seed {settings.seeds[run]}) says {self.label_names[answer]!r} of nearly every example."
+                found.append(DivergedRun(run=run, seed=settings.seeds[run], sentence=sentence))
+        incomplete = sorted(set(range(settings.runs)) - set(complete))
+        events = self.nan_events() if incomplete else []
+        for run in incomplete:
+            seed, nan = settings.seeds[run], divergence.nan_losses(run, events, self.info.get("redone", ()))
+            if nan:
+                found.append(DivergedRun(run=run, seed=seed, sentence=nan[-1]))
+            elif self.folder.aside(seed).exists() and not self.folder.epoch(run, 0).parent.exists():
+                sentence = f"run {run} (seed {seed}) diverged; its recording was put aside already."
+                found.append(DivergedRun(run=run, seed=seed, sentence=sentence))
+        return found
+
+    def nan_events(self) -> list[Mapping[str, Any]]:
+        """The events of fine-tunings whose loss became NaN, oldest first."""
+        return [event for event in self.events(but="progress") if event["event"] == "diverged"]
+
+    def warnings(self) -> list[str]:
+        """Sentences about diverged runs and fine-tunings: nothing that diverged is counted silently."""
+        finished = self.finished()
+        return divergence.warnings(self.diverged(), finished[~self.set_aside(finished)])
+
+    # -- the frontier ----------------------------------------------------------------------------------------
+
+    def frontier(self, budget: str = "epochs", metric: str | None = None) -> list[FrontierPoint]:
+        """Every measured subset, aggregated over seeds, its differences in `metric` (None: the one that counts first).
+
+        Points are of the rows that a rule chose, and of those decided by hand where the name ends in "+decisions". Fine-tunings of rows
+        that a name no longer stands for (another burn-in, more runs, other decisions) remain in the file and are left out here.
+        """
+        frontiers.check_budget(budget)
+        finished = self.finished()
+        if finished.empty:
+            return []
+        standing = np.array([self._stands_for(row.subset, row.seed) == row.rows_sha256 for row in finished.itertuples()])
+        asked = (finished["budget"] == budget) | (finished["subset"] == "full")
+        return frontiers.points(finished[standing & ~self.set_aside(finished) & asked], len(self.ids), metric, self._measurements())
+
+    def _measurements(self) -> list[float]:
+        """When the jobs that measured the frontier started; one that went on after an interruption counts as another."""
+        return [event["time"] for event in self.events(but="progress") if event["event"] == "started" and event["verb"] == "frontier"]
+
+    def _stands_for(self, name: str, seed: int) -> str | None:
+        decided = self.folder.decisions.stat().st_size if DECISIONS in name and self.folder.decisions.exists() else 0
+        asked = (name, seed, decided)
+        if asked not in self._rows:
+            try:
+                self._rows[asked] = frontiers.rows_sha256(self.named(name, seed=seed).kept)
+            except (SubsetError, ScoreError):  # not remembered: a saved subset may come back
+                return None
+        return self._rows[asked]
+
+
+_LABEL_ERRORS = ("suspect", "quality", "suggested", "sentence")

@@ -1,0 +1,86 @@
+"""Summary of one experiment as plain values: what `show --json` prints."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from pruning.analysis.frontier import BUDGETS, score_seconds
+from pruning.analysis.recommendation import recommend
+from pruning.analysis.scores import missing
+from pruning.analysis.stability import burn_in_advice, stability
+from pruning.reading import Reading
+from pruning.records import Dynamics, FrontierPoint, Subset
+from pruning.subsets.decisions import Decided, without_suffix
+
+
+def summary(reading: Reading, budget: str, margin: float) -> dict[str, Any]:
+    """Summarise an experiment in plain values, null where a number cannot be computed.
+
+    Parameters
+    ----------
+    reading
+        The experiment; its burn-in and decisions made by hand count throughout, except that each point of the frontier says itself
+        whether it is of decided rows.
+    budget
+        The budget whose points the recommendation rests on; the frontier has those of every budget.
+    margin
+        Accuracy the recommended subset may lose, as a share.
+    """
+    dynamics = reading.dynamics
+    recommended = recommend(reading.frontier(budget), margin, measuring=reading.status().measuring)
+    found = {
+        "examples": dynamics.examples,
+        "runs": dynamics.runs,
+        "epochs": dynamics.epochs,
+        "burn_in": reading.burn_in,
+        "caveat": reading.settings.caveat,
+        "diverged": reading.warnings(),
+        "decisions": counts(reading.applied),
+        "h_histogram": np.bincount(reading.h_score(), minlength=dynamics.runs + 1).tolist(),
+        "subsets": [_subset(subset) for subset in reading.subsets()],
+        "frontier": [_point(point) for each in BUDGETS for point in reading.frontier(each) if each == BUDGETS[0] or point.subset != "full"],
+        "recommendation": {**asdict(recommended), "margin": margin, "budget": budget},
+        "score_seconds": score_seconds(reading.finished(), reading.settings),
+        "burn_in_advice": _advice(dynamics),
+        "stability": asdict(stability(dynamics.correct, reading.burn_in)),
+    }
+    plain: dict[str, Any] = _plain(found)
+    return plain
+
+
+def counts(decided: Decided) -> dict[str, int]:
+    """Number of examples kept, dropped and relabelled by hand."""
+    return {"kept": len(decided.kept), "dropped": len(decided.dropped), "relabelled": len(decided.labels)}
+
+
+def _subset(subset: Subset) -> dict[str, Any]:
+    name, _ = without_suffix(subset.name)
+    removes = list(subset.removes or ())
+    return {"name": name, "removes": removes, "kept": subset.size, "kept_fraction": round(subset.kept_fraction, 6)}
+
+
+def _point(point: FrontierPoint) -> dict[str, Any]:
+    """Everything of a point, and its accuracy under names of its own: null where another metric was measured."""
+    return {**asdict(point), "accuracy_mean": point.metrics.get("accuracy"), "accuracy_ci95": point.ci95.get("accuracy")}
+
+
+def _advice(dynamics: Dynamics) -> dict[str, Any] | None:
+    """The burn-in that the order effect asks for, and that effect in the first epoch; None where positions were not recorded."""
+    if "position" in missing(dynamics):
+        return None
+    advice = burn_in_advice(dynamics)
+    accuracy = advice.effects[0].accuracy.tolist()
+    return {"burn_in": advice.burn_in, "sentence": advice.sentence, "first_epoch_accuracy_by_place": accuracy}
+
+
+def _plain(value: Any) -> Any:
+    """The same without NaN, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
