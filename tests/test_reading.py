@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from pruning.analysis.frontier import rows_sha256
 from pruning.browse import View
 from pruning.cli import app
 from pruning.errors import UsageError
@@ -154,8 +155,14 @@ def test_the_frontier_measures_the_rule_unless_the_suffix_asks(decided: Experime
     """Each point says which by its name, whichever way the experiment is read."""
     measured = worker.frontier(decided.folder.root, ["mine", "mine+decisions"], [], seeds=1)
     sizes = {point.subset: point.kept for point in measured.frontier()}
-    rule = decided.reading(decisions=False).subset("mine").size
-    assert sizes == {"full": EXAMPLES, "mine": rule, "mine+decisions": decided.subset("mine").size} and rule != sizes["mine+decisions"]
+    rule, by_hand = decided.reading(decisions=False).subset("mine"), decided.subset("mine")
+    assert sizes == {"full": EXAMPLES, "mine": rule.size, "mine+decisions": by_hand.size}
+    assert measured.finished().groupby("subset")["rows_sha256"].first().to_dict() == {
+        "full": rows_sha256(decided.ids),
+        "mine": rows_sha256(rule.kept),
+        "mine+decisions": rows_sha256(by_hand.kept),
+    }
+    assert rule.kept.tolist() != by_hand.kept.tolist()
     assert {point.subset for point in measured.reading(decisions=False).frontier()} == set(sizes)
     decided.decide(Decision(kind=DecisionKind.DROP, ids=(int(decided.subset("mine").kept[-1]),)))
     assert {point.subset for point in measured.frontier()} == {"full", "mine"}, "the rule's point is as true as before"
