@@ -15,10 +15,41 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pruning.errors import ExperimentError
+from pruning.errors import ExperimentError, UsageError
 
 LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>tmp|old)|.+\.pt\.part")
 """Names of what a killed writer leaves: half of a new file, an old folder that was about to be replaced, half a checkpoint."""
+
+
+UMASK = "WINNOW_UMASK"
+"""Environment variable: permissions that new files and folders do not get, in octal. 027 shares reading with the group."""
+
+PRIVATE = 0o077
+"""Without it: nothing for anybody but the user."""
+
+
+def umask() -> int:
+    """Return the permissions that new files do not get.
+
+    Raises UsageError when WINNOW_UMASK is not an octal number, or would lock the user out.
+    """
+    named = os.environ.get(UMASK, "").strip()
+    if not named:
+        return PRIVATE
+    if not re.fullmatch("0?o?0[0-7]{2}", named):
+        raise UsageError(f"{UMASK} is {named!r}; write three octal digits of which the first is 0, such as 077 or 027.")
+    return int(named[-2:], 8)
+
+
+def keep_private() -> None:
+    """Give whatever this process and its children create no more permissions than `umask` says."""
+    os.umask(umask())
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, with the permissions that `umask` leaves; one that is there keeps its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o777 & ~umask(), exist_ok=True)
 
 
 @contextmanager

@@ -326,6 +326,8 @@ class JobStatus:
     """Seconds since 1970."""
     updated: float | None = None
     """Last sign of life, seconds since 1970."""
+    silent: float | None = None
+    """Seconds since the last sign of life of a job under way, where that is long ago: its process is stopped or stuck."""
     done: int = 0
     """Examples trained by this job so far (or, resumed, found finished)."""
     total: int = 0
@@ -343,7 +345,7 @@ class JobStatus:
     @property
     def seconds_left(self) -> float | None:
         """Estimate from the rate of late; None before there is one."""
-        return (self.total - self.done) / self.rate if self.rate > 0 else None
+        return (self.total - self.done) / self.rate if self.rate > 0 and self.silent is None else None
 
     @property
     def sentence(self) -> str:
@@ -351,8 +353,11 @@ class JobStatus:
 
         >>> JobStatus(state=JobState.RUNNING, verb="score", done=500, total=2000, rate=50.0).sentence
         'score running, 500 of 2,000 examples, 30 s left'
+        >>> JobStatus(state=JobState.RUNNING, verb="score", done=500, total=2000, rate=50.0, silent=180.0).sentence
+        'score running, 500 of 2,000 examples, no sign of life for 3 min'
         """
         share = f", {self.done:,} of {self.total:,} examples" if self.total else ""
         left = f", {duration(self.seconds_left)} left" if self.state is JobState.RUNNING and self.seconds_left is not None else ""
+        left = left if self.silent is None else f", no sign of life for {duration(self.silent)}"
         message = f": {self.message}" if self.message else ""
         return f"{self.verb or 'experiment'} {self.state}{share}{left}{message}"

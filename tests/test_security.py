@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -24,6 +25,8 @@ import uvicorn
 from playwright.sync_api import Page, TimeoutError, sync_playwright
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 from streamlit.testing.v1 import AppTest
 
 from pruning.data import access, models, readers
@@ -31,8 +34,10 @@ from pruning.data.examples import load
 from pruning.errors import DataError, ModelError, UsageError
 from pruning.experiment import Experiment
 from pruning.export import writer
-from pruning.jobs import worker
+from pruning.jobs import background, worker
 from pruning.settings import Settings
+from pruning.store import lock
+from pruning.store.layout import Folder
 from pruning.ui.server import signed_links
 from pruning.ui.server.guard import COOKIE, PASSWORD, Guard, refusal_to_start
 from pruning.ui.server.routes import ROUTES as ROUTES_OF_FILES
@@ -217,6 +222,64 @@ def test_with_a_password_nothing_is_answered_without_it(tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.wait(20)
+
+
+def test_many_guesses_keep_nobody_waiting(tmp_path: Path) -> None:
+    """120 wrong passwords at once took the right one two minutes; now each waits by itself, and after 200 one a second is looked at."""
+    routes = [Route("/", lambda request: PlainTextResponse("in"))]
+    app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=["localhost", "127.0.0.1"], password=SECRET)])
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: up(port), 30, "the server's start")
+        with ThreadPoolExecutor(120) as pool:
+            started = time.monotonic()
+            wrong = [pool.submit(sign_in, port, f"wrong {number}") for number in range(120)]
+            time.sleep(0.3)
+            assert sign_in(port, SECRET).status == 303 and time.monotonic() - started < 3
+            assert {answer.result().status for answer in wrong} == {401}
+            more = [pool.submit(sign_in, port, f"wrong {number}") for number in range(120)]
+            statuses = [answer.result().status for answer in more]
+        assert 75 <= statuses.count(401) <= 95 and statuses.count(429) == 120 - statuses.count(401)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_what_winnow_creates_is_for_its_user_alone(reviews: tuple[Path, Path], tiny: str, tmp_path: Path) -> None:
+    """Experiment, log, cache, export: 0700 and 0600; WINNOW_UMASK shares them with the group; a library call keeps the folder private."""
+    train, evaluation = reviews
+    for shared, folders, files in (("", 0o700, 0o600), ("027", 0o750, 0o640)):
+        made = tmp_path / f"made{shared}" / "mine"
+        score = ["score", str(train), "--eval", str(evaluation), "--model", tiny, "--experiment", str(made), "--runs", "2", "--epochs", "1"]
+        for words in (score, ["audit", str(made)], ["save", str(made), "full", "all"], ["export", str(made)]):
+            done = subprocess.run(
+                [sys.executable, "-m", "pruning", *words],
+                cwd=ROOT,
+                env=environment(WINNOW_UMASK=shared),
+                capture_output=True,
+                text=True,
+                umask=0o022,
+            )
+            assert done.returncode == 0, done.stderr
+        modes = {path: path.stat().st_mode & 0o777 for path in (made.parent, made, *made.rglob("*"))}
+        assert {oct(mode) for path, mode in modes.items() if path.is_dir()} == {oct(folders)}
+        assert {oct(mode) for path, mode in modes.items() if path.is_file()} == {oct(files)}
+        assert any("exports" in path.parts for path in modes) and any("cache" in path.parts for path in modes)
+    background.start(["status", str(tmp_path / "new")], tmp_path / "new").join()
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    with lock.own(Folder(tmp_path / "owned")):
+        assert (tmp_path / "owned").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_wrong_umask_is_a_sentence() -> None:
+    for wrong in ("7", "777", "0o77x", "private"):
+        done = subprocess.run(
+            [sys.executable, "-m", "pruning", "status", "x"], cwd=ROOT, env=environment(WINNOW_UMASK=wrong), capture_output=True, text=True
+        )
+        assert done.returncode == 2 and "write three octal digits" in done.stderr and "Traceback" not in done.stderr
 
 
 def up(port: int) -> bool:

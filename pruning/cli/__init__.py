@@ -16,8 +16,15 @@ from pruning.cli import dashboard as dashboard
 # isort: on
 from pruning.cli.base import app as app
 from pruning.cli.base import one_sentence as one_sentence
+from pruning.errors import UsageError
+from pruning.files import keep_private
 
 
 def main() -> None:
     """Run the command line; every error a person can mend is one sentence on stderr."""
+    try:
+        keep_private()
+    except UsageError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
     app(prog_name="winnow" if Path(sys.argv[0]).name == "winnow" else "python -m pruning")

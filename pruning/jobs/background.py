@@ -20,7 +20,7 @@ from pathlib import Path
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.errors import BusyError, ExperimentError
 from pruning.experiment import Experiment
-from pruning.files import package_environment
+from pruning.files import make_folder, package_environment
 from pruning.records import JobState
 from pruning.settings import Settings, TrainSettings
 from pruning.store.layout import Folder
@@ -85,7 +85,7 @@ def start(words: Sequence[str], directory: str | Path) -> threading.Thread:
     something other than an experiment lies there.
     """
     root = Path(directory)
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     if owned(Folder(root)):
         raise BusyError(f"Another worker is at {root}; wait for it, or cancel it first.")
     refuse_strange(Folder(root))

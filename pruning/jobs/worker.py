@@ -327,7 +327,7 @@ def _work(
     on_result: Callable[[_Done], None],
 ) -> None:
     """Train the plans and hand each piece on as it comes."""
-    from pruning.training import train
+    from pruning.training import checkpoint, train
     from pruning.training.devices import pick_device
 
     if not plans:
@@ -345,6 +345,9 @@ def _work(
     if settings.checkpoints:
         size = models.checkpoint_bytes(model) / 1e6
         progress.say("note", message=f"Each run under way keeps its state on disk, up to {size:,.0f} MB; --no-checkpoints does without.")
+    for plan in plans:
+        if plan.checkpoint and (problem := checkpoint.discard_damaged(plan.checkpoint)):
+            progress.say("note", message=problem)
     waiting = {plan.key: plan for plan in plans}
 
     def take(item: Progress | EpochRecord | RunResult) -> None:

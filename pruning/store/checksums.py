@@ -26,8 +26,10 @@ def checksummed(folder: Folder, path: Path) -> Iterator[Path]:
 
     A crash in between leaves a line for a file that never came; the file that is there has its own line still.
     """
+    lock.check_place(folder)
     with atomic_write(path) as temporary:
         yield temporary
+        lock.check_place(folder)
         line = {"file": path.relative_to(folder.root).as_posix(), "bytes": temporary.stat().st_size, "sha256": sha256(temporary)}
         append_line(folder.checksums, json.dumps(line))
 

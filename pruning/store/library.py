@@ -6,11 +6,12 @@ import hashlib
 import re
 import shutil
 import time
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
 from pruning.errors import BusyError, DataError, ExperimentError, UsageError
-from pruning.files import LEFTOVER, atomic_write, write_text
+from pruning.files import LEFTOVER, atomic_write, sha256, write_text
 from pruning.store.layout import Folder
 from pruning.store.lock import owned
 
@@ -75,7 +76,7 @@ def discard(root: Path, name: str) -> Path:
 
 
 def keep_upload(root: Path, name: str, content: BinaryIO) -> Path:
-    """Keep an uploaded file below `root`/uploads, under its own name and a part of its sha256, so that no other is replaced.
+    """Store an uploaded file below `root`/uploads, under its own name and its sha256, and return its path; no other file is replaced.
 
     Raises DataError for a kind of file that Winnow does not read, an empty one, and one that is too large.
     """
@@ -91,12 +92,17 @@ def keep_upload(root: Path, name: str, content: BinaryIO) -> Path:
             raise DataError(f"{name} is larger than {LARGEST >> 20} MB; put it on this machine and give its path.")
     if not size:
         raise DataError(f"{name} is empty.")
-    path = root / "uploads" / f"{stem}-{digest.hexdigest()[:8]}{ending}"
-    if not path.exists():
-        content.seek(0)
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            while part := content.read(_CHUNK):
-                file.write(part)
+    found = digest.hexdigest()
+    for number in count(1):  # past a file of this name that was changed since
+        path = root / "uploads" / f"{stem}-{found}{f'-{number}' * (number > 1)}{ending}"
+        if not path.exists():
+            break
+        if sha256(path) == found:
+            return path
+    content.seek(0)
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        while part := content.read(_CHUNK):
+            file.write(part)
     return path
 
 
@@ -107,7 +113,7 @@ def title(data: str) -> str:
     ('my-reviews', 'reviews', 'reviews')
     """
     path = Path(data)
-    return re.sub(r"-[0-9a-f]{8}$", "", path.stem) if path.parent.name == "uploads" else path.stem
+    return re.sub(r"-(?:[0-9a-f]{8}|[0-9a-f]{64}(?:-\d+)?)$", "", path.stem) if path.parent.name == "uploads" else path.stem
 
 
 def _idle(root: Path, name: str) -> Path:

@@ -10,13 +10,14 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from pruning.errors import BusyError, ExperimentError
-from pruning.files import LEFTOVER, append_line, remove_leftovers
+from pruning.files import LEFTOVER, append_line, make_folder, remove_leftovers
 from pruning.paths import cache_folder
 from pruning.records import JobState, JobStatus, Progress
 from pruning.store import manifest
@@ -26,6 +27,23 @@ EXPORTING = 3600.0
 """Seconds after which half an export or derived file is taken for a left-over: they are written without the lock."""
 
 SILENT = "The worker ended without a word."
+
+SILENT_AFTER = 60.0
+"""Seconds without an event after which a job under way counts as silent; it writes one every few seconds."""
+
+
+@dataclass(slots=True)
+class _Hold:
+    """A folder that this process works in: which folder and lock file it began with, and what it wrote into the lock file."""
+
+    root: tuple[int, int]
+    lock: tuple[int, int]
+    text: str
+    alone: bool
+    """The folder itself is locked too, so a lock file that somebody deleted lets nobody in."""
+
+
+_HELD: dict[str, _Hold] = {}
 
 LAST_LINES = 3
 """Of what a worker printed, so many lines are its last words."""
@@ -41,19 +59,73 @@ def own(folder: Folder, wait: float = 2.0, named: bool = True) -> Iterator[None]
     lock = FileLock(folder.lock)
     try:
         refuse_strange(folder)
-        folder.root.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.root)
         lock.acquire(timeout=wait)
+        handle = _lock_folder(folder, wait)
     except Timeout:
+        lock.release()
         raise BusyError(f"Another worker is at {folder.root}; wait for it, or cancel it first.") from None
     except OSError as error:
+        lock.release()
         raise ExperimentError(f"{folder.root} could not be written: {(error.strerror or str(error)).lower()}.") from None
+    place = os.path.abspath(folder.root)
     try:
-        _sign(folder, json.dumps({"pid": os.getpid(), "born": _born(os.getpid())}) if named else "")
+        text = json.dumps({"pid": os.getpid(), "born": _born(os.getpid())}) if named else ""
+        _HELD[place] = _Hold(_identity(folder.root), _identity(folder.lock), text, alone=handle is not None)
+        _sign(folder, text)
         sweep(folder)
         yield
     finally:
-        _sign(folder, "")
+        with suppress(ExperimentError, OSError):  # the folder may be elsewhere, and another one in its place
+            check_place(folder)
+            _sign(folder, "")
+        _HELD.pop(place, None)
+        if handle is not None:
+            os.close(handle)
         lock.release()
+
+
+def check_place(folder: Folder) -> None:
+    """Raise ExperimentError when the folder that this process works in, or its lock, is not the one that it began with.
+
+    Asked before each write, so that a folder that was moved, replaced or deleted is never written beside.
+    """
+    began = _HELD.get(os.path.abspath(folder.root))
+    if began is None:
+        return
+    if _identity(folder.root) != began.root:
+        raise ExperimentError(f"{folder.root} was moved, replaced or deleted during the job, which ends here; resume it where it is now.")
+    if _identity(folder.lock) != began.lock:
+        if not began.alone:
+            raise ExperimentError(f"{folder.lock} was deleted or replaced during the job, which ends here; resume it.")
+        _sign(folder, began.text)
+        began.lock = _identity(folder.lock)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return which file or folder is at a path; zeros where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
+def _lock_folder(folder: Folder, wait: float) -> int | None:
+    """Lock the folder itself too, so that nobody gets in when the lock file is deleted; None where the system cannot."""
+    handle, end = os.open(folder.root, os.O_RDONLY | os.O_CLOEXEC), time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                os.close(handle)
+                raise Timeout(str(folder.root)) from None
+            time.sleep(0.05)
+        except OSError:  # a network file system that locks files only
+            os.close(handle)
+            return None
 
 
 def refuse_strange(folder: Folder) -> None:
@@ -142,13 +214,22 @@ def sweep(folder: Folder) -> None:
 
 def owned(folder: Folder) -> bool:
     """Whether a living worker holds the experiment. Nothing is written for it, and two who ask do not disturb each other."""
-    if not folder.lock.exists():
+    if not folder.root.is_dir():
         return False
-    handle = os.open(folder.lock, os.O_RDONLY | os.O_CLOEXEC)
+    return any(_locked(path) for path in (folder.lock, folder.root))
+
+
+def _locked(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # there is none, or it is another user's
+        return False
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:  # a network file system that locks files only
+        return False
     finally:
         os.close(handle)
     return False
@@ -156,6 +237,7 @@ def owned(folder: Folder) -> bool:
 
 def log(folder: Folder, event: str, **values: Any) -> None:
     """Append one event."""
+    check_place(folder)
     append_line(folder.events, json.dumps({"time": round(time.time(), 3), "event": event, **values}))
 
 
@@ -168,8 +250,10 @@ def status(folder: Folder) -> JobStatus:
     message = last.get("message", "")
     if state.under_way and not owned(folder):
         state, message = JobState.INTERRUPTED, last_words(folder.root, since=last.get("started") or 0.0) or SILENT
+    age = time.time() - last["time"]
     return JobStatus(
         state=state,
+        silent=age if state.under_way and age > SILENT_AFTER else None,
         verb=last.get("verb", ""),
         pid=last.get("pid"),
         message=message,

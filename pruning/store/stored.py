@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pruning.data import access
 from pruning.errors import ExperimentError
-from pruning.files import append_line, write_json
+from pruning.files import append_line, make_folder, write_json
 from pruning.records import Dynamics, EpochRecord, JobStatus, Subset
 from pruning.settings import Settings
 from pruning.store import checksums, lock, manifest
@@ -61,6 +61,7 @@ class Stored:
             made = manifest.merge(manifest.read(folder.manifest), made, folder.root)
         else:
             lock.refuse_strange(folder)
+            make_folder(folder.root)
         write_json(folder.manifest, made)
         known = checksums.checksums(folder)
         if train.jsonl is not None and not checksums.whole(folder, folder.source, known):
@@ -91,6 +92,7 @@ class Stored:
 
     def stop_scoring(self, runs: int, sentence: str) -> None:
         """Make do with the first `runs` runs, and say why. Asking for more runs later goes on from there."""
+        lock.check_place(self.folder)
         settings = {**self.info["settings"], "seeds": self.info["settings"]["seeds"][:runs]}
         write_json(self.folder.manifest, {**self.info, "settings": settings, "stopped": sentence})
 

@@ -22,6 +22,9 @@ from pruning.settings import TrainSettings
 PART = ".part"
 """Suffix of a checkpoint that is being written."""
 
+DIGITS = 64
+"""A checkpoint ends with so many hexadecimal digits: the sha256 of the bytes before them."""
+
 
 def fingerprint(plan: RunPlan, data: Encoded, network: nn.Module, settings: TrainSettings, dtype: torch.dtype) -> str:
     """What a run's numbers follow from: seed, rows, data, initial weights, settings, precision and library versions."""
@@ -38,18 +41,23 @@ def fingerprint(plan: RunPlan, data: Encoded, network: nn.Module, settings: Trai
 
 
 def save(path: str, state: dict[str, Any], records: Sequence[EpochRecord]) -> None:
-    """Writes `state` (tensors and plain values) and the finished records; the file appears whole or not at all.
+    """Write `state` (tensors and plain values), the finished records, and a sha256; the file appears whole or not at all.
 
-    Raises `TrainingError` when the system refuses, most often because the disk is full.
+    Raises TrainingError when the system refuses, most often because the disk is full.
     """
     part = Path(path + PART)
     try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        part.parent.mkdir(exist_ok=True)  # without its parents: a folder that was moved must not come back empty
+        with part.open("w+b") as file:
             torch.save({**state, "records": [_to_tensors(record) for record in records]}, file)
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # leaves the file at its end
+            file.write(digest.encode())
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
+    except FileNotFoundError as error:
+        raise TrainingError(f"{part.parent.parent} was moved or deleted during the job; resume it where it is now.") from error
     except (OSError, RuntimeError) as error:  # torch.save hides the system's own error in a RuntimeError
         part.unlink(missing_ok=True)
         reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "the disk is full, or refused it"
@@ -59,8 +67,8 @@ def save(path: str, state: dict[str, Any], records: Sequence[EpochRecord]) -> No
 
 
 def load(path: str, expected: str) -> tuple[dict[str, Any], list[EpochRecord]] | None:
-    """What `save` wrote for the run with this fingerprint; None where there is nothing, something damaged, or another run's."""
-    if not Path(path).is_file():
+    """Return what `save` wrote for the run with this fingerprint; None where there is nothing, something damaged, or another run's."""
+    if not Path(path).is_file() or not whole(path):
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -69,6 +77,28 @@ def load(path: str, expected: str) -> tuple[dict[str, Any], list[EpochRecord]] |
         return state, [_from_tensors(record) for record in state.pop("records")]
     except Exception:  # torch.load names no errors of its own: whatever is wrong with the file, the run can start again
         return None
+
+
+def whole(path: str | Path) -> bool:
+    """Return True when every byte of a checkpoint is what `save` wrote."""
+    digest = hashlib.sha256()
+    try:
+        with Path(path).open("rb") as file:
+            left = os.fstat(file.fileno()).st_size - DIGITS
+            while left > 0 and (piece := file.read(min(left, 1 << 20))):
+                digest.update(piece)
+                left -= len(piece)
+            return left == 0 and file.read() == digest.hexdigest().encode()
+    except OSError:
+        return False
+
+
+def discard_damaged(path: str | Path) -> str:
+    """Remove a checkpoint that is damaged, and say so in a sentence; empty when there is none, or it is whole."""
+    if not Path(path).is_file() or whole(path):
+        return ""
+    Path(path).unlink(missing_ok=True)
+    return f"The checkpoint {path} was damaged and is discarded; its epochs are trained again."
 
 
 def discard(paths: Iterable[str | None]) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import shutil
 from contextlib import ExitStack
@@ -95,6 +96,18 @@ def test_uploads_keep_their_bytes_and_never_replace_each_other(tmp_path: Path) -
     assert first.name.startswith("my-reviews-") and first != second
     assert first.read_bytes() == b'{"a": 1}\n'
     assert library.keep_upload(tmp_path, "my reviews.jsonl", io.BytesIO(b'{"a": 1}\n')) == first
+
+
+def test_an_upload_is_named_by_its_whole_sha256_and_stored_beside_a_file_that_was_changed(tmp_path: Path) -> None:
+    """Eight digits of it met for two files among 65,000; the second one was never stored, and the first one scored in its place."""
+    content = b'{"a": 1}\n'
+    first = library.keep_upload(tmp_path, "reviews.jsonl", io.BytesIO(content))
+    assert first.name == f"reviews-{hashlib.sha256(content).hexdigest()}.jsonl"
+    first.write_bytes(b'{"a": 3}\n')
+    second = library.keep_upload(tmp_path, "reviews.jsonl", io.BytesIO(content))
+    assert second != first and second.read_bytes() == content and first.read_bytes() == b'{"a": 3}\n'
+    assert library.keep_upload(tmp_path, "reviews.jsonl", io.BytesIO(content)) == second
+    assert library.title(str(first)) == library.title(str(second)) == library.title("x/uploads/reviews-0a1b2c3d.jsonl") == "reviews"
 
 
 @pytest.mark.parametrize(("name", "content"), [("x.exe", b"MZ"), ("x.jsonl", b""), ("jsonl", b"{}"), ("x.py.", b"import")])

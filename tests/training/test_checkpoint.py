@@ -10,7 +10,7 @@ import pytest
 
 from pruning.records import EpochRecord, RunPlan, RunResult
 from pruning.settings import TrainSettings
-from pruning.training import train
+from pruning.training import checkpoint, train
 from tests.support.tiny import tiny_data, tiny_model
 from tests.training.test_loop import LENGTHS, recipe, same
 
@@ -53,6 +53,27 @@ def test_goes_on_bit_by_bit(model: str, tmp_path: Path, after: int) -> None:
     assert all(same(a, b) for a, b in zip([*before, *records], [*expected[:after], *expected], strict=True))
     assert np.array_equal(result.outputs, end.outputs) and result.steps == end.steps
     assert result.seconds > 0
+
+
+def test_every_flipped_bit_of_a_checkpoint_is_noticed(model: str, tmp_path: Path) -> None:
+    """Also in the digits at its end, and when it was cut: the run starts again, and its numbers are those of a whole one."""
+    path, random = tmp_path / "c.pt", np.random.default_rng(0)
+    interrupted(model, path, 2)
+    content = path.read_bytes()
+    assert checkpoint.whole(path) and checkpoint.discard_damaged(path) == ""
+    places = [*random.integers(0, len(content), 60).tolist(), len(content) - 1, len(content) - checkpoint.DIGITS]
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(damaged)
+        assert not checkpoint.whole(path), place
+        assert checkpoint.load(str(path), "any") is None
+    for cut in (content[:-1], content[: -checkpoint.DIGITS], content[:10], b"", content + b"0"):
+        path.write_bytes(cut)
+        assert not checkpoint.whole(path)
+    assert "was damaged and is discarded" in checkpoint.discard_damaged(path) and not path.exists()
+    path.write_bytes(damaged)
+    assert [record.epoch for record in list(reports(model, plan(path)))[:-1]] == list(range(EPOCHS))
 
 
 def test_finished_epochs_are_not_trained_again(model: str, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from importlib.resources import files
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -35,7 +35,13 @@ COOKIE = "winnow_session"
 SIGN_IN = "/sign-in"
 SESSION_SECONDS = 12 * 3600
 WRONG_SECONDS = 1.0
-"""How long a wrong password keeps everybody waiting: one guess a second, whoever asks."""
+"""A wrong password is answered after so many seconds; nobody else waits for it."""
+
+GUESSES = 200
+"""Passwords that one address may try in a row; from then on one a second, and others are refused without a look at them."""
+
+ADDRESSES = 10_000
+"""Most addresses whose guesses are counted; beyond them all others share one count."""
 
 LONGEST_FORM = 4096
 LOG = logging.getLogger(__name__)
@@ -183,7 +189,7 @@ class Gate:
     def __init__(self, password: str) -> None:
         self._password = hashlib.sha256(password.encode()).digest()
         self._sessions: dict[bytes, float] = {}
-        self._guessing = asyncio.Lock()
+        self._guesses = Guesses()
 
     async def answer(self, scope: Scope, receive: Receive) -> Response | None:
         """The answer to somebody who is not signed in, or signs in; None lets the request through."""
@@ -208,10 +214,14 @@ class Gate:
             if len(body) > LONGEST_FORM:
                 return PlainTextResponse("That is too long for a password.", 413)
         said = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
-        async with self._guessing:
-            if not hmac.compare_digest(_digest(said), self._password):
-                await asyncio.sleep(WRONG_SECONDS)
-                return HTMLResponse(_form("That is not the password."), 401, {"cache-control": "no-store"})
+        address = request.client.host if request.client else ""
+        if not self._guesses.take(address):
+            headers = {"cache-control": "no-store", "retry-after": "1"}
+            return HTMLResponse(_form("Too many wrong passwords came from your address; wait a moment and try again."), 429, headers)
+        if not hmac.compare_digest(_digest(said), self._password):
+            await asyncio.sleep(WRONG_SECONDS)
+            return HTMLResponse(_form("That is not the password."), 401, {"cache-control": "no-store"})
+        self._guesses.give_back(address)
         token = secrets.token_urlsafe(32)
         now = time.monotonic()
         self._sessions = {known: end for known, end in self._sessions.items() if end > now} | {_digest(token): now + SESSION_SECONDS}
@@ -219,6 +229,50 @@ class Gate:
         secure = request.url.scheme == "https"
         answer.set_cookie(COOKIE, token, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=secure)
         return answer
+
+
+class Guesses:
+    """How many passwords each address may still try: GUESSES at first, and one more every second.
+
+    >>> guesses = Guesses()
+    >>> sum(guesses.take("192.0.2.1", now=5.0) for _ in range(300)), guesses.take("192.0.2.2", now=5.0)
+    (200, True)
+    >>> sum(guesses.take("192.0.2.1", now=15.0) for _ in range(300))
+    10
+    """
+
+    def __init__(self) -> None:
+        self._used: dict[str, tuple[float, float]] = {}
+
+    def take(self, address: str, now: float | None = None) -> bool:
+        """Use one guess. False when there is none left."""
+        now = time.monotonic() if now is None else now
+        name = _network(address)
+        if name not in self._used and len(self._used) >= ADDRESSES:
+            self._used = {known: entry for known, entry in self._used.items() if now - entry[1] < entry[0]}
+            name = name if len(self._used) < ADDRESSES else ""
+        used, since = self._used.get(name, (0.0, now))
+        used = max(0.0, used - (now - since))
+        if used + 1 > GUESSES:
+            return False
+        self._used[name] = used + 1, now
+        return True
+
+    def give_back(self, address: str) -> None:
+        """The password was right: the guess does not count."""
+        name = _network(address)
+        if name in self._used:
+            used, since = self._used[name]
+            self._used[name] = max(0.0, used - 1), since
+
+
+def _network(address: str) -> str:
+    """Return whose guesses count together: an IPv4 address, or the /64 that one customer has of IPv6."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(found) if found.version == 4 else str(ip_network(f"{found}/64", strict=False))
 
 
 def _digest(text: str) -> bytes:

@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 
 from pruning.data import access
 from pruning.errors import UsageError
+from pruning.files import keep_private
 from pruning.paths import PACKAGE, cache_folder, dashboard_folder
 from pruning.ui.server.guard import PASSWORD, Guard, is_loopback, refusal_to_start
 
@@ -52,7 +53,12 @@ def middleware() -> list[Middleware]:
     import streamlit as st
 
     password = os.environ.get(PASSWORD)
-    if problem := refusal_to_start(st.get_option("server.address"), password):
+    try:
+        keep_private()
+        problem = refusal_to_start(st.get_option("server.address"), password)
+    except UsageError as error:
+        problem = str(error)
+    if problem:
         print(f"Error: {problem}", file=sys.stderr)
         sys.exit(2)
     os.environ[access.ROOTS] = access.join(
