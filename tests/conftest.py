@@ -6,11 +6,14 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import settings as hypothesis_settings
 
 from pruning.experiment import Experiment
@@ -44,6 +47,41 @@ def write_reviews(path: Path, examples: int, seed: int = 0) -> Path:
     return path
 
 
+STARTS = ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec")
+_started: list[str] | None = None
+
+
+def _notice(event: str, arguments: tuple[object, ...]) -> None:
+    """Audit hook: note each start of a process while a test runs that says it starts none."""
+    if _started is not None and event in STARTS:
+        _started.append(f"{event} {arguments[:2]}")
+
+
+sys.addaudithook(_notice)
+
+
+@pytest.fixture(autouse=True)
+def _no_process_unless_marked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that starts processes is marked `process`; `make check`, which leaves those out, holds the others to it."""
+    global _started
+    if "not process" in request.config.option.markexpr:
+        _started = []
+    yield
+    started, _started = _started, None
+    assert not started, f"mark this test with pytest.mark.process: it started {started[0]}"
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder or file made by the first test process that needs it, the same for all of a run."""
+    base = factory.getbasetemp()
+    path = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared" / name
+    path.parent.mkdir(exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            make(path)
+    return path
+
+
 @pytest.fixture(scope="session", autouse=True)
 def queues(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Tests wait for no device that something else on this machine trains on."""
@@ -69,14 +107,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A tiny real BERT with its tokenizer."""
     from tests.support.tiny import tiny_model
 
-    return tiny_model(tmp_path_factory.mktemp("models") / "bert")
+    return str(made_once(tmp_path_factory, "bert", tiny_model))
 
 
 @pytest.fixture(scope="session")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Training and evaluation files."""
-    folder = tmp_path_factory.mktemp("reviews")
-    return write_reviews(folder / "train.jsonl", EXAMPLES), write_reviews(folder / "eval.jsonl", 24, seed=1)
+    train = made_once(tmp_path_factory, "train.jsonl", lambda path: write_reviews(path, EXAMPLES))
+    return train, made_once(tmp_path_factory, "eval.jsonl", lambda path: write_reviews(path, 24, seed=1))
 
 
 @pytest.fixture(scope="session")
@@ -89,12 +127,13 @@ def settings(reviews: tuple[Path, Path], tiny: str) -> Settings:
 
 @pytest.fixture(scope="session")
 def scored_once(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an experiment scored by the real worker; copy it before changing it."""
+    """The folder of an experiment scored by the real worker, its runs trained in this process; copy it before changing it."""
+    from pruning import training
     from pruning.jobs import worker
 
-    folder = tmp_path_factory.mktemp("experiments") / "reviews"
-    worker.score(settings, folder)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "train", partial(training.train, workers=0))
+        return made_once(tmp_path_factory, "reviews", lambda path: worker.score(settings, path))
 
 
 @pytest.fixture

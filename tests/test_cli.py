@@ -6,7 +6,7 @@ import pytest
 from pruning.experiment import Experiment
 from tests.conftest import EPOCHS, EXAMPLES, SEEDS
 from tests.support.commands import winnow
-from tests.test_audit_report import experiment as repeating
+from tests.support.repeating import experiment as repeating
 
 
 def test_the_whole_path_by_command(reviews: tuple[Path, Path], tiny: str, tmp_path: Path) -> None:

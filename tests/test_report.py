@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from pruning import report
-from pruning.analysis.frontier import of_subset, score_seconds
+from pruning.analysis.frontier import score_seconds
 from pruning.analysis.recommendation import margin_of
 from pruning.analysis.stability import stability
 from pruning.experiment import Experiment
@@ -21,31 +21,11 @@ from pruning.files import write_json
 from pruning.jobs import worker
 from pruning.jobs.estimate import ROUGH, Estimate
 from pruning.jobs.progress import JobProgress
-from pruning.records import FineTuning, FrontierPoint, RunPlan
+from pruning.records import FrontierPoint, RunPlan
 from pruning.report import PLAIN_WIDTH
 from pruning.settings import Settings
 from tests.conftest import BURN_IN, EPOCHS, EXAMPLES, SEEDS
-
-SECONDS = {"full": 20.0, "remove-0": 12.0, "random@remove-0": 12.0}
-
-
-def measure(experiment: Experiment, metric: str = "accuracy", **worse: float) -> Experiment:
-    """Finished fine-tunings put down by hand: full data at 0.8 with each scoring seed, "remove-0" and its random as much worse as said."""
-    experiment.folder.frontier.unlink()
-    for name, lost in {"full": 0.0, "remove-0": worse.get("ours", 0.0), "random@remove-0": worse.get("random", 0.0)}.items():
-        for place, seed in enumerate(SEEDS):
-            subset = experiment.subset(name, seed=seed)
-            done = FineTuning(
-                **of_subset(subset, "epochs", experiment.burn_in),
-                seed=seed,
-                epochs=EPOCHS,
-                seconds=SECONDS[name],
-                steps=9,
-                finished=0.0,
-                metrics={metric: 0.8 - lost + place / 1e4},
-            )
-            experiment.add_finished(done.row)
-    return Experiment(experiment.folder.root)
+from tests.support.frontiers import measure
 
 
 def point(experiment: Experiment, name: str) -> FrontierPoint:

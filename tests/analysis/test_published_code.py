@@ -30,7 +30,7 @@ from pruning.training.objective import outcome
 from pruning.training.order import epoch_batches, rate
 from tests.support.recordings import gold_labels, recording
 from tests.support.tiny import tiny_data, tiny_model, tiny_questions
-from tests.training.test_loop import plan, recipe
+from tests.support.trainings import plan, recipe
 
 
 def published_h(correct: NDArray[np.bool_]) -> NDArray[np.int64]:

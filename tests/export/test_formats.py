@@ -21,7 +21,7 @@ from pruning.jobs import worker
 from pruning.records import DecisionKind
 from pruning.settings import Settings
 from pruning.subsets.decisions import Decision
-from tests.export.test_writer import some
+from tests.support.subsets import some
 
 
 def test_kept_lines_come_out_byte_for_byte(scored: Experiment, tmp_path: Path, reviews: tuple[Path, Path]) -> None:

@@ -12,12 +12,9 @@ from pruning.experiment import Experiment
 from pruning.export import writer
 from pruning.export.formats import FORMATS
 from pruning.files import package_environment
-from pruning.records import DecisionKind, Subset
+from pruning.records import DecisionKind
 from pruning.subsets.decisions import Decision
-
-
-def some(experiment: Experiment, keep: slice = slice(0, None, 3)) -> Subset:
-    return Subset(name="every-third", method="test", rule="every third", kept=experiment.ids[keep], total=len(experiment.ids))
+from tests.support.subsets import some
 
 
 def test_the_manifest_says_what_it_is_and_verify_agrees(scored: Experiment, tmp_path: Path) -> None:

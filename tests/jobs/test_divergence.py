@@ -21,7 +21,7 @@ from pruning.jobs import divergence, worker
 from pruning.records import JobState
 from pruning.settings import Settings
 from tests.conftest import SEEDS
-from tests.jobs.test_faults import record_of
+from tests.support.recordings import record_of
 
 
 def stuck(experiment: Experiment, run: int) -> None:

@@ -26,7 +26,7 @@ from pruning.export import writer
 from pruning.files import LEFTOVER, remove_leftovers
 from pruning.interop import recorder
 from pruning.jobs import background, worker
-from pruning.records import DecisionKind, EpochRecord, JobState
+from pruning.records import DecisionKind, JobState
 from pruning.settings import Settings, default_seeds
 from pruning.store import cache, library, lock
 from pruning.store.layout import Folder
@@ -35,6 +35,7 @@ from pruning.subsets.decisions import Decision
 from pruning.training import checkpoint
 from tests.conftest import SEEDS
 from tests.support.processes import MARK, alive, wait_until, winnow
+from tests.support.recordings import flip, record_of
 
 MOMENTS = ("half written", "before the rename", "after the rename")
 
@@ -94,12 +95,6 @@ def leftovers(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if LEFTOVER.fullmatch(path.name)]
 
 
-def record_of(experiment: Experiment, run: int, epoch: int) -> EpochRecord:
-    dynamics = experiment.dynamics
-    names = ("correct", "gold_prob", "gold_margin", "error_norm", "loss", "predicted", "position")
-    return EpochRecord(key=f"run {run}", epoch=epoch, **{name: getattr(dynamics, name)[run, epoch] for name in names})
-
-
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", ["experiment.json", "examples.parquet", "evaluation.parquet", "source.jsonl", "checksums.jsonl"])
 def test_making_an_experiment(scored: Experiment, settings: Settings, tmp_path: Path, name: str, moment: str) -> None:
@@ -140,12 +135,6 @@ def test_making_an_experiment_and_resuming_it(untrained: Settings, tmp_path: Pat
     assert found.verify() == len(found.files()) == 3
     assert folder.source.read_bytes() == Path(untrained.data).read_bytes()
     assert leftovers(folder.root) == []
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("damage", [flip, Path.unlink])
@@ -223,9 +212,14 @@ def test_a_point_of_the_frontier(scored: Experiment, name: str, moment: str) -> 
     assert len(scored.finished()) == before + 1
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize(("name", "format"), [("data.jsonl", "jsonl"), ("data.csv", "csv"), ("data.parquet", "parquet"), ("data", "hf")])
-@pytest.mark.parametrize("what", ["data", "manifest"])
+@pytest.mark.parametrize(
+    ("name", "format", "what", "moment"),
+    [
+        *(("data.jsonl", "jsonl", "data", moment) for moment in MOMENTS),
+        *(("data.jsonl", "jsonl", "manifest", moment) for moment in MOMENTS[1:]),
+        ("data", "hf", "data", "before the rename"),
+    ],
+)
 def test_an_export(scored: Experiment, name: str, format: str, what: str, moment: str) -> None:
     """A killed export is no export: `verify` says so, whatever was there before, until it is made again."""
     subset = scored.subset("remove-0")

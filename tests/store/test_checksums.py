@@ -11,7 +11,7 @@ from pruning.export import writer
 from pruning.jobs import worker
 from pruning.store.checksums import checksums, fault
 from tests.conftest import EPOCHS, SEEDS
-from tests.jobs.test_faults import flip
+from tests.support.recordings import flip
 
 
 def test_every_data_file_has_its_checksum(scored: Experiment) -> None:

@@ -8,7 +8,7 @@ from pruning.errors import ExperimentError
 from pruning.experiment import Experiment
 from pruning.store.layout import read_notes
 from tests.conftest import BURN_IN, EPOCHS, EXAMPLES, SEEDS
-from tests.jobs.test_faults import record_of
+from tests.support.recordings import record_of
 
 
 def test_h_from_the_files_alone_equals_the_products(scored: Experiment) -> None:

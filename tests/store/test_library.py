@@ -13,7 +13,7 @@ from pruning.records import DecisionKind
 from pruning.store import library
 from pruning.store.lock import own
 from pruning.subsets.decisions import Decision
-from tests.test_report import measure
+from tests.support.frontiers import measure
 
 
 def test_renamed_it_is_the_same_experiment(scored: Experiment) -> None:

@@ -17,7 +17,7 @@ from pruning.store import library
 from pruning.store.layout import read_notes
 from pruning.subsets.decisions import Decision
 from tests.conftest import EPOCHS, EXAMPLES, SEEDS
-from tests.jobs.test_faults import flip
+from tests.support.recordings import flip
 
 
 def saved(experiment: Experiment, name: str = "mine", of: str = "drop-hard") -> Subset:

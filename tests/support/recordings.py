@@ -1,8 +1,13 @@
 """Random recordings that hang together: every quantity follows from the same logits."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import numpy as np
 
-from pruning.records import Dynamics
+from pruning.experiment import Experiment
+from pruning.records import Dynamics, EpochRecord
 
 
 def recording(runs: int, epochs: int, examples: int, classes: int, seed: int, skew: float = 1.0) -> Dynamics:
@@ -35,3 +40,15 @@ def gold_labels(examples: int, classes: int, seed: int, skew: float = 1.0) -> np
     """[examples] class indices, the later classes rarer the larger `skew`."""
     weights = 1.0 / np.arange(1, classes + 1) ** (skew - 1)
     return np.random.default_rng(seed + 1).choice(classes, size=examples, p=weights / weights.sum())
+
+
+def record_of(experiment: Experiment, run: int, epoch: int) -> EpochRecord:
+    dynamics = experiment.dynamics
+    names = ("correct", "gold_prob", "gold_margin", "error_norm", "loss", "predicted", "position")
+    return EpochRecord(key=f"run {run}", epoch=epoch, **{name: getattr(dynamics, name)[run, epoch] for name in names})
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)

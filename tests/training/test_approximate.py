@@ -14,7 +14,7 @@ from pruning.settings import APPROXIMATIONS, Settings, TrainSettings
 from pruning.training import train
 from pruning.training.loop import Run
 from tests.support.tiny import tiny_data, tiny_model
-from tests.training.test_loop import LENGTHS, plan, recipe, run, same
+from tests.support.trainings import LENGTHS, plan, recipe, run, same
 
 FAMILIES = ["bert", "roberta", "modernbert", "deberta-v2", "opt", "llama", "qwen3"]
 

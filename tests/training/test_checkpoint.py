@@ -12,7 +12,7 @@ from pruning.records import EpochRecord, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training import checkpoint, train
 from tests.support.tiny import tiny_data, tiny_model
-from tests.training.test_loop import LENGTHS, recipe, same
+from tests.support.trainings import LENGTHS, recipe, same
 
 EPOCHS = 3
 

@@ -12,7 +12,7 @@ import pytest
 from pruning.training import Cost, cost, probe
 from pruning.training.cost import line, makespan
 from tests.support.tiny import tiny_data, tiny_model
-from tests.training.test_loop import plan, recipe
+from tests.support.trainings import plan, recipe
 
 COST = Cost(start=2.0, step=0.5, token=0.01, evaluation_token=0.001, slots=2)
 

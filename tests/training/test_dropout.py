@@ -11,8 +11,8 @@ import torch
 from pruning.training.batches import make_batch
 from pruning.training.dropout import Dropout, Noise
 from pruning.training.model import load_network, used_tokens
+from tests.support.networks import CPU, LENGTHS
 from tests.support.tiny import FAMILIES, tiny_data, tiny_model
-from tests.training.test_equivalence import CPU, LENGTHS
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

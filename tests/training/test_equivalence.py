@@ -15,22 +15,8 @@ from pruning.training.batches import make_batch
 from pruning.training.model import Network, keep_occurring_rows, load_network, renumber, used_tokens
 from pruning.training.objective import outcome
 from pruning.training.packing import FAMILIES as PACKED
+from tests.support.networks import CPU, LENGTHS, NO_DROPOUT, gradients, reference_weights
 from tests.support.tiny import FAMILIES, tiny_data, tiny_model
-
-DROPOUTS = "hidden_dropout_prob attention_probs_dropout_prob attention_dropout dropout mlp_dropout embedding_dropout classifier_dropout"
-NO_DROPOUT = dict.fromkeys(DROPOUTS.split(), 0.0)
-CPU = torch.device("cpu")
-LENGTHS = [7, 1, 30, 12, 12, 3, 19, 2, 25]
-"""One token, ties, and sequences longer than ModernBERT's tiny window."""
-
-
-def gradients(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Gradients by the name that transformers gives the parameter."""
-    return {
-        name.removeprefix("model.").replace("1.layer.", "1."): parameter.grad
-        for name, parameter in network.named_parameters()
-        if parameter.grad is not None
-    }
 
 
 def through_engine(network: Network, data: Encoded) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -56,11 +42,6 @@ def reference(path: str, data: Encoded, weights: dict[str, torch.Tensor]) -> tup
     rows = torch.cat(logits)
     torch.nn.functional.cross_entropy(rows, torch.from_numpy(data.labels)).backward()
     return rows.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-
-
-def reference_weights(network: Network) -> dict[str, torch.Tensor]:
-    last = f"{network.model.config.num_hidden_layers - 1}.layer."
-    return {name.replace(last, last.removesuffix("layer.")): value for name, value in network.model.state_dict().items()}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

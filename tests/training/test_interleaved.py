@@ -17,9 +17,9 @@ from pruning.training.graphs import Shape, can_graph, flatten, unflatten
 from pruning.training.interleaved import train_in_rounds
 from pruning.training.model import load_network, used_tokens
 from pruning.training.objective import outcome
+from tests.support.networks import CPU, NO_DROPOUT, gradients
 from tests.support.tiny import tiny_data, tiny_model, tiny_questions
-from tests.training.test_equivalence import CPU, NO_DROPOUT, gradients
-from tests.training.test_loop import LENGTHS, plan, recipe, run, same
+from tests.support.trainings import LENGTHS, plan, recipe, run, same
 
 PACKED = ["bert", "roberta", "modernbert", "opt", "llama", "qwen2", "qwen3"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +10,12 @@ import torch
 from transformers import AutoModelForSequenceClassification, get_linear_schedule_with_warmup
 
 from pruning.errors import ModelError, TrainingError, UsageError
-from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
-from pruning.settings import TrainSettings
-from pruning.training import train
+from pruning.records import Encoded
 from pruning.training.devices import pick_device
 from pruning.training.order import epoch_batches, places, rate
+from tests.support.networks import NO_DROPOUT
 from tests.support.tiny import tiny_data, tiny_model
-from tests.training.test_equivalence import NO_DROPOUT
-
-LENGTHS = [5, 9, 1, 14, 3, 3, 22, 8, 6, 11, 4]
+from tests.support.trainings import LENGTHS, plan, recipe, run, same
 
 
 @pytest.fixture(scope="module")
@@ -31,29 +27,6 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> str:
 def calm(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A tiny BERT without dropout."""
     return tiny_model(tmp_path_factory.mktemp("models") / "calm", **NO_DROPOUT)
-
-
-def recipe(**changes: object) -> TrainSettings:
-    return TrainSettings(**{"device": "cpu", "precision": "fp32", "batch_size": 4, "learning_rate": 1e-3, **changes})  # type: ignore[arg-type]
-
-
-def plan(rows: Sequence[int] = range(len(LENGTHS)), epochs: int = 2, seed: int = 1, **more: object) -> RunPlan:
-    return RunPlan(key=f"run {seed}", seed=seed, rows=np.asarray(rows), epochs=epochs, **more)  # type: ignore[arg-type]
-
-
-def run(
-    model: str, plans: RunPlan | list[RunPlan], settings: TrainSettings, data: Encoded | None = None, evaluation: Encoded | None = None
-) -> tuple[list[EpochRecord], list[RunResult]]:
-    """Trains in this process; the records and results."""
-    plans = plans if isinstance(plans, list) else [plans]
-    items = list(train(plans, data or tiny_data(LENGTHS), evaluation, model, settings, workers=0))
-    assert all(0 <= item.accuracy <= 1 and item.examples <= item.total and item.memory > 0 for item in items if isinstance(item, Progress))
-    return [item for item in items if isinstance(item, EpochRecord)], [item for item in items if isinstance(item, RunResult)]
-
-
-def same(a: EpochRecord, b: EpochRecord) -> bool:
-    names = ("correct", "gold_prob", "gold_margin", "error_norm", "loss", "predicted", "position")
-    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in names)
 
 
 def test_records_what_the_untouched_model_says(calm: str) -> None:

@@ -14,7 +14,7 @@ from pruning.records import EpochRecord, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training import loop, train
 from tests.support.tiny import tiny_data, tiny_model
-from tests.training.test_loop import LENGTHS, recipe
+from tests.support.trainings import LENGTHS, recipe
 
 
 @pytest.fixture(scope="module")

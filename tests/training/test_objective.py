@@ -14,9 +14,9 @@ from pruning.training.batches import make_batch
 from pruning.training.loop import in_data_order
 from pruning.training.model import load_network, used_tokens
 from pruning.training.objective import choice, options, outcome, span
+from tests.support.networks import CPU, NO_DROPOUT, gradients
 from tests.support.tiny import FAMILIES, tiny_model, tiny_questions
-from tests.training.test_equivalence import CPU, NO_DROPOUT, gradients
-from tests.training.test_loop import plan, recipe, run, same
+from tests.support.trainings import plan, recipe, run, same
 
 LN3 = float(np.log(3.0))
 CHOICES = [[5, 9], [3, 12, 4], [7, 7, 2, 6], [10, 3]]

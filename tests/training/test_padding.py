@@ -17,9 +17,9 @@ from pruning.training import train
 from pruning.training.batches import make_batch
 from pruning.training.model import Network, load_network
 from pruning.training.order import epoch_batches
+from tests.support.networks import CPU, NO_DROPOUT, reference_weights
 from tests.support.tiny import WORDS, tiny_data, tiny_model
-from tests.training.test_equivalence import CPU, NO_DROPOUT, reference_weights
-from tests.training.test_loop import plan, recipe
+from tests.support.trainings import plan, recipe
 
 FAMILIES = ["bert", "opt", "llama"]
 PADDING = 4

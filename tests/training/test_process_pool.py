@@ -17,7 +17,7 @@ from pruning.errors import Cancelled, ModelError, TrainingError
 from pruning.records import EpochRecord, Progress, RunPlan, RunResult
 from pruning.training import train
 from tests.support.tiny import tiny_data, tiny_model
-from tests.training.test_loop import LENGTHS, recipe, same
+from tests.support.trainings import LENGTHS, recipe, same
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +99,10 @@ def test_a_model_that_is_not_there_is_a_model_error(tmp_path: Path) -> None:
 PARENT = """
 import sys
 import numpy as np
-from tests.training.test_loop import LENGTHS, recipe
-from tests.training.test_pool import plan
-from tests.training.tiny import tiny_data
+from tests.support.trainings import LENGTHS, plan, recipe
+from tests.support.tiny import tiny_data
 from pruning.training import train
-for item in train([plan(1, 10**6), plan(2, 10**6)], tiny_data(LENGTHS), None, sys.argv[1], recipe(), workers=2):
+for item in train([plan(seed=seed, epochs=10**6) for seed in (1, 2)], tiny_data(LENGTHS), None, sys.argv[1], recipe(), workers=2):
     print("alive", flush=True)
 """
 

@@ -9,7 +9,7 @@ import torch
 
 from pruning.interop import importers
 from pruning.settings import Settings
-from tests.ui.test_pages import PAGES, open_page
+from tests.support.pages import PAGES, open_page
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from pruning.data import access, models
 from pruning.data import examples as data
 from pruning.data.tasks import TASKS
 from pruning.ui import lengths
-from tests.ui.test_pages import ROOT, open_page
+from tests.support.pages import ROOT, open_page
 
 TASK = "classification"
 

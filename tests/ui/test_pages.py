@@ -19,19 +19,7 @@ from pruning.records import DecisionKind, JobState, JobStatus, Progress
 from pruning.settings import Settings
 from pruning.subsets.decisions import Decision
 from pruning.ui import job_progress, score_form
-
-ROOT = Path(__file__).resolve().parents[2]
-MAIN = ROOT / "pruning" / "ui" / "main.py"
-PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
-
-
-def open_page(page: str, experiments: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    """The page as a first deep link would show it."""
-    monkeypatch.setenv("WINNOW_EXPERIMENTS", str(experiments))
-    app = AppTest.from_file(str(MAIN), default_timeout=60)
-    app.run()
-    app.switch_page(str(ROOT / "pages" / f"{page}.py"))
-    return app.run()
+from tests.support.pages import MAIN, PAGES, ROOT, open_page, press
 
 
 @pytest.fixture
@@ -249,10 +237,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     asked: list[Settings] = []
     monkeypatch.setattr(score_form, "start", lambda settings, name, limit: asked.append(settings))
     return asked
-
-
-def press(app: AppTest, label: str) -> AppTest:
-    return next(button for button in app.button if button.label == label).click().run()
 
 
 def test_another_experiment_s_settings_are_taken_whole_and_let_go(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,8 @@ from pruning.subsets.decisions import Decision
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES, ladder
 from pruning.ui import charts, deciding, difficulty_selection, escaping, job_progress, reliability, state, tables, widgets
 from tests.conftest import SEEDS
-from tests.test_report import measure
-from tests.ui.test_pages import open_page, press
+from tests.support.frontiers import measure
+from tests.support.pages import open_page, press
 
 EXAMPLES = 48
 

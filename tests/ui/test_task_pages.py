@@ -16,8 +16,8 @@ from pruning.data.tasks import TASKS
 from pruning.experiment import Experiment
 from pruning.records import EpochRecord, RunPlan
 from pruning.settings import Settings, TrainSettings
-from tests.data.test_every_task import CASES
-from tests.ui.test_pages import PAGES, open_page
+from tests.support.pages import PAGES, open_page
+from tests.support.tasks import CASES
 
 EXAMPLES = 16
 

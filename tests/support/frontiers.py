@@ -1,0 +1,27 @@
+"""Frontiers of a scored experiment, put down by hand."""
+
+from pruning.analysis.frontier import of_subset
+from pruning.experiment import Experiment
+from pruning.records import FineTuning
+from tests.conftest import EPOCHS, SEEDS
+
+SECONDS = {"full": 20.0, "remove-0": 12.0, "random@remove-0": 12.0}
+
+
+def measure(experiment: Experiment, metric: str = "accuracy", **worse: float) -> Experiment:
+    """Finished fine-tunings put down by hand: full data at 0.8 with each scoring seed, "remove-0" and its random as much worse as said."""
+    experiment.folder.frontier.unlink()
+    for name, lost in {"full": 0.0, "remove-0": worse.get("ours", 0.0), "random@remove-0": worse.get("random", 0.0)}.items():
+        for place, seed in enumerate(SEEDS):
+            subset = experiment.subset(name, seed=seed)
+            done = FineTuning(
+                **of_subset(subset, "epochs", experiment.burn_in),
+                seed=seed,
+                epochs=EPOCHS,
+                seconds=SECONDS[name],
+                steps=9,
+                finished=0.0,
+                metrics={metric: 0.8 - lost + place / 1e4},
+            )
+            experiment.add_finished(done.row)
+    return Experiment(experiment.folder.root)

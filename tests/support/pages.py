@@ -1,0 +1,25 @@
+"""Pages of the dashboard opened without a browser."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MAIN = ROOT / "pruning" / "ui" / "main.py"
+
+PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
+
+
+def open_page(page: str, experiments: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """The page as a first deep link would show it."""
+    monkeypatch.setenv("WINNOW_EXPERIMENTS", str(experiments))
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
+    app.run()
+    app.switch_page(str(ROOT / "pages" / f"{page}.py"))
+    return app.run()
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    return next(button for button in app.button if button.label == label).click().run()
