@@ -177,7 +177,7 @@ def responsive(examples: int = 20_000, repeats: int = 30) -> dict[str, float]:
             page = playwright.chromium.launch(executable_path=find(), args=["--no-sandbox"]).new_page()
             visit(page, f"{address}/inspect?experiment=small&show=all")
             found["idle"] = _clicks(page, repeats)
-            background.start(background.score_command(settings, root / "busy"), root / "busy")
+            background.score(settings, root / "busy")
             while not ((root / "busy" / "experiment.json").exists() and Experiment(root / "busy").status().done > 200):
                 time.sleep(1)
             found["while a worker scores"] = _clicks(page, repeats)

@@ -97,9 +97,13 @@ class Setting:
         return get_args(self.type) if get_origin(self.type) is Literal else tuple(self.option.choices)
 
 
-@cache
-def settings_of(kind: type) -> Mapping[str, Setting]:
+def settings_of(kind: Any) -> Mapping[str, Setting]:
     """Return every field of a dataclass that has an `Option`, by name."""
+    return _settings_of(kind)
+
+
+@cache
+def _settings_of(kind: Any) -> Mapping[str, Setting]:
     hints = get_type_hints(kind, include_extras=True)
     found = {}
     for field in fields(kind):
@@ -113,8 +117,7 @@ def settings_of(kind: type) -> Mapping[str, Setting]:
 
 def check(instance: Any) -> None:
     """Hold every field to its range and choices. Raises UsageError naming the field and its value."""
-    kind: Any = type(instance)
-    for setting in settings_of(kind).values():
+    for setting in settings_of(type(instance)).values():
         value = getattr(instance, setting.name)
         if value is None:
             continue

@@ -322,6 +322,8 @@ class JobStatus:
     pid: int | None = None
     message: str = ""
     """Last words: of a failure, or of a worker that died."""
+    log: str = ""
+    """File name of the job's log, in the folder's jobs/; empty for jobs of older versions."""
     started: float | None = None
     """Seconds since 1970."""
     updated: float | None = None

@@ -41,15 +41,16 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_
 
 @contextmanager
 def listener(title: str) -> Iterator[Callable[[JobProgress], None]]:
-    """One bar on a terminal, a line every ten seconds elsewhere; and a line whenever a scoring has one more run to judge H by."""
-    steady = _steady()
+    """Follow a job: a bar on a terminal, a line every ten seconds elsewhere, and a line for each new fact about it (see `_news`)."""
+    news = _news()
     if not console.is_terminal:
         line = _plain(title)
 
         def in_lines(progress: JobProgress) -> None:
-            if told := steady(progress):
-                print(told, flush=True)
-            line(progress)
+            for sentence in news(progress):
+                print(sentence, flush=True)
+            if not progress.waiting:
+                line(progress)
 
         yield in_lines
         return
@@ -64,11 +65,26 @@ def listener(title: str) -> Iterator[Callable[[JobProgress], None]]:
         task = bar.add_task(title, total=None, note="")
 
         def above_bar(progress: JobProgress) -> None:
-            if told := steady(progress):
-                console.print(told, markup=False)
+            for sentence in news(progress):
+                console.print(sentence, markup=False)
             bar.update(task, total=progress.total, completed=progress.done, note=f"{progress.rate:.0f}/s")
 
         yield above_bar
+
+
+def _news() -> Callable[[JobProgress], Iterator[str]]:
+    """Sentences to print once each: which job a queued one waits for, and how stable H is after one more complete run."""
+    steady, said = _steady(), ""
+
+    def news(progress: JobProgress) -> Iterator[str]:
+        nonlocal said
+        if progress.waiting and progress.waiting != said:
+            said = progress.waiting
+            yield said
+        if sentence := steady(progress):
+            yield sentence
+
+    return news
 
 
 def _plain(title: str) -> Callable[[JobProgress], None]:

@@ -1,11 +1,17 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pruning.experiment import Experiment
+from pruning.records import JobState
+from pruning.settings import Settings
 from tests.conftest import EPOCHS, EXAMPLES, SEEDS
 from tests.support.commands import winnow
+from tests.support.processes import ROOT, environment, score_words
 from tests.support.repeating import experiment as repeating
 
 
@@ -110,6 +116,19 @@ def test_the_frontier_is_shown_at_the_budget_asked_for(scored: Experiment) -> No
     assert "Frontier at equal steps" in winnow("show", scored.folder.root, "--budget", "steps").stdout
     wrong = winnow("show", scored.folder.root, "--budget", "days")
     assert wrong.returncode == 2 and wrong.stderr.startswith("Error: --budget is 'days'; use epochs") and not wrong.stdout
+
+
+@pytest.mark.process
+def test_a_closed_pipe_ends_the_printing_and_not_the_work(settings: Settings, tmp_path: Path) -> None:
+    """`winnow score ... | head` in a process of its own, its reader gone before the first line."""
+    folder, read = tmp_path / "x", os.pipe()
+    os.close(read[0])
+    command = [sys.executable, "-m", "pruning", *score_words(settings, folder), "--verbose"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=read[1], stderr=subprocess.PIPE, text=True, timeout=150, check=False)
+    os.close(read[1])
+    assert done.returncode == 0 and "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+    assert Experiment(folder).status().state is JobState.DONE and Experiment(folder).finished_runs() == [0, 1, 2]
+    assert "INFO pruning.jobs.worker: run 0 finished in" in done.stderr
 
 
 def test_wrong_usage_is_2() -> None:

@@ -24,6 +24,7 @@ from pruning.jobs.progress import JobProgress
 from pruning.records import FrontierPoint, RunPlan
 from pruning.report import PLAIN_WIDTH
 from pruning.settings import Settings
+from pruning.store.layout import Folder
 from tests.conftest import BURN_IN, EPOCHS, EXAMPLES, SEEDS
 from tests.support.frontiers import measure
 
@@ -174,3 +175,15 @@ def test_an_estimate_is_said_in_words(settings: Settings, monkeypatch: pytest.Mo
     monkeypatch.setattr("pruning.jobs.estimate.estimate", lambda settings: replace(found, rough=True))
     report.say_estimate(settings)
     assert ROUGH in capsys.readouterr().out
+
+
+def test_a_queued_job_says_once_what_it_waits_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = JobProgress(Folder(tmp_path), "score")
+    with report.listener("Scoring") as listen:
+        for _ in range(3):
+            progress.queue("cpu", "experiments/first")
+            listen(progress)
+        progress.waiting, progress.total = "", 360
+        listen(progress)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["Waiting for experiments/first, which trains on cpu.", "Scoring: 0 of 360 examples, 0/s ()"]

@@ -42,7 +42,7 @@ from pruning.ui.server import signed_links
 from pruning.ui.server.guard import COOKIE, PASSWORD, Guard, refusal_to_start
 from pruning.ui.server.routes import ROUTES as ROUTES_OF_FILES
 from tests.support.browser_setup import find
-from tests.support.processes import ROOT, dashboard, environment, free_port, wait_until
+from tests.support.processes import ROOT, dashboard, environment, free_port, score_words, wait_until
 
 SECRET = "correct horse battery"
 EVIL = "winnow.invalid"
@@ -573,12 +573,11 @@ def test_a_model_s_own_code_is_not_run(settings: Settings, tiny: str, tmp_path: 
 
 
 def test_the_hub_s_token_is_written_nowhere(settings: Settings, tmp_path: Path, reviews: tuple[Path, Path]) -> None:
-    from pruning.jobs import background
 
     token = "hf_" + "s3cret" * 6
     one = settings.with_changes(seeds=settings.seeds[:1])
     more = {"HF_TOKEN": token, "HUGGING_FACE_HUB_TOKEN": token, PASSWORD: SECRET}
-    for words in (background.score_command(one, tmp_path / "x"), ["score", "none/such", "--experiment", str(tmp_path / "y")]):
+    for words in (score_words(one, tmp_path / "x"), ["score", "none/such", "--experiment", str(tmp_path / "y")]):
         command = [sys.executable, "-m", "pruning", *words]
         done = subprocess.run(command, cwd=ROOT, env=environment(**more), capture_output=True, text=True, timeout=120, check=False)
         assert token not in done.stdout + done.stderr and SECRET not in done.stdout + done.stderr

@@ -14,6 +14,7 @@ from pruning.cli import reading as reading
 from pruning.cli import dashboard as dashboard
 
 # isort: on
+from pruning.cli.base import Unbroken
 from pruning.cli.base import app as app
 from pruning.cli.base import one_sentence as one_sentence
 from pruning.errors import UsageError
@@ -21,7 +22,8 @@ from pruning.files import keep_private
 
 
 def main() -> None:
-    """Run the command line; every error a person can mend is one sentence on stderr."""
+    """Run the command line. An error the user can fix is one sentence on stderr; a closed pipe ends the printing, not the work."""
+    sys.stdout, sys.stderr = Unbroken(sys.stdout), Unbroken(sys.stderr)
     try:
         keep_private()
     except UsageError as error:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.models import OptionInfo
 
+from pruning import logs
 from pruning.errors import Cancelled, UsageError, WinnowError
 from pruning.options import Setting, parse, settings_of
 from pruning.settings import DATA, GROUPS, Settings, TrainSettings
@@ -20,9 +22,8 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Find the part of a fine-tuning set that matters.", pretty_exceptions_enable=False
 )
 
-P = ParamSpec("P")
-
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The experiment's folder.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Print the log to stderr.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 BurnIn = Annotated[
     int | None, typer.Option("--burn-in", help="First epochs left out of every score; 0 = the paper. Default: the experiment's own.")
@@ -43,11 +44,44 @@ TextPairColumn = Annotated[str | None, typer.Option("--text-pair", help="Column 
 LabelColumn = Annotated[str | None, typer.Option("--label", help="Label column. Default: auto-detected.", rich_help_panel=DATA)]
 
 
-def one_sentence(verb: Callable[P, None]) -> Callable[P, None]:
+class Unbroken:
+    """A text stream whose reader may leave (`winnow score ... | head`): what is written afterwards is dropped, and the work continues."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, or drop it."""
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        """Send what was written, or drop it."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Send everything to the null device, what is still in the stream's buffer included."""
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self._stream.fileno())
+        os.close(null)
+
+
+def one_sentence(verb: Callable[..., None]) -> Callable[..., None]:
     """Wrap a verb: an error the user can fix becomes one sentence on stderr and an exit code (2 wrong usage, 130 cancelled, else 1)."""
 
     @wraps(verb)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+    def run(*args: Any, verbose: bool = False, **kwargs: Any) -> None:
+        if verbose:
+            logs.to_stderr()
         try:
             verb(*args, **kwargs)
         except Cancelled as stopped:
@@ -57,7 +91,16 @@ def one_sentence(verb: Callable[P, None]) -> Callable[P, None]:
             print(f"Error: {with_flag(error, verb)}", file=sys.stderr)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
 
-    return run
+    own = [*signature(verb, eval_str=True).parameters.values()]
+    also = Parameter("verbose", Parameter.KEYWORD_ONLY, default=False, annotation=Verbose)
+    return _with_parameters(run, [*own, also])
+
+
+def _with_parameters(verb: Callable[..., None], parameters: list[Parameter]) -> Callable[..., None]:
+    """Give a function the parameters that typer reads."""
+    vars(verb)["__signature__"] = Signature(parameters)
+    verb.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return verb
 
 
 def with_flag(error: WinnowError, verb: Callable[..., None]) -> str:
@@ -98,8 +141,7 @@ def settings_options(*names: str) -> Callable[[Callable[..., None]], Callable[..
             verb(**given, changes={name: parse(chosen[name], value) for name, value in typed.items()})
 
         both = [*(parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own), *options]
-        vars(run).update(__signature__=Signature(both), __annotations__={parameter.name: parameter.annotation for parameter in both})
-        return run
+        return _with_parameters(run, both)
 
     return decorate
 

@@ -1,61 +1,53 @@
-"""Workers in the background: a thread starts the very command a person would type, and watches it.
+"""Workers in the background: start the command a user would type in a process of its own, and watch it from a thread.
 
-The disk is the truth: a worker goes on when the server that started it is gone, and whoever opens the
-experiment next reads its state from the folder. Nothing here imports torch.
+The folder holds the state: a worker outlives the server that started it, and whoever opens the experiment next reads the job's state
+from disk. Nothing here imports torch.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.errors import BusyError, ExperimentError
 from pruning.experiment import Experiment
 from pruning.files import make_folder, package_environment
+from pruning.logs import JOB_LOG, last_words, new_log
 from pruning.records import JobState
-from pruning.settings import Settings, TrainSettings
+from pruning.settings import Settings
+from pruning.settings_file import write_settings
 from pruning.store.layout import Folder
-from pruning.store.lock import last_words, own, owned, owner, refuse_strange
+from pruning.store.lock import own, owned, owner, refuse_strange
+
+logger = logging.getLogger(__name__)
 
 NICENESS = 5
 """Added to the worker's niceness, so that the dashboard answers while every core trains."""
 
 
-SPELLED = {"evaluation": "eval", "evaluation_fraction": "eval-fraction", "evaluation_seed": "eval-seed"}
-"""Settings whose flag is not their name."""
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A job's process, started by this one."""
 
-APART = frozenset(["data", "columns", "seeds", "train", "recorded_by", "depth", "lora_rank"])
-"""Settings that have words of their own, or none: what `approximate` decides, and recordings of other tools."""
+    process: subprocess.Popen[bytes]
+    log: Path
+    """Everything the process writes to stderr, its log included."""
+    watcher: threading.Thread
 
-
-def score_command(settings: Settings, directory: str | Path) -> list[str]:
-    """The command line that scores with these settings, flags at their defaults left out."""
-    default = Settings(data=settings.data)
-    words = ["score", settings.data, "--experiment", str(directory), *_flags(settings, default), *_flags(settings.train, default.train)]
-    words += [word for field, column in settings.columns.items() for word in ("--column", f"{field}={column}")]
-    if settings.seeds != default.seeds:
-        words += ["--seed-list", ",".join(map(str, settings.seeds))]
-    return words
-
-
-def _flags(settings: Settings | TrainSettings, default: Settings | TrainSettings) -> Iterator[str]:
-    for name in (field.name for field in fields(settings) if field.name not in APART):
-        value, flag = getattr(settings, name), SPELLED.get(name, name.replace("_", "-"))
-        if value == getattr(default, name):
-            continue
-        if isinstance(value, bool):
-            yield f"--{flag}" if value else f"--no-{flag}"
-        else:
-            yield from (f"--{flag}", str(value))
+    def failure(self) -> str:
+        """Return the error it exited with; empty while it runs and once it has succeeded."""
+        code = self.process.poll()
+        return (last_words(self.log).removeprefix("Error: ") or _silent(code, self.log)) if code else ""
 
 
 def frontier_command(
@@ -77,35 +69,46 @@ def frontier_command(
     return words
 
 
-def start(words: Sequence[str], directory: str | Path) -> threading.Thread:
-    """Start `python -m pruning WORDS` at low priority in a session of its own, and watch it from a daemon thread.
+def score(settings: Settings, directory: str | Path) -> Worker:
+    """Start scoring with these settings, which the process reads from a settings file in the folder. Raises as `start` does."""
+    return start(["score", "--experiment", str(directory)], directory, settings)
 
-    The worker's output goes to worker.log in the folder; when it dies without a last word of its own, the thread
-    leaves the end of that log as the reason. Raises BusyError when a worker is at the folder already, ExperimentError when
-    something other than an experiment lies there.
+
+def start(words: Sequence[str], directory: str | Path, settings: Settings | None = None) -> Worker:
+    """Start `python -m pruning WORDS` at low priority, and watch it from a daemon thread.
+
+    What it writes to stderr is its log, in the folder's jobs/; settings are written beside the log and passed with --settings. When it
+    dies without an event of its own, the thread records the end of that log as the reason. Raises BusyError when the experiment is in
+    use, ExperimentError when the folder holds something other than an experiment.
     """
     root = Path(directory)
     make_folder(root)
-    if owned(Folder(root)):
+    folder = Folder(root)
+    if owned(folder):
         raise BusyError(f"Another worker is at {root}; wait for it, or cancel it first.")
-    refuse_strange(Folder(root))
-    with Folder(root).log.open("wb") as output:
+    refuse_strange(folder)
+    log = new_log(folder.jobs)
+    if settings is not None:
+        write_settings(log.with_suffix(".json"), settings)
+        words = [*words, "--settings", str(log.with_suffix(".json"))]
+    with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pruning", *words],
-            env=package_environment(),
+            [sys.executable, "-m", "pruning", *words, "--verbose"],
+            env={**package_environment(), JOB_LOG: str(log.absolute())},
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.DEVNULL,
+            stderr=output,
             start_new_session=True,
         )
+    logger.info("started process %d: %s", process.pid, " ".join(words))
     _give_way(process.pid)
-    thread = threading.Thread(target=_watch, args=(process, root), name=f"worker of {root.name}", daemon=True)
-    thread.start()
-    return thread
+    watcher = threading.Thread(target=_watch, args=(process, root, log), name=f"worker of {root.name}", daemon=True)
+    watcher.start()
+    return Worker(process, log, watcher)
 
 
-def resume(directory: str | Path) -> threading.Thread:
-    """Go on with the experiment's unfinished job."""
+def resume(directory: str | Path) -> Worker:
+    """Resume the experiment's unfinished job."""
     return start(["resume", str(directory)], directory)
 
 
@@ -147,11 +150,20 @@ def _give_way(pid: int) -> None:
         Path(f"/proc/{pid}/autogroup").write_text(str(NICENESS), encoding="utf-8")
 
 
-def _watch(process: subprocess.Popen[bytes], root: Path) -> None:
+def _watch(process: subprocess.Popen[bytes], root: Path, log: Path) -> None:
+    """Wait for a worker's end, and record why it died if it could not. The state of another process's job is left alone."""
     code = process.wait()
+    logger.info("process %d of %s exited with code %d", process.pid, root, code)
     if not code or not (root / "experiment.json").exists():
         return
     experiment = Experiment(root)
-    if experiment.status().state in (JobState.INTERRUPTED, JobState.NEW):
-        with suppress(BusyError, ExperimentError), own(experiment.folder, wait=0.0, named=False):  # and remove what it left half-written
-            experiment.log("died", state=JobState.INTERRUPTED, message=last_words(root) or f"The worker ended with code {code}.")
+    status = experiment.status()
+    if status.state not in (JobState.INTERRUPTED, JobState.NEW) or status.pid not in (None, process.pid):
+        return
+    with suppress(BusyError, ExperimentError), own(experiment.folder, wait=0.0, named=False):  # and remove what it left half-written
+        message = last_words(log) or _silent(code, log)
+        experiment.log("died", state=JobState.INTERRUPTED, pid=process.pid, log=log.name, message=message)
+
+
+def _silent(code: int | None, log: Path) -> str:
+    return f"The worker exited with code {code} and without an error message; see its log: {log}"

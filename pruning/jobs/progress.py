@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -12,9 +13,12 @@ from dataclasses import asdict
 from typing import Any
 
 from pruning.errors import Cancelled, ExperimentError, WinnowError
+from pruning.logs import of_job
 from pruning.records import JobState, Progress, RunPlan
 from pruning.store.layout import Folder
 from pruning.store.lock import log, own
+
+logger = logging.getLogger(__name__)
 
 Listener = Callable[["JobProgress"], None]
 """Called with each sign of life and at each run's end, for what a terminal shows."""
@@ -27,11 +31,17 @@ SLOWEST_HEARTBEAT = 5.0
 
 
 class JobProgress:
-    """Counts a job's examples over all its runs; `runs` holds the latest progress of each run under way, `ended` is how many have ended."""
+    """Count a job's examples over all its runs and write its events.
 
-    def __init__(self, folder: Folder, verb: str) -> None:
+    `runs` holds the latest progress of each run under way, `ended` counts the runs that have ended, `log` is the file name of the job's
+    log, and `waiting` is the sentence about what a queued job waits for, empty once it trains.
+    """
+
+    def __init__(self, folder: Folder, verb: str, log: str = "") -> None:
         self.folder = folder
         self.verb = verb
+        self.log = log
+        self.waiting = ""
         self.runs: dict[str, Progress] = {}
         self.found = self.total = self.ended = 0
         self.started = time.time()
@@ -73,10 +83,13 @@ class JobProgress:
     def say(self, event: str, state: JobState = JobState.RUNNING, **more: Any) -> None:
         """Leave a line in events.jsonl."""
         self._said = time.monotonic()
+        if event != "progress":
+            logger.info("%s %s%s", self.verb, event, f": {more['message']}" if "message" in more else "")
         values = {
             "state": state,
             "verb": self.verb,
             "pid": os.getpid(),
+            "log": self.log,
             "started": round(self.started, 3),
             "done": self.done,
             "total": self.total,
@@ -85,11 +98,12 @@ class JobProgress:
         }
         log(self.folder, event, **{**values, **more})
 
-    def queue(self, device: str) -> None:
-        """Another experiment trains on the device; said at once, and now and then."""
+    def queue(self, device: str, holder: str = "") -> None:
+        """Record that the job waits for the `holder` of the device: at once, and every few seconds."""
+        self.waiting = f"Waiting for {holder or 'another experiment'}, which trains on {device}."
         if self._said_queued is None or time.monotonic() - self._said_queued > SLOWEST_HEARTBEAT:
             self._said_queued = time.monotonic()
-            self.say("queued", JobState.QUEUED, message=f"Waits until no other experiment trains on {device}.")
+            self.say("queued", JobState.QUEUED, message=self.waiting)
 
     def beat(self) -> None:
         """A progress event, when the last one is long enough ago: a second at first, a few in a long job."""
@@ -104,8 +118,8 @@ def job(folder: Folder, verb: str, asked: dict[str, Any] | None = None) -> Itera
 
     Raises BusyError when another worker is at it, and whatever the job raises.
     """
-    with own(folder):
-        progress = JobProgress(folder, verb)
+    with own(folder), of_job(folder.jobs) as name:
+        progress = JobProgress(folder, verb, name)
         progress.say("started", job=asked)
         try:
             yield progress
@@ -114,6 +128,7 @@ def job(folder: Folder, verb: str, asked: dict[str, Any] | None = None) -> Itera
             raise
         except Exception as error:
             message = str(error) if isinstance(error, WinnowError) else f"{type(error).__name__}: {error}"
+            logger.error("%s failed: %s", verb, message, exc_info=not isinstance(error, WinnowError))
             with suppress(
                 ExperimentError
             ):  # a full disk may be the very failure; the state is then "interrupted", with the log's last words

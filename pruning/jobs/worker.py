@@ -6,6 +6,7 @@ events.jsonl every second or so. Whatever kills it, finished pieces stay and `re
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +32,8 @@ from pruning.settings import Settings, TrainSettings, default_seeds
 from pruning.store.layout import Folder
 from pruning.store.lock import own, turn
 from pruning.subsets import rules
+
+logger = logging.getLogger(__name__)
 
 ROUND = 2
 """Runs between two looks at whether the ranks are stable."""
@@ -357,19 +360,28 @@ def _work(
             listen(progress)
         elif isinstance(item, EpochRecord):
             on_epoch(plan, item)
+            logger.info("%s epoch %d recorded", item.key, item.epoch + 1)
         else:
             assert item.outputs is not None
             if item.micro_batch:
                 progress.say("note", message=f"{item.key} had memory for {item.micro_batch} examples at a time; its batches were the same.")
             metrics = task.metrics(held_out, item.outputs, evaluation)
             on_result(_Done(plan=plan, result=item, metrics=metrics, stuck=_stuck(evaluation, item)))
+            logger.info("%s finished in %.1f s: %s", item.key, item.seconds, dict(metrics))
             progress.end(waiting.pop(item.key))
             listen(progress)
         progress.beat()
 
     diverged = []
     device = str(pick_device(recipe.device))
-    with turn(device, lambda: progress.queue(device)), stop.between_steps():
+
+    def wait(holder: str) -> None:
+        progress.queue(device, holder)
+        listen(progress)
+
+    with turn(device, wait, str(experiment.folder.root)), stop.between_steps():
+        progress.waiting = ""
+        logger.info("training on %s: %s", device, ", ".join(waiting))
         while waiting:
             try:
                 for item in train([*waiting.values()], encoded, evaluation, str(model), recipe, stop=stop):

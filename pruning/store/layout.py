@@ -15,7 +15,8 @@
     cache/                             what took long to work out; may be deleted at any time
     diverged/seed=1215/                recordings of runs that diverged and were trained again with another seed
     frontier.damaged.parquet           a frontier.parquet that was not what was recorded, put aside to be measured again
-    worker.log                         what the latest background worker printed
+    jobs/TIME-ABCD.log                 the log of one job: progress, warnings, and the traceback it died of
+    jobs/TIME-ABCD.json                the settings file of a scoring that the dashboard started (settings_file.py)
     lock                               held by the one worker that may write; names it (pid and start time) while it does
     exports/<name>/                    data and its manifest.json, written last
 
@@ -137,8 +138,12 @@ class Folder:
         return self.root / "lock"
 
     @property
-    def log(self) -> Path:
-        return self.root / "worker.log"
+    def jobs(self) -> Path:
+        return self.root / "jobs"
+
+    def job_log(self, name: str) -> Path:
+        """The log of a job, by the file name that its events give."""
+        return self.jobs / Path(name).name
 
     @property
     def exports(self) -> Path:

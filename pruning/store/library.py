@@ -50,7 +50,7 @@ def duplicate(root: Path, old: str, new: str) -> Path:
     experiment.json comes last, so that half a copy is never taken for an experiment. Raises what `rename` raises.
     """
     folder, target = Folder(_idle(root, old)), free(root, new)
-    left = {folder.lock, folder.log, folder.checkpoints, folder.manifest}
+    left = {folder.lock, folder.jobs, folder.checkpoints, folder.manifest}
 
     def skipped(where: str, names: list[str]) -> list[str]:
         return [name for name in names if Path(where, name) in left or LEFTOVER.fullmatch(name)]

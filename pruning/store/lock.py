@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from pruning.errors import BusyError, ExperimentError
 from pruning.files import LEFTOVER, append_line, make_folder, remove_leftovers
+from pruning.logs import last_words
 from pruning.paths import cache_folder
 from pruning.records import JobState, JobStatus, Progress
 from pruning.store import manifest
@@ -26,7 +27,8 @@ from pruning.store.layout import Folder, last_line
 EXPORTING = 3600.0
 """Seconds after which half an export or derived file is taken for a left-over: they are written without the lock."""
 
-SILENT = "The worker ended without a word."
+SILENT = "The worker exited without an error message."
+"""Message of a job that was killed; its log follows where there is one."""
 
 SILENT_AFTER = 60.0
 """Seconds without an event after which a job under way counts as silent; it writes one every few seconds."""
@@ -44,9 +46,6 @@ class _Hold:
 
 
 _HELD: dict[str, _Hold] = {}
-
-LAST_LINES = 3
-"""Of what a worker printed, so many lines are its last words."""
 
 
 @contextmanager
@@ -139,7 +138,7 @@ def refuse_strange(folder: Folder) -> None:
 def _begun(folder: Folder, path: Path) -> bool:
     """Whether a worker that was killed before its experiment.json was there may have left this."""
     half = LEFTOVER.fullmatch(path.name)
-    return path in (folder.lock, folder.log, folder.events) or bool(half and half["name"] == folder.manifest.name)
+    return path in (folder.lock, folder.jobs, folder.events) or bool(half and half["name"] == folder.manifest.name)
 
 
 def owner(folder: Folder) -> int | None:
@@ -172,20 +171,22 @@ def queue_folder() -> Path:
 
 
 @contextmanager
-def turn(device: str, waiting: Callable[[], None]) -> Iterator[None]:
-    """Train on a device when no other experiment of this user does on this machine; `waiting` is called every second until then.
+def turn(device: str, waiting: Callable[[str], None], name: str = "") -> Iterator[None]:
+    """Train on a device when no other experiment of this user does on this machine; until then `waiting` is called every second.
 
-    The lock lies in the user's cache, so that nothing is written beside the experiments; without a cache nobody waits.
+    It is given the `name` of the job that trains there, empty where that is unknown. The lock lies in the user's cache, so that nothing
+    is written beside the experiments; without a cache nobody waits.
     """
-    name = re.sub(r"[^\w.-]", "-", f"{platform.node()}-{_as_the_machine_counts(device)}")
-    lock = FileLock(queue_folder() / f"{name}.lock")
+    place = queue_folder() / re.sub(r"[^\w.-]", "-", f"{platform.node()}-{_as_the_machine_counts(device)}")
+    lock, holder = FileLock(f"{place}.lock"), Path(f"{place}.holder")
     try:
         Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
         while not lock.is_locked:
             try:
                 lock.acquire(timeout=1.0)
             except Timeout:
-                waiting()
+                waiting(_text(holder))
+        holder.write_text(name, encoding="utf-8")
     except OSError:
         yield
         return
@@ -193,8 +194,16 @@ def turn(device: str, waiting: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):  # while it is held: who waits for it looks again at what lies there
+            holder.unlink(missing_ok=True)
             os.unlink(lock.lock_file)
         lock.release()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _as_the_machine_counts(device: str) -> str:
@@ -249,7 +258,7 @@ def status(folder: Folder) -> JobStatus:
     state = JobState(last["state"])
     message = last.get("message", "")
     if state.under_way and not owned(folder):
-        state, message = JobState.INTERRUPTED, last_words(folder.root, since=last.get("started") or 0.0) or SILENT
+        state, message = JobState.INTERRUPTED, _cause(folder, last.get("log") or "")
     age = time.time() - last["time"]
     return JobStatus(
         state=state,
@@ -257,6 +266,7 @@ def status(folder: Folder) -> JobStatus:
         verb=last.get("verb", ""),
         pid=last.get("pid"),
         message=message,
+        log=last.get("log") or "",
         started=last.get("started"),
         updated=last["time"],
         done=last.get("done", 0),
@@ -266,10 +276,9 @@ def status(folder: Folder) -> JobStatus:
     )
 
 
-def last_words(directory: str | Path, since: float = 0.0) -> str:
-    """The end of what the background worker of this folder printed; empty when it printed nothing after `since`."""
-    log = Folder(Path(directory)).log
-    if not log.exists() or log.stat().st_mtime < since:
-        return ""
-    text = log.read_bytes()[-4000:].decode("utf-8", "replace").strip()
-    return "\n".join(text.splitlines()[-LAST_LINES:])
+def _cause(folder: Folder, log_name: str) -> str:
+    """Return what a killed job's log ends with, or where that log is."""
+    if not log_name:
+        return SILENT
+    path = folder.job_log(log_name)
+    return last_words(path) or f"{SILENT.removesuffix('.')}; see its log: {path}"

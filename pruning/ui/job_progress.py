@@ -7,6 +7,7 @@ import time
 import pandas as pd
 import streamlit as st
 
+from pruning import logs
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment
 from pruning.formatting import duration
@@ -41,6 +42,7 @@ def _watch(directory: str, was_running: bool) -> None:
             st.button("Yes, stop it", type="primary", on_click=_cancel, args=(directory,))
     elif status.state in (JobState.CANCELLED, JobState.INTERRUPTED, JobState.FAILED):
         _resumable(experiment)
+        _log(experiment, status)
     if running and status.verb == "score":
         reliability.line(experiment)
     for note in experiment.notes():
@@ -50,6 +52,13 @@ def _watch(directory: str, was_running: bool) -> None:
     others = {key: run for key, run in status.runs.items() if running and not key.startswith("run ")}
     for key, run in sorted(others.items()):
         st.text(f"{key}: epoch {run.epoch}, {run.examples:,} of {run.total:,} examples, accuracy {run.accuracy:.2f}")
+
+
+def _log(experiment: Experiment, status: JobStatus) -> None:
+    """Show the end of the log of a job that failed."""
+    if status.state is not JobState.CANCELLED and status.log and (text := logs.tail(experiment.folder.job_log(status.log))):
+        with st.expander("Log", icon=":material/article:"):
+            st.code(text, language=None)
 
 
 def _numbers(status: JobStatus) -> None:

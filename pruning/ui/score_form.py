@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,15 +16,16 @@ import streamlit as st
 from pruning.data import examples, sample
 from pruning.data.examples import Preview
 from pruning.data.tasks import TASKS
-from pruning.errors import ExperimentError
+from pruning.errors import ExperimentError, UsageError
 from pruning.experiment import Experiment
 from pruning.files import package_environment
 from pruning.formatting import counted, duration
 from pruning.jobs import background
 from pruning.jobs.estimate import ROUGH
-from pruning.settings import Settings, default_seeds
+from pruning.options import settings_of
+from pruning.settings import Settings, TrainSettings, default_seeds
+from pruning.settings_file import as_file
 from pruning.store import library
-from pruning.store.lock import last_words
 from pruning.ui import escaping, lengths, state
 
 NOT_USED = "(not used)"
@@ -33,9 +35,6 @@ ROWS = 5
 
 ESTIMATE_SECONDS = 180
 """After which measuring this machine is given up."""
-
-SHOWN = {"data", "task", "columns", "evaluation", "model", "max_length", "drop_invalid", "epochs", "batch_size", "learning_rate"}
-"""Settings that the form has a box for."""
 
 TAKEN = "taken"
 """In the session: the name and the settings of the experiment that the form was filled from."""
@@ -121,37 +120,56 @@ def recipe(task: str, name: str, chosen: str) -> tuple[Settings, str, int]:
     left, right = st.columns(2)
     folder = left.text_input("Name", key="name", placeholder=name, help="Of the experiment's folder. Empty = after the data.") or name
     model = right.text_input("Model", "sample", key="model", help="A folder, a hub name, or 'sample': all-MiniLM-L6-v2, 22.7M parameters.")
-    evaluation = left.text_input("Evaluation data", key="evaluation", help="Empty = a fifth is split off, stratified by label.")
+    evaluation = left.text_input(_label("evaluation"), key="evaluation", help="Empty = a fifth is split off, stratified by label.")
     limit = right.number_input("Sentences of the sample", 100, 9000, 800, 100, disabled=chosen != "sample", key="limit")
     with st.expander("Recipe", icon=":material/tune:"):
         runs = st.number_input("Runs", 1, 100, 6, key="runs", help="Fine-tunings, each with its own seed. The paper uses 6.")
-        epochs = st.number_input("Epochs", 1, 50, 3, key="epochs", help="Passes of each run over the data. The paper uses 3.")
-        batch_size = st.number_input("Batch size", 1, 1024, 32, key="batch_size", help="Examples per optimizer step.")
-        rate = st.number_input("Learning rate", 1e-7, 1.0, 2e-5, format="%.1e", key="learning_rate")
-        length = st.number_input("Tokens per text", 4, 8192, TASKS[task].max_length, key=f"max_length-{task}", help="Longer texts are cut.")
-    base = _taken()
-    settings = base.with_changes(
-        data=chosen,
-        task=task,
-        evaluation=evaluation or None,
-        model=model,
-        max_length=int(length),
-        seeds=base.seeds if runs == base.runs else default_seeds(int(runs)),
-        train=replace(base.train, epochs=int(epochs), batch_size=int(batch_size), learning_rate=rate),
-    )
+        epochs = st.number_input(_label("epochs"), 1, 50, 3, key="epochs", help=_help("epochs"))
+        batch_size = st.number_input(_label("batch_size"), 1, 1024, 32, key="batch_size", help=_help("batch_size"))
+        rate = st.number_input(_label("learning_rate"), 1e-7, 1.0, 2e-5, format="%.1e", key="learning_rate", help=_help("learning_rate"))
+        usual, key = TASKS[task].max_length, f"max_length-{task}"
+        length = st.number_input(_label("max_length"), 4, 8192, usual, key=key, help=_help("max_length"))
+    own = {
+        "data": chosen,
+        "task": task,
+        "evaluation": evaluation or None,
+        "model": model,
+        "max_length": int(length),
+        "epochs": int(epochs),
+        "batch_size": int(batch_size),
+        "learning_rate": rate,
+    }
+    base = _taken({*own, "columns", "drop_invalid"})
+    try:
+        settings = base.with_changes(**own, seeds=base.seeds if runs == base.runs else default_seeds(int(runs)))
+    except UsageError as error:
+        st.error(escaping.markdown(f"{error} See {_label(error.field)}." if error.field in FORM else str(error)))
+        st.stop()
     return settings, folder, int(limit)
 
 
-def others(settings: Settings) -> dict[str, str]:
-    """Settings that the form has no box for and that are not as usual -> their values in words.
+FORM = {**settings_of(Settings), **settings_of(TrainSettings)}
+"""Every setting, by name."""
 
-    >>> others(Settings(data="x.jsonl", burn_in=1, seeds=(1, 2), checkpoints=False))
+
+def _label(name: str) -> str:
+    return FORM[name].label
+
+
+def _help(name: str) -> str:
+    return FORM[name].option.help
+
+
+def others(settings: Settings, shown: Collection[str]) -> dict[str, str]:
+    """Return the settings that differ from their defaults, by label, as text, those left out that are `shown` already.
+
+    >>> others(Settings(data="x.jsonl", burn_in=1, seeds=(1, 2), checkpoints=False), ["data"])
     {'seeds': '1, 2', 'burn in': '1', 'checkpoints': 'off'}
     """
-    usual, own = (asdict(one) for one in (Settings(data="", seeds=default_seeds(settings.runs)), settings))
-    usual, own = ({**values, **values["train"]} for values in (usual, own))
-    hidden = own.keys() - SHOWN - {"train", "recorded_by"}
-    return {name.replace("_", " "): _value(own[name]) for name in own if name in hidden and own[name] != usual[name]}
+    values = {name: getattr(settings if name in settings_of(Settings) else settings.train, name) for name in FORM}
+    usual = {name: default_seeds(settings.runs) if name == "seeds" else setting.default for name, setting in FORM.items()}
+    hidden = [name for name in FORM if name not in (*shown, "recorded_by") and values[name] != usual[name]]
+    return {_label(name)[0].lower() + _label(name)[1:]: _value(values[name]) for name in hidden}
 
 
 def _value(value: object) -> str:
@@ -160,13 +178,13 @@ def _value(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _taken() -> Settings:
+def _taken(shown: Collection[str]) -> Settings:
     """The settings taken from another experiment, or the usual ones; what the form has no box for is said and can be let go."""
     if TAKEN not in st.session_state:
         return Settings(data="")
     name, values = st.session_state[TAKEN]
     settings = Settings.from_dict({**values, "recorded_by": "winnow"})
-    if words := others(settings):
+    if words := others(settings, shown):
         st.text(f"As in {name}: {'; '.join(f'{setting} {value}' for setting, value in words.items())}.")
         st.button("Back to the usual ones", icon=":material/undo:", on_click=st.session_state.pop, args=(TAKEN,))
     return settings
@@ -198,39 +216,40 @@ def take_settings(folder: Path) -> None:
 def start(settings: Settings, name: str, limit: int) -> None:
     """Start scoring in the background under a new name, and make it this view's experiment.
 
-    Raises UsageError for a name that cannot be a folder's, ExperimentError when it is taken.
+    Raises UsageError for a name that cannot be a folder's, ExperimentError when it exists or the worker fails at once.
     """
     folder = library.free(state.root(), name)
-    background.start(background.score_command(_ready(settings, limit), folder), folder)
+    worker = background.score(_ready(settings, limit), folder)
     with st.spinner("Reading the data and starting the worker ..."):
         deadline = time.monotonic() + 60
         while not (folder / "experiment.json").exists() and time.monotonic() < deadline:
-            words = last_words(folder)
-            if words.startswith("Error"):
-                raise ExperimentError(words.removeprefix("Error: "))
+            if problem := worker.failure():
+                raise ExperimentError(problem)
             time.sleep(0.2)
     st.session_state["_open"] = name
 
 
 def estimate(settings: Settings, limit: int) -> None:
-    """What scoring takes on this machine, from a short measurement in a process of its own."""
-    words = background.score_command(_ready(settings, limit), "-")
-    command = [sys.executable, "-m", "pruning", *words, "--estimate", "--json"]
+    """Show how long scoring takes on this machine, from a short measurement in a process of its own."""
+    command = [sys.executable, "-m", "pruning", "score", "--settings", "-", "--estimate", "--json"]
+    content = json.dumps(as_file(_ready(settings, limit)))
     try:
         with st.spinner("Training a few steps to measure this machine ..."):
-            done = subprocess.run(command, env=package_environment(), capture_output=True, text=True, timeout=ESTIMATE_SECONDS, check=False)
+            done = subprocess.run(
+                command, env=package_environment(), input=content, capture_output=True, text=True, timeout=ESTIMATE_SECONDS, check=False
+            )
     except subprocess.TimeoutExpired:
         raise ExperimentError(
-            f"Measuring this machine took more than {ESTIMATE_SECONDS} seconds and was stopped; start scoring, which says how long is left."
+            f"Measuring this machine took more than {ESTIMATE_SECONDS} seconds and was stopped; start scoring, which shows the time left."
         ) from None
     if done.returncode:
-        raise ExperimentError(done.stderr.strip().removeprefix("Error: ") or "The estimate ended without a word.")
-    told = json.loads(done.stdout)
-    cut = f"{told['truncated']:,} of {told['examples']:,} texts ({told['truncated'] / max(1, told['examples']):.1%})"
+        raise ExperimentError(done.stderr.strip().removeprefix("Error: ") or "The estimate exited without an error message.")
+    found = json.loads(done.stdout)
+    cut = f"{found['truncated']:,} of {found['examples']:,} texts ({found['truncated'] / max(1, found['examples']):.1%})"
     st.info(
-        f"Scoring takes about {duration(told['score_seconds'])} on this machine as it is now, the whole frontier after it about "
-        f"{duration(told['frontier_seconds'])}. {ROUGH + ' ' if told['rough'] else ''}"
-        f"{cut} are longer than {settings.max_length} tokens and will be cut.",
+        f"Scoring takes about {duration(found['score_seconds'])} on this machine as it is now, the whole frontier after it about "
+        f"{duration(found['frontier_seconds'])}. {ROUGH + ' ' if found['rough'] else ''}"
+        f"{cut} are longer than {settings.max_length} tokens and will be truncated.",
         icon=":material/timer:",
     )
 

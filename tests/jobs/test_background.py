@@ -6,22 +6,22 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from pruning.cli import app
-from pruning.errors import ExperimentError
+from pruning.errors import Cancelled, ExperimentError
 from pruning.experiment import Experiment
 from pruning.files import package_environment
-from pruning.jobs import background, worker
+from pruning.jobs import background
+from pruning.jobs.progress import job
+from pruning.logs import tail
 from pruning.records import JobState
-from pruning.settings import Settings, TrainSettings, default_seeds
+from pruning.settings import Settings, default_seeds
+from pruning.settings_file import read_settings
 from pruning.store import lock
 from pruning.store.layout import Folder
-from pruning.store.lock import last_words, own, owned, owner
+from pruning.store.lock import own, owned, owner
 from tests.conftest import EPOCHS
 
 
@@ -34,22 +34,53 @@ def wait_for(directory: Path, *states: JobState, seconds: float = 150) -> Experi
             if experiment.status().state in states and (JobState.RUNNING in states or not owned(experiment.folder)):
                 return experiment
         time.sleep(0.1)
-    raise AssertionError(f"still not {states} after {seconds} s; last words: {last_words(directory)}")
+    logs = [tail(log) for log in sorted(Folder(directory).jobs.glob("*.log"))]
+    raise AssertionError(f"still not {states} after {seconds} s; logs: {logs}")
 
 
 def test_a_worker_scores_in_the_background(settings: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "x"
-    background.start(background.score_command(settings, folder), folder)
+    background.score(settings, folder)
     experiment = wait_for(folder, JobState.DONE, JobState.FAILED)
     assert experiment.status().state is JobState.DONE
     assert experiment.settings == settings.with_changes(task=experiment.settings.task, columns=experiment.settings.columns)
     assert experiment.dynamics.epochs == EPOCHS
+    [log], [file] = experiment.folder.jobs.glob("*.log"), experiment.folder.jobs.glob("*.json")
+    assert read_settings(file) == settings and file.stem == log.stem and experiment.status().log == log.name
+    assert "INFO pruning.jobs.worker: run 2 finished" in log.read_text() and "Traceback" not in log.read_text()
+
+
+@pytest.mark.process
+def test_a_worker_that_fails_at_once_says_why(settings: Settings, tmp_path: Path) -> None:
+    worker = background.score(settings.with_changes(data=str(tmp_path / "nowhere.jsonl")), tmp_path / "x")
+    assert worker.process.wait(150) == 1
+    assert "nowhere.jsonl" in worker.failure() and "no file" in worker.failure() and not worker.failure().startswith("Error")
+
+
+@pytest.mark.process
+def test_the_words_of_a_worker_that_came_second_are_not_the_first_one_s(scored: Experiment) -> None:
+    """It finds the experiment in use and exits; the job that it met dies later, without an error message."""
+    scored.log("progress", state="running", verb="score", pid=2**22 + 1, log="first.log")
+    second = scored.folder.job_log("second.log")
+    second.write_text("Error: the experiment is in use.\n")
+    loser = subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"])
+    background._watch(loser, scored.folder.root, second)
+    status = scored.status()
+    assert status.state is JobState.INTERRUPTED and "first.log" in status.message and "in use" not in status.message
+
+
+def test_the_log_of_a_job_has_the_traceback_of_a_bug(scored: Experiment) -> None:
+    for error in (RuntimeError("a bug"), ExperimentError("a mistake"), Cancelled("Cancelled.")):
+        with pytest.raises(type(error)), job(scored.folder, "score"):
+            raise error
+        log = scored.folder.job_log(scored.status().log).read_text()
+        assert str(error) in log and ("Traceback" in log) == isinstance(error, RuntimeError)
 
 
 def test_cancel_then_resume(settings: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "x"
     longer = settings.with_changes(seeds=default_seeds(40))
-    background.start(background.score_command(longer, folder), folder)
+    background.score(longer, folder)
     wait_for(folder, JobState.RUNNING)
     assert background.cancel(folder)
     experiment = wait_for(folder, JobState.CANCELLED)
@@ -63,7 +94,7 @@ def test_cancel_then_resume(settings: Settings, tmp_path: Path) -> None:
 
 def test_a_killed_worker_shows_as_interrupted_and_lived_at_low_priority(settings: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "x"
-    background.start(background.score_command(settings.with_changes(seeds=default_seeds(40)), folder), folder)
+    background.score(settings.with_changes(seeds=default_seeds(40)), folder)
     running = wait_for(folder, JobState.RUNNING)
     end = time.monotonic() + 30
     while running.status().pid is None and time.monotonic() < end:
@@ -148,12 +179,13 @@ def test_who_only_looks_after_a_dead_worker_is_not_named(scored: Experiment) -> 
 @pytest.mark.parametrize("message", ["Each run under way keeps its state on disk, up to 90 MB.", ""])
 def test_an_interruption_s_reason_is_what_the_worker_said_last(scored: Experiment, message: str) -> None:
     """A note of its job, and an older worker's words, are none."""
-    scored.folder.log.write_text("an older worker's words")
-    os.utime(scored.folder.log, (1, 1))
-    scored.log("note", state="running", verb="score", started=time.time() - 5, message=message)
-    assert scored.status().state is JobState.INTERRUPTED and scored.status().message == lock.SILENT
-    scored.folder.log.write_text("Segmentation fault")
-    assert scored.status().message == "Segmentation fault"
+    scored.folder.jobs.mkdir(exist_ok=True)
+    scored.folder.job_log("other.log").write_text("another worker's words")
+    scored.log("note", state="running", verb="score", started=time.time() - 5, message=message, log="this.log")
+    assert scored.status().state is JobState.INTERRUPTED
+    assert scored.status().message == f"{lock.SILENT.removesuffix('.')}; see its log: {scored.folder.job_log('this.log')}"
+    scored.folder.job_log("this.log").write_text("2026-01-02 03:04:05,678 INFO pruning.jobs: run 0 finished\nSegmentation fault\n")
+    assert (scored.status().message, scored.status().log) == ("Segmentation fault", "this.log")
 
 
 def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path, settings: Settings) -> None:
@@ -166,7 +198,7 @@ def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path, settings: S
     (newer / "experiment.json").write_text('{"format": 999}')
     (newer / "run=0.pt.part").write_text("half a checkpoint")
     for folder, says in ((tmp_path, "not empty and holds no experiment"), (newer, "update Winnow")):
-        for act in (lambda: own(Folder(folder)).__enter__(), lambda: background.start(background.score_command(settings, folder), folder)):  # noqa: B023
+        for act in (lambda: own(Folder(folder)).__enter__(), lambda: background.score(settings, folder)):  # noqa: B023
             with pytest.raises(ExperimentError, match=says):
                 act()
     assert {path.name for path in tmp_path.iterdir()} == {*other, "newer"}
@@ -178,10 +210,12 @@ def test_two_experiments_wait_for_one_device_and_not_for_two(tmp_path: Path, mon
     """Wherever their folders lie. Two processes may call two devices by the same number."""
     monkeypatch.setenv("WINNOW_QUEUE", str(tmp_path))
     waited: list[str] = []
+    holders: list[str] = []
 
     def wait(device: str) -> None:
-        def give_up() -> None:
+        def give_up(holder: str) -> None:
             waited.append(device)
+            holders.append(holder)
             raise TimeoutError
 
         with suppress(TimeoutError), lock.turn(device, give_up):
@@ -194,49 +228,9 @@ def test_two_experiments_wait_for_one_device_and_not_for_two(tmp_path: Path, mon
         thread.join()
         return waited
 
-    with lock.turn("cuda:0", lambda: None):
-        assert also("cuda:0") == ["cuda:0"]
+    with lock.turn("cuda:0", lambda holder: None, "experiments/first"):
+        assert also("cuda:0") == ["cuda:0"] and holders == ["experiments/first"]
         assert also("cuda:1") == also("cpu") == []
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
         assert also("cuda:0") == [] and also("cuda:1") == ["cuda:1"]
     assert also("cuda:1") == []
-
-
-def test_the_command_carries_every_setting(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the command line reads from the words that the dashboard starts is what the dashboard meant."""
-    meant = settings.with_changes(
-        task="pair",
-        columns={"text": "a", "text_pair": "b=c"},
-        evaluation_fraction=0.3,
-        evaluation_seed=1,
-        drop_invalid=True,
-        model="a folder/with spaces",
-        max_length=9,
-        seeds=(3, 4),
-        burn_in=1,
-        checkpoints=False,
-        stop_when_stable=0.9,
-        limit=10,
-        approximate="layers",
-        frontier_learning_rate=1e-4,
-        train=TrainSettings(
-            epochs=4,
-            batch_size=5,
-            learning_rate=1e-3,
-            weight_decay=0.1,
-            warmup_ratio=0.15,
-            max_grad_norm=2.5,
-            fixed_order=True,
-            deterministic=True,
-            precision="fp32",
-            device="cuda:1",
-        ),
-    )
-    read: list[Settings] = []
-    monkeypatch.setattr(worker, "score", lambda settings, folder, listen: read.append(settings) or Experiment(folder))
-    CliRunner().invoke(app, background.score_command(meant, tmp_path))
-    assert read == [meant]
-    usual = Settings(data=settings.data)
-    same = [field.name for field in fields(Settings) if getattr(meant, field.name) == getattr(usual, field.name)]
-    same += [field.name for field in fields(TrainSettings) if getattr(meant.train, field.name) == getattr(usual.train, field.name)]
-    assert set(same) == {"data", "recorded_by", "depth", "lora_rank"}, "a setting that this test leaves as it is"

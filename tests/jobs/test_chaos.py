@@ -29,7 +29,7 @@ from pruning.settings import Settings, default_seeds
 from pruning.store import lock
 from pruning.store.layout import Folder
 from tests.support.browser_setup import find
-from tests.support.processes import alive, dashboard, free_port, wait_until, winnow
+from tests.support.processes import alive, dashboard, free_port, score_words, wait_until, winnow
 
 SUBSETS = ["remove-0"]
 CLOCKS = ["seconds", "finished"]
@@ -62,7 +62,7 @@ def reference(scored_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Ex
 def next_words(folder: Path, settings: Settings, seeds: int) -> list[str] | None:
     """What a person would type next; None when all is done."""
     if not (folder / "experiment.json").exists():
-        return jobs.score_command(settings, folder)
+        return score_words(settings, folder)
     experiment = Experiment(folder)
     if experiment.status().state is not JobState.DONE:
         return ["resume", str(folder)]

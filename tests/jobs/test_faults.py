@@ -34,7 +34,7 @@ from pruning.store.lock import own
 from pruning.subsets.decisions import Decision
 from pruning.training import checkpoint
 from tests.conftest import SEEDS
-from tests.support.processes import MARK, alive, wait_until, winnow
+from tests.support.processes import MARK, alive, score_words, wait_until, winnow
 from tests.support.recordings import flip, record_of
 
 MOMENTS = ("half written", "before the rename", "after the rename")
@@ -403,7 +403,7 @@ def test_ctrl_c_sigterm_and_a_closed_terminal_are_alike(settings: Settings, tmp_
     """Within 5 seconds it has stopped, says so, and leaves no process, lock or temporary file."""
     folder, mark = tmp_path / "x", f"{tmp_path.name}{number}"
     log = tmp_path / "words.txt"
-    process = winnow(*background.score_command(settings.with_changes(seeds=default_seeds(60)), folder), mark=mark, log=log)
+    process = winnow(*score_words(settings.with_changes(seeds=default_seeds(60)), folder), mark=mark, log=log)
     wait_until(lambda: lock.status(Folder(folder)).runs or process.poll() is not None, 60, "the first sign of life")
     os.kill(process.pid, number)
     assert process.wait(5) == 130, log.read_text()
@@ -417,11 +417,11 @@ def test_a_cancelled_worker_of_the_dashboard_leaves_nothing(settings: Settings, 
     """Also while it still reads its data: it need not have come to training. A second start is refused meanwhile."""
     folder, mark = tmp_path / "x", tmp_path.name
     monkeypatch.setenv(MARK, mark)
-    words = background.score_command(settings.with_changes(seeds=default_seeds(60)), folder)
-    background.start(words, folder)
+    longer = settings.with_changes(seeds=default_seeds(60))
+    background.score(longer, folder)
     wait_until(lambda: lock.owned(Folder(folder)) and (folder / "experiment.json").exists(), 60, "its start")
     with pytest.raises(BusyError, match="Another worker"):
-        background.start(words, folder)
+        background.score(longer, folder)
     assert background.cancel(folder, wait=5)
     wait_until(lambda: not set(alive(mark)) - {os.getpid()}, 5, "its end")
     assert leftovers(folder) == [] and not lock.owned(Folder(folder))
@@ -451,9 +451,9 @@ def test_system_errors_while_owning_are_sentences(tmp_path: Path, monkeypatch: p
 def test_experiments_take_turns_on_a_device(settings: Settings, tmp_path: Path) -> None:
     """The second says that it waits, can be cancelled meanwhile, and trains when the first has ended."""
     first, second = tmp_path / "here" / "first", tmp_path / "there" / "second"
-    long = winnow(*background.score_command(settings.with_changes(seeds=default_seeds(60)), first))
+    long = winnow(*score_words(settings.with_changes(seeds=default_seeds(60)), first))
     wait_until(lambda: lock.status(Folder(first)).runs, 240, "the first one's training")
-    short = winnow(*background.score_command(settings, second))
+    short = winnow(*score_words(settings, second))
     wait_until(lambda: lock.status(Folder(second)).state is JobState.QUEUED, 240, "the second one's turn to wait")
     assert "trains on cpu" in lock.status(Folder(second)).message
     assert background.cancel(second, wait=60) and short.wait(60) == 130

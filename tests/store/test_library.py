@@ -29,7 +29,7 @@ def test_a_copy_has_everything_but_what_is_a_worker_s(scored: Experiment) -> Non
     scored.export("full", folder.exports / "all" / "data.jsonl")
     measure(scored)
     folder.checkpoint("run 0").parent.mkdir(exist_ok=True)
-    for path in (folder.checkpoint("run 0"), folder.log, folder.lock, folder.root / ".experiment.json.0a1b2c3d.tmp"):
+    for path in (folder.checkpoint("run 0"), folder.job_log("a.log"), folder.lock, folder.root / ".experiment.json.0a1b2c3d.tmp"):
         path.write_bytes(b"of a worker")
     made = Experiment(library.duplicate(root, "reviews", "films"))
     assert made.verify() == scored.verify() > 10
@@ -38,7 +38,7 @@ def test_a_copy_has_everything_but_what_is_a_worker_s(scored: Experiment) -> Non
     assert [point.subset for point in made.frontier()] == [point.subset for point in scored.frontier()] != []
     assert made.status() == scored.status()
     assert verify(made.folder.exports / "all" / "data.jsonl")
-    assert not any(path.exists() for path in (made.folder.checkpoints, made.folder.log, made.folder.lock))
+    assert not any(path.exists() for path in (made.folder.checkpoints, made.folder.jobs, made.folder.lock))
     assert not list(made.folder.root.glob(".*")) and not list(root.glob(".*"))
     made.decide(Decision(kind=DecisionKind.UNDO, value=drop.key))
     assert scored.decided.dropped == {3, 7}

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pruning.settings import Settings
+from pruning.settings_file import write_settings
+
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "WINNOW_TEST_MARK"
 
@@ -44,6 +47,13 @@ def winnow(*words: str | Path, mark: str = "", log: Path | None = None) -> subpr
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+
+
+def score_words(settings: Settings, folder: Path) -> list[str]:
+    """The command that scores with these settings, from a settings file beside the experiment."""
+    file = folder.with_name(f"{folder.name}.settings.json")
+    write_settings(file, settings)
+    return ["score", "--settings", str(file), "--experiment", str(folder)]
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str = "it") -> float:

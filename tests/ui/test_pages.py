@@ -251,7 +251,18 @@ def test_another_experiment_s_settings_are_taken_whole_and_let_go(scored: Experi
     said = next(text.value for text in app.text if text.value.startswith("As in reviews"))
     assert "burn in 2" in said and "seeds 11, 22, 33" in said and "fixed order on" in said
     press(press(app, "Back to the usual ones"), "Start scoring")
-    assert score_form.others(asked.pop()) == {} and not app.exception
+    shown = ["data", "task", "columns", "evaluation", "model", "max_length", "drop_invalid", "epochs", "batch_size", "learning_rate"]
+    assert score_form.others(asked.pop(), shown) == {} and not app.exception
+
+
+def test_the_log_of_a_failed_job_is_shown(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored.folder.job_log("this.log").write_text("ERROR pruning.jobs.progress: score failed\nTraceback: out of memory")
+    scored.folder.job_log("other.log").write_text("the log of another job")
+    scored.log("failed", state="failed", verb="score", message="out of memory", log="this.log")
+    app = open_page("score", scored.folder.root.parent, monkeypatch)
+    assert [code.value for code in app.code] == ["ERROR pruning.jobs.progress: score failed\nTraceback: out of memory"]
+    scored.log("cancelled", state="cancelled", verb="score", message="", log="this.log")
+    assert not app.run().code and not app.exception
 
 
 def test_rows_that_cannot_be_used_are_left_out_where_that_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,103 @@
+"""Logging: where the records of the loggers below "pruning" go. Each module logs to `logging.getLogger(__name__)`.
+
+The library itself prints nothing. A command writes the log to stderr with --verbose; every job keeps a log in its experiment's folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pruning.files import make_folder, umask
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+JOB_LOG = "WINNOW_JOB_LOG"
+"""Environment variable: the file that already receives this process's log, set for jobs in the background."""
+
+LAST_LINES = 3
+"""Lines that `last_words` returns."""
+
+_RECORD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING) ")
+_BAR = re.compile(r"\d+%\|")
+"""A progress bar of another library."""
+
+_package = logging.getLogger("pruning")
+
+
+def to_stderr() -> None:
+    """Write the log to stderr from now on, once."""
+    if not any(isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr for handler in _package.handlers):
+        _package.addHandler(_formatted(logging.StreamHandler(sys.stderr)))
+    _package.setLevel(logging.INFO)
+
+
+def new_log(folder: Path) -> Path:
+    """Create an empty log in `folder`, named after the time (UTC) and four letters that tell two jobs of one second apart."""
+    path = folder / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(2)}.log"
+    make_folder(folder)
+    path.touch(mode=0o666 & ~umask())
+    return path
+
+
+@contextmanager
+def of_job(folder: Path) -> Iterator[str]:
+    """Write the log of a job to a file in `folder` while the block runs, and give the file's name.
+
+    A job in the background has that file already: it receives all that the process writes to stderr.
+    """
+    named = os.environ.get(JOB_LOG)
+    if named and Path(named).parent.absolute() == folder.absolute():
+        yield Path(named).name
+        return
+    level, name = _package.level, ""
+    try:
+        path = new_log(folder)
+        handler: logging.Handler = _formatted(logging.FileHandler(path, encoding="utf-8"))
+        name = path.name
+    except OSError:  # the job itself says what is wrong with the folder, if anything is
+        handler = logging.NullHandler()
+    _package.addHandler(handler)
+    _package.setLevel(logging.INFO)
+    try:
+        yield name
+    finally:
+        _package.removeHandler(handler)
+        _package.setLevel(level)
+        handler.close()
+
+
+def tail(path: Path, size: int = 8000) -> str:
+    """Return the end of a log, at most `size` bytes of it; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - size))
+            return file.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def last_words(path: Path) -> str:
+    """Return the last lines of a job's log that are neither records of its progress nor progress bars: the error it died of.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     log = Path(folder) / "job.log"
+    ...     _ = log.write_text("2026-01-02 03:04:05,678 INFO pruning.jobs: run 0 finished\\nSegmentation fault\\n")
+    ...     last_words(log)
+    'Segmentation fault'
+    """
+    lines = [line for line in tail(path).splitlines() if line.strip() and not _RECORD.match(line) and not _BAR.search(line)]
+    return "\n".join(lines[-LAST_LINES:])
+
+
+def _formatted(handler: logging.Handler) -> logging.Handler:
+    handler.setFormatter(logging.Formatter(FORMAT))
+    return handler
