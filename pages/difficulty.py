@@ -7,55 +7,62 @@ import pandas as pd
 import streamlit as st
 
 from pruning.formatting import counted
-from pruning.ui import charts, filters, reliability, state, widgets
+from pruning.ui import address, charts, filters, reliability, state, widgets
 from pruning.ui import difficulty_selection as picking
 
-st.title("Difficulty")
 view = state.scored()
 dynamics, h = view.experiment.dynamics, view.h
 kept = view.kept(state.subset(view))
-
-stack = st.selectbox("Stack by", [widgets.STAYS, *view.columns], key="stack", bind="query-params")
-parts, colours = widgets.parts(view, kept, stack)
-st.subheader("How many runs got it right", help="The H-score: the number of runs in which an example was right in every epoch counted.")
-counts = pd.crosstab(pd.Series(h, name="H"), parts).reindex(range(dynamics.runs + 1), fill_value=0)
-widgets.chart(
-    charts.histogram(counts, colours, "H: runs that got it right in every epoch"),
-    counts,
-    key="histogram",
-    alt=f"Histogram of H from 0 to {dynamics.runs}, stacked by {stack}; the table below it has the same numbers.",
-    on_select=picking.bar,
-    index=True,
-)
-picking.level(view, kept)
 reliability.caveat(view)
 if view.experiment.stopped:
     st.text(view.experiment.stopped)
-reliability.order(view)
-reliability.enough(view)
 
-st.subheader(
-    "Map",
-    help="Each example by two scores. Confidence against variability is the data map: how sure the model was of the right answer, "
-    "and how much that moved while it learned (Swayamdipta et al. 2020).",
-)
-left, right = st.columns(2)
-names, meanings, title = view.score_names, filters.meanings(view), picking.title
-x = left.selectbox("Across", names, picking.place(view, "variability"), key="x", bind="query-params", format_func=title, help=meanings)
-y = right.selectbox("Up", names, picking.place(view, "confidence"), key="y", bind="query-params", format_func=title, help=meanings)
-box = picking.box(view, x, y)
-chosen = picking.inside(view, x, y, box)
-cells = picking.cells(view, x, y)
-widgets.chart(
-    charts.plane(view.score(x), view.score(y), view.score("correctness"), (title(x), title(y), "share right"), box),
-    cells,
-    key="map",
-    alt=f"{title(x)} across, {title(y)} up; the sliders above choose a box, whose examples are listed below.",
-    on_select=partial(picking.drawn, view, x, y),
-    mode="box",
-    index=True,
-)
+left, right = st.columns(2, gap="medium")
+with left:
+    st.subheader("How many runs got it right", help="H: runs in which it was right in every epoch.", anchor=False)
+    stacks = [widgets.STAYS, *view.columns]
+    address.among(address.STACK, stacks, "column")
+    address.usual(address.STACK, widgets.STAYS)
+    stack = st.selectbox("Stack by", stacks, key=address.STACK)
+    parts, colours = widgets.parts(view, kept, stack)
+    counts = pd.crosstab(pd.Series(h, name="H"), parts).reindex(range(dynamics.runs + 1), fill_value=0)
+    widgets.chart(
+        charts.histogram(counts, colours, "H: runs that got it right in every epoch", 420),
+        counts,
+        key=address.HISTOGRAM,
+        alt=f"Histogram of H from 0 to {dynamics.runs}, stacked by {stack}; the table below it has the same numbers.",
+        on_select=picking.bar,
+        index=True,
+    )
+    picking.level(view, kept)
+with right:
+    st.subheader(
+        "Data map",
+        help="Confidence against variability: how sure the model was of the right answer, and how much that moved while it learned "
+        "(Swayamdipta et al. 2020).",
+        anchor=False,
+    )
+    names, meanings, title = view.score_names, filters.meanings(view), picking.title
+    axes = st.columns(2)
+    for key, usual in ((address.X, "variability"), (address.Y, "confidence")):
+        address.among(key, names, "score")
+        address.usual(key, names[picking.place(view, usual)])
+    x = axes[0].selectbox("X axis", names, picking.place(view, "variability"), key=address.X, format_func=title, help=meanings)
+    y = axes[1].selectbox("Y axis", names, picking.place(view, "confidence"), key=address.Y, format_func=title, help=meanings)
+    ranges = picking.ranges_below(view, x, y)
+    widgets.chart(
+        charts.plane(view.score(x), view.score(y), view.score("correctness"), (title(x), title(y), "share right"), ranges),
+        picking.cells(view, x, y),
+        key=address.MAP,
+        alt=f"{title(x)} across, {title(y)} up; the sliders below choose a box, whose examples are listed.",
+        on_select=partial(picking.drawn, view, x, y),
+        mode="box",
+        index=True,
+    )
+    box = picking.box(view, x, y)
 if box is not None:
+    chosen = picking.inside(view, x, y, box)
     picking.listed(view, chosen, kept, f"{counted(len(chosen), 'example')} in the box ({len(chosen) / max(1, len(h)):.0%} of all).")
-    stays = int(np.count_nonzero(kept[chosen]))
-    st.caption(f"{stays:,} of them stay in this subset.")
+    in_subset = int(np.count_nonzero(kept[chosen]))
+    st.caption(f"This subset keeps {in_subset:,} of them.")
+reliability.show(view)

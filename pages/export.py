@@ -2,16 +2,16 @@
 
 import streamlit as st
 
-from pruning.ui import exporting, state, tables, widgets
+from pruning.ui import address, exporting, state, tables, widgets
 
-st.title("Export")
 view = state.scored()
 subset = state.subset(view)
 st.text(f"{subset.name}: {subset.size:,} of {subset.total:,} examples ({subset.kept_fraction:.0%}); {subset.rule}.")
 exporting.warnings(view, subset)
 
 st.subheader("Before and after")
-column = st.selectbox("By", view.columns, key="by", bind="query-params")
+address.among(address.BY, view.columns, "column")
+column = st.selectbox("By", view.columns, key=address.BY)
 if column:
     audited = widgets.shares(view, column, view.kept(subset))
     st.dataframe(tables.shares(audited), hide_index=True, alt=f"Examples before and after, by {column}")

@@ -3,45 +3,46 @@
 import streamlit as st
 
 from pruning.analysis.recommendation import MARGIN, margin_of
-from pruning.ui import charts, frontier_controls, reliability, state, tables, widgets
+from pruning.ui import address, charts, frontier_controls, reliability, state, widgets
 
-st.title("Frontier")
 view = state.scored()
+subset = state.subset(view)
 reliability.caveat(view)
-how, what, scale = st.columns([2, 2, 1], vertical_alignment="bottom")
-budget = (
-    how.segmented_control(
-        "Compare at equal",
-        ["epochs", "steps"],
-        default="epochs",
-        key="budget",
-        bind="query-params",
-        help="Epochs: as the paper. Steps: every subset gets as many optimizer steps as full data.",
-    )
-    or "epochs"
-)
-points = view.frontier(budget)
-chosen = st.session_state[state.SUBSET]
-if points:
-    metric = what.selectbox("Metric", list(points[0].metrics), key="metric", bind="query-params")
-    points = view.frontier(budget, metric)
-    logarithmic = scale.toggle("Logarithmic size", key="log", bind="query-params")
-    st.caption(
-        "Click a point, or choose below, to make its subset the one that every page is about. Points of one size stand side by side. "
-        "The line joins the unbeaten points: none with as few examples does as well."
-    )
-    widgets.chart(
-        charts.frontier(points, metric, chosen, logarithmic),
-        tables.frontier(points, metric),
-        key="frontier",
-        on_select=frontier_controls.clicked,
-        alt="Subset size against the metric with 95% intervals; the table below has the numbers, the list below chooses too.",
-    )
-    frontier_controls.chooser(view, points, metric, chosen)
-    allowed = st.number_input(
-        "Points it may be worse than full data", 0.0, 50.0, 100 * MARGIN, 0.1, key="margin", bind="query-params", width=280
-    )
-    frontier_controls.advise(view, points, margin_of(allowed), chosen, budget)
-else:
-    st.info("Nothing is measured yet. Each subset is fine-tuned with several seeds, beside a random and an ambiguous one of equal size.")
-frontier_controls.ask(view, points, chosen, budget)
+address.among(address.BUDGET, ["epochs", "steps"], "budget")
+points = view.frontier(address.text(address.BUDGET, "epochs"))
+left, right = st.columns([8, 5], gap="medium")
+with left:
+    st.subheader("How small can it get?", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        budget = (
+            st.segmented_control(
+                "Compare at equal",
+                ["epochs", "steps"],
+                default="epochs",
+                key=address.BUDGET,
+                help="Epochs: as the paper. Steps: every subset gets as many optimizer steps as full data.",
+            )
+            or "epochs"
+        )
+        if points:
+            metrics = list(points[0].metrics)
+            address.among(address.METRIC, metrics, "metric")
+            metric = st.selectbox("Metric", metrics, key=address.METRIC, width=180)
+            points = view.frontier(budget, metric)
+            address.within(address.MARGIN, 0.0, 50.0, "a margin of")
+            allowed = st.number_input("Accuracy I can give up (pp)", 0.0, 50.0, 100 * MARGIN, 0.1, key=address.MARGIN, width=240)
+    if points:
+        widgets.chart(
+            charts.frontier(points, metric, state.subset_name(), margin_of(allowed)),
+            None,
+            key=address.POINTS,
+            on_select=frontier_controls.clicked,
+            alt="Share of the examples kept against the metric with 95% intervals; the table below has the numbers and chooses too.",
+        )
+        frontier_controls.advise(view, points, margin_of(allowed), state.subset_name(), budget)
+        frontier_controls.table(points, metric)
+    else:
+        st.info("Not measured yet. Each subset is fine-tuned with several seeds, beside a random and an ambiguous one of equal size.")
+    frontier_controls.ask(view, points, state.subset_name(), budget)
+with right:
+    frontier_controls.cost(view, subset, points, metric if points else "")

@@ -6,7 +6,6 @@ from pruning.errors import WinnowError
 from pruning.experiment import list_experiments
 from pruning.ui import escaping, history, job_progress, score_form, state
 
-st.title("Score")
 experiment = state.chosen()
 if experiment is None:
     st.markdown(

@@ -151,13 +151,12 @@ class View:
 
     def slices(self, column: str) -> tuple[str, pd.Series]:
         """What a column's comparable slices are called, and a categorical [N] (see `audit.slices`)."""
+        labels = self.labels
+        if column == LABEL and labels is not None:
+            return LABEL, pd.Series(pd.Categorical.from_codes(labels, list(self.experiment.label_names)))
         if column not in self._slices:
-            labels = self.experiment.labels
-            if column == LABEL and labels is not None:
-                self._slices[column] = LABEL, pd.Series(pd.Categorical.from_codes(labels, list(self.experiment.label_names)))
-            else:
-                name = SOURCE_PREFIX + column
-                self._slices[column] = audit.slices(column, self.experiment.examples([name])[name].to_pandas())
+            name = SOURCE_PREFIX + column
+            self._slices[column] = audit.slices(column, self.experiment.examples([name])[name].to_pandas())
         return self._slices[column]
 
     def rows(self, positions: NDArray[np.int64]) -> pd.DataFrame:
@@ -278,8 +277,8 @@ class View:
         if wanted.text.strip():
             found &= self._containing(wanted.text)
         labels = list(self.experiment.label_names)
-        if wanted.labels and self.experiment.labels is not None:
-            found &= np.isin(self.experiment.labels, [labels.index(name) for name in wanted.labels if name in labels])
+        if wanted.labels and self.labels is not None:
+            found &= np.isin(self.labels, [labels.index(name) for name in wanted.labels if name in labels])
         if wanted.predicted and labels:
             found &= np.isin(self.said, [labels.index(name) for name in wanted.predicted if name in labels])
         if wanted.column and wanted.values:

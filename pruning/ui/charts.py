@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle
-from math import isnan, log10
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -12,18 +12,15 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from pruning.analysis.frontier import pareto
 from pruning.analysis.ranges import range_of
 from pruning.formatting import counted
-from pruning.records import Dynamics, FrontierPoint
+from pruning.records import DECISIONS, FrontierPoint
+from pruning.subsets.titles import title
 from pruning.ui import theme
 from pruning.ui.escaping import plotly
 
 MAP_POINTS = 2_000
 """More examples than this are drawn as cells, sized by how many they hold. Drawn without WebGL, which not every browser has."""
-
-APART = 0.015
-"""Of the axis: how far points of one size stand from each other."""
 
 CELLS = 45
 """Cells along each axis of the map."""
@@ -34,7 +31,7 @@ Box = tuple[float, float, float, float]
 MARGIN = {"l": 8, "r": 8, "t": 16, "b": 8}
 
 
-def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str) -> go.Figure:
+def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str, height: int = 340) -> go.Figure:
     """Bars from a table (a row a bar, a column a part of the stack); the first and the last are named in words: H = 0 and H = R."""
     figure = go.Figure()
     bars = [plotly(value) for value in counts.index]
@@ -42,16 +39,26 @@ def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str) -> go.Figur
         figure.add_bar(
             x=list(range(len(bars))),
             y=counts[name],
-            name=plotly(name),
+            name=plotly(_short(str(name))),
             marker_color=colours.get(str(name), theme.NEUTRAL),
             customdata=bars,
             hovertemplate="%{customdata}: %{y:,} examples<extra>" + plotly(name) + "</extra>",
         )
-    figure.update_layout(barmode="stack", margin=MARGIN, height=340, legend={"orientation": "h", "y": 1.15}, bargap=0.15)
+    figure.update_layout(
+        barmode="stack", margin=MARGIN, height=height, legend={"orientation": "h", "y": -0.3 if height > 320 else -0.42}, bargap=0.15
+    )
     bars[0], bars[-1] = f"{bars[0]}<br>never right", f"{bars[-1]}<br>always right"
     figure.update_xaxes(title=plotly(x), tickvals=list(range(len(bars))), ticktext=bars)
     figure.update_yaxes(title="examples", rangemode="tozero")
     return figure
+
+
+LONGEST_NAME = 24
+"""Characters of a legend's entry; the hover has the whole name."""
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}\u2026"
 
 
 def plane(
@@ -121,90 +128,114 @@ def lines(table: pd.DataFrame, x: str, y: str, dtick: float = 1) -> go.Figure:
     return figure
 
 
-def frontier(points: Sequence[FrontierPoint], metric: str, chosen: str, logarithmic: bool) -> go.Figure:
-    """Subset size against a metric with 95% intervals; full data and what nothing beats as lines, the chosen subset ringed."""
-    figure, places = go.Figure(), _side_by_side(points, logarithmic)
+def frontier(points: Sequence[FrontierPoint], metric: str, chosen: str, margin: float, small: bool = False) -> go.Figure:
+    """Share kept (0 to 100%) against a metric: rules and random as lines with their 95% intervals as bands, the choice annotated.
+
+    The green band is the metric within `margin` of full data.
+    """
+    figure = go.Figure()
     full = next((point for point in points if point.subset == "full"), None)
     if full is not None:
-        figure.add_hline(y=full.metrics[metric], line={"dash": "dot", "color": theme.NEUTRAL}, annotation_text="full data")
-    best = pareto(points, metric)
-    figure.add_scatter(
-        x=[places[p.subset] for p in best],
-        y=[p.metrics[metric] for p in best],
-        mode="lines",
-        name="unbeaten",
-        line={"color": theme.NEUTRAL, "width": 1},
-        hoverinfo="skip",
+        value = full.metrics[metric]
+        figure.add_hrect(y0=value - margin, y1=value, fillcolor=theme.RIGHT, opacity=0.18, line_width=0, layer="below")
+        figure.add_hline(y=value, line={"dash": "dot", "color": theme.NEUTRAL, "width": 1})
+    methods = list(dict.fromkeys(point.method for point in points))
+    for method in methods:
+        group = sorted((point for point in points if point.method == method), key=lambda point: point.kept_fraction)
+        if method in BANDED and len(group) > 1:
+            _band(figure, group, metric, theme.METHODS[method])
+        _points(figure, group, metric, method)
+    mark = next((point for point in points if point.subset.removesuffix(DECISIONS) == chosen), None)
+    if mark is not None:
+        _annotate(figure, mark, metric, small)
+    figure.update_layout(
+        margin=MARGIN, height=300 if small else 430, legend={"orientation": "h", "y": -0.28 if small else -0.2}, clickmode="event+select"
     )
-    for method in dict.fromkeys(point.method for point in points):
-        group = [point for point in points if point.method == method]
-        low = [0.0 if isnan(p.ci95[metric][0]) else p.metrics[metric] - p.ci95[metric][0] for p in group]
-        figure.add_scatter(
-            x=[places[p.subset] for p in group],
-            y=[p.metrics[metric] for p in group],
-            error_y={"type": "data", "array": low, "thickness": 1, "width": 3},
-            mode="markers",
-            name={"h-score": "H-score", "full": "full data"}.get(method, plotly(method)),
-            marker={
-                "color": theme.METHODS.get(method, theme.OTHER),
-                "symbol": theme.SYMBOLS.get(method, "triangle-up"),
-                "size": 12,
-                "line": {"width": [3 if p.subset == chosen else 0 for p in group], "color": theme.CHOSEN},
-            },
-            customdata=[[p.subset] for p in group],
-            text=[_hover(p, metric) for p in group],
-            hovertemplate="%{text}<extra></extra>",
-        )
-    figure.update_layout(margin=MARGIN, height=440, legend={"orientation": "h", "y": 1.12}, clickmode="event+select")
-    figure.update_xaxes(title="examples kept", type="log" if logarithmic else "linear")
+    figure.update_xaxes(title="share of the examples kept", range=[-0.02, 1.04], tickformat=".0%", tick0=0, dtick=0.2)
     figure.update_yaxes(title=metric.replace("_", " "))
     return figure
 
 
-def _side_by_side(points: Sequence[FrontierPoint], logarithmic: bool) -> dict[str, float]:
-    """Where each subset stands on the axis of sizes: those of one size a little apart, so that no interval hides another."""
-    sizes: dict[float, list[str]] = {}
-    for point in points:
-        sizes.setdefault(log10(point.kept) if logarithmic else point.kept, []).append(point.subset)
-    apart = APART * (max(sizes, default=0) - min(sizes, default=0) or 0.1 * max(sizes, default=0))
-    places = {name: size + apart * (i - (len(names) - 1) / 2) for size, names in sizes.items() for i, name in enumerate(names)}
-    return {name: 10**place for name, place in places.items()} if logarithmic else places
+BANDED = ("h-score", "random")
+"""Methods whose intervals are drawn as bands; those of others as bars."""
+
+
+def _band(figure: go.Figure, group: Sequence[FrontierPoint], metric: str, colour: str) -> None:
+    known = [point for point in group if not isnan(point.ci95[metric][0])]
+    across = [point.kept_fraction for point in known]
+    for end, fill in ((1, None), (0, "tonexty")):
+        figure.add_scatter(
+            x=across,
+            y=[point.ci95[metric][end] for point in known],
+            mode="lines",
+            line={"width": 0, "color": colour},
+            fill=fill,
+            fillcolor=f"rgba({int(colour[1:3], 16)},{int(colour[3:5], 16)},{int(colour[5:7], 16)},0.16)",
+            hoverinfo="skip",
+            showlegend=False,
+            name="95% interval",
+        )
+
+
+def _points(figure: go.Figure, group: Sequence[FrontierPoint], metric: str, method: str) -> None:
+    colour = theme.METHODS.get(method, theme.OTHER)
+    bars = [0.0 if method in BANDED or isnan(p.ci95[metric][0]) else p.metrics[metric] - p.ci95[metric][0] for p in group]
+    figure.add_scatter(
+        x=[point.kept_fraction for point in group],
+        y=[point.metrics[metric] for point in group],
+        error_y={"type": "data", "array": bars, "thickness": 1, "width": 3},
+        mode="lines+markers" if len(group) > 1 else "markers",
+        name={"h-score": "difficulty rule", "full": "full data", "random": "random, same size"}.get(method, plotly(method)),
+        line={"color": colour, "width": 2},
+        marker={"color": colour, "symbol": theme.SYMBOLS.get(method, "triangle-up"), "size": 11},
+        customdata=[[point.subset] for point in group],
+        text=[_hover(point, metric) for point in group],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _annotate(figure: go.Figure, point: FrontierPoint, metric: str, small: bool) -> None:
+    value = point.metrics[metric]
+    figure.add_annotation(
+        x=point.kept_fraction,
+        y=value,
+        text="your choice" if small else f"your choice<br>{point.kept_fraction:.0%}, {value:.3f}",
+        showarrow=True,
+        arrowcolor=theme.CHOSEN,
+        arrowwidth=2,
+        ax=-70 if point.kept_fraction > 0.8 else 70,
+        ay=45,
+        font={"color": theme.CHOSEN},
+    )
 
 
 def _hover(point: FrontierPoint, metric: str) -> str:
     lines = [
-        f"{plotly(point.subset)}: {counted(point.kept, 'example')} ({point.kept_fraction:.0%})",
+        plotly(title(point.subset)),
+        f"{counted(point.kept, 'example')} ({point.kept_fraction:.0%})",
         f"{metric} {point.metrics[metric]:.3f}, {counted(point.seeds, 'seed')}",
     ]
     low, high = point.ci95[metric]
     if not isnan(low):
-        lines[1] += f", 95% interval {low:.3f} to {high:.3f}"
+        lines[2] += f", 95% CI {low:.3f} to {high:.3f}"
     for name, difference in (("full data", point.vs_full), ("random", point.vs_random)):
         if difference is not None and difference.pairs:
-            lines.append(f"{difference.mean * 100:+.1f} points to {name}")
-    saved = "" if isnan(point.seconds_saved) else f", {point.seconds_saved:.0f} s saved"
-    return "<br>".join([*lines, f"{point.seconds:.0f} s a fine-tuning{saved}"])
+            lines.append(f"{difference.mean * 100:+.1f} pp to {name}")
+    return "<br>".join(lines)
 
 
-def grid(dynamics: Dynamics, index: int) -> go.Figure:
-    """Runs x epochs of one example: the probability it gave to the right answer, a tick where it was right."""
-    correct, probability = dynamics.correct[:, :, index], dynamics.gold_prob[:, :, index]
-    known = not np.isnan(probability).any()
-    ticks = np.where(correct, "✓", "✗")
-    figure = go.Figure(
-        go.Heatmap(
-            z=probability if known else correct.astype(float),
-            text=ticks,
-            texttemplate="%{text} %{z:.2f}" if known else "%{text}",
-            zmin=0,
-            zmax=1,
-            colorscale=[[0, theme.WRONG], [0.5, "#F4F4F4"], [1, theme.RIGHT]],
-            showscale=False,
-            hovertemplate="run %{y}, epoch %{x}: %{z:.3f}<extra></extra>",
+def learned(table: pd.DataFrame, chance: float | None) -> go.Figure:
+    """Probability of the right answer over epochs: a thin line for each run, their mean thick, chance dotted; the axis fits the values."""
+    figure = go.Figure()
+    for name in table.columns:
+        figure.add_scatter(
+            x=table.index, y=table[name], mode="lines", name=plotly(name), line={"width": 1, "color": theme.NEUTRAL}, opacity=0.55
         )
-    )
-    runs, epochs = probability.shape
-    figure.update_layout(margin=MARGIN, height=70 + 30 * runs)
-    figure.update_xaxes(title="epoch", tickvals=list(range(epochs)), ticktext=list(map(str, range(epochs))))
-    figure.update_yaxes(tickvals=list(range(runs)), ticktext=[f"run {r}" for r in range(runs)], autorange="reversed")
+    mean = {"width": 3, "color": theme.KEPT}
+    figure.add_scatter(x=table.index, y=table.mean(axis=1), mode="lines+markers", name="mean", line=mean)
+    if chance is not None:
+        figure.add_hline(y=chance, line={"dash": "dot", "color": theme.NEUTRAL, "width": 1}, annotation_text="chance")
+    figure.update_layout(margin=MARGIN, height=200, showlegend=False)
+    figure.update_xaxes(title="epoch", dtick=1)
+    figure.update_yaxes(tickformat=".3~g")
     return figure

@@ -1,14 +1,15 @@
-"""Decisions by hand: keep, drop, relabel, note and tag, for one example, for those selected, or for all that match; undo."""
+"""Decisions by hand: relabel, keep, drop, tag and note, for the open example or for many; undo."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from pruning import review
 from pruning.audit_report import SETTLEMENTS, settlement
 from pruning.browse import View
 from pruning.data.tasks.base import preview_values
@@ -16,7 +17,7 @@ from pruning.errors import UsageError
 from pruning.formatting import counted
 from pruning.records import DecisionKind, Subset
 from pruning.subsets.decisions import Decision
-from pruning.ui import state
+from pruning.ui import address, escaping, state
 
 LISTED = 10
 """Decisions on a page of the list."""
@@ -24,49 +25,98 @@ LISTED = 10
 NAMED = 5
 """Examples of one decision that are listed by their ids."""
 
+NUMBERED = 9
+"""Labels that have a number key."""
+
 PAGE = "decisions-page"
+WORDS = {
+    DecisionKind.KEEP: "Kept",
+    DecisionKind.DROP: "Dropped",
+    DecisionKind.RELABEL: "Relabelled",
+    DecisionKind.NOTE: "Noted on",
+    DecisionKind.TAG: "Tagged",
+}
 
 
-def decide(view: View, subset: Subset, chosen: NDArray[np.int64], matching: NDArray[np.int64], duplicates: bool) -> None:
-    """One row of buttons for the rows chosen in the table, or for all that match; another for `duplicates`, settled for this subset."""
+def one(view: View, position: int, then: Callable[[], None]) -> None:
+    """The acts on the open example, by button or key; each goes on to the next example."""
+    names, other = view.experiment.label_names, review.suggested(view, position)
+    act = partial(_and_then, view, view.experiment.ids[[position]], then)
+    with st.container(horizontal=True, gap="small"):
+        if other is not None:
+            st.button(
+                f"Relabel to {escaping.markdown(names[other])} and keep",
+                icon=":material/swap_horiz:",
+                shortcut="a",
+                type="primary",
+                key="relabel-suggested",
+                on_click=act,
+                args=(DecisionKind.RELABEL, names[other]),
+            )
+        st.button("Keep", icon=":material/check:", shortcut="y", key="keep-this", on_click=act, args=(DecisionKind.KEEP,))
+        st.button("Drop", icon=":material/close:", shortcut="x", key="drop-this", on_click=act, args=(DecisionKind.DROP,))
+        undo(view, int(view.experiment.ids[position]))
+        with st.popover("Label, tag, note", icon=":material/edit_note:"):
+            _numbers(view, position, act)
+            _boxes(view, partial(_act, view, view.experiment.ids[[position]]), ("New label", "Tag", "Note"), "-one")
+
+
+def _numbers(view: View, position: int, act: Callable[..., None]) -> None:
+    """A button for each other label, with its number as its key."""
+    names, labels = view.experiment.label_names, view.labels
+    if labels is None or len(names) > NUMBERED:
+        return
+    with st.container(horizontal=True, gap="xsmall"):
+        for number, name in enumerate(names, 1):
+            st.button(
+                escaping.markdown(name),
+                key=f"label-{number}",
+                shortcut=str(number),
+                disabled=labels[position] == number - 1,
+                on_click=act,
+                args=(DecisionKind.RELABEL, name),
+            )
+
+
+def many(view: View, subset: Subset, ticked: NDArray[np.int64], matching: NDArray[np.int64], duplicates: bool) -> None:
+    """Acts on the rows ticked in the list, or on all that match; another row for `duplicates`, resolved for this subset."""
     scope = st.segmented_control(
         "Decide for",
         ["selected", "all"],
         default="selected",
         key="where",
         required=True,
-        format_func=lambda where: f"{len(chosen):,} selected" if where == "selected" else f"all {len(matching):,} that match",
+        label_visibility="collapsed",
+        format_func=lambda where: f"{len(ticked):,} ticked" if where == "selected" else f"all {len(matching):,} that match",
     )
-    ids = view.experiment.ids[chosen if scope == "selected" else matching]
+    ids = view.experiment.ids[ticked if scope == "selected" else matching]
     act, none = partial(_act, view, ids), not len(ids)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.button("Keep", icon=":material/check:", on_click=act, args=(DecisionKind.KEEP,), disabled=none)
-        st.button("Drop", icon=":material/close:", on_click=act, args=(DecisionKind.DROP,), disabled=none)
-        _boxes(view, act, ("Change the label to", "Tag", "Note"), "")
-    if duplicates:
-        with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.button(f"Keep {len(ids):,}", icon=":material/check:", key="keep-many", on_click=act, args=(DecisionKind.KEEP,), disabled=none)
+        st.button(f"Drop {len(ids):,}", icon=":material/close:", key="drop-many", on_click=act, args=(DecisionKind.DROP,), disabled=none)
+        with st.popover("Label, tag, note", icon=":material/edit_note:", disabled=none):
+            _boxes(view, act, ("New label", "Tag", "Note"), "")
+        if duplicates:
             for how, words in SETTLEMENTS.items():
                 st.button(words, key=how, icon=":material/content_copy:", on_click=_settle, args=(view, subset, ids, how), disabled=none)
-    st.caption("Nothing is deleted: decisions are a list, below, that can be undone.")
 
 
-def one(view: View, position: int, then: Callable[[], None]) -> None:
-    """Keep or drop the example that is open, by button or key, and go on to the next."""
-    act = partial(_act, view, view.experiment.ids[[position]])
-
-    def go(kind: DecisionKind) -> None:
-        act(kind)
-        then()
-
-    st.button("Keep this", icon=":material/check:", shortcut="y", on_click=go, args=(DecisionKind.KEEP,))
-    st.button("Drop this", icon=":material/close:", shortcut="x", on_click=go, args=(DecisionKind.DROP,))
-
-
-def more(view: View, position: int) -> None:
-    """Change the label of the example that is open, tag it, note something on it."""
-    act = partial(_act, view, view.experiment.ids[[position]])
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        _boxes(view, act, ("Change its label to", "Tag it", "Note on it"), "-one")
+def undo(view: View, example: int) -> None:
+    """Undo the latest act of this tab that stands, else the latest on the open example; the button says which."""
+    standing = {decision.key: decision for decision in view.standing}
+    own = [keys for keys in st.session_state.get(address.ACTS, []) if any(key in standing for key in keys)]
+    keys = own[-1] if own else next(([d.key] for d in reversed(view.standing) if example in d.ids), [])
+    there = [standing[key] for key in keys if key in standing]
+    words = f"Undo {told(there[0])}" if there else "Undo"
+    st.button(
+        escaping.markdown(words),
+        icon=":material/undo:",
+        shortcut="u",
+        key="undo",
+        disabled=not there,
+        on_click=_undo,
+        args=(view, tuple(decision.key for decision in there)),
+    )
 
 
 def _boxes(view: View, act: Callable[..., None], labels: tuple[str, str, str], key: str) -> None:
@@ -75,47 +125,37 @@ def _boxes(view: View, act: Callable[..., None], labels: tuple[str, str, str], k
     names = view.experiment.label_names
     if names:
         filled = partial(_from, act, DecisionKind.RELABEL, f"relabel{key}")
-        st.selectbox(relabel, names, index=None, key=f"relabel{key}", on_change=filled, width=200)
-    st.text_input(tag, key=f"tag{key}", on_change=partial(_from, act, DecisionKind.TAG, f"tag{key}"), width=160)
-    st.text_input(note, key=f"note{key}", on_change=partial(_from, act, DecisionKind.NOTE, f"note{key}"), width=220)
+        st.selectbox(relabel, names, index=None, key=f"relabel{key}", on_change=filled, width=240)
+    st.text_input(tag, key=f"tag{key}", on_change=partial(_from, act, DecisionKind.TAG, f"tag{key}"), width=240)
+    st.text_input(note, key=f"note{key}", on_change=partial(_from, act, DecisionKind.NOTE, f"note{key}"), width=240)
 
 
 def listed(view: View) -> None:
     """The standing decisions, latest first, each with its undo."""
-    acts = view.standing
-    st.subheader("Decisions")
-    again = view.redoable
-    if again is not None:
-        st.button("Redo what was undone last", icon=":material/redo:", on_click=_undo, args=(view, again.key))
-    if not acts:
-        st.caption("None yet." if again is None else "None any more.")
-        return
-    decided = view.decided
-    st.text(f"{len(decided.kept):,} kept and {len(decided.dropped):,} dropped by hand, {len(decided.labels):,} labels changed.")
-    pages = -(-len(acts) // LISTED)
-    if int(st.session_state.get(PAGE) or 1) > pages:  # what was undone was the last of its page
-        st.session_state[PAGE] = pages
-    page = st.pagination(pages, key=PAGE) if pages > 1 else 1
-    for decision in acts[::-1][(page - 1) * LISTED : page * LISTED]:
-        words, undo = st.columns([5, 1], vertical_alignment="center")
-        words.text(told(decision))
-        undo.button(
-            "Undo",
-            key=f"undo-{decision.key}",
-            on_click=_undo,
-            args=(view, decision.key),
-            icon=":material/undo:",
-            shortcut="u" if decision is acts[-1] else None,
-        )
+    acts, again = view.standing, view.redoable
+    with st.expander(f"Decisions ({len(acts):,})", icon=":material/gavel:"):
+        if again is not None:
+            st.button("Redo the last undo", icon=":material/redo:", on_click=_undo, args=(view, (again.key,), True))
+        if not acts:
+            st.caption("None yet. Nothing is deleted by a decision: each one can be undone.")
+            return
+        decided = view.decided
+        st.text(f"{len(decided.kept):,} kept, {len(decided.dropped):,} dropped, {counted(len(decided.labels), 'label')} changed.")
+        pages = -(-len(acts) // LISTED)
+        if int(st.session_state.get(PAGE) or 1) > pages:  # the last of its page was undone
+            st.session_state[PAGE] = pages
+        page = st.pagination(pages, key=PAGE) if pages > 1 else 1
+        for decision in acts[::-1][(page - 1) * LISTED : page * LISTED]:
+            words, button = st.columns([5, 1], vertical_alignment="center")
+            words.text(told(decision))
+            button.button("Undo", key=f"undo-{decision.key}", on_click=_undo, args=(view, (decision.key,)), icon=":material/undo:")
 
 
 def told(decision: Decision) -> str:
-    """A decision in words: what was done to which examples.
+    """A decision in words: what, and of which examples.
 
-    >>> told(Decision(kind=DecisionKind.RELABEL, ids=(17,), value="good"))
-    'relabel good: example 17'
-    >>> told(Decision(kind=DecisionKind.DROP, ids=tuple(range(1000))))
-    'drop: 1,000 examples (0, 1, 2, 3, 4 ...)'
+    >>> told(Decision(kind=DecisionKind.DROP, ids=(7,)))
+    'drop: example 7'
     """
     if len(decision.ids) == 1:
         which = f"example {decision.ids[0]}"
@@ -124,21 +164,35 @@ def told(decision: Decision) -> str:
     return f"{decision.kind} {decision.value}".strip() + f": {which}"
 
 
+def _and_then(view: View, ids: NDArray[np.int64], then: Callable[[], None], kind: DecisionKind, value: str = "") -> None:
+    _act(view, ids, kind, value)
+    then()
+
+
 @state.in_words
 def _act(view: View, ids: NDArray[np.int64], kind: DecisionKind, value: str = "") -> None:
     if not len(ids):
-        raise UsageError("No row is selected; tick some in the table, or choose all that match.")
-    view.experiment.decide(Decision(kind=kind, ids=tuple(ids.tolist()), value=value))
-    st.toast(f"{kind.capitalize()}: {counted(len(ids), 'example')}.")
+        raise UsageError("No row is ticked; tick some in the list, or choose all that match.")
+    decisions = [Decision(kind=kind, ids=tuple(ids.tolist()), value=value)]
+    dropped = tuple(example for example in decisions[0].ids if example in view.decided.dropped)
+    if kind is DecisionKind.RELABEL and dropped:  # a new label keeps an example, but not against a standing drop
+        decisions.append(Decision(kind=DecisionKind.KEEP, ids=dropped))
+    for decision in decisions:
+        view.experiment.decide(decision)
+    st.session_state.setdefault(address.ACTS, []).append([decision.key for decision in decisions])
+    st.session_state[address.DECIDED] = True
+    what = f"example {ids[0]}" if len(ids) == 1 else counted(len(ids), "example")
+    words = f"{WORDS[kind]} {what}{f' to {value}' if kind is DecisionKind.RELABEL else ''}. Press U to undo."
+    st.toast(escaping.markdown(words), icon=":material/check:")
 
 
 @state.in_words
 def _settle(view: View, subset: Subset, ids: NDArray[np.int64], how: str) -> None:
-    """Settle duplicates among these examples; an example outside them may be the one of its group that stays."""
+    """Resolve duplicates among these examples; an example outside them may be the one of its group that is kept."""
     decision = settlement(view.experiment, subset, how)
     among = np.intersect1d(ids, decision.ids)
     if not len(among):
-        raise UsageError(f"{SETTLEMENTS[how]}: of these examples there is none to decide.")
+        raise UsageError(f"{SETTLEMENTS[how]}: none of these examples needs it.")
     _act(view, among, decision.kind, decision.value)
 
 
@@ -150,5 +204,12 @@ def _from(act: Callable[[DecisionKind, str], None], kind: DecisionKind, key: str
 
 
 @state.in_words
-def _undo(view: View, key: str) -> None:
-    view.experiment.decide(Decision(kind=DecisionKind.UNDO, value=key))
+def _undo(view: View, keys: Sequence[str], redo: bool = False) -> None:
+    """Undo exactly these acts; another tab may have undone them, or made others since, which are left alone."""
+    standing = {decision.key for decision in view.standing}
+    if not redo and not standing & set(keys):
+        raise UsageError("That decision was already undone in another tab.")
+    for key in reversed(keys):
+        if redo or key in standing:
+            view.experiment.decide(Decision(kind=DecisionKind.UNDO, value=key))
+    st.session_state[address.DECIDED] = True

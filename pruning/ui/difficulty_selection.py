@@ -13,13 +13,12 @@ from pruning.analysis.ranges import Range, range_of
 from pruning.analysis.scores import SCORES
 from pruning.browse import View
 from pruning.formatting import counted
-from pruning.ui import tables
+from pruning.ui import address, state, tables
 from pruning.ui.charts import Box
 
 SHOWN = 100
 """Examples listed below a chart; Inspect shows them all."""
 
-LEVEL = "level"
 ENDS = {"x": "across", "y": "up"}
 
 
@@ -35,24 +34,28 @@ def place(view: View, score: str) -> int:
 
 def bar() -> None:
     """A click on a bar of the histogram chooses its H."""
-    points = st.session_state["histogram"].selection.points
-    st.session_state[LEVEL] = int(points[0]["x"]) if points else None
+    points = st.session_state[address.HISTOGRAM].selection.points
+    address.put(**{address.LEVEL: int(points[0]["x"]) if points else None})
 
 
 def level(view: View, kept: NDArray[np.bool_]) -> None:
     """The examples of one bar, chosen by a click or here."""
     levels = list(range(view.experiment.dynamics.runs + 1))
-    chosen = st.segmented_control("Examples of the bar H =", levels, key=LEVEL, bind="query-params")
+    address.among(address.LEVEL, levels, "H")
+    chosen = st.segmented_control("Examples of the bar H =", levels, key=address.LEVEL)
     if chosen is None:
         return
     rows = np.flatnonzero(view.h == chosen)
     listed(view, rows, kept, f"{counted(len(rows), 'example')} with H = {chosen}.")
-    st.button(
+    opened = st.button(
         "Open them in Inspect",
         icon=":material/search:",
         key="open-level",
-        on_click=lambda: st.session_state.update({"show": "all", "h": [chosen], "page": 1}),
+        on_click=address.filtered,
+        kwargs={address.LEVELS: [chosen]},
     )
+    if opened:
+        st.switch_page(state.page("inspect"))
 
 
 def listed(view: View, rows: NDArray[np.int64], kept: NDArray[np.bool_], sentence: str) -> None:
@@ -60,6 +63,19 @@ def listed(view: View, rows: NDArray[np.int64], kept: NDArray[np.bool_], sentenc
     st.text(sentence + (f" The first {SHOWN}:" if len(rows) > SHOWN else ""))
     if len(rows):
         st.dataframe(tables.examples(view, rows[:SHOWN], kept), hide_index=True, alt=sentence)
+
+
+def ranges_below(view: View, x: str, y: str) -> Box | None:
+    """The box that the sliders below the chart choose, read before they are drawn."""
+    ends: list[float] = []
+    chosen = False
+    for axis, score in ((address.RANGE_X, x), (address.RANGE_Y, y)):
+        found = span(view, score)
+        address.within(f"{axis}{score}", found.low, found.high, f"{title(score)} from")
+        value = address.value(f"{axis}{score}")
+        chosen = chosen or (isinstance(value, tuple) and value != (found.low, found.high))
+        ends += [float(end) for end in value] if isinstance(value, tuple) else [found.low, found.high]
+    return (ends[0], ends[1], ends[2], ends[3]) if chosen else None
 
 
 def box(view: View, x: str, y: str) -> Box | None:
@@ -77,7 +93,9 @@ def _slider(view: View, axis: str, score: str) -> tuple[tuple[float, float], tup
     found = span(view, score)
     whole = (found.low, found.high)
     label = f"{title(score)} ({ENDS[axis]})"
-    chosen = st.slider(label, *whole, whole, found.step, number_format(found), key=f"{axis}-{score}", bind="query-params")
+    key = f"{axis}-{score}"
+    address.usual(key, whole)
+    chosen = st.slider(label, *whole, whole, found.step, number_format(found), key=key)
     return (float(chosen[0]), float(chosen[1])), whole
 
 
@@ -93,13 +111,13 @@ def number_format(found: Range) -> str:
 
 def drawn(view: View, x: str, y: str) -> None:
     """A box drawn on the map moves the sliders."""
-    boxes = st.session_state["map"].selection.get("box", [])
+    boxes = st.session_state[address.MAP].selection.get("box", [])
     if not boxes:
         return
     for axis, score in (("x", x), ("y", y)):
         found = span(view, score)
         start, end = (found.nearest(float(value)) for value in sorted(boxes[0][axis]))
-        st.session_state[f"{axis}-{score}"] = (start, end)
+        address.put(**{f"{axis}-{score}": (start, end)})
 
 
 def inside(view: View, x: str, y: str, chosen: Box | None) -> NDArray[np.int64]:

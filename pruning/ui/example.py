@@ -1,8 +1,9 @@
-"""One example: as its task shows it, how each run learned it, what the model said instead, and what is nearly the same."""
+"""The open example: as its task shows it, why it is pruned, how each run learned it, and what is nearly the same."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 
 import numpy as np
@@ -10,89 +11,116 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
+from pruning import review
 from pruning.analysis.audit import Hard
 from pruning.browse import View
 from pruning.data.tasks import TASKS
 from pruning.data.tasks.base import Part
 from pruning.formatting import counted
-from pruning.ui import charts, deciding, tables, theme, widgets
+from pruning.records import Subset
+from pruning.ui import address, charts, deciding, escaping, tables, theme, widgets
 
-AT = "at"
-"""Place of the open example among those that match, in the URL."""
 NEAREST = 5
+LARGE = 1.2
+"""Size of the text being read, in rem."""
+LONG = 600
+"""Characters beyond which two texts are set one above the other."""
 
 
-def detail(view: View, matching: NDArray[np.int64], kept: NDArray[np.bool_], size: int) -> None:
-    """The open example, and the way to the ones before and after it."""
-    place = min(max(0, int(st.session_state.get(AT) or 1) - 1), len(matching) - 1)
-    position = int(matching[place])
-
-    def go(step: int) -> None:
-        there = min(max(0, place + step), len(matching) - 1)
-        st.session_state[AT], st.session_state["page"] = there + 1, there // size + 1
-
-    st.subheader(f"Example {view.experiment.ids[position]}")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        if place + 1 != st.session_state.get(AT, 1):
-            st.session_state[AT] = place + 1
-        st.number_input("Number among those that match", 1, len(matching), key=AT, bind="query-params", width=220)
-        st.button("Previous", icon=":material/arrow_upward:", shortcut="k", on_click=go, args=(-1,), disabled=place == 0)
-        st.button("Next", icon=":material/arrow_downward:", shortcut="j", on_click=go, args=(1,), disabled=place + 1 == len(matching))
-        deciding.one(view, position, lambda: go(1))
-    row = view.row(position)
+def detail(view: View, subset: Subset, matching: NDArray[np.int64], position: int, kept: NDArray[np.bool_], size: int) -> None:
+    """The open example: its text large, why it is pruned and why its label is doubted, the acts, how it was learned."""
     names = view.experiment.label_names
+    row = view.row(position)
+    _head(view, matching, position, bool(kept[position]), size)
     shown(TASKS[view.experiment.settings.task].display(row, names))
+    _why(view, subset, position, bool(kept[position]))
+    deciding.one(view, position, partial(go, view, matching, position, 1, size))
     said = answers(view, position)
-    facts = [f"H = {view.h[position]} of {view.experiment.dynamics.runs}", "It stays" if kept[position] else "It goes"]
-    if names:
-        facts.insert(0, f"Label: {names[int(str(row['label']))]}")
-    if said is not None:
-        flat = pd.Series([name for run in said for name in run]).value_counts()
-        facts.append("The model said: " + ", ".join(f"{name} {count}x" for name, count in flat.items()))
-    st.text(". ".join(facts) + ".")
-    _doubts(view, position)
-    if words := tables.by_hand(view.decided, int(view.experiment.ids[position])):
-        st.text(f"By hand: {words}.")
-    deciding.more(view, position)
     _learned(view, position, said)
     _nearest(view, position, kept)
+
+
+def go(view: View, matching: NDArray[np.int64], position: int, step: int, size: int) -> None:
+    """Open the example so many places further on among those that match; for callbacks."""
+    if not len(matching):
+        return
+    places = np.flatnonzero(matching == position)
+    place = int(places[0]) + step if len(places) else 0
+    there = min(max(0, place), len(matching) - 1)
+    address.put(**{address.EXAMPLE: int(view.experiment.ids[matching[there]]), address.PAGE: there // size + 1})
+
+
+def _head(view: View, matching: NDArray[np.int64], position: int, kept: bool, size: int) -> None:
+    """Which example, its place among those that match, what it is, and the way to the ones beside it."""
+    places = np.flatnonzero(matching == position)
+    place = int(places[0]) if len(places) else None
+    example, runs, decided = int(view.experiment.ids[position]), view.experiment.dynamics.runs, view.decided
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.subheader(f"Example {example}", anchor=False, width="content")
+        st.caption(f"{place + 1:,} of {len(matching):,}" if place is not None else "not among those that match", width="content")
+        step = partial(go, view, matching, position)
+        first, last = place == 0, place is not None and place + 1 >= len(matching)
+        st.button("Previous", icon=":material/arrow_upward:", shortcut="k", key="previous", on_click=step, args=(-1, size), disabled=first)
+        st.button("Next", icon=":material/arrow_downward:", shortcut="j", key="step-on", on_click=step, args=(1, size), disabled=last)
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.badge(f"H {view.h[position]} of {runs}", color="gray")
+        st.badge("kept" if kept else "pruned", color="blue" if kept else "orange")
+        labels, names = view.labels, view.experiment.label_names
+        if labels is not None:
+            st.badge(escaping.markdown(f"label: {names[labels[position]]}"), color="gray")
+        if words := tables.by_hand(decided, example):
+            st.badge(escaping.markdown(words), icon=":material/gavel:", color="violet")
+
+
+def _why(view: View, subset: Subset, position: int, kept: bool) -> None:
+    """Why it is pruned or kept, why its label is doubted, and why no run got it right, a line each."""
+    lines = [("Why it is kept" if kept else "Why it is pruned", review.why(view, subset, position, kept))]
+    if doubt := review.why_doubted(view, position):
+        lines.append(("Why its label is doubted", doubt))
+    kind = view.hard[position] if view.audited and view.label_errors is not None else None
+    if kind is not None and not doubt:
+        lines.append(("Never right", f"{kind}: {WHY[kind]}."))
+    said = answers(view, position)
+    if said is not None and not doubt:
+        flat = pd.Series([name for run in said for name in run]).value_counts()
+        lines.append(("The model said", ", ".join(f"{name} {count}x" for name, count in flat.items()) + "."))
+    with st.container(border=True, gap="xsmall"):
+        for title, words in lines:
+            st.markdown(f"**{title}:** {escaping.markdown(words)}")
 
 
 WHY = {
     Hard.MISLABELLED: "its label is a suspected error",
     Hard.RARE: "its words are rarer than those of nine in ten examples",
-    Hard.CONTESTED: "runs and epochs disagree about it, or agree against its label without much conviction",
+    Hard.CONTESTED: "runs and epochs disagree about it",
 }
 
 
-def _doubts(view: View, position: int) -> None:
-    """Which label it looks like, where its own is suspected, and why no run got it right."""
-    errors = view.label_errors if view.audited else None
-    if errors is not None and errors.suspect[position]:
-        st.text(f"Suspected wrong label: looks like {view.experiment.label_names[errors.suggested[position]]}.")
-    kind = view.hard[position] if errors is not None else None
-    if kind is not None:
-        edge = f"border-left:4px solid {theme.CONTESTED if kind is Hard.CONTESTED else 'transparent'};padding-left:0.75rem"
-        st.html(f'<div style="{edge}">No run got it right throughout: {kind} ({WHY[kind]}).</div>')
-
-
 def shown(parts: Sequence[Part]) -> None:
-    """The parts in reading order; two texts side by side, options marked, answers highlighted. Never read as Markdown or HTML."""
+    """The parts in reading order; two short texts side by side, options marked, answers highlighted. Never read as Markdown or HTML."""
     plain = [part for part in parts if part.right is None]
-    columns = st.columns(len(plain)) if len(plain) == 2 and not any(part.spans for part in plain) else [st.container() for _ in plain]
+    short = len(plain) == 2 == len(parts) and all(len(part.text) <= LONG and not part.spans for part in plain)
+    columns = st.columns(2) if short else [st.container() for _ in plain]
     for column, part in zip(columns, plain, strict=True):
         with column:
-            _part(part)
+            _part(part, LARGE)
     for part in parts:
         if part.right is not None:
-            _part(part)
+            _part(part, 1)
 
 
-def _part(part: Part) -> None:
+def _part(part: Part, size: float) -> None:
     mark = {True: " (right)", False: "", None: ""}[part.right]
-    colour = theme.RIGHT if part.right else "transparent"
-    edge = f"border-left:4px solid {colour};padding-left:0.75rem;white-space:pre-wrap;overflow-wrap:anywhere;margin:0 0 0.5rem 0"
-    st.html(f'<div style="{edge}"><small>{escape(part.name + mark)}</small><br>{marked(part)}</div>')
+    edge = f"border-inline-start:4px solid {theme.RIGHT if part.right else 'transparent'};padding-inline-start:0.5rem;"
+    style = f"{edge}white-space:pre-wrap;overflow-wrap:anywhere;font-size:{size}rem;line-height:1.5;margin:0 0 0.25rem 0"
+    name = f'<small style="font-size:0.8rem">{escape(part.name + mark)}</small>'
+    st.html(f'<div>{name}<div dir="auto" style="{style}">{marked(part)}</div></div>')
+
+
+def quoted(badge: str, text: str) -> None:
+    """One line of an example's text with a word before it."""
+    style = "display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical;overflow:hidden;overflow-wrap:anywhere"
+    st.html(f'<div dir="auto" style="{style}"><small><b>{escape(badge)}</b></small> {escape(text)}</div>')
 
 
 def marked(part: Part) -> str:
@@ -110,7 +138,7 @@ def marked(part: Part) -> str:
 
 
 def answers(view: View, position: int) -> list[list[str]] | None:
-    """What the model answered, [runs][epochs]; None where answers have no names."""
+    """The model's answers, [runs][epochs]; None where answers have no names."""
     predicted = view.experiment.dynamics.predicted[:, :, position]
     names = list(view.experiment.label_names)
     if (predicted < 0).any():
@@ -122,35 +150,29 @@ def answers(view: View, position: int) -> list[list[str]] | None:
 
 
 def _learned(view: View, position: int, said: list[list[str]] | None) -> None:
+    """Probability of the right answer over the epochs, each run and their mean; the grid of runs and epochs behind it."""
     dynamics = view.experiment.dynamics
     probability, correct = dynamics.gold_prob[:, :, position], dynamics.correct[:, :, position]
-    grid, lines = st.columns(2)
-    with grid:
-        st.caption("Probability of the right answer, by run and epoch; a tick where it was right")
+    table = pd.DataFrame(probability.T, index=pd.RangeIndex(1, dynamics.epochs + 1, name="epoch"))
+    table.columns = pd.Index([f"run {run}" for run in range(dynamics.runs)])
+    chance = 1 / len(view.experiment.label_names) if view.experiment.label_names else None
+    if not np.isnan(probability).any():
+        st.caption("Probability of the right answer, by epoch: each run, and their mean")
         widgets.chart(
-            charts.grid(dynamics, position),
-            tables.grid(probability, correct, said),
-            key="grid",
-            index=True,
-            alt="Runs by epochs: probability of the right answer, with a tick where it was right; the table below says the same.",
-        )
-    with lines:
-        st.caption("The same over the epochs, a line a run")
-        table = pd.DataFrame(probability.T, index=pd.RangeIndex(dynamics.epochs, name="epoch"))
-        table.columns = pd.Index([f"run {run}" for run in range(dynamics.runs)])
-        widgets.chart(
-            charts.lines(table, "epoch", "probability of the right answer"),
-            table,
+            charts.learned(table, chance),
+            table.assign(mean=table.mean(axis=1)),
             key="lines",
             index=True,
-            alt="Probability of the right answer over epochs, one line a run; the table below says the same.",
+            alt="Probability of the right answer over epochs, one line a run and their mean; the table below says the same.",
         )
+    with st.expander("By run and epoch", icon=":material/grid_on:"):
+        st.dataframe(tables.grid(probability, correct, said), alt="Right or wrong in every run and epoch, with the probability")
 
 
 def _nearest(view: View, position: int, kept: NDArray[np.bool_]) -> None:
     """Other examples of its group of (nearly) the same text."""
     if not view.audited:
-        st.caption("Duplicates and label errors are not worked out yet; choose Only: duplicates above.")
+        st.caption("Duplicates and suspected labels are not worked out yet; open one of these queues to start.")
         return
     group = view.duplicates.group[position]
     members = view.duplicates.members(group) if group >= 0 else np.empty(0, dtype=np.int64)

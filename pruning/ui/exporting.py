@@ -16,7 +16,7 @@ from pruning.formatting import counted
 from pruning.jobs import precompute
 from pruning.records import Subset
 from pruning.store.saved_subsets import NAMING
-from pruning.ui import escaping, state
+from pruning.ui import address, escaping, state
 from pruning.ui.server import signed_links
 
 
@@ -43,12 +43,12 @@ def audit(view: View, subset: Subset) -> None:
 
 def ask_format() -> str:
     """What to write it as."""
+    address.among(address.FORMAT, FORMATS, "format")
     return st.segmented_control(
         "Format",
         list(FORMATS),
         default="jsonl",
-        key="format",
-        bind="query-params",
+        key=address.FORMAT,
         required=True,
         help=FORMATS_HELP,
     )

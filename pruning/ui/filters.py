@@ -1,79 +1,109 @@
-"""Inspect's filters. Each widget's value is in the URL, so a view is a link; a view can be saved under a name."""
+"""Inspect's queues and filters. Each widget's value is in the URL, so a view is a link; a view can be saved under a name."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 import streamlit as st
 
-from pruning import browse
+from pruning import browse, review
 from pruning.analysis.scores import SCORES
 from pruning.browse import Filter, View
 from pruning.jobs import precompute
 from pruning.store import saved_filters
 from pruning.subsets.decisions import DECIDED_BY_HAND
-from pruning.ui import difficulty_selection, state
+from pruning.subsets.titles import title
+from pruning.ui import address, difficulty_selection, escaping, state
 
-SIZES = (50, 100)
-SHOW = ("pruned", "kept", "all", "only here", "only there")
-KEYS = ("show", "q", "h", "label", "said", "column", "values", "only", "score", "sort", "desc", "versus", "size")
-"""Names of the filters in the URL; a score's range is "in-<score>"."""
+SHOW = ("all", "pruned", "kept", "only here", "only there")
+OPEN = "more"
+"""The popover of further filters."""
 
 
 def ask(view: View) -> tuple[Filter, str | None]:
     """The filter that the widgets say, and the name of the subset it compares with."""
+    _check(view)
+    queue = _queues(view)
+    versus = address.value(address.VERSUS)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        shown = st.segmented_control(
+            "Show",
+            SHOW if versus else SHOW[:3],
+            default="all",
+            key=address.SHOW,
+            label_visibility="collapsed",
+            help=f"Only here: kept by this subset, not by {versus}; only there: the reverse." if versus else None,
+        )
+        text = st.text_input(
+            "Search the text",
+            key=address.SEARCH,
+            placeholder='Search: all words, or "a phrase"',
+            label_visibility="collapsed",
+            icon=":material/search:",
+            width=300,
+        )
+        with st.popover("Filter and sort", icon=":material/tune:"):
+            wanted, other = _more(view)
+    wanted = review.queued(replace(wanted, show=shown or "all", text=text), queue, view.experiment.dynamics.runs)
+    _changed((queue, wanted, other))
+    return wanted, other
+
+
+def _check(view: View) -> None:
+    """Let go of what the URL names and this experiment does not have."""
+    runs, labels, scores = view.experiment.dynamics.runs, list(view.experiment.label_names), view.score_names
+    versus = address.value(address.VERSUS)
+    address.among(address.QUEUE, review.QUEUES, "queue")
+    address.among(address.VERSUS, [*state.subset_names(view.experiment), *([versus] if versus == state.subset_name() else [])], "subset")
+    address.among(address.SHOW, SHOW if address.value(address.VERSUS) else SHOW[:3], "view")
+    address.among(address.LEVELS, range(runs + 1), "H")
+    address.among(address.LABELS, labels, "label")
+    address.among(address.SAID, labels, "label")
+    address.among(address.ONLY, browse.ONLY, "filter")
+    address.among(address.COLUMN, view.columns, "column")
+    address.among(address.SCORE, scores, "score")
+    address.among(address.SORT, [browse.SOURCE_ORDER, *scores], "score")
+    address.among(address.SIZE, address.SIZES, "page size")
+    if column := address.text(address.COLUMN):
+        address.among(address.VALUES, map(str, view.slices(column)[1].cat.categories), "value")
+
+
+def _queues(view: View) -> str | None:
+    counts = review.counts(view)
+    names = {queue: name if counts[queue] is None else f"{name} {counts[queue]:,}" for queue, name in review.QUEUES.items()}
+    return st.pills("Review queue", list(names), key=address.QUEUE, format_func=names.__getitem__, label_visibility="collapsed")
+
+
+def _more(view: View) -> tuple[Filter, str | None]:
+    """The filters in the popover."""
     dynamics, labels = view.experiment.dynamics, list(view.experiment.label_names)
-    show, search, levels = st.columns([3, 3, 2])
-    versus = st.session_state.get("versus")
-    shown = show.segmented_control(
-        "Show",
-        SHOW if versus else SHOW[:3],
-        default="pruned",
-        key="show",
-        bind="query-params",
-        help=f"Only here: kept by this subset, not by {versus}; only there: the reverse." if versus else None,
+    levels = st.multiselect(
+        "H (runs that got it right in every epoch)", list(range(dynamics.runs + 1)), key=address.LEVELS, placeholder="any"
     )
-    text = search.text_input("Search the text", key="q", bind="query-params", help='All words must occur; put "a phrase" in quotes.')
-    chosen = levels.multiselect(
-        "H",
-        list(range(dynamics.runs + 1)),
-        key="h",
-        bind="query-params",
-        placeholder="any",
-        help="Runs that got it right in every epoch; empty = any.",
+    only = st.selectbox("Only", browse.ONLY, index=None, key=address.ONLY, placeholder="anything")
+    label = st.multiselect("Label", labels, key=address.LABELS, placeholder="any") if labels else []
+    said = st.multiselect("Majority prediction", labels, key=address.SAID, placeholder="any") if labels else []
+    column = st.selectbox("Column", view.columns, index=None, key=address.COLUMN, placeholder="any")
+    slices = [str(name) for name in view.slices(column)[1].cat.categories] if column else []
+    values = st.multiselect("Its values", slices, key=address.VALUES, placeholder="any", disabled=not column)
+    score = st.selectbox(
+        "Score", view.score_names, index=None, key=address.SCORE, placeholder="any", format_func=_title, help=meanings(view)
     )
-    with st.expander("More filters, order and saved views", icon=":material/tune:", key="more", on_change="rerun"):
-        first, second, third = st.columns(3)
-        only = first.selectbox("Only", browse.ONLY, index=None, key="only", bind="query-params", placeholder="anything")
-        label = second.multiselect("Label", labels, key="label", bind="query-params", placeholder="any") if labels else []
-        said = third.multiselect("The model mostly said", labels, key="said", bind="query-params", placeholder="any") if labels else []
-        column = first.selectbox("Column", view.columns, index=None, key="column", bind="query-params", placeholder="any")
-        slices = [str(name) for name in view.slices(column)[1].cat.categories] if column else []
-        values = second.multiselect("Its values", slices, key="values", bind="query-params", placeholder="any")
-        score = third.selectbox(
-            "Score",
-            view.score_names,
-            index=None,
-            key="score",
-            bind="query-params",
-            placeholder="any",
-            format_func=_title,
-            help=meanings(view),
-        )
-        between = _between(view, score) if score else None
-        sort = first.selectbox(
-            "Sort by",
-            [browse.SOURCE_ORDER, *view.score_names],
-            key="sort",
-            bind="query-params",
-            format_func=_title,
-            help=f"- **Source order**: As in the data; suspected label errors worst first.\n{meanings(view)}",
-        )
-        descending = second.toggle("Highest first", key="desc", bind="query-params")
-        third.selectbox("Compare with", _others(view), index=None, key="versus", bind="query-params", placeholder="no other subset")
-        _views(view)
+    between = _between(view, score) if score else None
+    sort = st.selectbox(
+        "Sort by",
+        [browse.SOURCE_ORDER, *view.score_names],
+        key=address.SORT,
+        format_func=_title,
+        help=f"- **Source order**: As in the data; suspected labels worst first.\n{meanings(view)}",
+    )
+    descending = st.toggle("Highest first", key=address.DESCENDING)
+    versus = st.selectbox("Compare with", _others(view), index=None, key=address.VERSUS, placeholder="no other subset", format_func=title)
+    st.segmented_control("Rows per page", address.SIZES, default=address.PAGE_SIZE, key=address.SIZE, required=True)
+    _views(view)
     wanted = Filter(
-        show=shown or "all",
-        text=text,
-        levels=tuple(chosen),
+        levels=tuple(levels),
         labels=tuple(label),
         predicted=tuple(said),
         column=column or "",
@@ -81,10 +111,80 @@ def ask(view: View) -> tuple[Filter, str | None]:
         only=only,
         score=score or "",
         between=between,
-        sort=sort,
+        sort=sort or browse.SOURCE_ORDER,
         descending=descending,
     )
     return wanted, versus
+
+
+def _changed(now: object) -> None:
+    """Go back to the first page and its first example when the filters change."""
+    before = st.session_state.get(address.FILTERED)
+    st.session_state[address.FILTERED] = now
+    if before is not None and before != now:
+        address.put(**{address.PAGE: None, address.EXAMPLE: None, address.PLACE: None})
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A filter that is on: its words, the filter without it, and the keys that clear it."""
+
+    words: str
+    without: Filter
+    keys: tuple[str, ...]
+
+
+def chips(wanted: Filter) -> list[Chip]:
+    """The filters that are on. Those of a queue are cleared with it.
+
+    >>> [chip.words for chip in chips(Filter(text="film", labels=("good",)))]
+    ['"film"', 'label: good']
+    """
+    on = []
+    if wanted.show != "all":
+        on.append(Chip(wanted.show, replace(wanted, show="all"), (address.SHOW,)))
+    if wanted.text.strip():
+        on.append(Chip(f'"{wanted.text.strip()}"', replace(wanted, text=""), (address.SEARCH,)))
+    if wanted.levels:
+        on.append(Chip(f"H: {_list(wanted.levels)}", replace(wanted, levels=()), (address.LEVELS, address.QUEUE)))
+    if wanted.labels:
+        on.append(Chip(f"label: {_list(wanted.labels)}", replace(wanted, labels=()), (address.LABELS,)))
+    if wanted.predicted:
+        on.append(Chip(f"predicted: {_list(wanted.predicted)}", replace(wanted, predicted=()), (address.SAID,)))
+    if wanted.column and wanted.values:
+        on.append(Chip(f"{wanted.column}: {_list(wanted.values)}", replace(wanted, values=()), (address.VALUES, address.COLUMN)))
+    if wanted.only:
+        on.append(Chip(wanted.only, replace(wanted, only=None), (address.ONLY, address.QUEUE)))
+    if wanted.score and wanted.between:
+        low, high = wanted.between
+        words = f"{_title(wanted.score)}: {low:g} to {high:g}"
+        on.append(Chip(words, replace(wanted, between=None), (address.SCORE, f"{address.RANGE}{wanted.score}")))
+    return on
+
+
+def show_chips(wanted: Filter) -> None:
+    """One button for each filter that is on; a click clears it."""
+    for chip in chips(wanted):
+        st.button(
+            escaping.markdown(chip.words),
+            key=f"chip-{chip.keys[0]}",
+            type="tertiary",
+            icon=":material/close:",
+            icon_position="right",
+            help="Clear this filter",
+            on_click=clear,
+            args=(chip.keys,),
+        )
+
+
+def clear(keys: Sequence[str]) -> None:
+    """Clear some filters; for callbacks."""
+    address.put(**dict.fromkeys([*keys, address.PAGE, address.EXAMPLE]))
+
+
+def _list(values: Sequence[object]) -> str:
+    told = ", ".join(map(str, values[:3]))
+    return f"{told} and {len(values) - 3} more" if len(values) > 3 else told
 
 
 def meanings(view: View) -> str:
@@ -114,29 +214,29 @@ def _title(name: str) -> str:
 
 
 def _others(view: View) -> list[str]:
-    chosen = st.session_state.get(state.SUBSET)
-    return [name for name in state.subset_names(view.experiment) if name != chosen]
+    return [name for name in state.subset_names(view.experiment) if name != state.subset_name()]
 
 
 def _between(view: View, score: str) -> tuple[float, float] | None:
-    found = difficulty_selection.span(view, score)
+    found, key = difficulty_selection.span(view, score), f"{address.RANGE}{score}"
     whole, form = (found.low, found.high), difficulty_selection.number_format(found)
-    chosen = st.slider(_title(score), *whole, whole, found.step, form, key=f"in-{score}", bind="query-params", help=SCORES[score].sentence)
-    return None if chosen == whole else chosen
+    address.within(key, *whole, f"{_title(score)} from")
+    address.usual(key, whole)
+    chosen = st.slider(_title(score), *whole, whole, found.step, form, key=key, help=SCORES[score].sentence)
+    return None if chosen == whole else (float(chosen[0]), float(chosen[1]))
 
 
 def _views(view: View) -> None:
-    """Open, save and forget views."""
+    """Open, save and delete views."""
     folder = view.experiment.folder
     saved = saved_filters.saved(folder)
-    opened, named, buttons = st.columns([2, 2, 2], vertical_alignment="bottom")
-    chosen = opened.selectbox("Saved views", list(saved), index=None, key="view", placeholder="none" if not saved else "open one")
-    name = named.text_input("Name of this view", key="view-name", placeholder="suspects to read")
-    with buttons.container(horizontal=True):
+    chosen = st.selectbox("Saved views", list(saved), index=None, key="view", placeholder="open one" if saved else "none yet")
+    name = st.text_input("Name of this view", key="view-name", placeholder="suspects to read")
+    with st.container(horizontal=True):
         st.button("Save", icon=":material/bookmark_add:", disabled=not name, on_click=lambda: saved_filters.save(folder, name, _now()))
         st.button("Open", icon=":material/bookmark:", disabled=not chosen, on_click=lambda: _open(saved[chosen or ""]))
         st.button(
-            "Forget",
+            "Delete",
             icon=":material/bookmark_remove:",
             disabled=not chosen,
             on_click=lambda: saved_filters.save(folder, chosen or "", None),
@@ -145,15 +245,13 @@ def _views(view: View) -> None:
 
 def _now() -> dict[str, object]:
     """What the filters say, as plain values."""
-    keys = [*KEYS, *(key for key in map(str, st.session_state) if key.startswith("in-"))]
-    unset: tuple[object, ...] = (None, "", [], (), False, browse.SOURCE_ORDER, SIZES[0])
+    keys = [*address.FILTERS, address.SIZE, *(key for key in map(str, st.session_state) if key.startswith(address.RANGE))]
+    unset: tuple[object, ...] = (None, "", [], (), False, "all", browse.SOURCE_ORDER, address.PAGE_SIZE)
     return {key: st.session_state[key] for key in keys if st.session_state.get(key) not in unset}
 
 
 def _open(filters: dict[str, object]) -> None:
-    for key in KEYS:
-        if key in st.session_state and key not in filters:
-            del st.session_state[key]
-    for key, value in filters.items():
-        st.session_state[key] = tuple(value) if key.startswith("in-") and isinstance(value, list) else value
-    st.session_state["page"] = 1
+    """Older views have no "show" where they show what is pruned; theirs is kept as it was saved."""
+    address.filtered(
+        **{key: tuple(value) if key.startswith(address.RANGE) and isinstance(value, list) else value for key, value in filters.items()}
+    )

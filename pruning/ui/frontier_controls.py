@@ -1,20 +1,25 @@
-"""The Frontier page's pieces: choosing a point, asking for more seeds or more points."""
+"""The Frontier page's pieces: choosing a point, its cost, measuring more seeds or more points."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isnan
 
+import numpy as np
+import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
+from pruning import next_step
 from pruning.analysis.frontier import USUAL_SEEDS, score_seconds
 from pruning.analysis.recommendation import payback, recommend
 from pruning.browse import View
 from pruning.formatting import counted, duration
 from pruning.jobs import background
-from pruning.records import DECISIONS, FrontierPoint
+from pruning.records import DECISIONS, FrontierPoint, Subset
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES
-from pruning.ui import escaping, job_progress, state, tables
+from pruning.subsets.titles import short, title
+from pruning.ui import address, charts, escaping, example, job_progress, state, tables, theme
 
 BASELINES_HELP = (
     "What every subset is compared with, at its own size. random: chance. ambiguous: the highest variability (the paper's). "
@@ -25,45 +30,105 @@ BASELINES_HELP = (
 
 def clicked() -> None:
     """A click on a point chooses its subset for every page."""
-    points = st.session_state["frontier"].selection.points
+    points = st.session_state[address.POINTS].selection.points
     if points and points[0].get("customdata"):
         state.choose(points[0]["customdata"][0])
 
 
-def chooser(view: View, points: Sequence[FrontierPoint], metric: str, chosen: str) -> None:
-    """The same without the chart: one point's numbers, and a button for each point beside it in size."""
-    names = [point.subset for point in points]
-    start = next((i for i, point in enumerate(points) if point.subset.removesuffix(DECISIONS) == chosen), 0)
-    st.session_state["point"] = names[start]
-    st.selectbox("Point", names, key="point", on_change=lambda: state.choose(st.session_state["point"]), help="Largest first.")
-    point = points[start]
-    row = tables.frontier([point], metric).iloc[0]
+TABLE = {
+    "keeps": st.column_config.ProgressColumn("keeps", format="percent", min_value=0, max_value=1),
+    "name": st.column_config.TextColumn("name", help="The grammar's name, for links and commands"),
+}
+
+
+def table(points: Sequence[FrontierPoint], metric: str) -> None:
+    """The points' numbers; a row chosen is the subset of every page."""
+    st.dataframe(
+        tables.frontier(points, metric),
+        key=address.POINT_TABLE,
+        hide_index=True,
+        on_select=lambda: _row(points),
+        selection_mode="single-row",
+        column_config=TABLE,
+        alt="The measured points, largest first; choosing a row makes it the subset of every page",
+    )
+
+
+def _row(points: Sequence[FrontierPoint]) -> None:
+    rows = st.session_state[address.POINT_TABLE].selection.rows
+    if rows:
+        state.choose(points[rows[0]].subset)
+
+
+def cost(view: View, subset: Subset, points: Sequence[FrontierPoint], metric: str) -> None:
+    """What the chosen subset costs, and what it prunes."""
+    kept, name = view.kept(subset), state.subset_name()
+    point = next((point for point in points if point.subset == subset.name), None)
+    with st.container(border=True):
+        st.subheader(escaping.markdown(title(name)), anchor=False)
+        if point is None:
+            st.caption("Not measured: its cost in accuracy is unknown.")
+        else:
+            _numbers(view, point, metric)
+        _pruned(view, subset, kept)
+        with st.container(horizontal=True):
+            pruned = st.button(
+                "Read what is pruned",
+                icon=":material/search:",
+                key="read-pruned",
+                on_click=address.filtered,
+                kwargs={address.SHOW: "pruned"},
+            )
+            if pruned:
+                st.switch_page(state.page("inspect"))
+            st.page_link(state.page("export"), label="Export it", icon=":material/download:")
+
+
+def _numbers(view: View, point: FrontierPoint, metric: str) -> None:
+    low, high = point.ci95[metric]
+    interval = "" if isnan(low) else f"\u00b1{(high - low) / 2:.3f} over {counted(point.seeds, 'seed')}"
+    columns = st.columns(3)
+    columns[0].metric("Keeps", f"{point.kept_fraction:.0%}", f"{point.kept:,} examples", delta_color="off", delta_arrow="off")
+    columns[1].metric(metric, f"{point.metrics[metric]:.3f}", interval or None, delta_color="off", delta_arrow="off")
+    columns[2].metric("vs full data", tables.difference(point.vs_full) or "-", delta_color="off", delta_arrow="off")
+    if words := next_step.against_random(point):
+        st.caption(words)
     scoring = score_seconds(view.experiment.finished(), view.experiment.settings)
-    columns = st.columns(4 if scoring is None else 5)
-    columns[0].metric("Examples", f"{point.kept:,}", f"{point.kept_fraction:.0%} of all", delta_color="off", delta_arrow="off")
-    seeds = counted(point.seeds, "seed")
-    columns[1].metric(
-        f"{metric}, {seeds}",
-        f"{point.metrics[metric]:.3f}",
-        row["95% interval"],
-        delta_color="off",
-        delta_arrow="off",
-    )
-    columns[2].metric(
-        "Against full data",
-        row["to full data"] or "-",
-        f"random: {row['to random'] or '-'}",
-        delta_color="off",
-        delta_arrow="off",
-        help="The mean difference over the seeds that both were trained with; full data's own mean may be over more.",
-    )
-    saved = "-" if isnan(point.seconds_saved) else duration(max(0.0, point.seconds_saved))
-    columns[3].metric("Saved a fine-tuning", saved, f"it takes {duration(point.seconds)}", delta_color="off", delta_arrow="off")
-    if scoring is not None:
-        times = payback(scoring, point.seconds_saved)
-        back = f"pays back after {times:,}" if times else "no pay-back"
-        explained = "Time of the scoring runs, and the number of fine-tunings on this subset after which it is saved again."
-        columns[4].metric("Cost to score", duration(scoring), back, delta_color="off", delta_arrow="off", help=explained)
+    saved = next_step.seconds_saved(point)
+    if scoring is not None and not isnan(saved):
+        times = payback(scoring, saved)
+        back = f"; scoring ({duration(scoring)}) pays back after {counted(times, 'fine-tuning')}" if times else ""
+        st.caption(f"Saves {point.steps_saved:,} steps, about {duration(max(0.0, saved))}, in each fine-tuning{back}.")
+
+
+def _pruned(view: View, subset: Subset, kept: NDArray[np.bool_]) -> None:
+    """What is pruned by H and by class, and three examples of it."""
+    runs = view.experiment.dynamics.runs
+    side = np.where(kept, "kept", "pruned")
+    counts = pd.crosstab(pd.Series(view.h, name="H"), pd.Series(side)).reindex(range(runs + 1), fill_value=0)
+    figure = charts.histogram(counts, {"kept": theme.KEPT, "pruned": theme.PRUNED}, "H: runs that got it right", 230)
+    st.plotly_chart(figure, key="pruned-by-h", config={"displayModeBar": False}, alt=f"Kept and pruned examples by H, 0 to {runs}")
+    if (names := view.experiment.label_names) and (labels := view.labels) is not None and len(names) <= CLASSES:
+        before, after = (np.bincount(labels[which], minlength=len(names)) for which in (np.ones_like(kept), kept))
+        shares = pd.DataFrame({"class": names, "before": before / max(1, before.sum()), "after": after / max(1, after.sum())})
+        shares["pp"] = ((shares["after"] - shares["before"]) * 100).round(1)
+        st.dataframe(shares, hide_index=True, column_config=SHARES, alt="Share of each class before and after pruning")
+    rows = np.flatnonzero(~kept)
+    if len(rows):
+        st.caption("Three of the pruned, at even steps")
+        for position in rows[np.linspace(0, len(rows) - 1, min(3, len(rows))).astype(int)]:
+            words = " | ".join(map(str, view.rows(np.array([position])).iloc[0]))
+            example.quoted(f"H {view.h[position]}", words)
+
+
+CLASSES = 12
+"""More classes than this are on Export."""
+
+SHARES = {
+    "before": st.column_config.NumberColumn("before", format="percent"),
+    "after": st.column_config.NumberColumn("after", format="percent"),
+    "pp": st.column_config.NumberColumn("change (pp)", format="%+.1f"),
+}
 
 
 def advise(view: View, points: Sequence[FrontierPoint], margin: float, chosen: str, budget: str) -> None:
@@ -74,17 +139,17 @@ def advise(view: View, points: Sequence[FrontierPoint], margin: float, chosen: s
     seeds = {point.subset: point.seeds for point in points}
     with st.container(horizontal=True):
         if found.subset is not None and found.subset.removesuffix(DECISIONS) != chosen:
-            text = f"Make {escaping.markdown(found.subset)} the subset of every page"
+            text = f"Use {escaping.markdown(short(found.subset))}"
             st.button(text, icon=":material/check:", on_click=state.choose, args=(found.subset,))
         if found.measure:
             one = len(found.measure) == 1
-            of = escaping.markdown(found.measure[0]) if one else "each subset"
+            of = escaping.markdown(short(found.measure[0])) if one else "each subset"
             if st.button(f"{counted(found.more_seeds, 'more seed')} of {of}", icon=":material/add:", disabled=running):
                 fewest = min(seeds[name] for name in found.measure)
-                _start(view, found.measure, ["random"] if one else [], fewest + found.more_seeds, budget)
+                start(view, found.measure, ["random"] if one else [], fewest + found.more_seeds, budget)
         safe = found.safe
-        if safe is not None and st.button(f"Measure {escaping.markdown(safe)}", icon=":material/play_arrow:", disabled=running):
-            _start(view, [safe], ["random"], max(count for name, count in seeds.items() if name != "full"), budget)
+        if safe is not None and st.button(f"Measure {escaping.markdown(short(safe))}", icon=":material/play_arrow:", disabled=running):
+            start(view, [safe], ["random"], max(count for name, count in seeds.items() if name != "full"), budget)
 
 
 def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -> None:
@@ -92,34 +157,34 @@ def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -
     experiment = view.experiment
     running = experiment.status().state.under_way
     measured = next((point for point in points if point.subset.removesuffix(DECISIONS) == chosen), None)
-    st.subheader("Measure")
     if measured is not None:
         more = st.button(
-            f"Three more seeds of {escaping.markdown(chosen)}",
+            f"Three more seeds of {escaping.markdown(short(chosen))}",
             icon=":material/add:",
             disabled=running,
             help="And of what it is compared with.",
         )
         if more:
-            _start(view, [measured.subset], None, measured.seeds + 3, budget)
-    with st.form("measure"):
+            start(view, [measured.subset], None, measured.seeds + 3, budget)
+    with st.expander("Measure more subsets", icon=":material/add_chart:", expanded=not points), st.form("measure", border=False):
         names = st.multiselect(
             "Subsets",
             [*state.subset_names(experiment), f"{chosen}{DECISIONS}"],
             accept_new_options=True,
-            help="Empty = the paper's whole ladder. Any name of the grammar can be typed, such as mixed@0.5 or random@500; "
-            "+decisions is the subset as you changed it by hand.",
+            placeholder="the paper's whole ladder",
+            help="Type any rule, such as mixed@0.5 or random@500; +decisions is the subset with your decisions applied.",
         )
         baselines = st.multiselect("Beside each, at equal size", BASELINES, default=USUAL_BASELINES, help=BASELINES_HELP)
-        seeds = st.number_input("Fine-tunings per point", 1, 50, USUAL_SEEDS, help="Three give an interval; finished ones are kept.")
+        seeds = st.number_input("Seeds per point", 1, 50, USUAL_SEEDS, help="Three give an interval; finished ones are kept.")
         if st.form_submit_button("Measure", type="primary", icon=":material/play_arrow:", disabled=running):
-            _start(view, names, baselines, int(seeds), budget)
+            start(view, names, baselines, int(seeds), budget)
 
 
-def _start(view: View, names: Sequence[str], baselines: Sequence[str] | None, seeds: int, budget: str) -> None:
+def start(view: View, names: Sequence[str], baselines: Sequence[str] | None, seeds: int, budget: str) -> None:
+    """Measure these subsets in the background."""
     root = view.experiment.folder.root
     for name in names:
         view.subset(name)
     background.start(background.frontier_command(root, names, baselines, seeds, budget, view.burn_in), root)
-    st.toast("Measuring in the background; the sidebar shows how far it is.")
+    st.toast("Measuring in the background; the bar at the top shows the progress.")
     job_progress.begun(view.experiment)

@@ -1,4 +1,4 @@
-"""The experiments there are: open, rename, copy, take the settings of, delete to the trash."""
+"""The experiments of the folder: open, rename, copy, take the settings of, delete to the trash."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment
 from pruning.store import library
-from pruning.ui import escaping, score_form, state
+from pruning.ui import address, escaping, score_form, state
 
 
 def table(folders: Sequence[Path]) -> pd.DataFrame:
@@ -20,15 +21,42 @@ def table(folders: Sequence[Path]) -> pd.DataFrame:
     return pd.DataFrame([_row(folder) for folder in folders])
 
 
+COLUMNS = {
+    "runs": st.column_config.ProgressColumn("runs", format="percent", min_value=0, max_value=1, help="Runs that are complete"),
+    "difficulty": st.column_config.BarChartColumn("difficulty", help="Examples by H, from never right to always right"),
+    "accuracy": st.column_config.NumberColumn("accuracy", format="%.3f", help="Of full data on the evaluation data"),
+}
+
+
+def opener(folders: Sequence[Path]) -> None:
+    """The table; a row chosen is opened."""
+    names = [folder.name for folder in folders]
+
+    def opened() -> None:
+        rows = st.session_state[address.EXPERIMENTS].selection.rows
+        if rows:
+            _open(names[rows[0]])
+
+    st.dataframe(
+        table(folders),
+        key=address.EXPERIMENTS,
+        hide_index=True,
+        on_select=opened,
+        selection_mode="single-row",
+        column_config=COLUMNS,
+        alt="The experiments, latest first; choosing a row opens it",
+    )
+
+
 def listed(folders: Sequence[Path]) -> None:
     """The table, and what can be done with the one chosen below it."""
     if not folders:
         return
     st.subheader("Experiments")
-    st.dataframe(table(folders), hide_index=True, alt="The experiments, latest first")
+    st.dataframe(table(folders), hide_index=True, column_config=COLUMNS, alt="The experiments, latest first")
     names = [folder.name for folder in folders]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        current = st.session_state.get(state.EXPERIMENT)
+        current = address.value(address.EXPERIMENT)
         name = st.selectbox("Experiment to change", names, names.index(current) if current in names else 0, key="manage", width=260)
         st.button("Open", icon=":material/folder_open:", on_click=_open, args=(name,))
         st.button("Use its settings", icon=":material/content_copy:", on_click=score_form.take_settings, args=(state.root() / name,))
@@ -46,29 +74,47 @@ def listed(folders: Sequence[Path]) -> None:
 def _row(folder: Path) -> dict[str, object]:
     try:
         experiment = Experiment(folder)
+        settings, finished = experiment.settings, len(experiment.finished_runs())
+        counts, accuracy = _results(str(folder), finished, _stamp(experiment)) if finished else ([], None)
     except WinnowError as error:
         return {"experiment": folder.name, "latest job": str(error)}
-    settings = experiment.settings
     return {
         "experiment": experiment.name,
-        "made": experiment.info["created"][:16].replace("T", " "),
-        "examples": experiment.info["data"]["rows"],
-        "runs": f"{len(experiment.finished_runs())} of {settings.runs}",
-        "model": settings.model,
         "latest job": experiment.status().sentence,
+        "runs": finished / max(1, settings.runs),
+        "examples": experiment.info["data"]["rows"],
+        "difficulty": counts,
+        "accuracy": accuracy,
+        "model": settings.model,
+        "created": experiment.info["created"][:16].replace("T", " "),
     }
 
 
+def _stamp(experiment: Experiment) -> float:
+    path = experiment.folder.frontier
+    return path.stat().st_mtime if path.exists() else 0.0
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _results(folder: str, finished: int, stamp: float) -> tuple[list[int], float | None]:
+    """Examples by H, and full data's accuracy where it was measured."""
+    experiment = Experiment(folder)
+    counts = np.bincount(experiment.h_score(), minlength=experiment.dynamics.runs + 1).tolist()
+    rows = experiment.finished()
+    full = rows.loc[rows["subset"] == "full", "accuracy"] if "accuracy" in rows else rows["subset"].iloc[:0]
+    return counts, float(full.mean()) if len(full) else None
+
+
 def _open(name: str) -> None:
-    st.session_state[state.EXPERIMENT] = name
+    address.open_next(name)
 
 
 @state.in_words
 def _rename(old: str) -> None:
     new = st.session_state["rename"]
     library.rename(state.root(), old, new)
-    if st.session_state.get(state.EXPERIMENT) == old:
-        st.session_state["_open"] = new
+    if address.value(address.EXPERIMENT) == old:
+        address.open_next(new)
     st.session_state["rename"] = ""
 
 
@@ -85,7 +131,8 @@ def _copy(name: str, names: Sequence[str]) -> str:
 @state.in_words
 def _duplicate(old: str, suggested: str) -> None:
     made = library.duplicate(state.root(), old, st.session_state["duplicate"] or suggested)
-    st.session_state["duplicate"], st.session_state["_open"] = "", made.name
+    st.session_state["duplicate"] = ""
+    address.open_next(made.name)
     st.toast(escaping.markdown(f"{old} is copied to {made.name}, which is open now."))
 
 

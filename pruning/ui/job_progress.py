@@ -51,7 +51,7 @@ def _watch(directory: str, was_running: bool) -> None:
     st.dataframe(_grid(experiment, status), alt="Accuracy of every run in every epoch")
     others = {key: run for key, run in status.runs.items() if running and not key.startswith("run ")}
     for key, run in sorted(others.items()):
-        st.text(f"{key}: epoch {run.epoch}, {run.examples:,} of {run.total:,} examples, accuracy {run.accuracy:.2f}")
+        st.text(f"{key}: epoch {run.epoch + 1}, {run.examples:,} of {run.total:,} examples, accuracy {run.accuracy:.2f}")
 
 
 def _log(experiment: Experiment, status: JobStatus) -> None:
@@ -74,7 +74,7 @@ def _grid(experiment: Experiment, status: JobStatus) -> pd.DataFrame:
     shown = tables.epochs(experiment.epoch_accuracy()).map(lambda value: "" if pd.isna(value) else f"{value:.3f}")
     if status.state is JobState.RUNNING and status.verb == "score":
         for key, run in status.runs.items():
-            place = f"epoch {run.epoch}"
+            place = f"epoch {run.epoch + 1}"
             if key in shown.index and place in shown.columns and not shown.at[key, place] and run.total:
                 done = run.examples / (run.total / experiment.settings.scoring.epochs) - run.epoch
                 shown.at[key, place] = f"{min(max(done, 0), 1):.0%}"

@@ -1,4 +1,4 @@
-"""The dashboard's main script: navigation, the shell, then the chosen page."""
+"""The dashboard's main script: navigation, the context bar, then the chosen page."""
 
 import sys
 from pathlib import Path
@@ -11,38 +11,34 @@ if str(ROOT) not in sys.path:
 
 from pruning.errors import WinnowError  # noqa: E402
 from pruning.paths import dashboard_folder  # noqa: E402
-from pruning.ui import escaping, state  # noqa: E402
-from pruning.ui.home import home  # noqa: E402
+from pruning.ui import address, context_bar, escaping  # noqa: E402
 
 FILES = dashboard_folder()
 st.set_page_config(layout="wide", page_icon=str(FILES / "assets" / "icon.png"))
 
-PAGES = {
-    "home": ("Winnow", ":material/grain:"),
-    "score": ("Score", ":material/play_circle:"),
-    "difficulty": ("Difficulty", ":material/bar_chart:"),
-    "frontier": ("Frontier", ":material/show_chart:"),
-    "inspect": ("Inspect", ":material/search:"),
-    "export": ("Export", ":material/download:"),
-}
+PAGES = ("overview", "score", "difficulty", "frontier", "inspect", "export")
 # Pages that need no experiment: they list what there is, and why what cannot be read is not.
-WITHOUT = ("Winnow", "Score")
+WITHOUT = ("overview", "score")
 
-# The links are our own: an icon given to st.Page would be fetched from Google's servers, to stand in the browser's tab.
-pages = {
-    name: st.Page(home if name == "home" else FILES / "pages" / f"{name}.py", title=title, url_path=name, default=name == "home")
-    for name, (title, _) in PAGES.items()
-}
-page = st.navigation(list(pages.values()), position="hidden")
+# No icons: those given to st.Page are fetched from Google's servers, to stand in the browser's tab.
+page = st.navigation(
+    [st.Page(FILES / "pages" / f"{name}.py", title=name.capitalize(), url_path=name, default=name == "overview") for name in PAGES],
+    position="top",
+)
+st.logo(str(FILES / "assets" / "wordmark.svg"), size="large")
+name = page.title.lower()
+address.restore(name)
+bar, notes = st.container(), st.container()
 try:
-    with st.sidebar:
-        for name, (title, icon) in PAGES.items():
-            st.page_link(pages[name], label=title, icon=icon)
-        problem = state.shell()
-    if problem and page.title not in WITHOUT:
-        st.title(page.title)
+    with bar:
+        problem = context_bar.show(name, page.title)
+    if problem:
         st.error(escaping.markdown(problem), icon=":material/error:")
-    else:
+    if not problem or name in WITHOUT:
         page.run()
 except WinnowError as error:
     st.error(escaping.markdown(error), icon=":material/error:")
+finally:
+    for sentence in address.notes():
+        notes.warning(escaping.markdown(sentence), icon=":material/link_off:")
+    address.write()

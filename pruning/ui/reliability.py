@@ -12,7 +12,7 @@ from pruning.browse import View
 from pruning.errors import ScoreError, WinnowError
 from pruning.experiment import Experiment
 from pruning.formatting import from_to
-from pruning.ui import charts, state, widgets
+from pruning.ui import address, charts, widgets
 
 
 def caveat(view: View) -> None:
@@ -21,24 +21,49 @@ def caveat(view: View) -> None:
         st.warning(view.experiment.settings.caveat, icon=":material/speed:")
 
 
+def show(view: View) -> None:
+    """How far H can be relied on, as numbers; the charts behind "Details"."""
+    st.subheader("Can H be relied on?", anchor=False)
+    found = view.stability
+    try:
+        advised: int | None = view.advice.burn_in
+    except ScoreError:
+        advised = None
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        st.metric(
+            "Rank agreement (Spearman)",
+            "-" if pd.isna(found.half_rank) else f"{found.half_rank:.2f}",
+            help="How alike two halves of the runs order the examples by H: 1 = exactly, 0 = not at all.",
+            width="content",
+        )
+        if advised is not None:
+            st.metric("Advised burn-in", f"{advised} epochs" if advised != 1 else "1 epoch", help=LUCK, width="content")
+            if advised != view.burn_in:
+                label = f"Ignore epoch{'s 1 to' if advised > 1 else ''} {advised}" if advised else "Count every epoch"
+                st.button(label, icon=":material/visibility:", on_click=_count_from, args=(advised,))
+    with st.expander("Details", icon=":material/query_stats:"):
+        order(view)
+        enough(view)
+
+
+LUCK = (
+    "Early in the first epoch the model knows nothing yet, so an easy example that comes then is answered wrongly. "
+    "Orders are drawn at random: whatever depends on the place within the epoch is luck. Burn-in ignores first epochs."
+)
+
+
 def order(view: View) -> None:
     """Whether H tells difficulty or luck: how being right in the first epoch depended on when an example came, and what burn-in follows."""
-    st.subheader(
-        "Difficulty or luck?",
-        help="Early in the first epoch the model knows nothing yet, so an easy example that comes then is answered wrongly. "
-        "Orders are drawn at random: whatever depends on the place within the epoch is luck. Burn-in leaves first epochs out of H.",
-    )
+    st.markdown("**Difficulty or luck?**")
     try:
         advice = view.advice
     except ScoreError as error:
         st.text(str(error))
         return
     st.text(advice.sentence)
-    if advice.burn_in != view.burn_in:
-        st.button(f"Look with burn-in {advice.burn_in}", icon=":material/visibility:", on_click=_count_from, args=(advice.burn_in,))
     table = by_place(advice)
     widgets.chart(
-        charts.lines(table, "how much of the first epoch had passed, %", "share right", dtick=10),
+        charts.lines(table, "part of the first epoch passed (%)", "share right", dtick=10),
         table,
         key="order",
         index=True,
@@ -47,7 +72,7 @@ def order(view: View) -> None:
 
 
 def _count_from(epoch: int) -> None:
-    st.session_state[state.BURN_IN] = epoch
+    address.put(**{address.BURN_IN: epoch})
 
 
 def by_place(advice: BurnInAdvice) -> pd.DataFrame:
@@ -61,22 +86,26 @@ def by_place(advice: BurnInAdvice) -> pd.DataFrame:
 def enough(view: View) -> None:
     """Whether the runs are enough: how far they agree among themselves, by number of runs, and what more would likely change."""
     found = view.stability
-    st.subheader("Are the runs enough?", help="H counts runs, so other runs would give other values: here is how different they would be.")
+    st.markdown("**Are the runs enough?**")
     st.text(found.sentence)
     if not found.about_more:
         return
     added, ranks, overlap = st.columns(3)
-    added.metric("Of the ticket, added by the last run", _share(found.last_run_added), help="Examples in it only because of one more run.")
+    added.metric(
+        "Added by the last run",
+        _share(found.last_run_added),
+        help="Share of the winning ticket that is in it only because of the last run.",
+    )
     ranks.metric(
-        "Rank agreement of two halves",
+        "Rank agreement (Spearman)",
         f"{found.half_rank:.2f}",
         from_to(found.half_rank_ci95, ".2f"),
         delta_color="off",
         delta_arrow="off",
-        help="How alike two halves of the runs order the examples by H: 1 = exactly, 0 = not at all (Spearman).",
+        help="How alike two halves of the runs order the examples by H: 1 = exactly, 0 = not at all.",
     )
     overlap.metric(
-        "Tickets of two halves in common",
+        "Split-half overlap (Jaccard)",
         _share(found.half_jaccard),
         from_to(found.half_jaccard_ci95, ".0%"),
         delta_color="off",

@@ -26,7 +26,7 @@ from pruning.options import settings_of
 from pruning.settings import Settings, TrainSettings, default_seeds
 from pruning.settings_file import as_file
 from pruning.store import library
-from pruning.ui import escaping, lengths, state
+from pruning.ui import address, escaping, lengths, state
 
 NOT_USED = "(not used)"
 
@@ -46,7 +46,6 @@ def source() -> tuple[str, str]:
         "Data",
         "sample",
         key="data",
-        bind="query-params",
         help="A .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by datasets, a hub name, or 'sample': movie-review sentences.",
     )
     st.file_uploader(
@@ -226,7 +225,7 @@ def start(settings: Settings, name: str, limit: int) -> None:
             if problem := worker.failure():
                 raise ExperimentError(problem)
             time.sleep(0.2)
-    st.session_state["_open"] = name
+    address.open_next(name)
 
 
 def estimate(settings: Settings, limit: int) -> None:

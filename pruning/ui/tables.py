@@ -1,4 +1,4 @@
-"""The tables: data frames for people, never more rows than a page shows."""
+"""The tables: data frames for people, never more rows than a page shows; epochs count from 1."""
 
 from __future__ import annotations
 
@@ -12,48 +12,74 @@ from pruning.analysis.audit import Shares
 from pruning.analysis.frontier import pareto
 from pruning.browse import View
 from pruning.formatting import bracketed
+from pruning.next_step import seconds_saved
 from pruning.records import Difference, FrontierPoint
 from pruning.subsets.decisions import Decided
+from pruning.subsets.titles import title
+
+OPEN_MARK = "\u25b8"
+"""Beside the example that is open."""
 
 
 def examples(
     view: View, rows: NDArray[np.int64], kept: NDArray[np.bool_], score: str = "confidence", suggested: bool = False
 ) -> pd.DataFrame:
-    """The examples at these positions: text, label (and the one `suggested`), H, a score, whether they stay, decisions by hand."""
-    experiment, decided = view.experiment, view.decided
+    """The examples at these positions: text, label (and the one `suggested`), H, a score, kept or not, decisions by hand."""
+    experiment, decided, labels = view.experiment, view.decided, view.labels
     names = experiment.label_names
     shown = view.rows(rows)
     shown.insert(0, "id", experiment.ids[rows])
-    if names and experiment.labels is not None:
-        shown["label"] = [names[i] for i in experiment.labels[rows]]
+    if names and labels is not None:
+        shown["label"] = [names[i] for i in labels[rows]]
         if suggested and view.label_errors is not None:
             shown["looks like"] = [names[i] for i in view.label_errors.suggested[rows]]
-        shown["mostly said"] = [names[i] if i >= 0 else "" for i in view.said[rows]]
+        shown["predicted"] = [names[i] if i >= 0 else "" for i in view.said[rows]]
     shown["H"] = view.h[rows]
     if score in view.score_names and score != "h":
         shown[score] = view.score(score)[rows].round(3)
-    shown["stays"] = kept[rows]
+    shown["kept"] = kept[rows]
     shown["by hand"] = [by_hand(decided, example) for example in shown["id"]]
     return shown
 
 
+def queue(view: View, rows: NDArray[np.int64], kept: NDArray[np.bool_], opened: int | None, score: str, suggested: bool) -> pd.DataFrame:
+    """The compact list beside the open example: one text, label, what it looks like, how it was learned, H, the decision."""
+    wide = examples(view, rows, kept, score, suggested)
+    texts = view.rows(rows)
+    probability = view.experiment.dynamics.gold_prob[:, :, rows].mean(axis=0).T if len(rows) else np.empty((0, 1))
+    shown = pd.DataFrame({"open": [OPEN_MARK if position == opened else "" for position in rows]}, index=texts.index)
+    shown["text"] = texts.agg(" | ".join, axis=1) if len(texts.columns) > 1 else texts.iloc[:, 0]
+    for name in ("label", "looks like"):
+        if name in wide:
+            shown[name] = wide[name]
+    shown["decision"] = wide["by hand"].where(wide["by hand"] != "", np.where(wide["kept"], "", "pruned"))
+    shown["H"] = wide["H"]
+    if not np.isnan(probability).any():
+        shown["learned"] = probability.round(3).tolist()
+    if score in wide and score != "confidence":
+        shown[score] = wide[score]
+    shown["id"] = wide["id"]
+    return shown
+
+
 def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
-    """The frontier's numbers."""
-    unbeaten = {point.subset for point in pareto(points, metric)}
+    """The frontier's numbers, one row a point."""
+    front = {point.subset for point in pareto(points, metric)}
     return pd.DataFrame(
         {
-            "subset": point.subset,
+            "subset": title(point.subset),
+            "keeps": point.kept_fraction,
             "examples": point.kept,
-            "share": f"{point.kept_fraction:.1%}",
             metric: round(point.metrics[metric], 4),
-            "95% interval": bracketed(*point.ci95[metric]),
-            "unbeaten": point.subset in unbeaten,
-            "to full data": _difference(point.vs_full),
-            "to random": _difference(point.vs_random),
+            "95% CI": bracketed(*point.ci95[metric]),
+            "vs full data": difference(point.vs_full),
+            "vs random": difference(point.vs_random),
+            "Pareto front": point.subset in front,
             "seeds": point.seeds,
-            "seconds a fine-tuning": round(point.seconds, 1),
-            "seconds saved": round(point.seconds_saved, 1),
+            "seconds each": round(point.seconds, 1),
+            "seconds saved": round(seconds_saved(point), 1),
             "steps": point.steps,
+            "name": point.subset,
         }
         for point in points
     )
@@ -61,13 +87,13 @@ def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
 
 def shares(audited: Shares) -> pd.DataFrame:
     """Each value's examples before and after."""
-    words = {"gone": "nothing of it stays", "thin": "much less of it stays"}
+    words = {"gone": "none kept", "thin": "far fewer kept"}
     return pd.DataFrame(
         {
             "value": row.value,
             "before": row.total,
             "after": row.kept,
-            "stays": f"{row.kept_fraction:.1%}",
+            "kept": f"{row.kept_fraction:.1%}",
             "remark": words.get(row.flag, ""),
         }
         for row in audited.rows
@@ -84,17 +110,17 @@ def grid(probability: NDArray[np.float32], correct: NDArray[np.bool_], said: Seq
         ]
         for r in range(runs)
     ]
-    return pd.DataFrame(cells, index=[f"run {r}" for r in range(runs)], columns=[f"epoch {e}" for e in range(epochs)])
+    return pd.DataFrame(cells, index=[f"run {r}" for r in range(runs)], columns=[f"epoch {e + 1}" for e in range(epochs)])
 
 
 def epochs(accuracy: NDArray[np.float64]) -> pd.DataFrame:
     """[R, E] accuracies: a row a run, blank where there is none yet."""
     runs, count = accuracy.shape
-    return pd.DataFrame(accuracy, index=[f"run {r}" for r in range(runs)], columns=[f"epoch {e}" for e in range(count)])
+    return pd.DataFrame(accuracy, index=[f"run {r}" for r in range(runs)], columns=[f"epoch {e + 1}" for e in range(count)])
 
 
 def by_hand(decided: Decided, example: int) -> str:
-    """What stands by hand on an example, in words; empty when nothing does.
+    """The standing decisions on an example, in words; empty when there are none.
 
     >>> by_hand(Decided(dropped=frozenset([3]), tags={3: frozenset(["slang"])}, notes={3: "look again"}), 3)
     'drop, tagged slang, note: look again'
@@ -105,7 +131,6 @@ def by_hand(decided: Decided, example: int) -> str:
     return ", ".join(filter(None, words))
 
 
-def _difference(difference: Difference | None) -> str:
-    if difference is None or not difference.pairs:
-        return ""
-    return f"{difference.mean * 100:+.1f} points"
+def difference(found: Difference | None) -> str:
+    """A mean difference in percentage points; empty where there is none."""
+    return "" if found is None or not found.pairs else f"{found.mean * 100:+.1f} pp"

@@ -1,13 +1,14 @@
-"""One quiet visual language: kept, pruned and contested have colours (Okabe and Ito's) that mean that and nothing else, everywhere.
+"""One quiet visual language: kept, pruned and contested have colours (Okabe and Ito's) that mean that and nothing else, everywhere,
+and that stand out from a light and a dark page.
 
 Everything else has colours that stand out from a light and a dark page, and from these and each other for the colour-blind.
 """
 
 KEPT = "#0072B2"
-PRUNED = "#E69F00"
+PRUNED = "#D55E00"
 CONTESTED = "#CC79A7"
 NEUTRAL = "#606A7E"
-CHOSEN = "#D55E00"
+CHOSEN = "#D0187A"
 
 CATEGORIES = ("#009E73", "#6E4FD0", "#885E20", "#F4436B", "#AA7BF6", "#99953C", "#776945", NEUTRAL)
 """Colours of a column's values, in order of frequency; none of them means kept, pruned, contested or chosen."""

@@ -21,13 +21,13 @@ from pruning.formatting import counted
 from pruning.ui import theme
 
 STAYS = "kept or pruned"
-MOST_PARTS = 7
+MOST_PARTS = 4
 """Values of a column that get a colour of their own; the rest are "other"."""
 
 
 def chart(
     figure: go.Figure,
-    table: pd.DataFrame,
+    table: pd.DataFrame | None,
     *,
     key: str,
     alt: str,
@@ -37,7 +37,7 @@ def chart(
 ) -> None:
     """A chart, and below it what makes it readable without eyes on it: the table it was drawn from, and that table as CSV.
 
-    The camera above the chart saves a picture, PNG or (chosen in the expander) SVG.
+    The camera above the chart saves a picture, PNG or (chosen in the expander) SVG. Without a `table` the page has one of its own.
     """
     picture = st.session_state.get(f"{key}-picture") or "png"
     st.plotly_chart(
@@ -48,6 +48,8 @@ def chart(
         selection_mode=mode,
         config={"displaylogo": False, "toImageButtonOptions": {"format": picture, "filename": f"winnow-{key}"}},
     )
+    if table is None:
+        return
     with st.expander("As a table, and to download", icon=":material/table:"):
         st.dataframe(table, hide_index=not index, alt=alt)
         saved, picked = st.columns(2, vertical_alignment="bottom")

@@ -29,7 +29,7 @@ def test_from_a_file_to_a_verified_download(
     address, experiments = server
     page.goto(address)
     expect(page.get_by_text("Find the part of a fine-tuning set that matters.")).to_be_visible()
-    page.get_by_role("link", name="Start with the sample").click()
+    page.get_by_role("link", name="Or give a path or a hub name").click()
     settled(page)
     fill(page, "Data", str(reviews[0]))
     expect(page.get_by_placeholder("train")).to_be_visible()
@@ -55,7 +55,7 @@ def test_from_a_file_to_a_verified_download(
     page.goto(f"{address}/inspect?experiment=mine&subset=full&show=all&q=film")
     settled(page)
     expect(page.get_by_text(re.compile(r"\d+ examples match"))).to_be_visible()
-    expect(page.get_by_text("The model said:")).to_be_visible()
+    expect(page.get_by_text("Why it is kept")).to_be_visible()
 
     page.goto(f"{address}/export?experiment=mine&subset=full")
     settled(page)
@@ -73,7 +73,7 @@ def test_from_a_file_to_a_verified_download(
 
 @pytest.mark.parametrize("name", ["score", "difficulty", "frontier", "inspect", "export"])
 def test_a_cold_deep_link_has_its_shell(server: tuple[str, Path], page: Page, name: str) -> None:
-    """The very first request to a server is a page of its own: navigation and sidebar are there."""
+    """The very first request to a server is a page of its own: navigation and context bar are there."""
     page.goto(f"{server[0]}/{name}")
     settled(page)
     expect(page.get_by_role("heading", name=name.capitalize(), exact=True)).to_be_visible()

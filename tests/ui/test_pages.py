@@ -34,7 +34,7 @@ def test_a_page_shows_a_real_experiment(page: str, scored: Experiment, monkeypat
     app = open_page(page, scored.folder.root.parent, monkeypatch)
     assert not app.exception
     assert app.title[0].value.lower() == page
-    assert app.sidebar.selectbox[0].value == "reviews"
+    assert app.selectbox(key="experiment").value == "reviews"
     assert not [error.value for error in app.error]
 
 
@@ -42,15 +42,21 @@ def test_a_page_shows_a_real_experiment(page: str, scored: Experiment, monkeypat
 def test_a_page_without_an_experiment_says_what_to_do(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_page(page, tmp_path, monkeypatch)
     assert not app.exception
-    if page != "score":
+    if page == "overview":
+        assert app.button(key="score-sample").label == "Score the sample"
+    elif page != "score":
         assert "Score" in app.info[0].value
 
 
-def test_the_first_screen_says_what_this_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_screen_starts_the_sample_with_one_click(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Settings, str, int]] = []
+    monkeypatch.setattr(score_form, "start", lambda settings, name, limit: asked.append((settings, name, limit)))
     monkeypatch.setenv("WINNOW_EXPERIMENTS", str(tmp_path))
     app = AppTest.from_file(str(MAIN), default_timeout=60).run()
-    assert app.title[0].value == "Winnow"
-    assert "sample" in app.info[0].value
+    assert app.header[0].value == "Find the part of a fine-tuning set that matters"
+    app.button(key="score-sample").click().run()
+    [(settings, name, limit)] = asked
+    assert (settings.data, settings.model, name, limit) == ("sample", "sample", "sample", 800)
 
 
 def test_an_error_a_person_can_mend_is_a_sentence(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,27 +81,27 @@ def test_one_experiment_that_cannot_be_read_blocks_nothing(tmp_path: Path, monke
         assert not app.exception and app.title[0].value.lower() == page
         assert ["update Winnow" in error.value for error in app.error] == [True]
     home = AppTest.from_file(str(MAIN), default_timeout=60).run()
-    assert home.title[0].value == "Winnow" and not home.error
+    assert home.title[0].value == "Overview" and "update Winnow" in home.error[0].value
     assert "update Winnow" in home.dataframe[0].value["latest job"].item()
     app = open_page("score", tmp_path, monkeypatch)
-    assert app.title[0].value == "Score" and not app.error and not app.exception
-    assert "New experiment" in [header.value for header in app.subheader] and "update Winnow" in app.sidebar.caption[0].value
+    assert app.title[0].value == "Score" and not app.exception
+    assert "New experiment" in [header.value for header in app.subheader] and "update Winnow" in app.error[0].value
     press(app, "Move it to the trash")
-    assert not folder.exists() and not app.exception and app.sidebar.caption[0].value == "No experiment yet."
+    assert not folder.exists() and not app.exception
 
 
 def test_the_newest_experiment_that_can_be_read_is_shown_first(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that cannot is shown by its reason to whoever asks for it by its address."""
     unreadable(scored.folder.root.parent)
     app = open_page("difficulty", scored.folder.root.parent, monkeypatch)
-    assert app.sidebar.selectbox[0].options == ["newer", "reviews"] and app.sidebar.selectbox[0].value == "reviews"
+    assert app.selectbox(key="experiment").options == ["newer", "reviews"] and app.selectbox(key="experiment").value == "reviews"
     assert not app.error and not app.exception
     asked = AppTest.from_file(str(MAIN), default_timeout=60)
     asked.query_params["experiment"] = "newer"
     asked.run().switch_page(str(ROOT / "pages" / "difficulty.py"))
     asked.run()
-    assert asked.sidebar.selectbox[0].value == "newer" and "update Winnow" in asked.error[0].value
-    asked.sidebar.selectbox[0].set_value("reviews").run()
+    assert asked.selectbox(key="experiment").value == "newer" and "update Winnow" in asked.error[0].value
+    asked.selectbox(key="experiment").set_value("reviews").run()
     assert not asked.error and not asked.exception
 
 
@@ -110,11 +116,12 @@ def test_a_damaged_frontier_leaves_the_score_page_to_mend_it(scored: Experiment,
 def test_dropping_all_that_match_and_undoing(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_page("inspect", scored.folder.root.parent, monkeypatch)
     app.text_input(key="q").set_value("film").run()
-    matching = int(next(line.value for line in app.main.text if "match" in line.value).split(" ")[0].replace(",", ""))
+    matching = int(next(line.value for line in app.caption if "match" in line.value).split(" ")[0].replace(",", ""))
     app.segmented_control(key="where").set_value("all").run()
-    next(button for button in app.button if button.label == "Drop").click().run()
+    app.button(key="drop-many").click().run()
     assert len(scored.decided.dropped) == matching > 0
-    next(button for button in app.button if button.label == "Undo").click().run()
+    assert app.button(key="undo").label.startswith("Undo drop")
+    app.button(key="undo").click().run()
     assert not scored.decided.dropped
 
 
@@ -134,7 +141,7 @@ def test_an_export_from_before_is_not_taken_for_the_one_of_now(audited: Experime
     app = open_page("export", audited.folder.root.parent, monkeypatch)
     app.button(key="build").click().run()
     assert said(app, "verified against the manifest") and not said(app, "is from before")
-    app.sidebar.number_input[0].set_value(1).run()
+    app.number_input(key="burn_in").set_value(1).run()
     assert said(app, "is from before") and not said(app, "verified against the manifest")
     app.button(key="build").click().run()
     assert said(app, "verified against the manifest") and not said(app, "is from before")
@@ -179,10 +186,10 @@ for module in ["app", *("pruning.ui." + module.name for module in pkgutil.iter_m
     importlib.import_module(module)
     check(module)
 app = AppTest.from_file({str(MAIN)!r}, default_timeout=60).run()
-check("home")
+check("overview")
 for page in {PAGES}:
     app.switch_page({str(ROOT / "pages")!r} + "/" + page + ".py").run()
-    assert app.sidebar.selectbox[0].value == "reviews" and not app.exception, page
+    assert app.selectbox(key="experiment").value == "reviews" and not app.exception, page
     check(page)
 """
     environment = {**os.environ, "WINNOW_EXPERIMENTS": str(scored.folder.root.parent)}
@@ -209,8 +216,8 @@ def shortened(scored: Experiment) -> Experiment:
 
 def test_burn_in_stays_below_the_epochs_that_were_scored(shortened: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_page("difficulty", shortened.folder.root.parent, monkeypatch)
-    assert app.sidebar.number_input[0].max == 1
-    app.sidebar.number_input[0].set_value(1).run()
+    assert app.number_input(key="burn_in").max == 1
+    app.number_input(key="burn_in").set_value(1).run()
     assert not app.exception and not [error.value for error in app.error]
 
 
@@ -220,16 +227,16 @@ def test_a_burn_in_that_another_experiment_has_no_epochs_for_is_let_go(
     root = shortened.folder.root.parent
     shutil.copytree(scored_once, root / "longer")
     app = open_page("difficulty", root, monkeypatch)
-    app.sidebar.selectbox[0].set_value("longer").run()
-    app.sidebar.number_input[0].set_value(2).run()
-    app.sidebar.selectbox[0].set_value("reviews").run()
-    assert not app.exception and not app.sidebar.warning and (app.sidebar.number_input[0].value, app.sidebar.number_input[0].max) == (0, 1)
+    app.selectbox(key="experiment").set_value("longer").run()
+    app.number_input(key="burn_in").set_value(2).run()
+    app.selectbox(key="experiment").set_value("reviews").run()
+    assert not app.exception and not app.warning and (app.number_input(key="burn_in").value, app.number_input(key="burn_in").max) == (0, 1)
 
 
 def test_the_grid_counts_the_epochs_that_are_scored(shortened: Experiment) -> None:
     half_way = Progress(key="run 2", epoch=1, examples=180, total=240, accuracy=0.5, memory=1)
     status = JobStatus(state=JobState.RUNNING, verb="score", runs={"run 2": half_way})
-    assert job_progress._grid(shortened, status).at["run 2", "epoch 1"] == "50%"
+    assert job_progress._grid(shortened, status).at["run 2", "epoch 2"] == "50%"
 
 
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:

@@ -51,7 +51,7 @@ def test_methods_differ_in_colour_and_in_shape() -> None:
 
 @pytest.mark.parametrize("page", ["#FFFFFF", "#12171D"])
 def test_colours_stand_out_from_the_page(page: str) -> None:
-    assert {colour for colour in FREE if contrast(colour, page) < 3} == set()
+    assert {colour for colour in FREE | MEANING | {theme.CHOSEN} if contrast(colour, page) < 3} == set()
 
 
 @pytest.mark.parametrize("seen", SEEN)

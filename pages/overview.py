@@ -1,0 +1,5 @@
+"""Where the experiment stands, and what to do next."""
+
+from pruning.ui import overview
+
+overview.show()

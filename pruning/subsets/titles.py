@@ -1,0 +1,58 @@
+"""Subsets' names for people; the grammar's own names stand beside them in links and commands. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from pruning.records import DECISIONS
+from pruning.subsets.rules import TICKET
+
+_TITLES = {
+    "full": "Full data",
+    TICKET: "Winning ticket (drop always and never right)",
+    "drop-easy": "Drop always right",
+    "drop-hard": "Drop never right",
+}
+_RULES = {
+    "random": "Random",
+    "stratified": "Random by class and H",
+    "ambiguous": "Most ambiguous",
+    "ccs": "All difficulties (CCS)",
+    "mixed": "Half ambiguous, half random",
+    "anchored": "Half surest, half random",
+}
+
+
+def title(name: str) -> str:
+    """A subset's name for people; names without one of their own come back as they are.
+
+    >>> title("winning-ticket"), title("remove-0-1-6"), title("random@0.3"), title("random@winning-ticket")
+    ('Winning ticket (drop always and never right)', 'Drop H = 0, 1, 6', 'Random, 30%', 'Random, as many as Winning ticket')
+    >>> title("mine"), title("drop-hard+decisions"), title("ccs@500")
+    ('mine', 'Drop never right, as decided', 'All difficulties (CCS), 500')
+    """
+    if name.endswith(DECISIONS):
+        return f"{title(name.removesuffix(DECISIONS))}, as decided"
+    if re.fullmatch(r"remove(-\d+)+", name):
+        return f"Drop H = {', '.join(name.split('-')[1:])}"
+    rule, at, of = name.partition("@")
+    if at and rule in _RULES and " " not in of:
+        return f"{_RULES[rule]}, {_size(of)}"
+    return _TITLES.get(name, name)
+
+
+def short(name: str) -> str:
+    """The title without its explanation.
+
+    >>> short("winning-ticket")
+    'Winning ticket'
+    """
+    return title(name).partition(" (drop")[0]
+
+
+def _size(of: str) -> str:
+    if re.fullmatch(r"\d+", of):
+        return f"{int(of):,}"
+    if re.fullmatch(r"0?\.\d+", of):
+        return f"{float(of):.3g}" if float(of) < 0.01 else f"{100 * float(of):.3g}%"
+    return f"as many as {short(of)}"

@@ -1,0 +1,183 @@
+"""The Overview: a verdict with one next action, five numbers, two charts that open examples, the review queues, the experiments."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from pruning import next_step, review
+from pruning.analysis.duplicates import leaks
+from pruning.analysis.frontier import USUAL_SEEDS, headline_of
+from pruning.analysis.recommendation import MARGIN
+from pruning.browse import View
+from pruning.experiment import Experiment, list_experiments
+from pruning.formatting import counted, duration
+from pruning.next_step import NextStep
+from pruning.records import FrontierPoint
+from pruning.subsets import rules
+from pruning.subsets.titles import short
+from pruning.ui import address, charts, escaping, first_visit, frontier_controls, history, job_progress, state, theme
+
+
+def show() -> None:
+    """The first screen: the sample or a file where nothing is scored yet, else the experiment of this view."""
+    folders = list_experiments(state.root())
+    if not folders:
+        first_visit.show()
+        return
+    experiment = state.chosen()
+    if experiment is not None and experiment.finished_runs():
+        _experiment(experiment)
+    elif experiment is not None:
+        job_progress.panel(experiment)
+    st.subheader("Experiments", anchor=False)
+    history.opener(folders)
+
+
+def _experiment(experiment: Experiment) -> None:
+    view = state.scored()
+    points = view.frontier("epochs")
+    if experiment.status().state.under_way:
+        job_progress.panel(experiment)
+    step = _next(view, points)
+    with st.container(border=True):
+        _verdict(view, points, step)
+    _five(view, points, step)
+    left, middle, right = st.columns([4, 5, 4])
+    with left.container(border=True, height="stretch"):
+        _histogram(view)
+    with middle.container(border=True, height="stretch"):
+        _frontier(points)
+    with right.container(border=True, height="stretch"):
+        _queues(view)
+
+
+def _next(view: View, points: list[FrontierPoint]) -> NextStep:
+    runs = view.experiment.dynamics.runs
+    ladder = [rules.subset_name(removes, runs) for removes in rules.ladder(runs)]
+    return next_step.next_step(points, ladder, MARGIN, USUAL_SEEDS, view.experiment.status().measuring)
+
+
+def _verdict(view: View, points: list[FrontierPoint], step: NextStep) -> None:
+    st.subheader(escaping.markdown(step.headline), anchor=False)
+    estimate = ""
+    if step.measure:
+        fractions = [view.subset(name).kept_fraction for name in step.measure]
+        seconds = next_step.seconds_to_measure(points, fractions, step.seeds, 1)
+        estimate = f" About {duration(seconds)}." if seconds else ""
+    st.text(step.detail + estimate)
+    running = view.experiment.status().state.under_way
+    with st.container(horizontal=True):
+        if step.choose is not None:
+            name = step.choose
+            if st.button(
+                f"Use {escaping.markdown(short(name))} and export",
+                type="primary",
+                icon=":material/check:",
+                on_click=state.choose,
+                args=(name,),
+            ):
+                st.switch_page(state.page("export"))
+        elif step.measure:
+            words = short(step.measure[0]) if len(step.measure) == 1 else counted(len(step.measure), "subset")
+            if st.button(f"Measure {escaping.markdown(words)}", type="primary", icon=":material/play_arrow:", disabled=running):
+                frontier_controls.start(view, step.measure, ["random"], step.seeds, "epochs")
+        st.page_link(state.page("frontier"), label="Choose on the frontier", icon=":material/show_chart:")
+
+
+def _five(view: View, points: list[FrontierPoint], step: NextStep) -> None:
+    columns = st.columns(5)
+    full = next((point for point in points if point.subset == "full"), None)
+    metric = headline_of(full.metrics) if full else "accuracy"
+    _number(
+        columns[0],
+        f"Full data, {metric}",
+        f"{full.metrics[metric]:.3f}" if full else "-",
+        counted(full.seeds, "seed") if full else "no evaluation data",
+    )
+    smallest = next((point for point in points if point.subset == step.choose), None)
+    _number(
+        columns[1],
+        f"Smallest within {100 * MARGIN:g} pp",
+        f"{smallest.kept_fraction:.0%}" if smallest else "none yet",
+        short(smallest.subset) if smallest else "not shown so far",
+    )
+    runs = view.experiment.dynamics.runs
+    always = int((view.h == runs).sum())
+    _number(columns[2], "Always right", f"{always / max(1, len(view.h)):.0%}", counted(always, "example"))
+    if not view.audited:
+        _number(columns[3], "Suspected labels", "-", "not worked out yet")
+        _number(columns[4], "Duplicates, leaks", "-", "not worked out yet")
+        return
+    errors = view.label_errors
+    suspects = view.experiment.ids[errors.suspect] if errors is not None else np.empty(0, dtype=np.int64)
+    reviewed = len(view.decided.touched & set(suspects.tolist()))
+    _number(columns[3], "Suspected labels", f"{len(suspects):,}" if errors is not None else "-", f"{reviewed:,} reviewed")
+    size = len(view.h)
+    leaked = int(leaks(view.duplicates, size)[:size].sum())
+    own = int((view.duplicates.group[:size] >= 0).sum())
+    _number(columns[4], "Duplicates, leaks", f"{own:,}, {leaked:,}", "in training, in evaluation")
+
+
+def _number(column: DeltaGenerator, label: str, value: str, below: str) -> None:
+    column.metric(label, value, below, border=True, delta_color="off", delta_arrow="off", height="stretch")
+
+
+def _histogram(view: View) -> None:
+    runs = view.experiment.dynamics.runs
+    st.markdown(f"**How many of the {runs} runs got it right**")
+    kept = view.kept(state.subset(view))
+    side = pd.Series(np.where(kept, "kept", "pruned"))
+    counts = pd.crosstab(pd.Series(view.h, name="H"), side).reindex(range(runs + 1), fill_value=0)
+    st.plotly_chart(
+        charts.histogram(counts, {"kept": theme.KEPT, "pruned": theme.PRUNED}, "H; click a bar to read its examples", 300),
+        key=address.BARS,
+        on_select=_bar,
+        selection_mode="points",
+        config={"displayModeBar": False},
+        alt=f"Histogram of H from 0 to {runs}, kept and pruned; the queues beside it open the same examples.",
+    )
+    if st.session_state.pop(address.GO, False):
+        st.switch_page(state.page("inspect"))
+
+
+def _bar() -> None:
+    points = st.session_state[address.BARS].selection.points
+    if points:
+        address.filtered(**{address.LEVELS: [int(points[0]["x"])]})
+        st.session_state[address.GO] = True
+
+
+def _frontier(points: list[FrontierPoint]) -> None:
+    st.markdown("**Size against accuracy**")
+    if not points:
+        st.caption("Not measured yet.")
+        return
+    metric = headline_of(points[0].metrics)
+    st.plotly_chart(
+        charts.frontier(points, metric, state.subset_name(), MARGIN, small=True),
+        key="small-frontier",
+        config={"displayModeBar": False},
+        alt="Share of the examples kept against accuracy; the Frontier page has the same points as a table.",
+    )
+
+
+def _queues(view: View) -> None:
+    st.markdown("**To review**")
+    for queue, count in review.counts(view).items():
+        name, number, button = st.columns([5, 2, 3], vertical_alignment="center")
+        name.text(review.QUEUES[queue])
+        number.badge("?" if count is None else f"{count:,}", color="gray")
+        opened = button.button(
+            "Review",
+            key=f"review-{queue}",
+            type="tertiary",
+            icon=":material/arrow_forward:",
+            disabled=count == 0,
+            on_click=address.filtered,
+            kwargs={address.QUEUE: queue},
+        )
+        if opened:
+            st.switch_page(state.page("inspect"))

@@ -1,0 +1,185 @@
+"""A link shows what it showed: every address, opened cold, gives the same selection, and says what it names that is not there."""
+
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+
+from pruning.browse import Filter, View
+from pruning.experiment import Experiment
+from pruning.records import DecisionKind
+from pruning.subsets.decisions import Decision
+from tests.support.pages import opened
+
+
+def link(app: AppTest, page: str) -> str:
+    return f"{page}?{urlencode(app.query_params, doseq=True)}"
+
+
+def heading(app: AppTest) -> str:
+    return next(header.value for header in app.subheader if header.value.startswith("Example"))
+
+
+def warned(app: AppTest, words: str) -> bool:
+    return any(words in warning.value.replace("\\", "") for warning in (*app.warning, *app.error))
+
+
+def test_the_example_of_an_address_is_the_one_that_is_open(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = scored.folder.root.parent
+    app = opened("inspect?experiment=reviews&at=7", root, monkeypatch)
+    assert heading(app) == f"Example {scored.ids[6]}" and not app.exception
+    again = opened(link(app, "inspect"), root, monkeypatch)
+    assert heading(again) == heading(app) and again.query_params["example"] == str(scored.ids[6])
+    beyond = opened("inspect?experiment=reviews&at=7000", root, monkeypatch)
+    assert warned(beyond, "asks for number 7,000")
+
+
+def test_an_example_that_is_not_there_is_said_and_none_shown_instead(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened("inspect?experiment=reviews&example=99999", scored.folder.root.parent, monkeypatch)
+    assert warned(app, "has no example 99999") and not [h for h in app.subheader if h.value.startswith("Example")]
+    assert app.query_params["example"] == "99999"
+
+
+def test_rows_per_page_and_the_page_come_from_the_address(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = scored.folder.root.parent
+    app = opened("inspect?experiment=reviews&size=100&page=2", root, monkeypatch)
+    assert app.dataframe[0].value["id"].tolist() == scored.ids[100:].tolist()
+    assert heading(app) == f"Example {scored.ids[100]}"
+
+
+def test_a_comparison_keeps_what_it_shows(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = scored.folder.root.parent
+    asked = "inspect?experiment=reviews&subset=drop-easy&show=only+here&versus=winning-ticket"
+    app = opened(asked, root, monkeypatch)
+    view = View(scored, scored.settings.burn_in)
+    kept, other = view.kept(view.subset("drop-easy")), view.kept(view.subset("winning-ticket"))
+    expected = scored.ids[kept & ~other].tolist()
+    assert app.dataframe[0].value["id"].tolist() == expected[:50] and app.query_params["show"] == "only here"
+
+
+@pytest.mark.parametrize("page", ["overview", "difficulty", "frontier", "inspect", "export"])
+def test_an_experiment_that_is_not_there_is_said(page: str, scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = scored.folder.root.parent
+    app = opened(f"{page}?experiment=nosuch", root, monkeypatch)
+    assert warned(app, "asks for the experiment nosuch") and not app.exception
+    assert app.query_params["experiment"] == "nosuch" and not app.metric
+    app.selectbox(key="experiment").set_value("reviews").run()
+    assert not app.error and app.query_params["experiment"] == "reviews"
+
+
+def test_the_newest_experiment_is_written_into_the_address(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened("frontier", scored.folder.root.parent, monkeypatch)
+    assert (app.query_params["experiment"], app.query_params["subset"]) == ("reviews", "winning-ticket")
+    assert app.query_params["burn_in"] == str(scored.settings.burn_in)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("label=nosuch", "asks for the label nosuch"),
+        ("size=77", "asks for the page size 77"),
+        ("page=x", "page=x, which is not a whole number"),
+        ("page=99", "asks for page 99"),
+        ("burn_in=9", "asks for a burn-in of 9"),
+        ("h=44", "asks for the H 44"),
+        ("score=confidence&in-confidence=5&in-confidence=6", "asks for Confidence from 5 to 6"),
+        ("versus=nosuch", "asks for the subset nosuch"),
+    ],
+)
+def test_what_this_experiment_does_not_have_is_said(query: str, words: str, scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened(f"inspect?experiment=reviews&{query}", scored.folder.root.parent, monkeypatch)
+    assert warned(app, words) and not app.exception, [warning.value for warning in app.warning]
+
+
+STATES = st.fixed_dictionaries(
+    {},
+    optional={
+        "show": st.sampled_from(["pruned", "kept"]),
+        "q": st.sampled_from(["film", "the good"]),
+        "h": st.lists(st.integers(0, 3), min_size=1, max_size=3, unique=True),
+        "label": st.just(["positive"]),
+        "queue": st.sampled_from(["suspected", "never", "always", "decided"]),
+        "sort": st.sampled_from(["confidence", "variability"]),
+        "desc": st.just("true"),
+        "size": st.just("100"),
+        "subset": st.sampled_from(["full", "drop-easy", "random@0.5"]),
+        "burn_in": st.sampled_from(["0", "1"]),
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def shared(scored_once: Path) -> Experiment:
+    return Experiment(scored_once)
+
+
+@settings(max_examples=8)
+@given(state=STATES)
+def test_any_address_opened_cold_shows_the_same(state: dict[str, object], shared: Experiment) -> None:
+    root = shared.folder.root.parent
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        asked = urlencode({"experiment": shared.name, **state}, doseq=True)
+        first = opened(f"inspect?{asked}", root, monkeypatch)
+        assert not first.exception
+        second = opened(link(first, "inspect"), root, monkeypatch)
+    assert second.query_params == first.query_params
+    tables = [[frame.value["id"].tolist() for frame in app.dataframe if "id" in frame.value] for app in (first, second)]
+    assert tables[0] == tables[1]
+    for key, value in state.items():
+        found = first.query_params.get(key)
+        assert ([found] if isinstance(found, str) else found) == [str(v) for v in (value if isinstance(value, list) else [value])], key
+
+
+def test_a_new_label_is_seen_by_the_list_and_the_filters(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    example, names = int(scored.ids[0]), list(scored.label_names)
+    assert scored.labels is not None
+    new = names[1 - scored.labels[0]]
+    scored.decide(Decision(kind=DecisionKind.RELABEL, ids=(example,), value=new))
+    app = opened(f"inspect?experiment=reviews&label={new}&subset=full", scored.folder.root.parent, monkeypatch)
+    table = app.dataframe[0].value
+    assert example in table["id"].tolist() and set(table["label"]) == {new}
+    view = View(scored, scored.settings.burn_in)
+    assert view.slices("label")[1].iloc[0] == new
+    assert 0 in view.matching(Filter(labels=(new,)), view.kept(view.subset("full")))
+
+
+def test_undo_in_a_stale_tab_undoes_what_it_showed_and_nothing_else(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = scored.folder.root.parent
+    first = opened("inspect?experiment=reviews", root, monkeypatch)
+    first.button(key="drop-this").click().run()
+    mine = scored.decisions()[-1]
+    other = Decision(kind=DecisionKind.DROP, ids=(int(scored.ids[5]),))
+    scored.decide(other)  # in another tab, which the first has not seen
+    assert first.button(key="undo").label.startswith("Undo drop")
+    first.button(key="undo").click().run()
+    assert scored.decisions()[-1].value == mine.key and scored.decided.dropped == {int(scored.ids[5])}
+    stale = opened(f"inspect?experiment=reviews&example={scored.ids[5]}", root, monkeypatch)
+    scored.decide(Decision(kind=DecisionKind.UNDO, value=other.key))
+    lines = len(scored.decisions())
+    stale.button(key="undo").click().run()
+    assert len(scored.decisions()) == lines and "already undone" in stale.toast[0].value
+
+
+def test_one_key_acts_go_on_to_the_next_example(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = scored.folder.root.parent
+    app = opened("inspect?experiment=reviews&queue=suspected", root, monkeypatch)
+    suspects = app.dataframe[0].value["id"].tolist()
+    looks = app.dataframe[0].value["looks like"].tolist()
+    app.button(key="relabel-suggested").click().run()
+    app.button(key="keep-this").click().run()
+    app.button(key="drop-this").click().run()
+    decided = scored.decided
+    assert decided.labels == {suspects[0]: looks[0]} and decided.kept == {suspects[1]} and decided.dropped == {suspects[2]}
+    assert heading(app) == f"Example {suspects[3] if len(suspects) > 3 else suspects[-1]}" and not app.exception
+
+
+def test_an_empty_list_says_which_filter_empties_it(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened("inspect?experiment=reviews&q=zzzz&label=positive", scored.folder.root.parent, monkeypatch)
+    labels = [button.label.replace("\\", "") for button in app.button]
+    positive = scored.labels.tolist().count(scored.label_names.index("positive"))
+    assert f'{positive:,} without "zzzz"' in labels and "0 without label:\u2060 positive" in labels
+    app.button(key="without-q").click().run()
+    assert "q" not in app.query_params and len(app.dataframe[0].value) == min(50, positive)
