@@ -230,7 +230,11 @@ def test_a_burn_in_that_another_experiment_has_no_epochs_for_is_let_go(
     app.selectbox(key="experiment").set_value("longer").run()
     app.number_input(key="burn_in").set_value(2).run()
     app.selectbox(key="experiment").set_value("reviews").run()
-    assert not app.exception and not app.warning and (app.number_input(key="burn_in").value, app.number_input(key="burn_in").max) == (0, 1)
+    assert (
+        not app.exception
+        and not [w for w in app.warning if "link" in w.value]
+        and (app.number_input(key="burn_in").value, app.number_input(key="burn_in").max) == (0, 1)
+    )
 
 
 def test_the_grid_counts_the_epochs_that_are_scored(shortened: Experiment) -> None:
