@@ -141,7 +141,7 @@ def settlement(experiment: Reading, subset: Subset, how: str) -> Decision:
     dropped by hand stays as it is. Raises UsageError for any other way.
     """
     if how not in SETTLEMENTS:
-        raise UsageError(f"--duplicates is {how!r}; use {', '.join(SETTLEMENTS)}.")
+        raise UsageError(f"duplicates must be one of {', '.join(SETTLEMENTS)}, got {how!r}.", "duplicates")
     decided, both, total = experiment.decided, experiment.duplicates, subset.total
     kept = apply(subset, decided, experiment.ids).mask(experiment.ids)
     sides = [np.isin(experiment.ids, np.fromiter(side, dtype=np.int64)) for side in (decided.kept, decided.dropped)]

@@ -20,7 +20,7 @@ from pruning.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What a field says of itself."""
+    """Help, flag and range of one field."""
 
     help: str
     """One line for `--help`."""

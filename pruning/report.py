@@ -1,4 +1,4 @@
-"""What the command line prints: a bar while something runs, then the histogram, the subsets and the frontier."""
+"""Output of the command line: a progress bar while a job runs, then the histogram, the subsets and the frontier."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from pruning.jobs.progress import JobProgress
 
 PLAIN_INTERVAL = 10.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines without a terminal."""
 
 PLAIN_WIDTH = 140
-"""Columns of the tables where there is no terminal."""
+"""Width of the tables without a terminal."""
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
@@ -103,9 +103,9 @@ def _plain(title: str) -> Callable[[JobProgress], None]:
 
 
 def _steady() -> Callable[[JobProgress], str]:
-    """How steady H is after the runs complete so far, once for each number of them from two on; empty while there is nothing new.
+    """Return a function that gives the stability of H, once for each number of complete runs from two on, else an empty string.
 
-    The folder is read only when a run has ended since the last call; a recording that cannot tell leaves it empty.
+    It reads the folder only when a run has ended since the last call.
     """
     ended = said = 0
 
@@ -123,14 +123,14 @@ def _steady() -> Callable[[JobProgress], str]:
                 return ""
             said = complete
             return stability(experiment.dynamics.correct, experiment.settings.burn_in).so_far
-        except (WinnowError, OSError, MemoryError):  # the job goes on, and says itself what is wrong with its folder
+        except (WinnowError, OSError, MemoryError):  # the job itself reports what is wrong with its folder
             return ""
 
     return steady
 
 
 def show(experiment: Experiment, budget: str = "epochs", margin: float = MARGIN) -> None:
-    """Histogram, subsets and frontier in the terminal. `margin` is what the recommended subset may lose, as a share."""
+    """Print histogram, subsets and frontier. `margin` is the accuracy that the recommended subset may lose, as a share."""
     _show_histogram(experiment)
     _show_subsets(experiment)
     points = experiment.frontier(budget)
@@ -142,7 +142,7 @@ def show(experiment: Experiment, budget: str = "epochs", margin: float = MARGIN)
 
 
 def say_estimate(settings: Settings, as_json: bool = False) -> None:
-    """How long scoring and the frontier would take here, in words or as JSON."""
+    """Print how long scoring and the frontier would take on this machine, in words or as JSON."""
     from pruning.jobs.estimate import ROUGH, estimate
 
     found = estimate(settings)
@@ -154,11 +154,11 @@ def say_estimate(settings: Settings, as_json: bool = False) -> None:
     if found.rough:
         print(ROUGH)
     if found.truncated:
-        print(f"{counted(found.truncated, 'example is', 'examples are')} longer than the maximum length and would be cut.")
+        print(f"{counted(found.truncated, 'example is', 'examples are')} longer than the maximum length and would be truncated.")
 
 
 def say_data(experiment: Experiment) -> None:
-    """What the columns were taken for, and what was dropped or split off."""
+    """Print the detected columns, and the rows that were skipped or split off."""
     for note in (*experiment.info["data"]["notes"], *experiment.info["data"]["evaluation"]["notes"]):
         print(note)
 
@@ -172,7 +172,7 @@ def _show_histogram(experiment: Experiment) -> None:
         console.print(experiment.settings.caveat)
     console.print(f"H = number of runs that got an example right in all {epochs} epochs counted")
     if dynamics.runs < experiment.settings.runs:
-        console.print(f"Only {dynamics.runs} of {experiment.settings.runs} runs are complete; these numbers rest on those.")
+        console.print(f"Only {dynamics.runs} of {experiment.settings.runs} runs are complete; these numbers use only those.")
     for h, count in enumerate(counts):
         bar = "█" * round(40 * count / counts.max())
         meaning = {0: "never right", dynamics.runs: "always right"}.get(h, "")
@@ -200,7 +200,7 @@ def _show_subsets(experiment: Experiment) -> None:
 def _show_frontier(points: list[FrontierPoint], budget: str) -> None:
     headline = headline_of(points[0].metrics)
     words, unbeaten = headline.replace("_", " "), {point.subset for point in pareto(points, headline)}
-    title = f"Frontier at equal {budget}: evaluation {words}, mean and 95% interval; * = none as small does as well"
+    title = f"Frontier at equal {budget}: evaluation {words}, mean and 95% interval; * = Pareto front"
     table = Table(
         "subset",
         "keeps",
@@ -245,5 +245,5 @@ def _difference(difference: Difference | None) -> str:
 
 
 def status_dict(status: JobStatus) -> dict[str, Any]:
-    """The public form of `status --json`."""
+    """Return the content of `status --json`."""
     return {**asdict(status), "seconds_left": status.seconds_left}

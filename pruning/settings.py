@@ -32,7 +32,7 @@ APPROXIMATIONS = {
 }
 
 OWN_AGREEMENT = 0.76
-"""The same of the full recipe itself: the most that an approximation can reach."""
+"""The same for the full recipe itself: the maximum that an approximation can reach."""
 
 
 def default_seeds(runs: int) -> tuple[int, ...]:
@@ -181,7 +181,7 @@ class Settings:
 
     @property
     def scoring(self) -> TrainSettings:
-        """How the scoring runs train: the recipe, or what the approximation makes of it.
+        """Recipe of the scoring runs: the full recipe, or its approximation.
 
         >>> Settings(data="x.jsonl", approximate="epochs").scoring.epochs
         2
@@ -196,7 +196,7 @@ class Settings:
 
     @property
     def measuring(self) -> TrainSettings:
-        """How the frontier's fine-tunings train. Where that is how scoring trains, the scoring runs are full data's points.
+        """Recipe of the frontier's fine-tunings. If scoring uses the same, its runs are the points of full data.
 
         >>> settings = Settings(data="x.jsonl", frontier_learning_rate=1e-5)
         >>> settings.measuring.learning_rate, settings.scoring.learning_rate
@@ -206,20 +206,20 @@ class Settings:
 
     @property
     def caveat(self) -> str:
-        """What a person must know of these scores, in a sentence; empty when they are the full recipe's."""
+        """A warning about approximate scores, in a sentence; empty for the full recipe."""
         if not self.approximate:
             return ""
         way = APPROXIMATIONS[self.approximate]
-        measured = f"measured, they agree to {way.agreement:.2f} of 1 with it, and it to {OWN_AGREEMENT:.2f} with itself"
-        return f"Scored by an approximation, {way.words}: ranks differ from the full recipe's ({measured})."
+        measured = f"rank agreement (Spearman) {way.agreement:.2f} with it, {OWN_AGREEMENT:.2f} between its own seeds"
+        return f"Scores are approximate ({way.words}); ranks differ from the full recipe's: {measured}."
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_dict` is the inverse."""
+        """Return plain values for JSON; `from_dict` is the inverse."""
         return {**asdict(self), "columns": dict(self.columns), "seeds": list(self.seeds)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
-        """Settings from `to_dict`'s values; unknown names are ignored so that newer notes do not break older readers."""
+        """Return settings from the values of `to_dict`; unknown names are ignored, so that older versions can read newer files."""
         known = {f.name for f in fields(cls)}
         train_known = {f.name for f in fields(TrainSettings)}
         kept = {name: value for name, value in values.items() if name in known}

@@ -115,7 +115,11 @@ def test_the_frontier_is_shown_at_the_budget_asked_for(scored: Experiment) -> No
     assert "Frontier at equal epochs" in winnow("show", scored.folder.root).stdout
     assert "Frontier at equal steps" in winnow("show", scored.folder.root, "--budget", "steps").stdout
     wrong = winnow("show", scored.folder.root, "--budget", "days")
-    assert wrong.returncode == 2 and wrong.stderr.startswith("Error: --budget is 'days'; use epochs") and not wrong.stdout
+    assert (
+        wrong.returncode == 2
+        and wrong.stderr.startswith("Error: budget must be epochs or steps (as many as full data), got 'days' (--budget).")
+        and not wrong.stdout
+    )
 
 
 @pytest.mark.process
@@ -171,9 +175,11 @@ def test_duplicates_are_settled_and_the_margin_is_set_by_command(tmp_path: Path)
     found = json.loads(done.stdout)
     assert (found["subset"], found["kept"], found["redundant"]) == ("full+decisions", 4, 2)
     wrong = winnow("audit", folder, "--duplicates", "keep-none")
-    assert wrong.returncode == 2 and "use keep-one" in wrong.stderr
+    assert wrong.returncode == 2 and "one of keep-one" in wrong.stderr
     assert json.loads(winnow("show", folder, "--margin", "2", "--json").stdout)["recommendation"]["margin"] == 0.02
-    assert winnow("show", folder, "--margin", "nan").stderr.startswith("Error: --margin is nan")
+    assert winnow("show", folder, "--margin", "nan").stderr.startswith(
+        "Error: margin must be at least 0 and below 100 (pp), got nan (--margin)."
+    )
 
 
 def test_a_subset_is_saved_by_command_and_named_by_others(scored: Experiment, tmp_path: Path) -> None:
@@ -190,7 +196,7 @@ def test_a_subset_is_saved_by_command_and_named_by_others(scored: Experiment, tm
         assert (failed.returncode, len(failed.stderr.splitlines())) == (code, 1) and says in failed.stderr
     where.write_bytes(where.read_bytes()[:-1])
     assert "mine.parquet is damaged" in winnow("verify", folder).stderr
-    assert winnow("forget", folder, "mine").stdout == "mine is forgotten.\n" and winnow("verify", folder).returncode == 0
+    assert winnow("forget", folder, "mine").stdout == "Removed the saved subset mine.\n" and winnow("verify", folder).returncode == 0
     assert "No subset is saved under 'mine'" in winnow("forget", folder, "mine").stderr
 
 

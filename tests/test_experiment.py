@@ -83,7 +83,7 @@ def test_a_folder_without_an_experiment_is_said(tmp_path: Path) -> None:
 def test_one_owner_at_a_time(scored: Experiment) -> None:
     with own(scored.folder):
         assert owned(scored.folder)
-        with pytest.raises(BusyError, match="Another worker"), own(Folder(scored.folder.root), wait=0.1):
+        with pytest.raises(BusyError, match="in use by another job"), own(Folder(scored.folder.root), wait=0.1):
             pass
     assert not owned(scored.folder)
 

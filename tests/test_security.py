@@ -138,9 +138,9 @@ def test_two_servers_may_show_one_folder(server: Server, scored: Experiment) -> 
     with dashboard(scored.folder.root.parent) as (one, _), dashboard(scored.folder.root.parent) as (two, _), own(scored.folder):
         assert one != two
         assert ask(int(one.rpartition(":")[2])).status == ask(int(two.rpartition(":")[2])).status == 200
-        with pytest.raises(BusyError, match="Another worker"):
+        with pytest.raises(BusyError, match="in use by another job"):
             background.resume(scored.folder.root)
-        with pytest.raises(BusyError, match="Another worker"):
+        with pytest.raises(BusyError, match="in use by another job"):
             worker.frontier(scored.folder.root, ["remove-0"], [], seeds=3)
     assert scored.status().state.value == "done"
 

@@ -34,9 +34,9 @@ BUDGETS = ("epochs", "steps")
 
 
 def check_budget(budget: str) -> None:
-    """Raises UsageError for what is no budget; see `FrontierPoint.budget`."""
+    """Raise UsageError for an unknown budget; see `FrontierPoint.budget`."""
     if budget not in BUDGETS:
-        raise UsageError(f"--budget is {budget!r}; use epochs (as many as full data) or steps (as many as full data).")
+        raise UsageError(f"budget must be epochs or steps (as many as full data), got {budget!r}.", "budget")
 
 
 def rows_sha256(kept: NDArray[np.int64]) -> str:

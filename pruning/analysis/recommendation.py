@@ -50,7 +50,7 @@ def margin_of(points: float) -> float:
     0.005
     """
     if not 0 <= points < 100:
-        raise UsageError(f"--margin is {points:g}; it is in points, 0 or more and below 100, such as 0.5.")
+        raise UsageError(f"margin must be at least 0 and below 100 (pp), got {points:g}.", "margin")
     return points / 100
 
 

@@ -92,7 +92,7 @@ def h_score(correct: NDArray[np.bool_], burn_in: int = 0) -> NDArray[np.int64]:
 def check_burn_in(burn_in: int, epochs: int) -> None:
     """Raise UsageError when leaving out `burn_in` of the epochs would leave none."""
     if not 0 <= burn_in < epochs:
-        raise UsageError(f"--burn-in is {burn_in}; with {epochs} epochs it must be 0 to {epochs - 1}.")
+        raise UsageError(f"burn_in must be 0 to {epochs - 1} with {epochs} epoch{'s' * (epochs > 1)}, got {burn_in}.", "burn_in")
 
 
 @_score("confidence", "Confidence", "Mean probability given to the right answer.", high=1, higher="easier", keep="low", source=_SWAYAMDIPTA)

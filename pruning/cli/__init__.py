@@ -1,6 +1,6 @@
 """The command line: each verb parses, makes one call into the library, and prints.
 
-Exit code 0 = done, 1 = failed with one clear sentence, 2 = wrong usage, 130 = cancelled.
+Exit codes: 0 done, 1 failed (one sentence on stderr), 2 wrong usage, 130 cancelled.
 """
 
 import sys

@@ -22,11 +22,11 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Find the part of a fine-tuning set that matters.", pretty_exceptions_enable=False
 )
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The experiment's folder.")]
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Experiment folder.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print the log to stderr.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 BurnIn = Annotated[
-    int | None, typer.Option("--burn-in", help="First epochs left out of every score; 0 = the paper. Default: the experiment's own.")
+    int | None, typer.Option("--burn-in", help="First epochs left out of every score; 0 is the paper. Default: the experiment's own.")
 ]
 SubsetName = Annotated[str, typer.Option("--subset", help="A subset's name. Decisions made by hand count.")]
 WithoutDecisions = Annotated[bool, typer.Option("--without-decisions", help="Leave out the decisions made by hand.")]
@@ -35,7 +35,7 @@ Budget = Annotated[
 ]
 Margin = Annotated[
     float,
-    typer.Option("--margin", help="Points that the recommended subset may be worse than full data, with 95% confidence."),
+    typer.Option("--margin", help="Accuracy the recommended subset may lose to full data (pp), with 95% confidence."),
 ]
 
 

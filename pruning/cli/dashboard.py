@@ -16,9 +16,9 @@ def dashboard(
     experiments: Annotated[Path, typer.Option(help="Folder that holds the experiments.")] = Path("experiments"),
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
     address: Annotated[str, typer.Option(help="Address to listen on; beyond this machine only with WINNOW_PASSWORD set.")] = "127.0.0.1",
-    host: Annotated[list[str] | None, typer.Option("--host", help="A further name under which browsers reach it.")] = None,
+    host: Annotated[list[str] | None, typer.Option("--host", help="Additional name under which browsers reach it.")] = None,
 ) -> None:
-    """Open the dashboard, on this machine only unless told otherwise."""
+    """Open the dashboard, for this machine only unless --address says otherwise."""
     from pruning.ui.server.launch import main as launch
 
     launch(experiments, port, address, host or ())

@@ -49,13 +49,13 @@ def audit(
     duplicates: Annotated[
         str | None,
         typer.Option(
-            help="Decide of duplicates by hand, as Inspect does: keep-one of each group; keep-whole or drop-whole groups that the subset "
-            "keeps in part; drop-leaks, what is in the evaluation data too. Inspect undoes it."
+            help="Resolve duplicates: keep-one of each group; keep-whole or drop-whole groups that the subset keeps in part; drop-leaks, "
+            "examples that are in the evaluation data too. Undo it on the Inspect page."
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """What a subset would lose, by class and by every column; labels that look wrong; duplicates and leakage."""
+    """Show what a subset loses by class and by column, labels that look wrong, duplicates, and leakage."""
     from pruning.experiment import Experiment
 
     experiment = Experiment(directory, burn_in, not without_decisions)
@@ -74,11 +74,11 @@ def audit(
 def save(
     directory: Directory,
     subset: Annotated[str, typer.Argument(help="A subset's name. Decisions made by hand count.")],
-    name: Annotated[str, typer.Argument(help=f"What to call its rows: {NAMING}.")],
+    name: Annotated[str, typer.Argument(help=f"Name for its rows: {NAMING}.")],
     burn_in: BurnIn = None,
     without_decisions: WithoutDecisions = False,
 ) -> None:
-    """Keep a subset's rows under a name of your own, usable wherever a subset is named, whatever its rule keeps later."""
+    """Save a subset's rows under a name that works wherever a subset is named, even if its rule keeps other rows later."""
     from pruning.experiment import Experiment
 
     experiment = Experiment(directory, burn_in, not without_decisions)
@@ -89,12 +89,12 @@ def save(
 
 @app.command()
 @one_sentence
-def forget(directory: Directory, name: Annotated[str, typer.Argument(metavar="NAME", help="What it was saved under.")]) -> None:
-    """Remove a saved subset; exports made of it stay."""
+def forget(directory: Directory, name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the saved subset.")]) -> None:
+    """Remove a saved subset; its exports are kept."""
     from pruning.experiment import Experiment
 
     Experiment(directory).forget(name)
-    print(f"{name} is forgotten.")
+    print(f"Removed the saved subset {name}.")
 
 
 @app.command()
@@ -104,7 +104,7 @@ def export(
     subset: SubsetName = "winning-ticket",
     output: Annotated[Path | None, typer.Option(help="File to write. Default: the experiment's exports folder.")] = None,
     format: Annotated[str, typer.Option(help=FORMATS_HELP)] = "jsonl",
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing export.")] = False,
     burn_in: BurnIn = None,
     without_decisions: WithoutDecisions = False,
 ) -> None:

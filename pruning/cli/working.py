@@ -18,11 +18,11 @@ from pruning.subsets.rules import BASELINES, USUAL_BASELINES
 @one_sentence
 def frontier(
     directory: Directory,
-    subsets: Annotated[str, typer.Option(help="auto = the whole ladder, or names separated by commas.")] = "auto",
+    subsets: Annotated[str, typer.Option(help="auto = the whole ladder, or comma-separated names.")] = "auto",
     baselines: Annotated[str, typer.Option(help=f"Measured at each subset's size: {', '.join(BASELINES)}; empty for none.")] = ",".join(
         USUAL_BASELINES
     ),
-    seeds: Annotated[int, typer.Option(help="Fine-tunings per point; 3 is the least for an interval worth reading.")] = USUAL_SEEDS,
+    seeds: Annotated[int, typer.Option(help="Fine-tunings per point; use at least 3 for a useful interval.")] = USUAL_SEEDS,
     budget: Budget = "epochs",
     burn_in: BurnIn = None,
     margin: Margin = 100 * MARGIN,
@@ -39,7 +39,7 @@ def frontier(
 @app.command()
 @one_sentence
 def status(directory: Directory, as_json: Json = False) -> None:
-    """Where the experiment's latest job stands."""
+    """Show the state of the experiment's latest job."""
     from pruning.experiment import Experiment
 
     experiment = Experiment(directory)
@@ -57,7 +57,7 @@ def cancel(directory: Directory) -> None:
     from pruning.jobs import background
 
     stopped = background.cancel(directory)
-    print("Cancelled; finished work is kept." if stopped else "Asked to stop; the worker is still finishing a step.")
+    print("Cancelled; finished work is kept." if stopped else "Stop requested; the worker is finishing a step.")
 
 
 @app.command()
@@ -66,9 +66,9 @@ def resume(
     directory: Directory,
     redo: Annotated[bool, typer.Option("--redo-diverged", help="Train diverged runs again, each with the next seed.")] = False,
 ) -> None:
-    """Go on with what was cancelled or interrupted."""
+    """Resume a cancelled or interrupted job."""
     from pruning.jobs import worker
 
-    with report.listener("Going on") as listen:
+    with report.listener("Resuming") as listen:
         experiment = (worker.redo if redo else worker.resume)(directory, listen)
     report.show(experiment)

@@ -232,5 +232,5 @@ FORMATS_HELP = f"{', '.join(name + f' ({format.says})' * bool(format.says) for n
 def find(name: str) -> Format:
     """The format of that name. Raises UsageError listing what there is."""
     if name not in FORMATS:
-        raise UsageError(f"--format is {name!r}; use one of {', '.join(FORMATS)}.")
+        raise UsageError(f"format must be one of {', '.join(FORMATS)}, got {name!r}.", "format")
     return FORMATS[name]

@@ -27,7 +27,7 @@ from pruning.records import JobState
 from pruning.settings import Settings
 from pruning.settings_file import write_settings
 from pruning.store.layout import Folder
-from pruning.store.lock import own, owned, owner, refuse_strange
+from pruning.store.lock import in_use, own, owned, owner, refuse_strange
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def start(words: Sequence[str], directory: str | Path, settings: Settings | None
     make_folder(root)
     folder = Folder(root)
     if owned(folder):
-        raise BusyError(f"Another worker is at {root}; wait for it, or cancel it first.")
+        raise in_use(folder)
     refuse_strange(folder)
     log = new_log(folder.jobs)
     if settings is not None:

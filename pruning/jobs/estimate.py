@@ -1,4 +1,4 @@
-"""What a job would cost on this machine, before it starts: data read, a few real steps measured, the rest is arithmetic."""
+"""Estimate the time of a job on this machine from a few measured training steps."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pruning.subsets.rules import USUAL_BASELINES, ladder
 MEAN_KEPT = 0.5
 """Share of the examples that the ladder's subsets keep on average; which ones is known only after scoring."""
 
-ROUGH = "These are rough: a step takes so long here that only one of each kind was measured."
-"""What an estimate says of itself when it rests on little."""
+ROUGH = "This is a rough estimate: a step takes so long here that only one of each kind was measured."
+"""Note on an estimate that rests on one step of each kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """Wall clock on this machine as it is now, and what the probe saw on its way."""
+    """Expected wall-clock time on this machine in its present state, and what the probe counted."""
 
     score_seconds: float
     """The scoring runs."""
@@ -33,15 +33,15 @@ class Estimate:
     examples: int
     """Training examples."""
     truncated: int
-    """Of which so many are longer than the maximum length."""
+    """Training examples longer than the maximum length."""
     rough: bool = False
-    """Whether the probe could measure only one step of each kind, because a step takes so long."""
+    """True if a step takes so long that the probe measured only one of each kind."""
 
 
 def estimate(settings: Settings) -> Estimate:
-    """Reads the data, loads the model and trains a few throw-away steps: some seconds of them, up to 8 where a step is long.
+    """Read the data, load the model and train a few steps for a few seconds (up to 8 if a step is long), which are thrown away.
 
-    Twice that where scoring is an approximation whose steps cost their own.
+    This takes twice as long for an approximation whose steps have a cost of their own.
     Raises what `worker.score` raises.
     """
     from pruning.training import probe
@@ -65,12 +65,12 @@ def estimate(settings: Settings) -> Estimate:
 
 
 def steps_cost_alike(settings: Settings) -> bool:
-    """Whether a step takes as long in scoring as in the frontier: their epochs and rates may differ, what they train does not."""
+    """Return True if a step of scoring costs as much as one of the frontier: both train the same weights."""
     return settings.measuring == replace(settings.scoring, epochs=settings.measuring.epochs, learning_rate=settings.measuring.learning_rate)
 
 
 def frontier_plans(settings: Settings, rows: NDArray[np.int64]) -> list[RunPlan]:
-    """The fine-tunings that the whole frontier of these rows is taken to need after scoring."""
+    """Return the fine-tunings that the whole frontier of these rows is expected to need after scoring."""
     measured = settings.runs if settings.scoring == settings.measuring else 0
     half = rows[: max(1, round(MEAN_KEPT * len(rows)))]
     of_subsets = len(ladder(settings.runs)) * (1 + len(USUAL_BASELINES)) * USUAL_SEEDS

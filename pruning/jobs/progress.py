@@ -1,4 +1,4 @@
-"""A job under way: how far it is, what it says of itself in events.jsonl, and how it is stopped."""
+"""A job under way: its progress, its events in events.jsonl, and how it is stopped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pruning.store.lock import log, own
 logger = logging.getLogger(__name__)
 
 Listener = Callable[["JobProgress"], None]
-"""Called with each sign of life and at each run's end, for what a terminal shows."""
+"""Called at each sign of progress and at the end of each run, for the terminal."""
 
 HEARTBEAT = 1.0
 """Seconds between two progress events at the beginning of a job."""
@@ -51,13 +51,13 @@ class JobProgress:
         self._said_queued: float | None = None
 
     def plan(self, plans: Sequence[RunPlan], found: int = 0) -> None:
-        """Take note of the work ahead, and of how many examples' training was found finished."""
+        """Set the work ahead; `found` counts the examples whose training was finished before this job."""
         self.found = found
         self.total = found + sum(len(plan.rows) * plan.epochs for plan in plans)
 
     @property
     def done(self) -> int:
-        """Examples trained so far, those found finished included."""
+        """Examples trained so far, including those finished before this job."""
         return self.found + self._of_ended + sum(progress.examples for progress in self.runs.values())
 
     @property
@@ -69,19 +69,19 @@ class JobProgress:
         return max(0.0, (after - before) / (last - first)) if last > first else 0.0
 
     def update(self, progress: Progress) -> None:
-        """Take note of a run's sign of life."""
+        """Record the progress of a run."""
         self.runs[progress.key] = progress
         now = time.monotonic()
         self._recent = [(at, done) for at, done in self._recent if now - at < 30] + [(now, self.done)]
 
     def end(self, plan: RunPlan) -> None:
-        """A run has ended."""
+        """Record the end of a run."""
         self.runs.pop(plan.key, None)
         self.ended += 1
         self._of_ended += len(plan.rows) * plan.epochs
 
     def say(self, event: str, state: JobState = JobState.RUNNING, **more: Any) -> None:
-        """Leave a line in events.jsonl."""
+        """Append an event to events.jsonl."""
         self._said = time.monotonic()
         if event != "progress":
             logger.info("%s %s%s", self.verb, event, f": {more['message']}" if "message" in more else "")
@@ -106,7 +106,7 @@ class JobProgress:
             self.say("queued", JobState.QUEUED, message=self.waiting)
 
     def beat(self) -> None:
-        """A progress event, when the last one is long enough ago: a second at first, a few in a long job."""
+        """Append a progress event if the last one is old enough: a second at first, a few seconds in a long job."""
         now = time.monotonic()
         if now - self._said >= min(SLOWEST_HEARTBEAT, max(HEARTBEAT, (now - self._clock) / 120)):
             self.say("progress")
@@ -114,9 +114,9 @@ class JobProgress:
 
 @contextmanager
 def job(folder: Folder, verb: str, asked: dict[str, Any] | None = None) -> Iterator[JobProgress]:
-    """Own the folder for one job, and leave a true last line however it ends. `asked` is what `resume` needs to ask for it again.
+    """Own the folder for one job, and append a final event however it ends. `asked` holds the arguments with which `resume` repeats it.
 
-    Raises BusyError when another worker is at it, and whatever the job raises.
+    Raises BusyError when the experiment is in use, and what the job raises.
     """
     with own(folder), of_job(folder.jobs) as name:
         progress = JobProgress(folder, verb, name)
@@ -129,28 +129,26 @@ def job(folder: Folder, verb: str, asked: dict[str, Any] | None = None) -> Itera
         except Exception as error:
             message = str(error) if isinstance(error, WinnowError) else f"{type(error).__name__}: {error}"
             logger.error("%s failed: %s", verb, message, exc_info=not isinstance(error, WinnowError))
-            with suppress(
-                ExperimentError
-            ):  # a full disk may be the very failure; the state is then "interrupted", with the log's last words
+            with suppress(ExperimentError):  # a full disk may be the failure itself; the state is then "interrupted"
                 progress.say("failed", JobState.FAILED, message=message)
             raise
         progress.say("finished", JobState.DONE, runs={})
 
 
 class Stop:
-    """Whether Ctrl-C, SIGTERM or a closed terminal asked for an end; all three alike, and only the first one counts."""
+    """A request to stop, made by Ctrl-C, SIGTERM or a closed terminal; the first request counts."""
 
     def __init__(self) -> None:
         self.asked = False
         self._between_steps = False
 
     def __call__(self) -> bool:
-        """Whether an end was asked for."""
+        """Return True once a stop was requested."""
         return self.asked
 
     @contextmanager
     def between_steps(self) -> Iterator[None]:
-        """In this block nothing is interrupted: the loop inside looks at this object between two steps."""
+        """Let nothing interrupt this block; the loop inside checks this object between two steps."""
         self._between_steps = True
         try:
             yield
@@ -158,7 +156,7 @@ class Stop:
             self._between_steps = False
 
     def ask(self, *_: object) -> None:
-        """What a signal does: outside `between_steps` it raises Cancelled on the spot."""
+        """Handle a signal: outside `between_steps`, raise Cancelled at once."""
         first, self.asked = not self.asked, True
         if first and not self._between_steps:
             raise Cancelled("Cancelled; finished work is kept.")
@@ -168,7 +166,7 @@ class Stop:
 def stop_on_signals() -> Iterator[Stop]:
     """A `Stop` that Ctrl-C, SIGTERM and a closed terminal set; their old handlers come back afterwards.
 
-    Outside the main thread (a notebook's worker thread) signals stay as they are.
+    Outside the main thread (a notebook's worker thread) signal handlers are left unchanged.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

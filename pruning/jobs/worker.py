@@ -1,7 +1,7 @@
 """One job of one experiment, done in this process: score, or measure the frontier.
 
 A worker owns the experiment's lock while it works, writes each finished piece at once, and leaves a line in
-events.jsonl every second or so. Whatever kills it, finished pieces stay and `resume` goes on from there.
+events.jsonl every second or so. If it is killed, finished pieces are kept and `resume` continues from there.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from pruning.subsets import rules
 logger = logging.getLogger(__name__)
 
 ROUND = 2
-"""Runs between two looks at whether the ranks are stable."""
+"""Runs between two checks of the rank agreement."""
 
 FEWEST_RUNS = 4
-"""Runs before the first such look: two halves of one run each say little."""
+"""Runs before the first check: two halves of one run each say little."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Done:
-    """A plan that was trained to its end, and what came of it."""
+    """A plan that was trained to its end, and its result."""
 
     plan: RunPlan
     result: RunResult
@@ -83,7 +83,7 @@ def frontier(
     """
     check_budget(budget)
     if seeds < 1:
-        raise UsageError(f"--seeds is {seeds}; at least 1 is needed, and 3 for an interval worth reading.")
+        raise UsageError(f"seeds must be at least 1, got {seeds}; use at least 3 for a useful interval.", "seeds")
     experiment = Experiment(directory, burn_in)
     if not (experiment.settings.model and experiment.evaluation(["id"]).num_rows):
         raise ExperimentError(f"{experiment.folder.root} lacks a model or evaluation data to measure with; record it with both.")
@@ -91,14 +91,14 @@ def frontier(
     asked = {"names": chosen, "baselines": [], "seeds": seeds, "budget": budget, "burn_in": burn_in}
     with stop_on_signals() as stop, job(experiment.folder, "frontier", asked) as progress:
         if left_out:
-            progress.say("note", message=f"Not measured, since only one class or nothing stays: {', '.join(left_out)}.")
+            progress.say("note", message=f"Not measured, because they keep only one class or nothing: {', '.join(left_out)}.")
         _frontier(experiment, progress, chosen, seeds, budget, listen, stop)
     return Experiment(directory)
 
 
 def resume(directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
-    """Go on with the latest job: what is unfinished, damaged or gone of the data and the scoring first, then the frontier asked last."""
-    experiment = _mended(Experiment(directory), listen)
+    """Resume the latest job: first restore data and finish scoring (unfinished, damaged or missing files), then the latest frontier."""
+    experiment = _restored(Experiment(directory), listen)
     if _unfinished_runs(experiment):
         with stop_on_signals() as stop, job(experiment.folder, "score") as progress:
             _score(experiment, progress, listen, stop)
@@ -109,8 +109,8 @@ def resume(directory: str | Path, listen: Listener = lambda progress: None) -> E
     return frontier(directory, listen=listen, **jobs[-1])
 
 
-def _mended(experiment: Experiment, listen: Listener) -> Experiment:
-    """The experiment with what is damaged or gone made anew from its data, and a damaged frontier put aside to be measured again."""
+def _restored(experiment: Experiment, listen: Listener) -> Experiment:
+    """Return the experiment with damaged or missing files recreated from its data; a damaged frontier is moved, to be measured again."""
     folder, settings = experiment.folder, experiment.settings
     if experiment.damaged([folder.frontier]):
         with own(folder):
@@ -180,7 +180,7 @@ def _score(experiment: Experiment, progress: JobProgress, listen: Listener, stop
 
 
 def _stopped_early(experiment: Experiment) -> bool:
-    """End scoring with the runs there are when they rank the examples as steadily as was asked for."""
+    """Stop scoring early if the rank agreement of the complete runs has reached the value set."""
     threshold, complete = experiment.settings.stop_when_stable, experiment.finished_runs()
     if threshold is None or len(complete) < FEWEST_RUNS or complete != list(range(len(complete))):
         return False
@@ -188,15 +188,15 @@ def _stopped_early(experiment: Experiment) -> bool:
     if not found.ranks_settled(threshold):
         return False
     sentence = (
-        f"Scoring stopped after {len(complete)} of {experiment.settings.runs} runs: as many others would rank the examples alike to "
-        f"{found.rank_agreement:.2f}, with 95% confidence to more than the {threshold:g} asked for."
+        f"Scoring stopped after {len(complete)} of {experiment.settings.runs} runs: rank agreement (Spearman) is "
+        f"{found.rank_agreement:.2f}, with 95% confidence above {threshold:g}."
     )
     experiment.stop_scoring(len(complete), sentence)
     return True
 
 
 def _unfinished_runs(experiment: Experiment) -> list[int]:
-    """Runs that lack an epoch or its evaluation, or of which a file is not what was recorded; none where others did the training."""
+    """Return runs that lack an epoch or its evaluation, or have a damaged file; none where another tool did the training."""
     if experiment.settings.recorded_by != "winnow":
         return []
     finished = experiment.finished()
@@ -208,7 +208,7 @@ def _unfinished_runs(experiment: Experiment) -> list[int]:
 
 
 def _tidy(experiment: Experiment) -> None:
-    """Remove checkpoints that nothing will go on from: a killed worker may have left one of work that is finished."""
+    """Remove checkpoints of finished work: a killed worker may have left one."""
     finished = experiment.finished_runs()
     wanted = {experiment.folder.checkpoint(f"run={run}") for run in range(experiment.settings.runs) if run not in finished}
     for path in set(experiment.folder.checkpoints.glob("*.pt")) - wanted:
@@ -225,7 +225,7 @@ def _chosen(experiment: Experiment, names: Sequence[str], baselines: Sequence[st
     """Every subset to measure, full data first; and what is left out, being automatic and nothing to train on. Named ones are refused."""
     for baseline in baselines:
         if baseline not in rules.BASELINES:
-            raise UsageError(f"--baselines has {baseline!r}; use any of {', '.join(rules.BASELINES)}.")
+            raise UsageError(f"baselines must be any of {', '.join(rules.BASELINES)}, got {baseline!r}.", "baselines")
     wanted = list(names) if names else experiment.ladder()
     chosen, left_out = ["full"], []
     for name in wanted:
@@ -245,7 +245,7 @@ def _chosen(experiment: Experiment, names: Sequence[str], baselines: Sequence[st
 
 
 def _size_in_words(experiment: Experiment, subset: Subset) -> str:
-    """What to write after the @ for a baseline of its size: the subset it is made from where that has the same, else the number."""
+    """Return what follows the @ in the name of a baseline of equal size: the subset's source if that has the same size, else the number."""
     name = subset.name.partition("@")[2] or subset.name
     if DECISIONS not in name:
         with suppress(SubsetError):  # the name is more than one rule and what it is cut to
@@ -329,7 +329,7 @@ def _work(
     on_epoch: Callable[[RunPlan, EpochRecord], None],
     on_result: Callable[[_Done], None],
 ) -> None:
-    """Train the plans and hand each piece on as it comes."""
+    """Train the plans and pass on each epoch and result."""
     from pruning.training import checkpoint, train
     from pruning.training.devices import pick_device
 
@@ -344,10 +344,12 @@ def _work(
     encoded = task.encode(examples, tokenizer, max_length)
     evaluation = task.encode(held_out, tokenizer, max_length)
     if encoded.truncated:
-        progress.say("note", message=f"{counted(encoded.truncated, 'example is', 'examples are')} longer than {max_length} tokens and cut.")
+        progress.say(
+            "note", message=f"{counted(encoded.truncated, 'example is', 'examples are')} longer than {max_length} tokens and truncated."
+        )
     if settings.checkpoints:
         size = models.checkpoint_bytes(model) / 1e6
-        progress.say("note", message=f"Each run under way keeps its state on disk, up to {size:,.0f} MB; --no-checkpoints does without.")
+        progress.say("note", message=f"Each run saves its state on disk, up to {size:,.0f} MB; --no-checkpoints turns this off.")
     for plan in plans:
         if plan.checkpoint and (problem := checkpoint.discard_damaged(plan.checkpoint)):
             progress.say("note", message=problem)
@@ -364,7 +366,10 @@ def _work(
         else:
             assert item.outputs is not None
             if item.micro_batch:
-                progress.say("note", message=f"{item.key} had memory for {item.micro_batch} examples at a time; its batches were the same.")
+                progress.say(
+                    "note",
+                    message=f"{item.key} trained {item.micro_batch} examples at a time to save memory; batches are unchanged.",
+                )
             metrics = task.metrics(held_out, item.outputs, evaluation)
             on_result(_Done(plan=plan, result=item, metrics=metrics, stuck=_stuck(evaluation, item)))
             logger.info("%s finished in %.1f s: %s", item.key, item.seconds, dict(metrics))
@@ -396,7 +401,7 @@ def _work(
 
 
 def _stuck(evaluation: Encoded, result: RunResult) -> bool:
-    """Whether a fine-tuning gives nearly every evaluation example one answer; see `analysis.divergence.stuck_at`."""
+    """Return True if a fine-tuning gives nearly every evaluation example one answer; see `analysis.divergence.stuck_at`."""
     if evaluation.kind != "classification" or result.outputs is None:
         return False
     return stuck_at(result.outputs.argmax(axis=1), evaluation.labels) is not None

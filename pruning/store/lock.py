@@ -63,7 +63,7 @@ def own(folder: Folder, wait: float = 2.0, named: bool = True) -> Iterator[None]
         handle = _lock_folder(folder, wait)
     except Timeout:
         lock.release()
-        raise BusyError(f"Another worker is at {folder.root}; wait for it, or cancel it first.") from None
+        raise in_use(folder) from None
     except OSError as error:
         lock.release()
         raise ExperimentError(f"{folder.root} could not be written: {(error.strerror or str(error)).lower()}.") from None
@@ -125,6 +125,14 @@ def _lock_folder(folder: Folder, wait: float) -> int | None:
         except OSError:  # a network file system that locks files only
             os.close(handle)
             return None
+
+
+def in_use(folder: Folder) -> BusyError:
+    """Return the error of a folder that another job holds, naming its process and start where they are known."""
+    pid, last = owner(folder), last_line(folder.events) or {}
+    since = f", started {time.strftime('%H:%M', time.localtime(last['started']))}" if last.get("pid") == pid and last.get("started") else ""
+    who = f" (process {pid}{since})" if pid is not None else ""
+    return BusyError(f"{folder.root} is in use by another job{who}; wait for it to finish, or cancel it.")
 
 
 def refuse_strange(folder: Folder) -> None:

@@ -30,11 +30,11 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"--device is {name!r}; use auto, cpu, cuda, cuda:N or mps.") from None
+        raise UsageError(f"device must be auto, cpu, cuda, cuda:N or mps, got {name!r}.", "device") from None
     present = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 0)
     if (device.index or 0) >= present:
         many = "1 device" if present == 1 else f"{present or 'no'} devices"
-        raise UsageError(f"--device is {name!r}, but this machine has {many} of that kind that PyTorch can use.")
+        raise UsageError(f"device is {name!r}, but PyTorch finds {many} of that kind on this machine.", "device")
     if device.type != "cuda":
         return torch.device(device.type)
     return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
@@ -46,7 +46,7 @@ def pick_precision(precision: str, device: torch.device) -> torch.dtype:
     Raises `UsageError` for fp16 away from CUDA: its gradients underflow without loss scaling, which only CUDA has here.
     """
     if precision == "fp16" and device.type != "cuda":
-        raise UsageError(f"--precision is fp16, which needs a CUDA device; this run is on {device.type}, so use bf16, fp32 or auto.")
+        raise UsageError(f"precision fp16 needs a CUDA device, got {device.type}; use bf16, fp32 or auto.", "precision")
     if precision == "auto":
         return torch.bfloat16 if _computes_bf16(device) else torch.float32
     return DTYPES[precision]

@@ -41,7 +41,7 @@ TAKEN = "taken"
 
 
 def source() -> tuple[str, str]:
-    """What is scored: a path, a hub name, the sample or a file uploaded; and a name for its experiment."""
+    """Return the data to score (a path, a hub name, the sample or an uploaded file) and a name for its experiment."""
     st.text_input(
         "Data",
         "sample",
@@ -75,10 +75,10 @@ def columns(chosen: str) -> tuple[Preview, str, dict[str, str], bool]:
         st.session_state["task"] = guessed.task
     task = st.selectbox("Task", tasks, index=None, key="task", placeholder="choose one", format_func=lambda name: name.replace("_", " "))
     if task is None:
-        st.warning(escaping.markdown(guessed.problem or "Say what kind of task this is."))
+        st.warning(escaping.markdown(guessed.problem or "Choose the task."))
         st.stop()
     mapping = _mapping(guessed, task)
-    drop_invalid = st.toggle("Leave out rows without text or label", key="drop_invalid", help="The command line's --drop-invalid.")
+    drop_invalid = st.toggle("Skip rows without text or label", key="drop_invalid", help="The command line's --drop-invalid.")
     preview = _preview(chosen, task, tuple(mapping.items()), drop_invalid)
     for note in preview.notes:
         st.text(note)
@@ -104,7 +104,7 @@ def _mapping(guessed: Preview, task: str) -> dict[str, str]:
         options = names if required else [NOT_USED, *names]
         start = guessed.mapping.get(field) if guessed.task == task else None
         index = options.index(start) if start in options else (None if required else 0)
-        label = f"Column of {field.replace('_', ' ')}"
+        label = f"{field.replace('_', ' ').capitalize()} column"
         found = boxes[place % len(boxes)].selectbox(label, options, index, key=f"column-{task}-{field}", placeholder="choose one")
         if found not in (None, NOT_USED):
             mapping[field] = found
@@ -178,14 +178,14 @@ def _value(value: object) -> str:
 
 
 def _taken(shown: Collection[str]) -> Settings:
-    """The settings taken from another experiment, or the usual ones; what the form has no box for is said and can be let go."""
+    """The settings taken from another experiment, or the usual ones; settings without a widget are listed and can be reset."""
     if TAKEN not in st.session_state:
         return Settings(data="")
     name, values = st.session_state[TAKEN]
     settings = Settings.from_dict({**values, "recorded_by": "winnow"})
     if words := others(settings, shown):
         st.text(f"As in {name}: {'; '.join(f'{setting} {value}' for setting, value in words.items())}.")
-        st.button("Back to the usual ones", icon=":material/undo:", on_click=st.session_state.pop, args=(TAKEN,))
+        st.button("Back to the defaults", icon=":material/undo:", on_click=st.session_state.pop, args=(TAKEN,))
     return settings
 
 

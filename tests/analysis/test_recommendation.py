@@ -96,7 +96,7 @@ def test_without_full_data_nothing_is_recommended() -> None:
 
 @pytest.mark.parametrize("wrong", [-0.5, 100, math.nan])
 def test_a_margin_that_is_none_is_refused(wrong: float) -> None:
-    with pytest.raises(UsageError, match="--margin is"):
+    with pytest.raises(UsageError, match="margin must be at least 0 and below 100"):
         margin_of(wrong)
 
 

@@ -123,7 +123,7 @@ def test_what_the_recording_cannot_give_is_said() -> None:
         scores.compute("dyn-unc", one_epoch)
     with pytest.raises(ScoreError, match="TDDS needs 4 epochs"):
         scores.compute("tdds", recording(6, 3, 5, 2, 0))
-    with pytest.raises(UsageError, match="--burn-in is -1; with 1 epochs it must be 0 to 0"):
+    with pytest.raises(UsageError, match="burn_in must be 0 to 0 with 1 epoch, got -1"):
         scores.compute("confidence", one_epoch, -1)
     with pytest.raises(UsageError, match="There is no score 'luck'; the scores are h, confidence"):
         scores.compute("luck", one_epoch)

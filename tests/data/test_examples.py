@@ -363,7 +363,7 @@ def test_columns_and_tasks_that_do_not_exist_are_named(tmp_path: Path) -> None:
         load(path, id_column="score")
     with pytest.raises(UsageError, match="no field 'premise'"):
         load(path, columns={"premise": "sentence"})
-    with pytest.raises(UsageError, match="--task is 'tagging'"):
+    with pytest.raises(UsageError, match=r"task must be auto or one of .*, got 'tagging'"):
         load(path, task="tagging")
 
 

@@ -420,7 +420,7 @@ def test_a_cancelled_worker_of_the_dashboard_leaves_nothing(settings: Settings, 
     longer = settings.with_changes(seeds=default_seeds(60))
     background.score(longer, folder)
     wait_until(lambda: lock.owned(Folder(folder)) and (folder / "experiment.json").exists(), 60, "its start")
-    with pytest.raises(BusyError, match="Another worker"):
+    with pytest.raises(BusyError, match="in use by another job"):
         background.score(longer, folder)
     assert background.cancel(folder, wait=5)
     wait_until(lambda: not set(alive(mark)) - {os.getpid()}, 5, "its end")

@@ -241,5 +241,5 @@ def test_what_keeps_one_class_is_not_trained_in_silence(settings: Settings, tmp_
     for seed in seeds:
         assert (f"random@{some} with seed {seed} was not trained" in notes) == (classes(f"random@{some}", seed) == 1)
     assert len(trained[trained["subset"] == f"random@{some}"]) == sum(found == 2 for found in sizes[some - 3].values())
-    assert f"Not measured, since only one class or nothing stays: random@{lost}." in notes
+    assert f"Not measured, because they keep only one class or nothing: random@{lost}." in notes
     assert len(worker.resume(folder).finished()) == len(trained)

@@ -47,7 +47,7 @@ def test_a_deleted_lock_lets_no_second_worker_in(scored: Experiment) -> None:
     folder, process = scored.folder, holder(scored.folder.root)
     try:
         folder.lock.unlink()
-        with pytest.raises(BusyError, match="Another worker"), lock.own(folder, wait=0.2):
+        with pytest.raises(BusyError, match="in use by another job"), lock.own(folder, wait=0.2):
             raise AssertionError("two workers at once")
         assert lock.owned(folder)
         wait_until(lambda: lock.owner(folder) == process.pid, 10, "its name in a new lock")

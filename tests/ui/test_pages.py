@@ -261,7 +261,7 @@ def test_another_experiment_s_settings_are_taken_whole_and_let_go(scored: Experi
     assert asked.pop() == taken
     said = next(text.value for text in app.text if text.value.startswith("As in reviews"))
     assert "burn in 2" in said and "seeds 11, 22, 33" in said and "fixed order on" in said
-    press(press(app, "Back to the usual ones"), "Start scoring")
+    press(press(app, "Back to the defaults"), "Start scoring")
     shown = ["data", "task", "columns", "evaluation", "model", "max_length", "drop_invalid", "epochs", "batch_size", "learning_rate"]
     assert score_form.others(asked.pop(), shown) == {} and not app.exception
 

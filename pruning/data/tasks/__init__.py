@@ -24,7 +24,7 @@ def detect(source: Source, task: str = "auto", columns: Mapping[str, str] | None
     nothing fits, always with what there is.
     """
     if task != "auto" and task not in TASKS:
-        raise UsageError(f"--task is {task!r}; use auto, {', '.join(TASKS)}.")
+        raise UsageError(f"task must be auto or one of {', '.join(TASKS)}, got {task!r}.", "task")
     given, there = dict(columns or {}), source.table.column_names
     for field, column in given.items():
         if column not in there:
