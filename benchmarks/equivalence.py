@@ -34,7 +34,7 @@ from pruning.data import examples, models, sample
 from pruning.data.tasks import TASKS
 from pruning.files import atomic_write
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
-from pruning.settings import APPROXIMATIONS, Settings, default_seeds
+from pruning.settings import APPROXIMATIONS, SAMPLE, Settings, default_seeds
 from pruning.training import train as train_ours
 from pruning.training.devices import cores
 
@@ -103,7 +103,7 @@ def main(
 
 def prepare(train: int, evaluation: int) -> Job:
     """The sample, encoded."""
-    model = models.locate(models.SAMPLE)
+    model = models.locate(SAMPLE)
     tokenizer, task = models.load_tokenizer(model), TASKS["classification"]
     first, second = (task.encode(examples.load(path).table, tokenizer, 128) for path in sample.sample_split(train, evaluation))
     return Job(train=first, evaluation=second, model=str(model))

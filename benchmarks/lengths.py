@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from pruning.data import models, sample
 from pruning.data.tasks import TASKS
 from pruning.records import Encoded
+from pruning.settings import SAMPLE
 
 
 class Lengths(StrEnum):
@@ -68,7 +69,7 @@ def encoded(lengths: Lengths, examples: int) -> Encoded:
         columns["text"] = [" ".join(texts[(i + k) % len(texts)] for k in range(12)) for i in range(len(texts))]
     else:
         columns["text"] = texts
-    return TASKS["classification"].encode(pa.table(columns), models.load_tokenizer(models.locate(models.SAMPLE)), 128)
+    return TASKS["classification"].encode(pa.table(columns), models.load_tokenizer(models.locate(SAMPLE)), 128)
 
 
 def phrase(random: np.random.Generator, text: str) -> str:
@@ -82,7 +83,7 @@ def phrase(random: np.random.Generator, text: str) -> str:
 def shaped(shape: Shape, data: Encoded, folder: Path) -> tuple[str, Encoded]:
     """A model folder of that shape and the data as it takes them."""
     if (changes := SHAPES[shape]) is None:
-        return str(models.locate(models.SAMPLE)), data
+        return str(models.locate(SAMPLE)), data
     fixed = {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
     config = AutoConfig.for_model("roberta", **fixed, **changes, pad_token_id=1, bos_token_id=0, eos_token_id=2, num_labels=data.classes)
     path = folder / shape

@@ -20,7 +20,7 @@ from benchmarks.machine import heading
 from pruning.data import examples, models, sample
 from pruning.data.tasks import TASKS
 from pruning.records import Encoded, RunPlan
-from pruning.settings import TrainSettings
+from pruning.settings import SAMPLE, TrainSettings
 from pruning.training.batches import Batch
 from pruning.training.devices import autocast, one_thread
 from pruning.training.loop import Run
@@ -42,7 +42,7 @@ class SilentRun(Run):
 def main(steps: Annotated[int, typer.Option(help="Steps of each kind.")] = 400) -> None:
     """Measure and print Markdown."""
     train, _ = sample.sample_split(2000, 100)
-    model = models.locate(models.SAMPLE)
+    model = models.locate(SAMPLE)
     encoded = TASKS["classification"].encode(examples.load(train).table, models.load_tokenizer(model), 128)
     with one_thread():
         ratios = _quarters(*_measure(encoded, str(model), steps))

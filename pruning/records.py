@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pruning.formatting import duration
-
-QUANTITIES = ("correct", "gold_prob", "gold_margin", "error_norm", "loss", "predicted")
-"""What is recorded of each example at each step, besides its position within the epoch."""
 
 DECISIONS = "+decisions"
 """Suffix of a subset's name: the subset with the decisions made by hand."""
@@ -73,14 +70,9 @@ class RunPlan:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class EpochRecord:
-    """What one epoch of one run recorded online: train mode, at each example's own step, before its update.
+class Quantities:
+    """Arrays of what is recorded of each example at each step; the fields are the columns of an epoch's file, in their order."""
 
-    Arrays are [n] and ordered like the plan's `rows`, whatever order the epoch trained them in.
-    """
-
-    key: str
-    epoch: int
     correct: NDArray[np.bool_]
     gold_prob: NDArray[np.float32]
     """Probability of the right answer, 0..1."""
@@ -94,6 +86,21 @@ class EpochRecord:
     """The answer given: class or option index."""
     position: NDArray[np.int32]
     """Place within the epoch, 0..n-1: example position // batch_size = step."""
+
+
+QUANTITIES: Mapping[str, Any] = {name: get_args(get_args(hint)[1])[0] for name, hint in get_type_hints(Quantities).items()}
+"""The type of each of them, by name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class EpochRecord(Quantities):
+    """What one epoch of one run recorded online: train mode, at each example's own step, before its update.
+
+    Arrays are [n] and ordered like the plan's `rows`, whatever order the epoch trained them in.
+    """
+
+    key: str
+    epoch: int
     micro_batch: int = 0
     """Examples that went through the model at a time, where memory did not suffice for whole batches; 0 where it did."""
 
@@ -131,18 +138,11 @@ class RunResult:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Dynamics:
+class Dynamics(Quantities):
     """The recording of a whole experiment, every array [runs, epochs, examples] in the order of `ids`."""
 
     ids: NDArray[np.int64]
     seeds: tuple[int, ...]
-    correct: NDArray[np.bool_]
-    gold_prob: NDArray[np.float32]
-    gold_margin: NDArray[np.float32]
-    error_norm: NDArray[np.float32]
-    loss: NDArray[np.float32]
-    predicted: NDArray[np.int64]
-    position: NDArray[np.int32]
 
     def first(self, name: str) -> NDArray[Any]:
         """[1, 1, 1] the very first value of that quantity: enough to see whether it was recorded at all."""
@@ -338,6 +338,10 @@ class JobStatus:
     """Examples per second of late."""
     runs: Mapping[str, Progress] = field(default_factory=dict)
     """Latest progress of each run, by key."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, as `status --json` prints them."""
+        return {**asdict(self), "seconds_left": self.seconds_left}
 
     @property
     def measuring(self) -> bool:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -22,7 +22,7 @@ from pruning.analysis.scores import missing
 from pruning.analysis.stability import burn_in_advice, stability
 from pruning.errors import WinnowError
 from pruning.formatting import bracketed, counted, duration
-from pruning.records import Difference, FrontierPoint, JobStatus
+from pruning.records import Difference, FrontierPoint
 from pruning.settings import Settings
 from pruning.store.saved_subsets import saved_names
 
@@ -242,8 +242,3 @@ def _difference(difference: Difference | None) -> str:
     if difference is None or difference.pairs == 0:
         return ""
     return f"{difference.mean:+.3f} {bracketed(difference.low, difference.high, sign='+')}"
-
-
-def status_dict(status: JobStatus) -> dict[str, Any]:
-    """Return the content of `status --json`."""
-    return {**asdict(status), "seconds_left": status.seconds_left}

@@ -12,6 +12,9 @@ from pruning.errors import UsageError
 from pruning.formatting import counted
 from pruning.options import Option, check, settings_of
 
+SAMPLE = "sample"
+"""Name of the data and of the model that come with Winnow."""
+
 PAPER_SEEDS = (342, 4827, 1215, 98, 8128, 828)
 """Seeds of Tayaranian et al. (CoLLAs 2024), in their order; further runs draw theirs from `default_seeds`."""
 
@@ -117,7 +120,7 @@ class Settings:
         Option("Use only this many training examples, drawn at random within each class.", group=DATA, at_least=2, default="all"),
     ] = None
     drop_invalid: Annotated[bool, Option("Skip and count rows without text or label instead of refusing them.", group=DATA)] = False
-    model: Annotated[str, Option("A folder, a hub name, or 'sample' for the model that comes with Winnow.", group=MODEL)] = "sample"
+    model: Annotated[str, Option("A folder, a hub name, or 'sample' for the model that comes with Winnow.", group=MODEL)] = SAMPLE
     max_length: Annotated[
         int | None,
         Option(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from pruning.errors import UsageError
+from pruning.formatting import counted
 from pruning.records import DECISIONS, Difference, FineTuning, FrontierPoint, Subset
 from pruning.settings import Settings
 
@@ -169,6 +170,25 @@ def pareto(measured: Sequence[FrontierPoint], metric: str | None = None) -> list
             front.append(point)
             best = value
     return front
+
+
+def expected(measured: Sequence[FrontierPoint], size: int) -> float | None:
+    """The headline metric that a rule by H would reach with `size` examples, between the measured ones; None with fewer than two."""
+    rules = sorted((point.kept, point.metrics[headline_of(point.metrics)]) for point in measured if point.method in ("h-score", "full"))
+    if len(rules) < 2:
+        return None
+    return float(np.interp(size, [kept for kept, _ in rules], [value for _, value in rules]))
+
+
+def cost_in_words(measured: Sequence[FrontierPoint], name: str, size: int) -> str:
+    """The measured accuracy of the subset of that name and size, else what the measured ones suggest, in a sentence."""
+    found, guess = next((point for point in measured if point.subset == name), None), expected(measured, size)
+    if found is not None:
+        metric = headline_of(found.metrics)
+        return f"Measured: {metric} {found.metrics[metric]:.3f} over {counted(found.seeds, 'seed')}."
+    if guess is None:
+        return "What it costs in accuracy is not measured yet."
+    return f"Not measured; the measured subsets of about this size suggest {headline_of(measured[0].metrics)} {guess:.3f}."
 
 
 def score_seconds(finished: pd.DataFrame, settings: Settings) -> float | None:

@@ -328,7 +328,7 @@ def random(ids: NDArray[np.int64], seed: int = 0) -> Floats:
 
 def missing(dynamics: Dynamics) -> frozenset[str]:
     """Quantities that an imported recording does not have: nan (or -1 for whole numbers) throughout."""
-    return frozenset(name for name in (*QUANTITIES, "position") if _absent(dynamics.first(name)))
+    return frozenset(name for name in QUANTITIES if _absent(dynamics.first(name)))
 
 
 def compute(name: str, dynamics: Dynamics, burn_in: int = 0) -> Floats:

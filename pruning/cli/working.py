@@ -45,7 +45,7 @@ def status(directory: Directory, as_json: Json = False) -> None:
     experiment = Experiment(directory)
     found, notes = experiment.status(), [*experiment.notes(), *experiment.warnings()]
     if as_json:
-        print(json.dumps({**report.status_dict(found), "notes": notes}))
+        print(json.dumps({**found.to_dict(), "notes": notes}))
     else:
         print("\n".join((found.sentence, *notes)))
 

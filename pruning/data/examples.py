@@ -19,11 +19,8 @@ from pruning.data import readers
 from pruning.data.readers import Source
 from pruning.data.tasks import Fields, detect
 from pruning.errors import DataError, UsageError
-from pruning.settings import Settings
+from pruning.settings import SAMPLE, Settings
 from pruning.subsets.selection import stratified
-
-SAMPLE = "sample"
-"""The word that stands for the data that comes with Winnow."""
 
 SOURCE_PREFIX = "source."
 """What `Examples.table` puts before the name of a source column."""

@@ -12,9 +12,7 @@ from typing import Any
 from pruning.data import access, sample
 from pruning.errors import DataError, ModelError
 from pruning.files import sha256
-
-SAMPLE = "sample"
-"""The name of the model that comes with Winnow."""
+from pruning.settings import SAMPLE
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 """A tokenizer is made of at least one of these; without any, transformers would make up an empty one in silence."""

@@ -24,7 +24,7 @@ from pruning.analysis.audit import NEEDED, rebuilt
 from pruning.analysis.scores import missing
 from pruning.data.examples import SOURCE_PREFIX
 from pruning.errors import ExportError, UsageError
-from pruning.export.source import Source
+from pruning.export.exportable import Exportable
 from pruning.files import sha256
 from pruning.store.layout import read_table
 
@@ -35,7 +35,7 @@ BATCH = 8192
 """Rows in memory at a time."""
 
 
-def _write_jsonl(source: Source, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
+def _write_jsonl(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
     with path.open("wb") as file:
         if source.folder.source.exists():
             return _copy_lines(source, kept, labels, file)
@@ -47,7 +47,7 @@ def _write_jsonl(source: Source, kept: NDArray[np.int64], labels: Mapping[int, A
         return written
 
 
-def _copy_lines(source: Source, kept: NDArray[np.int64], labels: Mapping[int, Any], file: IO[bytes]) -> int:
+def _copy_lines(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any], file: IO[bytes]) -> int:
     """Copy the kept lines of source.jsonl as they are; `row` counts its lines that are not blank."""
     table = source.examples(["id", "row"])
     chosen = np.isin(np.asarray(table["id"]), kept)
@@ -72,7 +72,7 @@ def _relabelled(line: bytes, column: str, label: Any) -> bytes:
     return json.dumps(values, ensure_ascii=False).encode() + b"\n"
 
 
-def as_written(source: Source, labels: Mapping[int, str]) -> dict[int, Any]:
+def as_written(source: Exportable, labels: Mapping[int, str]) -> dict[int, Any]:
     """Labels by id as the source's own column writes them: a name, a number, a truth value or the index of a declared class."""
     column = SOURCE_PREFIX + source.settings.label_column
     if not labels or column not in source.schema.names:
@@ -96,7 +96,7 @@ def _unseen(label: str, like: Any, written: Mapping[str, Any], names: Sequence[s
     return label
 
 
-def _source_batches(source: Source, kept: NDArray[np.int64], labels: Mapping[int, Any]) -> Iterator[pa.RecordBatch]:
+def _source_batches(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any]) -> Iterator[pa.RecordBatch]:
     """The kept rows with the source's own columns, in source order, a few thousand at a time."""
     with pq.ParquetFile(source.folder.examples) as file:
         names = [name for name in file.schema_arrow.names if name.startswith(SOURCE_PREFIX)]
@@ -114,7 +114,7 @@ def _source_batches(source: Source, kept: NDArray[np.int64], labels: Mapping[int
             yield batch.rename_columns([name.removeprefix(SOURCE_PREFIX) for name in names])
 
 
-def _write_csv(source: Source, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
+def _write_csv(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
     written = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -142,7 +142,7 @@ def _cell(value: Any) -> Any:
     return "'" + value if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
-def _write_parquet(source: Source, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
+def _write_parquet(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
     batches = _source_batches(source, kept, labels)
     first = next(batches)
     with pq.ParquetWriter(path, first.schema) as writer:
@@ -154,7 +154,7 @@ def _written(writer: pq.ParquetWriter | pa.ipc.RecordBatchStreamWriter, batch: p
     return int(batch.num_rows)
 
 
-def _write_hf(source: Source, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
+def _write_hf(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
     """A folder that `datasets.load_from_disk` reads. The rows pass through a file that is mapped, not held in memory."""
     from datasets import Dataset
     from datasets.table import MemoryMappedTable
@@ -170,7 +170,7 @@ def _write_hf(source: Source, kept: NDArray[np.int64], labels: Mapping[int, Any]
     return rows
 
 
-def _write_cartography(source: Source, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
+def _write_cartography(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
     """One folder per run as allenai/cartography writes them: run=0/training_dynamics/dynamics_epoch_0.jsonl ...
 
     The guid is the id; the logits are logarithms of the recorded probabilities (see `audit.rebuilt`), so that gold
@@ -188,7 +188,7 @@ def _write_cartography(source: Source, kept: NDArray[np.int64], labels: Mapping[
     return len(chosen)
 
 
-def _cartography_lines(source: Source, chosen: NDArray[np.int64], recorded: Path, epoch: int) -> Iterator[str]:
+def _cartography_lines(source: Exportable, chosen: NDArray[np.int64], recorded: Path, epoch: int) -> Iterator[str]:
     """The lines of the examples at those places, from one epoch's file alone, a few thousand worked out at a time."""
     table, labels, classes = read_table(recorded, sorted(NEEDED)), source.labels, len(source.label_names)
     gold_prob, gold_margin = (np.asarray(table[name], dtype=np.float32) for name in ("gold_prob", "gold_margin"))
@@ -206,7 +206,7 @@ def _cartography_lines(source: Source, chosen: NDArray[np.int64], recorded: Path
 class Format:
     """One way to write a subset."""
 
-    write: Callable[[Source, NDArray[np.int64], Mapping[int, Any], Path], int]
+    write: Callable[[Exportable, NDArray[np.int64], Mapping[int, Any], Path], int]
     """Writer of (source, kept ids, labels changed by hand as the source writes them, path), returning the rows written."""
     folder: bool = False
     """Whether it is a folder; else a file with the format's name as its ending."""

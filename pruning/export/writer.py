@@ -22,15 +22,15 @@ from pruning import __version__
 from pruning.analysis.duplicates import leaks
 from pruning.analysis.frontier import rows_sha256
 from pruning.errors import ExportError
+from pruning.export.exportable import Exportable
 from pruning.export.formats import Format, as_written, find
-from pruning.export.source import Source
 from pruning.files import atomic_write, sha256, write_json
 from pruning.records import DECISIONS, Subset
 from pruning.store.checksums import check_data
 
 
 def build(
-    source: Source,
+    source: Exportable,
     subset: Subset,
     output: str | Path,
     format: str = "jsonl",
@@ -82,7 +82,7 @@ def verify(output: str | Path) -> dict[str, Any]:
     return manifest
 
 
-def is_current(manifest: Mapping[str, Any], source: Source, subset: Subset) -> bool:
+def is_current(manifest: Mapping[str, Any], source: Exportable, subset: Subset) -> bool:
     """Whether the export of that manifest is what `build` would write now: of the same data, rows, rule, burn-in and decisions.
 
     Raises UsageError where the manifest names an unknown format.
@@ -91,7 +91,7 @@ def is_current(manifest: Mapping[str, Any], source: Source, subset: Subset) -> b
     return all(manifest.get(key) == value for key, value in now.items())
 
 
-def relabelled(source: Source, subset: Subset) -> dict[int, str]:
+def relabelled(source: Exportable, subset: Subset) -> dict[int, str]:
     """Id -> new label, for the examples of `subset` whose label was changed by hand into another one."""
     decided = source.applied.labels
     if not decided:
@@ -104,7 +104,7 @@ def relabelled(source: Source, subset: Subset) -> dict[int, str]:
     return {example: label for (example, label), before in zip(new.items(), old, strict=True) if label != before}
 
 
-def _labels(source: Source, subset: Subset, format: Format) -> dict[int, str]:
+def _labels(source: Exportable, subset: Subset, format: Format) -> dict[int, str]:
     """Those of `relabelled` that an export in that format has: all, or none."""
     return relabelled(source, subset) if format.relabels else {}
 
@@ -145,7 +145,7 @@ def manifest_path(output: Path) -> Path:
     return output.with_name(output.name + ".manifest.json")
 
 
-def default_output(source: Source, subset: Subset, format: str) -> Path:
+def default_output(source: Exportable, subset: Subset, format: str) -> Path:
     """Where an export goes when no place is named: a folder of exports/ for each subset, whatever letters its name has, and format.
 
     Raises UsageError for an unknown format.
@@ -158,7 +158,7 @@ def default_output(source: Source, subset: Subset, format: str) -> Path:
     return source.folder.exports / (safe if format == "jsonl" else f"{safe}-{format}") / ending
 
 
-def _manifest(source: Source, subset: Subset, output: Path, format: str) -> dict[str, Any]:
+def _manifest(source: Exportable, subset: Subset, output: Path, format: str) -> dict[str, Any]:
     command = ["python", "-m", "pruning", "export", str(source.folder.root), "--subset", subset.name, "--format", format]
     command += ["--output", str(output), "--burn-in", str(source.burn_in), "--force"]
     command += [] if source.with_decisions else ["--without-decisions"]
@@ -180,7 +180,7 @@ def _manifest(source: Source, subset: Subset, output: Path, format: str) -> dict
     }
 
 
-def _content(source: Source, subset: Subset, format: str) -> dict[str, Any]:
+def _content(source: Exportable, subset: Subset, format: str) -> dict[str, Any]:
     """The part of a manifest that decides what is in the export."""
     decided, by_hand = source.applied, subset.name.endswith(DECISIONS)
     labels = _labels(source, subset, find(format))
@@ -205,13 +205,13 @@ def _content(source: Source, subset: Subset, format: str) -> dict[str, Any]:
     }
 
 
-def warnings(source: Source, subset: Subset) -> list[str]:
+def warnings(source: Exportable, subset: Subset) -> list[str]:
     """What a person should know before training on this subset, in sentences: of the scores, of the runs, of the subset itself."""
     caveat = source.settings.caveat
     return [*([caveat] if caveat else []), *source.warnings(), *subset_warnings(source, subset)]
 
 
-def subset_warnings(source: Source, subset: Subset) -> list[str]:
+def subset_warnings(source: Exportable, subset: Subset) -> list[str]:
     """Of these, what is about the subset itself, and about runs that are missing."""
     found = []
     complete, asked = source.dynamics.runs, source.settings.runs

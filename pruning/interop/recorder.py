@@ -72,7 +72,7 @@ class Recorder:
         )
         self.experiment = make(directory, settings)
         self.labels = np.asarray(self.experiment.examples(["label"])["label"], dtype=np.int64)
-        self._latest: Run | None = None
+        self._latest: RecordedRun | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -85,7 +85,7 @@ class Recorder:
         done = {*self.experiment.finished_runs()} - self.experiment.damaged_runs()
         return [seed for run, seed in enumerate(self.seeds) if run not in done]
 
-    def run(self, seed: int) -> Run:
+    def run(self, seed: int) -> RecordedRun:
         """Start the run of that seed at its first epoch; its earlier, incomplete recording is replaced once that epoch is complete.
 
         Warns when the run started before, of another seed, is incomplete. Raises UsageError for a seed that the experiment does not
@@ -98,11 +98,11 @@ class Recorder:
         index = self.seeds.index(seed)
         if self._latest is not None and self._latest.index != index and (missing := self._latest.missing):
             warnings.warn(missing, RuntimeWarning, stacklevel=2)
-        self._latest = Run(self, index)
+        self._latest = RecordedRun(self, index)
         return self._latest
 
 
-class Run:
+class RecordedRun:
     """One run in progress. An epoch ends, and is written to disk, when every example was added once.
 
     As a context manager it calls `finish` at its end.

@@ -15,20 +15,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pruning.errors import ExperimentError
-from pruning.records import Dynamics, EpochRecord
+from pruning.records import QUANTITIES, Dynamics, EpochRecord
 from pruning.store.checksums import check, checksummed, checksums
 from pruning.store.layout import Folder, read_notes, read_table
-
-_DTYPES: dict[str, Any] = {
-    "correct": np.bool_,
-    "gold_prob": np.float32,
-    "gold_margin": np.float32,
-    "error_norm": np.float32,
-    "loss": np.float32,
-    "predicted": np.int64,
-    "position": np.int32,
-}
-"""What is recorded of each example: the columns of an epoch's file after id and epoch, in their order."""
 
 _THREADS = 4
 
@@ -36,7 +25,7 @@ _THREADS = 4
 def write_epoch(folder: Folder, ids: NDArray[np.int64], run: int, record: EpochRecord) -> None:
     """Put one epoch's recording of the examples `ids` on disk, whole or not at all."""
     columns: dict[str, Any] = {"id": ids, "epoch": np.full(len(ids), record.epoch, dtype=np.int32)}
-    columns |= {name: getattr(record, name) for name in _DTYPES}
+    columns |= {name: getattr(record, name) for name in QUANTITIES}
     notes = {"accuracy": repr(float(record.correct.mean()))}
     if record.micro_batch:
         notes["micro_batch"] = str(record.micro_batch)
@@ -99,7 +88,7 @@ class Recording(Dynamics):
 
     def read(self, name: str) -> NDArray[Any]:
         """[R, E, N] one quantity."""
-        array = np.empty((self.runs, self.epochs, self.examples), _DTYPES[name])
+        array = np.empty((self.runs, self.epochs, self.examples), QUANTITIES[name])
 
         def one(index: int, epoch: int, path: Path) -> None:
             array[index, epoch] = np.asarray(read_table(path, [name])[name])
@@ -114,7 +103,7 @@ class Recording(Dynamics):
         known: dict[str, NDArray[Any]] = self.__dict__.setdefault("_first", {})
         if name not in known:
             path = self.__dict__["_folder"].epoch(self.__dict__["_runs"][0], 0)
-            known[name] = np.asarray(read_table(path, [name])[name][:1]).astype(_DTYPES[name]).reshape(1, 1, -1)
+            known[name] = np.asarray(read_table(path, [name])[name][:1]).astype(QUANTITIES[name]).reshape(1, 1, -1)
         return known[name]
 
     def release(self, *names: str) -> None:
@@ -129,5 +118,5 @@ def _quantity(name: str) -> cached_property[NDArray[Any]]:
     return prop
 
 
-for _name in _DTYPES:
+for _name in QUANTITIES:
     setattr(Recording, _name, _quantity(_name))

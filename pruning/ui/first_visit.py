@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pruning.data import examples
-from pruning.settings import Settings
+from pruning.settings import SAMPLE, Settings
 from pruning.store import library
 from pruning.ui import address, score_form, state
 
@@ -22,7 +21,7 @@ def show() -> None:
         st.subheader("Try the sample", anchor=False)
         st.text(f"{SENTENCES} movie-review sentences and a small model; nothing to download.")
         if st.button("Score the sample", type="primary", icon=":material/play_arrow:", key="score-sample"):
-            score_form.start(Settings(data=examples.SAMPLE, task="classification", model="sample"), "sample", SENTENCES)
+            score_form.start(Settings(data=SAMPLE, task="classification", model="sample"), "sample", SENTENCES)
             st.switch_page(state.page("score"))
     with right.container(border=True, height="stretch"):
         st.subheader("Use your own data", anchor=False)

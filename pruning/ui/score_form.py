@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from pruning.data import examples, sample
+from pruning.data import examples, lengths, sample
 from pruning.data.examples import Preview
 from pruning.data.tasks import TASKS
 from pruning.errors import ExperimentError, UsageError
@@ -23,10 +23,10 @@ from pruning.formatting import counted, duration
 from pruning.jobs import background
 from pruning.jobs.estimate import ROUGH
 from pruning.options import settings_of
-from pruning.settings import Settings, TrainSettings, default_seeds
+from pruning.settings import SAMPLE, Settings, TrainSettings, default_seeds
 from pruning.settings_file import as_file
 from pruning.store import library
-from pruning.ui import address, escaping, lengths, state
+from pruning.ui import address, escaping, state
 
 NOT_USED = "(not used)"
 
@@ -255,7 +255,7 @@ def estimate(settings: Settings, limit: int) -> None:
 
 def _ready(settings: Settings, limit: int) -> Settings:
     """With the sample's own files, where the sample is asked for."""
-    if settings.data == examples.SAMPLE and settings.evaluation is None:
+    if settings.data == SAMPLE and settings.evaluation is None:
         train, evaluation = sample.sample_split(limit, 1000)
         return settings.with_changes(data=str(train), evaluation=str(evaluation))
     return settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from pruning.analysis import audit
 from pruning.analysis.audit import Shares
-from pruning.analysis.frontier import headline_of
+from pruning.analysis.frontier import cost_in_words
 from pruning.browse import LABEL, View
 from pruning.export.formats import csv_text
-from pruning.formatting import counted
 from pruning.ui import theme
 
 STAYS = "kept or pruned"
@@ -82,19 +81,8 @@ def shares(view: View, column: str, kept: NDArray[np.bool_]) -> Shares:
 
 
 def estimate(view: View, name: str, size: int) -> str:
-    """Where on the frontier a subset lies, in a sentence: measured, or between what was."""
-    points = view.frontier("epochs")
-    measured: Any = next((point for point in points if point.subset == name), None)
-    if not points:
-        return "What it costs in accuracy is not measured yet."
-    metric = headline_of(points[0].metrics)
-    if measured is not None:
-        return f"Measured: {metric} {measured.metrics[metric]:.3f} over {counted(measured.seeds, 'seed')}."
-    rules = sorted((p.kept, p.metrics[metric]) for p in points if p.method in ("h-score", "full"))
-    if len(rules) < 2:
-        return "What it costs in accuracy is not measured yet."
-    guess = float(np.interp(size, [kept for kept, _ in rules], [value for _, value in rules]))
-    return f"Not measured; the measured subsets of about this size suggest {metric} {guess:.3f}."
+    """Where on the frontier a subset lies, in a sentence: measured, or between the subsets that were."""
+    return cost_in_words(view.frontier("epochs"), name, size)
 
 
 def class_shares(view: View, kept: NDArray[np.bool_]) -> str:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import isnan
 
 import numpy as np
@@ -5,6 +6,7 @@ import pandas as pd
 import pytest
 
 from pruning.analysis import frontier
+from pruning.analysis.frontier import cost_in_words, expected
 from tests.support.points import FULL, finetunings, point
 
 
@@ -93,3 +95,13 @@ def test_equal_steps() -> None:
 def test_the_fingerprint_of_rows_follows_order_and_content() -> None:
     assert frontier.rows_sha256(np.array([1, 2])) == frontier.rows_sha256(np.array([1, 2], dtype=np.int32).astype(np.int64))
     assert frontier.rows_sha256(np.array([1, 2])) != frontier.rows_sha256(np.array([2, 1]))
+
+
+def test_the_cost_of_a_subset_is_measured_or_read_between_the_measured_rules() -> None:
+    """750 lies halfway between 500 (0.7) and 1,000 (0.8); points of rules that do not go by H do not count."""
+    by_h = [replace(FULL, method="full"), replace(point("remove-0", 500, 0.7), method="h-score")]
+    other = point("random@500", 500, 0.1)
+    assert expected([*by_h, other], 750) == pytest.approx(0.75) and expected([by_h[0], other], 750) is None
+    assert cost_in_words([*by_h, other], "remove-0", 500) == "Measured: accuracy 0.700 over 3 seeds."
+    assert cost_in_words([*by_h, other], "mine", 600).endswith("suggest accuracy 0.720.")
+    assert cost_in_words([], "mine", 600) == cost_in_words(by_h[:1], "mine", 600) == "What it costs in accuracy is not measured yet."

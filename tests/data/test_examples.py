@@ -14,10 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pruning.data import examples as data
 from pruning.data.examples import load, load_pair, preview, split_off
 from pruning.errors import DataError, UsageError
-from pruning.settings import Settings
+from pruning.settings import SAMPLE, Settings
 
 ROWS = [
     {"sentence": "a fine film", "label": 1, "year": 1999, "score": 0.5},
@@ -461,4 +460,4 @@ def test_a_preview_of_readable_data_says_what_keeps_it_from_being_scored(tmp_pat
 
 def test_the_sample_is_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pruning.data.sample.sample_data", lambda: write_jsonl(tmp_path / "a.jsonl", ROWS))
-    assert load(data.SAMPLE).source == "sample" and len(load_pair(Settings(data="sample", evaluation_fraction=0.5))[1]) == 2
+    assert load(SAMPLE).source == "sample" and len(load_pair(Settings(data="sample", evaluation_fraction=0.5))[1]) == 2

@@ -55,7 +55,10 @@ def is_what_was_recorded(experiment: Experiment) -> bool:
     dynamics = experiment.dynamics
     for run, epoch in np.ndindex(RUNS, EPOCHS):
         expected = from_logits("", epoch, LOGITS[run, epoch], LABELS)
-        if not all(np.allclose(getattr(dynamics, name)[run, epoch], getattr(expected, name), atol=1e-5) for name in QUANTITIES):
+        if not all(
+            np.allclose(getattr(dynamics, name)[run, epoch], getattr(expected, name), atol=1e-5)
+            for name in QUANTITIES.keys() - {"position"}
+        ):
             return False
     return True
 

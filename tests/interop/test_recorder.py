@@ -80,7 +80,7 @@ def test_quantities_are_those_of_the_engine() -> None:
     logits, labels = random.normal(size=(50, 4)).astype(np.float32) * 5, random.integers(0, 4, 50)
     ours = from_logits("run 0", 0, logits, labels)
     theirs = choice(torch.tensor(logits), torch.tensor(labels))
-    for name in QUANTITIES:
+    for name in QUANTITIES.keys() - {"position"}:
         assert np.allclose(getattr(ours, name), getattr(theirs, name).numpy(), atol=1e-5), name
 
 

@@ -1,90 +1,16 @@
-"""What the Score page says of the texts' lengths is what encoding them for real gives."""
+"""The Score page tells how long the texts are."""
 
-import json
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from pruning.data import access, models
-from pruning.data import examples as data
-from pruning.data.tasks import TASKS
-from pruning.ui import lengths
-from tests.support.pages import ROOT, open_page
-
-TASK = "classification"
-
-
-def texts(folder: Path, rows: int = 300) -> Path:
-    """Pairs of texts of 1 to 60 words."""
-    random = np.random.default_rng(0)
-    path = folder / "pairs.jsonl"
-    words = ["film", "plot", "marvellously", "the", "unbelievable", "it's"]
-    pairs = [[" ".join(random.choice(words, size=random.integers(1, 31))) for _ in range(2)] for _ in range(rows)]
-    lines = [{"premise": one, "hypothesis": two, "label": ["yes", "no"][i % 2]} for i, (one, two) in enumerate(pairs)]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
-
-
-@pytest.mark.parametrize("max_length", [16, 40, 4000])
-def test_the_share_that_would_be_cut_is_what_the_task_cuts(max_length: int, tmp_path: Path, tiny: str) -> None:
-    examples, preview = data.load(texts(tmp_path)), data.preview(tmp_path / "pairs.jsonl", rows=lengths.ROWS)
-    own = models.load_tokenizer(Path(tiny))
-    cut = TASKS[TASK].encode(examples.table, own, max_length).truncated / len(examples)
-    told = lengths.sentence(preview.rows, preview.mapping, TASK, tiny, max_length)
-    assert f"{cut:.1%} are longer than {min(max_length, own.model_max_length)} tokens and would be cut." in told
-    words = [len(f"{row['premise']} {row['hypothesis']}".split()) for row in preview.rows]
-    assert f"first 300 rows have {np.median(words):,.0f} words at the median, {max(words)} at most." in told
-
-
-@pytest.mark.parametrize("model", ["org/not-here", "", "nowhere/at/all"])
-def test_without_the_model_s_tokenizer_words_are_counted_and_that_is_said(model: str) -> None:
-    rows = [{"text": "word " * count} for count in (1, 10, 50, 100)]
-    told = lengths.sentence(rows, {"text": "text", "label": "label"}, TASK, model, 64)
-    assert "Taken at 1.3 tokens a word" in told and "about 50.0% are longer than 64 tokens" in told
-
-
-def test_a_tokenizer_that_is_none_or_may_not_be_read_is_done_without(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "tokenizer.json").write_text("{}")
-    rows, mapping = [{"text": "a film"}], {"text": "text", "label": "label"}
-    assert "for want of" in lengths.sentence(rows, mapping, TASK, str(tmp_path), 8)
-    assert "for want of" not in lengths.sentence(rows, mapping, TASK, tiny, 8)
-    monkeypatch.setenv(access.ROOTS, str(tmp_path))
-    assert "for want of" in lengths.sentence(rows, mapping, TASK, tiny, 8)
-
-
-def test_what_is_read_in_pieces_is_not_called_cut() -> None:
-    rows = [{"q": "Who?", "c": "long " * 900, "a": ["he"]}]
-    mapping = {"question": "q", "context": "c", "answers": "a"}
-    assert lengths.sentence(rows, mapping, "question-answering", "sample", 384).endswith("is read in pieces that overlap.")
-    assert lengths.sentence([{"q": None}], mapping, "question-answering", "sample", 384) == ""
-
-
-def test_long_documents_are_looked_at_in_no_time(tiny: str) -> None:
-    rows = lengths.first([{"text": "a marvellous film " * 500}] * lengths.ROWS, at_least=5)
-    assert 5 <= len(rows) < 50
-    start = time.process_time()
-    lengths.sentence(rows, {"text": "text"}, TASK, tiny, 128)
-    assert time.process_time() - start < 2
-
-
-def test_counting_tokens_brings_no_torch(tiny: str) -> None:
-    code = """
-import sys
-from pruning.ui import lengths
-assert "would be cut" in lengths.sentence([{"t": "a film"}], {"text": "t"}, "classification", sys.argv[1], 8)
-sys.exit("torch" in sys.modules or "transformers" in sys.modules)
-"""
-    done = subprocess.run([sys.executable, "-c", code, tiny], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+from tests.support.pages import open_page
+from tests.support.texts import pairs
 
 
 def test_the_score_page_says_how_long_the_texts_are(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_page("score", tmp_path / "experiments", monkeypatch)
-    app.text_input(key="data").set_value(str(texts(tmp_path))).run()
+    app.text_input(key="data").set_value(str(pairs(tmp_path))).run()
     app.text_input(key="model").set_value(tiny).run()
     app.number_input(key="max_length-classification").set_value(16).run()
     [told] = [caption.value.replace("\\", "") for caption in app.caption if "at the median" in caption.value]

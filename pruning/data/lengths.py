@@ -1,23 +1,24 @@
-"""How long the texts of new data are, before anything is trained: in words, and in tokens where the model's tokenizer is at hand."""
+"""Lengths of the texts of new data, before anything is trained: in words, and in tokens where the model's tokenizer is available."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import streamlit as st
 from tokenizers import Tokenizer
 
-from pruning.data import access, models
+from pruning.data import access
 from pruning.data.tasks import TASKS
 from pruning.errors import DataError
 from pruning.formatting import counted
 from pruning.paths import cache_folder
+from pruning.settings import SAMPLE
 
 ROWS, CHARACTERS = 1000, 200_000
 """The first rows are looked at, up to so many and until they have so many characters: more would be felt as a wait."""
@@ -46,7 +47,7 @@ def sentence(rows: Sequence[Mapping[str, Any]], mapping: Mapping[str, str], task
     if TASKS[task].kind == "span":
         return f"{told} What is longer than {max_length} tokens is read in pieces that overlap."
     path = tokenizer(model)
-    counted_tokens = _tokens(str(path), path.stat().st_mtime_ns, texts) if path else None
+    counted_tokens = _tokens(str(path), path.stat().st_mtime_ns, tuple(texts)) if path else None
     if counted_tokens is None:
         long = sum(count * TOKENS_A_WORD > max_length for count in words)
         guess = f"Taken at {TOKENS_A_WORD} tokens a word, for want of the model's tokenizer on this machine, about {long / len(words):.1%}"
@@ -76,7 +77,7 @@ def sequences(row: Mapping[str, Any], mapping: Mapping[str, str]) -> tuple[str, 
 
 def tokenizer(model: str) -> Path | None:
     """The tokenizer.json of the sample model or of a model's folder; None when it is not on this machine, or may not be read."""
-    if model == models.SAMPLE:
+    if model == SAMPLE:
         path = cache_folder() / "all-MiniLM-L6-v2" / "tokenizer.json"
     else:
         try:
@@ -87,8 +88,8 @@ def tokenizer(model: str) -> Path | None:
     return path if path.is_file() else None
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
-def _tokens(path: str, stamp: int, texts: Sequence[tuple[str, str]]) -> tuple[list[int], int] | None:
+@lru_cache(maxsize=16)
+def _tokens(path: str, stamp: int, texts: tuple[tuple[str, str], ...]) -> tuple[list[int], int] | None:
     """Tokens of each text, and the most that the tokenizer says its model takes; None where the file is no tokenizer."""
     try:
         with access.held(Path(path)) as opened:

@@ -17,7 +17,7 @@ from pruning.store.layout import Folder
 from pruning.subsets.decisions import Decided
 
 
-class Source(Protocol):
+class Exportable(Protocol):
     """An experiment as an export needs it: its rows, its recording, and what its manifest says. `pruning.experiment` has one."""
 
     folder: Folder
