@@ -29,6 +29,16 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def scientific(value: float) -> str:
+    """Return a learning rate as people write it.
+
+    >>> scientific(2e-5), scientific(1e-3), scientific(0.00025)
+    ('2e-5', '1e-3', '2.5e-4')
+    """
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
 def bracketed(low: float, high: float, sign: str = "") -> str:
     """An interval as text, or nothing where one seed gives none.
 

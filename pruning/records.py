@@ -67,6 +67,8 @@ class RunPlan:
     """Yield an `EpochRecord` after each epoch."""
     checkpoint: str | None = None
     """File that holds the run's state after its last whole epoch, its finished records included; resumed from when there."""
+    learning_rate: float | None = None
+    """Peak rate of this run, where it is not the settings'."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

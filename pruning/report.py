@@ -21,7 +21,7 @@ from pruning.analysis.recommendation import MARGIN, cost, recommend
 from pruning.analysis.scores import missing
 from pruning.analysis.stability import burn_in_advice, stability
 from pruning.errors import WinnowError
-from pruning.formatting import bracketed, counted, duration
+from pruning.formatting import bracketed, counted, duration, scientific
 from pruning.records import Difference, FrontierPoint
 from pruning.settings import Settings
 from pruning.store.saved_subsets import saved_names
@@ -149,6 +149,8 @@ def say_estimate(settings: Settings, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps(asdict(found)))
         return
+    if found.fit_seconds:
+        print(f"Fitting the learning rate: {duration(found.fit_seconds)}, part of scoring.")
     print(f"Scoring {found.examples:,} examples, {settings.runs} runs x {settings.scoring.epochs} epochs: {duration(found.score_seconds)}.")
     print(f"The whole frontier with both baselines, {USUAL_SEEDS} seeds each: about {duration(found.frontier_seconds)}.")
     if found.rough:
@@ -168,6 +170,7 @@ def _show_histogram(experiment: Experiment) -> None:
     counts = np.bincount(experiment.h_score(), minlength=dynamics.runs + 1)
     epochs = dynamics.epochs - experiment.burn_in
     console.print(f"\n[bold]{dynamics.examples:,} examples[/bold], {dynamics.runs} runs x {dynamics.epochs} epochs")
+    show_learning_rates(experiment)
     if experiment.settings.caveat:
         console.print(experiment.settings.caveat)
     console.print(f"H = number of runs that got an example right in all {epochs} epochs counted")
@@ -184,6 +187,19 @@ def _show_histogram(experiment: Experiment) -> None:
     steady = stability(dynamics.correct, experiment.burn_in)
     for sentence in filter(None, (steady.sentence, steady.about_halves, steady.about_more)):
         console.print(sentence)
+
+
+def show_learning_rates(experiment: Experiment) -> None:
+    """Print each fitted learning rate and the held-out losses it was chosen by."""
+    for fit in experiment.learning_rates.values():
+        console.print(fit.sentence + (f" Taken over from {fit.taken_from}." if fit.taken_from else ""), markup=False)
+        for number, each in enumerate(fit.rounds, 1):
+            losses = ", ".join(f"{scientific(one['rate'])} {_loss(one['loss'])}" for one in each["candidates"])
+            console.print(f"  round {number}, {each['rows']:,} rows, {each['steps']:,} steps: held-out loss {losses}", markup=False)
+
+
+def _loss(value: float | None) -> str:
+    return "diverged" if value is None else f"{value:.3f}"
 
 
 def _show_subsets(experiment: Experiment) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from math import inf
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -38,6 +39,13 @@ OWN_AGREEMENT = 0.76
 """The same for the full recipe itself: the maximum that an approximation can reach."""
 
 
+AUTO = "auto"
+"""Word for a learning rate that is fitted to the data and the model before scoring."""
+
+FULL_RECIPE = "recipe"
+"""Key of the full recipe's fitted learning rate; an approximation's rate is kept under the approximation's own name."""
+
+
 def default_seeds(runs: int) -> tuple[int, ...]:
     """Return `runs` seeds: the paper's six, then reproducible others. Raises UsageError for fewer than one.
 
@@ -62,7 +70,18 @@ class TrainSettings:
 
     epochs: Annotated[int, Option("Epochs per run.", group=RECIPE, at_least=1)] = 3
     batch_size: Annotated[int, Option("Examples (whole questions) per optimizer step.", group=RECIPE, at_least=1)] = 32
-    learning_rate: Annotated[float, Option("Peak learning rate; it decays linearly to 0 over the run.", group=RECIPE, above=0)] = 2e-5
+    learning_rate: Annotated[
+        float | None,
+        Option(
+            "Peak learning rate; it decays linearly to 0 over the run. auto fits it to the data and the model before scoring.",
+            group=RECIPE,
+            above=0,
+            below=inf,
+            metavar="RATE",
+            none=AUTO,
+            default="auto; with --preset the paper's",
+        ),
+    ] = None
     weight_decay: Annotated[float, Option("AdamW's weight decay; biases and LayerNorm weights are excluded.", group=RECIPE, at_least=0)] = (
         0.0
     )
@@ -88,6 +107,15 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def peak(self) -> float:
+        """The peak rate. Raises UsageError where it still has to be fitted."""
+        if self.learning_rate is None:
+            raise UsageError(
+                "learning_rate is auto and was not fitted yet; fit it first (python -m pruning fit), or give a number.", "learning_rate"
+            )
+        return self.learning_rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +180,10 @@ class Settings:
     frontier_learning_rate: Annotated[
         float | None, Option("Peak learning rate of the frontier's fine-tunings.", group=RECIPE, above=0, default="the same")
     ] = None
+    scoring_learning_rate: Annotated[
+        float | None,
+        Option("Fitted peak learning rate of an approximation's runs; else it follows from learning_rate.", flag=None, above=0),
+    ] = None
     checkpoints: Annotated[
         bool, Option("Save each run's state after every epoch so that it can resume; uses disk space, changes no result.", group=MACHINE)
     ] = True
@@ -189,19 +221,37 @@ class Settings:
         >>> Settings(data="x.jsonl", approximate="epochs").scoring.epochs
         2
         """
-        if self.approximate == "epochs":
+        rate = self.train.learning_rate
+        if self.scoring_learning_rate is not None:
+            rate = self.scoring_learning_rate
+        elif self.approximate == "lora" and rate is not None:
+            rate = 10 * rate
+        return replace(self.recipe(self.approximate or FULL_RECIPE), learning_rate=rate)
+
+    def recipe(self, name: str) -> TrainSettings:
+        """Return the full recipe (`FULL_RECIPE`) or what an approximation makes of it, at the full recipe's learning rate."""
+        if name == "epochs":
             return replace(self.train, epochs=max(1, round(self.train.epochs * 2 / 3)))
-        if self.approximate == "layers":
+        if name == "layers":
             return replace(self.train, depth=0.5)
-        if self.approximate == "lora":
-            return replace(self.train, lora_rank=8, learning_rate=10 * self.train.learning_rate)
-        return self.train
+        return replace(self.train, lora_rank=8) if name == "lora" else self.train
+
+    def with_fitted(self, rates: Mapping[str, float]) -> Settings:
+        """Return the settings with fitted rates in the place of auto. `rates`: `FULL_RECIPE` or an approximation's name -> peak rate.
+
+        >>> Settings(data="x.jsonl").with_fitted({FULL_RECIPE: 2e-4}).scoring.learning_rate
+        0.0002
+        """
+        if self.train.learning_rate is not None:
+            return self
+        train = replace(self.train, learning_rate=rates.get(FULL_RECIPE))
+        return replace(self, train=train, scoring_learning_rate=rates.get(self.approximate) if self.approximate else None)
 
     @property
     def measuring(self) -> TrainSettings:
         """Recipe of the frontier's fine-tunings. If scoring uses the same, its runs are the points of full data.
 
-        >>> settings = Settings(data="x.jsonl", frontier_learning_rate=1e-5)
+        >>> settings = Settings(data="x.jsonl", frontier_learning_rate=1e-5, train=TrainSettings(learning_rate=2e-5))
         >>> settings.measuring.learning_rate, settings.scoring.learning_rate
         (1e-05, 2e-05)
         """

@@ -38,6 +38,7 @@ def summary(reading: Reading, budget: str, margin: float) -> dict[str, Any]:
         "epochs": dynamics.epochs,
         "burn_in": reading.burn_in,
         "caveat": reading.settings.caveat,
+        "learning_rates": {name: fit.to_dict() for name, fit in reading.learning_rates.items()},
         "diverged": reading.warnings(),
         "decisions": counts(reading.applied),
         "h_histogram": np.bincount(reading.h_score(), minlength=dynamics.runs + 1).tolist(),

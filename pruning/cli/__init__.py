@@ -9,6 +9,7 @@ from pathlib import Path
 # The order of the imports is the order of the verbs in --help.
 # isort: off
 from pruning.cli import scoring as scoring
+from pruning.cli import fitting as fitting
 from pruning.cli import working as working
 from pruning.cli import reading as reading
 from pruning.cli import dashboard as dashboard

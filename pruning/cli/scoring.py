@@ -48,6 +48,9 @@ def score(
         str | None, typer.Option(metavar="FILE", help="Settings file (JSON; '-' reads standard input); other options change it.")
     ] = None,
     runs: Annotated[int | None, typer.Option(help="Number of runs R, one fine-tuning each. Default: 6.")] = None,
+    learning_rate_from: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Experiment on the same data and model whose fitted learning rate is used.")
+    ] = None,
     text: TextColumn = None,
     text_pair: TextPairColumn = None,
     label: LabelColumn = None,
@@ -69,7 +72,7 @@ def score(
     if experiment is None:
         raise UsageError("Missing --experiment DIR: where to store the experiment.", "experiment")
     with report.listener("Scoring") as listen:
-        scored = worker.score(chosen, experiment, listen)
+        scored = worker.score(chosen, experiment, listen, learning_rate_from)
     report.say_data(scored)
     report.show(scored)
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pruning.analysis.frontier import USUAL_SEEDS
+from pruning.analysis.learning_rate import candidates, held_out_size
 from pruning.data import examples as datasource
 from pruning.data import models
 from pruning.data.tasks import TASKS
+from pruning.jobs.rate_search import planned
 from pruning.records import RunPlan
-from pruning.settings import Settings
+from pruning.settings import Settings, TrainSettings
 from pruning.subsets.rules import USUAL_BASELINES, ladder
+
+if TYPE_CHECKING:
+    from pruning.training import Cost
 
 MEAN_KEPT = 0.5
 """Share of the examples that the ladder's subsets keep on average; which ones is known only after scoring."""
@@ -27,13 +33,15 @@ class Estimate:
     """Expected wall-clock time on this machine in its present state, and what the probe counted."""
 
     score_seconds: float
-    """The scoring runs."""
+    """The scoring runs, the search for their learning rate included."""
     frontier_seconds: float
     """The whole ladder with USUAL_BASELINES, USUAL_SEEDS each, and of full data what the scoring runs do not give."""
     examples: int
     """Training examples."""
     truncated: int
     """Training examples longer than the maximum length."""
+    fit_seconds: float = 0.0
+    """The part of `score_seconds` that the search for the learning rate takes; 0 where the rate is given."""
     rough: bool = False
     """True if a step takes so long that the probe measured only one of each kind."""
 
@@ -52,16 +60,32 @@ def estimate(settings: Settings) -> Estimate:
     encoded, evaluation = (task.encode(part.table, tokenizer, max_length) for part in (train, held_out))
     rows = np.arange(encoded.units)
     scoring = [RunPlan(key=str(seed), seed=seed, rows=rows, epochs=settings.scoring.epochs) for seed in settings.seeds]
-    cost = probe(encoded, str(model), settings.scoring)
-    full_cost = cost if steps_cost_alike(settings) else probe(encoded, str(model), settings.measuring)
+    cost = probe(encoded, str(model), _at_some_rate(settings.scoring))
+    full_cost = cost if steps_cost_alike(settings) else probe(encoded, str(model), _at_some_rate(settings.measuring))
     size = settings.train.batch_size
+
+    def search(of: Cost, recipe: TrainSettings) -> float:
+        """Seconds of the search for that recipe's learning rate, round by round."""
+        if recipe.learning_rate is not None:
+            return 0.0
+        held_out = task.encode(train.table.slice(0, held_out_size(encoded.units)), tokenizer, max_length)
+        return sum(of.seconds(plans, encoded, held_out, batch_size=size) for plans in planned(encoded.units, recipe))
+
+    fit = search(cost, settings.scoring)
+    fit_again = search(full_cost, settings.measuring) if settings.approximate else 0.0
     return Estimate(
-        score_seconds=cost.seconds(scoring, encoded, evaluation, batch_size=size),
-        frontier_seconds=full_cost.seconds(frontier_plans(settings, rows), encoded, evaluation, batch_size=size),
+        score_seconds=fit + cost.seconds(scoring, encoded, evaluation, batch_size=size),
+        frontier_seconds=fit_again + full_cost.seconds(frontier_plans(settings, rows), encoded, evaluation, batch_size=size),
+        fit_seconds=fit,
         examples=encoded.units,
         truncated=encoded.truncated,
         rough=cost.rough or full_cost.rough,
     )
+
+
+def _at_some_rate(recipe: TrainSettings) -> TrainSettings:
+    """Return a recipe that can train: a rate that is still to be fitted changes nothing about what a step costs."""
+    return recipe if recipe.learning_rate is not None else replace(recipe, learning_rate=candidates(recipe.lora_rank)[0])
 
 
 def steps_cost_alike(settings: Settings) -> bool:

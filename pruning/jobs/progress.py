@@ -50,10 +50,10 @@ class JobProgress:
         self._clock = self._said = time.monotonic()
         self._said_queued: float | None = None
 
-    def plan(self, plans: Sequence[RunPlan], found: int = 0) -> None:
-        """Set the work ahead; `found` counts the examples whose training was finished before this job."""
+    def plan(self, plans: Sequence[RunPlan], found: int = 0, later: int = 0) -> None:
+        """Set the work ahead: these plans; `found` examples were trained before this job, `later` are trained after these plans."""
         self.found = found
-        self.total = found + sum(len(plan.rows) * plan.epochs for plan in plans)
+        self.total = found + self._of_ended + sum(len(plan.rows) * plan.epochs for plan in plans) + later
 
     @property
     def done(self) -> int:

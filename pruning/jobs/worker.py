@@ -6,34 +6,29 @@ events.jsonl every second or so. If it is killed, finished pieces are kept and `
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pruning.analysis.divergence import REDO, stuck_at
 from pruning.analysis.frontier import USUAL_SEEDS, check_budget, equal_steps_epochs, of_subset, rows_sha256
 from pruning.analysis.stability import stability
 from pruning.data import examples as datasource
 from pruning.data import models
 from pruning.data.tasks import TASKS
-from pruning.errors import Diverged, ExperimentError, SubsetError, TrainingError, UsageError
+from pruning.errors import ExperimentError, SubsetError, UsageError
 from pruning.experiment import Experiment, full_subset
-from pruning.formatting import counted
 from pruning.interop import recorder
-from pruning.jobs import divergence
+from pruning.jobs import divergence, rate_search
 from pruning.jobs.progress import JobProgress, Listener, Stop, job, stop_on_signals
-from pruning.records import DECISIONS, Encoded, EpochRecord, FineTuning, Progress, RunPlan, RunResult, Subset
-from pruning.settings import Settings, TrainSettings, default_seeds
+from pruning.jobs.runs import Done, train_runs
+from pruning.records import DECISIONS, FineTuning, RunPlan, Subset
+from pruning.settings import FULL_RECIPE, Settings, default_seeds
 from pruning.store.layout import Folder
-from pruning.store.lock import own, turn
+from pruning.store.lock import own
 from pruning.subsets import rules
-
-logger = logging.getLogger(__name__)
 
 ROUND = 2
 """Runs between two checks of the rank agreement."""
@@ -42,28 +37,62 @@ FEWEST_RUNS = 4
 """Runs before the first check: two halves of one run each say little."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class _Done:
-    """A plan that was trained to its end, and its result."""
+def score(
+    settings: Settings,
+    directory: str | Path,
+    listen: Listener = lambda progress: None,
+    rate_from: str | Path | None = None,
+) -> Experiment:
+    """Fit the learning rate where it is auto, then fine-tune once per seed and record every epoch; finished runs are kept.
 
-    plan: RunPlan
-    result: RunResult
-    metrics: Mapping[str, float]
-    stuck: bool
-
-
-def score(settings: Settings, directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
-    """Fine-tune once per seed and record every epoch into the experiment's folder; finished runs are kept.
-
+    `rate_from` is another experiment on the same data and model whose fitted rate is taken over.
     Raises DataError, ModelError, ExperimentError (other settings), BusyError (owned), Cancelled, TrainingError.
     """
+    return _made(settings, directory, "score", listen, rate_from, _score)
+
+
+def fit(
+    settings: Settings,
+    directory: str | Path,
+    listen: Listener = lambda progress: None,
+    rate_from: str | Path | None = None,
+) -> Experiment:
+    """Fit the learning rate alone and keep it in the experiment's folder, for `score` and `frontier`. Raises what `score` does."""
+    return _made(settings, directory, "fit", listen, rate_from, _fit)
+
+
+def fit_again(directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
+    """Fit the learning rate of an experiment that is there, or finish its search; a rate that was fitted already is kept."""
+    experiment = Experiment(directory)
+    with stop_on_signals() as stop, job(experiment.folder, "fit") as progress:
+        _fit(experiment, progress, listen, stop)
+    return Experiment(directory)
+
+
+def _fit(experiment: Experiment, progress: JobProgress, listen: Listener, stop: Stop) -> None:
+    name = experiment.asked.approximate or FULL_RECIPE if experiment.settings.recorded_by == "winnow" else FULL_RECIPE
+    rate_search.ensure(experiment, name, progress, listen, stop, asked=True)
+    _tidy(experiment)
+
+
+def _made(
+    settings: Settings,
+    directory: str | Path,
+    verb: str,
+    listen: Listener,
+    rate_from: str | Path | None,
+    work: Callable[[Experiment, JobProgress, Listener, Stop], None],
+) -> Experiment:
+    """Make the experiment or open it, and do that work on it as one job."""
     with stop_on_signals() as stop:
         train, evaluation = datasource.load_pair(settings)
         fingerprint = models.fingerprint(models.locate(settings.model))
         settings = settings.with_changes(max_length=settings.max_length or TASKS[train.task].max_length)
-        with job(Folder(Path(directory)), "score") as progress:
+        with job(Folder(Path(directory)), verb) as progress:
             experiment = Experiment.create(directory, settings, train, evaluation, fingerprint)
-            _score(experiment, progress, listen, stop)
+            if rate_from is not None:
+                experiment = rate_search.take_over(experiment, Experiment(rate_from))
+            work(experiment, progress, listen, stop)
     return Experiment(directory)
 
 
@@ -92,12 +121,17 @@ def frontier(
     with stop_on_signals() as stop, job(experiment.folder, "frontier", asked) as progress:
         if left_out:
             progress.say("note", message=f"Not measured, because they keep only one class or nothing: {', '.join(left_out)}.")
+        if experiment.settings.measuring.learning_rate is None:
+            fitted = rate_search.ensure(experiment, FULL_RECIPE, progress, listen, stop)
+            experiment = fitted.reading(experiment.burn_in, experiment.with_decisions)
         _frontier(experiment, progress, chosen, seeds, budget, listen, stop)
     return Experiment(directory)
 
 
 def resume(directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
     """Resume the latest job: first restore data and finish scoring (unfinished, damaged or missing files), then the latest frontier."""
+    if Experiment(directory).status().verb == "fit":
+        return fit_again(directory, listen)
     experiment = _restored(Experiment(directory), listen)
     if _unfinished_runs(experiment):
         with stop_on_signals() as stop, job(experiment.folder, "score") as progress:
@@ -119,9 +153,9 @@ def _restored(experiment: Experiment, listen: Listener) -> Experiment:
     if folder.examples.exists() and folder.evaluation.exists() and not experiment.damaged(folder.of_data):
         return experiment
     if settings.recorded_by == "winnow":
-        return score(settings, folder.root, listen)
+        return score(experiment.asked, folder.root, listen)
     with own(folder):
-        return recorder.make(folder.root, settings)
+        return recorder.make(folder.root, experiment.asked)
 
 
 def redo(directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
@@ -140,6 +174,8 @@ def redo(directory: str | Path, listen: Listener = lambda progress: None) -> Exp
 
 
 def _score(experiment: Experiment, progress: JobProgress, listen: Listener, stop: Stop) -> None:
+    later = experiment.settings.runs * len(experiment.ids) * experiment.settings.scoring.epochs
+    experiment = rate_search.ensure(experiment, experiment.asked.approximate or FULL_RECIPE, progress, listen, stop, later)
     settings = experiment.settings
     unfinished = _unfinished_runs(experiment)
     rows = np.arange(len(experiment.ids))
@@ -156,7 +192,7 @@ def _score(experiment: Experiment, progress: JobProgress, listen: Listener, stop
     run_of = {plan.key: run for plan, run in zip(plans, unfinished, strict=True)}
     full = full_subset(experiment.ids)
 
-    def keep(done: _Done) -> None:
+    def keep(done: Done) -> None:
         if settings.scoring == settings.measuring:  # trained in any other way, they do not say what full data is worth
             experiment.add_finished(_fine_tuning(full, "epochs", 0, done).row)
 
@@ -166,7 +202,7 @@ def _score(experiment: Experiment, progress: JobProgress, listen: Listener, stop
         if _stopped_early(experiment):
             progress.total = progress.done
             break
-        _work(
+        train_runs(
             experiment,
             settings.scoring,
             plans[start : start + at_once],
@@ -295,17 +331,17 @@ def _frontier(
             work[key] = [subset], RunPlan(key=key, seed=seed, rows=rows, epochs=epochs, record=False, checkpoint=state)
     plans = [plan for _, plan in work.values()]
 
-    def keep(done: _Done) -> None:
+    def keep(done: Done) -> None:
         for subset in work[done.plan.key][0]:
             own_budget = "epochs" if subset.name == "full" else budget
             experiment.add_finished(_fine_tuning(subset, own_budget, experiment.burn_in, done).row)
 
     progress.plan(plans)
-    _work(experiment, settings.measuring, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)
+    train_runs(experiment, settings.measuring, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)
     _tidy(experiment)
 
 
-def _fine_tuning(subset: Subset, budget: str, burn_in: int, done: _Done) -> FineTuning:
+def _fine_tuning(subset: Subset, budget: str, burn_in: int, done: Done) -> FineTuning:
     return FineTuning(
         **of_subset(subset, budget, burn_in),
         seed=done.plan.seed,
@@ -317,91 +353,3 @@ def _fine_tuning(subset: Subset, budget: str, burn_in: int, done: _Done) -> Fine
         micro_batch=done.result.micro_batch,
         stuck=done.stuck,
     )
-
-
-def _work(
-    experiment: Experiment,
-    recipe: TrainSettings,
-    plans: Sequence[RunPlan],
-    progress: JobProgress,
-    listen: Listener,
-    stop: Stop,
-    on_epoch: Callable[[RunPlan, EpochRecord], None],
-    on_result: Callable[[_Done], None],
-) -> None:
-    """Train the plans and pass on each epoch and result."""
-    from pruning.training import checkpoint, train
-    from pruning.training.devices import pick_device
-
-    if not plans:
-        return
-    settings = experiment.settings
-    task = TASKS[settings.task]
-    model = models.locate(settings.model)
-    tokenizer = models.load_tokenizer(model)
-    examples, held_out = experiment.examples(), experiment.evaluation()
-    max_length = settings.max_length or task.max_length
-    encoded = task.encode(examples, tokenizer, max_length)
-    evaluation = task.encode(held_out, tokenizer, max_length)
-    if encoded.truncated:
-        progress.say(
-            "note", message=f"{counted(encoded.truncated, 'example is', 'examples are')} longer than {max_length} tokens and truncated."
-        )
-    if settings.checkpoints:
-        size = models.checkpoint_bytes(model) / 1e6
-        progress.say("note", message=f"Each run saves its state on disk, up to {size:,.0f} MB; --no-checkpoints turns this off.")
-    for plan in plans:
-        if plan.checkpoint and (problem := checkpoint.discard_damaged(plan.checkpoint)):
-            progress.say("note", message=problem)
-    waiting = {plan.key: plan for plan in plans}
-
-    def take(item: Progress | EpochRecord | RunResult) -> None:
-        plan = waiting[item.key]
-        if isinstance(item, Progress):
-            progress.update(item)
-            listen(progress)
-        elif isinstance(item, EpochRecord):
-            on_epoch(plan, item)
-            logger.info("%s epoch %d recorded", item.key, item.epoch + 1)
-        else:
-            assert item.outputs is not None
-            if item.micro_batch:
-                progress.say(
-                    "note",
-                    message=f"{item.key} trained {item.micro_batch} examples at a time to save memory; batches are unchanged.",
-                )
-            metrics = task.metrics(held_out, item.outputs, evaluation)
-            on_result(_Done(plan=plan, result=item, metrics=metrics, stuck=_stuck(evaluation, item)))
-            logger.info("%s finished in %.1f s: %s", item.key, item.seconds, dict(metrics))
-            progress.end(waiting.pop(item.key))
-            listen(progress)
-        progress.beat()
-
-    diverged = []
-    device = str(pick_device(recipe.device))
-
-    def wait(holder: str) -> None:
-        progress.queue(device, holder)
-        listen(progress)
-
-    with turn(device, wait, str(experiment.folder.root)), stop.between_steps():
-        progress.waiting = ""
-        logger.info("training on %s: %s", device, ", ".join(waiting))
-        while waiting:
-            try:
-                for item in train([*waiting.values()], encoded, evaluation, str(model), recipe, stop=stop):
-                    take(item)
-            except Diverged as error:  # the others go on after their last whole epoch
-                del waiting[error.key]
-                progress.runs.clear()
-                diverged.append(str(error))
-                progress.say("diverged", message=str(error), key=error.key)
-    if diverged:
-        raise TrainingError(f"{' '.join(diverged)} What did not diverge is finished. {REDO}")
-
-
-def _stuck(evaluation: Encoded, result: RunResult) -> bool:
-    """Return True if a fine-tuning gives nearly every evaluation example one answer; see `analysis.divergence.stuck_at`."""
-    if evaluation.kind != "classification" or result.outputs is None:
-        return False
-    return stuck_at(result.outputs.argmax(axis=1), evaluation.labels) is not None

@@ -11,6 +11,7 @@
     decisions.jsonl                    append-only: what a person decided by hand
     events.jsonl                       append-only: progress of jobs; its last line is the sign of life
     checkpoints/                       state of unfinished fine-tunings; gone when they are done
+    learning-rate/RECIPE/              finished runs of an unfinished search for a learning rate; removed when it is done
     views.jsonl                        append-only: filters that a person saved under a name
     cache/                             what took long to work out; may be deleted at any time
     diverged/seed=1215/                recordings of runs that diverged and were trained again with another seed
@@ -125,6 +126,13 @@ class Folder:
 
     def checkpoint(self, name: str) -> Path:
         return self.checkpoints / f"{name}.pt"
+
+    @property
+    def searches(self) -> Path:
+        return self.root / "learning-rate"
+
+    def trial(self, recipe: str, name: str) -> Path:
+        return self.searches / recipe / f"{name}.parquet"
 
     @property
     def diverged(self) -> Path:

@@ -223,7 +223,7 @@ def _as_the_machine_counts(device: str) -> str:
 
 def sweep(folder: Folder) -> None:
     """Remove what killed writers left half-written. For the owner only."""
-    for place in (folder.root, folder.checkpoints, *folder.dynamics.glob("run=*")):
+    for place in (folder.root, folder.checkpoints, *folder.dynamics.glob("run=*"), *folder.searches.glob("*")):
         remove_leftovers(place)
     for place in (folder.cache("any").parent, folder.subsets, *folder.exports.glob("*")):
         remove_leftovers(place, older_than=EXPORTING)

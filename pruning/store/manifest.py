@@ -27,6 +27,9 @@ LIBRARIES = ("torch", "transformers", "datasets", "numpy", "pyarrow")
 AFTERWARDS = ("data", "evaluation", "model", "seeds", "burn_in", "drop_invalid", "checkpoints", "stop_when_stable")
 """Settings that may change: where data lies, how it is read, and how work is done."""
 
+FITTED = "scoring_learning_rate"
+"""Setting that follows from a fitted learning rate, so that it is never asked for."""
+
 
 def make(settings: Settings, train: Examples, evaluation: Examples, model_fingerprint: str) -> dict[str, Any]:
     """The manifest of a new experiment."""
@@ -60,6 +63,8 @@ def merge(old: dict[str, Any], new: dict[str, Any], root: Path) -> dict[str, Any
         if before != after:
             raise ExperimentError(f"{root} was made with other {place} (fingerprint {before[:12]}, now {after[:12]}); choose a new folder.")
     for name, before, after in _settings_pairs(old["settings"], new["settings"]):
+        if name == "learning_rate":
+            before, after = ("auto" if rate is None else rate for rate in (before, _as_asked(old, before, after)))
         if before != after:
             raise ExperimentError(f"{root} was made with {name} = {before}, not {after}; choose a new folder or use {before}.")
     ours, theirs = old["settings"]["seeds"], new["settings"]["seeds"]
@@ -97,11 +102,17 @@ def read(path: Path) -> dict[str, Any]:
     return info
 
 
+def _as_asked(old: Mapping[str, Any], before: float | None, after: float | None) -> float | None:
+    """Return the new learning rate, or None (auto) where it is the very rate that was fitted for auto."""
+    fitted = [fit["rate"] for fit in old.get("learning_rates", {}).values()]
+    return None if before is None and after in fitted else after
+
+
 def _settings_pairs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[tuple[str, Any, Any]]:
     for name in new:
         if name == "train":
             yield from ((inner, old["train"].get(inner, value), value) for inner, value in new["train"].items() if inner != "device")
-        elif name not in AFTERWARDS:
+        elif name not in (*AFTERWARDS, FITTED):
             yield name, old.get(name, new[name]), new[name]
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pruning.analysis.learning_rate import RateFit
 from pruning.data import access
 from pruning.errors import ExperimentError
 from pruning.files import append_line, make_folder, write_json
@@ -81,9 +82,25 @@ class Stored:
         return self.folder.root.name
 
     @shared
-    def settings(self) -> Settings:
-        """What decided the recording."""
+    def asked(self) -> Settings:
+        """The settings as they were asked for, with auto for a fitted learning rate."""
         return Settings.from_dict(self.info["settings"])
+
+    @shared
+    def settings(self) -> Settings:
+        """The settings that decided the recording, with fitted learning rates in the place of auto."""
+        return self.asked.with_fitted({name: fit.rate for name, fit in self.learning_rates.items() if fit.rate is not None})
+
+    @shared
+    def learning_rates(self) -> dict[str, RateFit]:
+        """Fitted learning rates: `settings.FULL_RECIPE` or an approximation's name -> rate, losses and cost of its search."""
+        return {name: RateFit.from_dict(values) for name, values in self.info.get("learning_rates", {}).items()}
+
+    def keep_fit(self, name: str, fit: RateFit) -> None:
+        """Write a fitted learning rate to experiment.json; open the experiment again to use it. For the owner only."""
+        kept = {**self.info.get("learning_rates", {}), name: fit.to_dict()}
+        self.info = {**self.info, "learning_rates": kept}
+        write_json(self.folder.manifest, self.info)
 
     @property
     def stopped(self) -> str:

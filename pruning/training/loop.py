@@ -65,7 +65,9 @@ class Run:
     def __init__(self, plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings) -> None:
         if not len(plan.rows):
             raise TrainingError(f"Training of {plan.key} has no rows; a subset needs at least one example.")
-        self.plan, self.settings = plan, settings
+        if plan.learning_rate is not None:
+            settings = replace(settings, learning_rate=plan.learning_rate)
+        self.plan, self.settings, self.peak = plan, settings, settings.peak
         self.device = pick_device(settings.device)
         self.dtype = pick_precision(settings.precision, self.device)
         torch.manual_seed(plan.seed)
@@ -162,7 +164,7 @@ class Run:
         """One optimizer step on the rows at `positions`."""
         units = self.plan.rows[positions]
         for group in self.optimizer.param_groups:
-            now = self.settings.learning_rate * rate(self.steps, self.total_steps, self.settings.warmup_ratio)
+            now = self.peak * rate(self.steps, self.total_steps, self.settings.warmup_ratio)
             group["lr"] = group["lr"].fill_(now) if isinstance(group["lr"], torch.Tensor) else now
         if self.graphs is None or not self.graphs.replay(units, positions):
             self.fit(units, positions)
@@ -279,5 +281,5 @@ def make_optimizer(network: nn.Module, settings: TrainSettings, *, capturable: b
     weights, others = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
     groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     for group in groups:
-        group["lr"] = torch.zeros((), device=group["params"][0].device) if capturable else settings.learning_rate
+        group["lr"] = torch.zeros((), device=group["params"][0].device) if capturable else settings.peak
     return torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=True, capturable=capturable)

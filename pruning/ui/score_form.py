@@ -22,8 +22,8 @@ from pruning.files import package_environment
 from pruning.formatting import counted, duration
 from pruning.jobs import background
 from pruning.jobs.estimate import ROUGH
-from pruning.options import settings_of
-from pruning.settings import SAMPLE, Settings, TrainSettings, default_seeds
+from pruning.options import parse, settings_of
+from pruning.settings import AUTO, SAMPLE, Settings, TrainSettings, default_seeds
 from pruning.settings_file import as_file
 from pruning.store import library
 from pruning.ui import address, escaping, state
@@ -125,7 +125,7 @@ def recipe(task: str, name: str, chosen: str) -> tuple[Settings, str, int]:
         runs = st.number_input("Runs", 1, 100, 6, key="runs", help="Fine-tunings, each with its own seed. The paper uses 6.")
         epochs = st.number_input(_label("epochs"), 1, 50, 3, key="epochs", help=_help("epochs"))
         batch_size = st.number_input(_label("batch_size"), 1, 1024, 32, key="batch_size", help=_help("batch_size"))
-        rate = st.number_input(_label("learning_rate"), 1e-7, 1.0, 2e-5, format="%.1e", key="learning_rate", help=_help("learning_rate"))
+        rate = st.text_input(_label("learning_rate"), AUTO, key="learning_rate", help=_help("learning_rate"))
         usual, key = TASKS[task].max_length, f"max_length-{task}"
         length = st.number_input(_label("max_length"), 4, 8192, usual, key=key, help=_help("max_length"))
     own = {
@@ -136,10 +136,10 @@ def recipe(task: str, name: str, chosen: str) -> tuple[Settings, str, int]:
         "max_length": int(length),
         "epochs": int(epochs),
         "batch_size": int(batch_size),
-        "learning_rate": rate,
     }
-    base = _taken({*own, "columns", "drop_invalid"})
+    base = _taken({*own, "learning_rate", "columns", "drop_invalid"})
     try:
+        own["learning_rate"] = parse(settings_of(TrainSettings)["learning_rate"], rate)
         settings = base.with_changes(**own, seeds=base.seeds if runs == base.runs else default_seeds(int(runs)))
     except UsageError as error:
         st.error(escaping.markdown(f"{error} See {_label(error.field)}." if error.field in FORM else str(error)))
@@ -192,7 +192,7 @@ def _taken(shown: Collection[str]) -> Settings:
 @state.in_words
 def take_settings(folder: Path) -> None:
     """Fill the form with an experiment's settings; for callbacks."""
-    settings = Experiment(folder).settings
+    settings = Experiment(folder).asked
     st.session_state.update(
         {
             "data": settings.data,
@@ -202,7 +202,7 @@ def take_settings(folder: Path) -> None:
             "runs": settings.runs,
             "epochs": settings.train.epochs,
             "batch_size": settings.train.batch_size,
-            "learning_rate": settings.train.learning_rate,
+            "learning_rate": AUTO if settings.train.learning_rate is None else str(settings.train.learning_rate),
             f"max_length-{settings.task}": settings.max_length or TASKS[settings.task].max_length,
             **{f"column-{settings.task}-{field}": column for field, column in settings.columns.items()},
             "drop_invalid": settings.drop_invalid,

@@ -20,13 +20,29 @@ FAMILIES = ["bert", "roberta", "modernbert", "deberta-v2", "opt", "llama", "qwen
 
 
 def test_each_approximation_changes_the_recipe() -> None:
-    recipes = {name: Settings(data="x.jsonl", approximate=name).scoring for name in APPROXIMATIONS}
+    given = TrainSettings(learning_rate=2e-5)
+    recipes = {name: Settings(data="x.jsonl", approximate=name, train=given).scoring for name in APPROXIMATIONS}
     assert recipes == {
-        "epochs": TrainSettings(epochs=2),
-        "layers": TrainSettings(depth=0.5),
+        "epochs": TrainSettings(epochs=2, learning_rate=2e-5),
+        "layers": TrainSettings(depth=0.5, learning_rate=2e-5),
         "lora": TrainSettings(lora_rank=8, learning_rate=2e-4),
     }
-    assert Settings(data="x.jsonl").scoring == TrainSettings()
+    assert Settings(data="x.jsonl", train=given).scoring == given
+
+
+def test_an_approximation_has_the_rate_that_was_fitted_to_it() -> None:
+    asked = Settings(data="x.jsonl", approximate="lora")
+    assert asked.scoring.learning_rate is None and asked.measuring.learning_rate is None
+    fitted = asked.with_fitted({"lora": 5e-3, "recipe": 2e-4})
+    assert fitted.scoring == TrainSettings(lora_rank=8, learning_rate=5e-3)
+    assert fitted.measuring == TrainSettings(learning_rate=2e-4)
+    given = asked.with_changes(train=TrainSettings(learning_rate=1e-5))
+    assert given.with_fitted({"lora": 5e-3, "recipe": 2e-4}) == given
+
+
+def test_the_engine_refuses_a_rate_that_was_not_fitted_yet(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--learning-rate is auto and was not fitted yet"):
+        run(tiny_model(tmp_path / "bert"), plan(), recipe(learning_rate=None))
 
 
 def test_an_unknown_approximation_is_refused() -> None:

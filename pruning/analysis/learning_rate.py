@@ -1,0 +1,280 @@
+"""Fit the learning rate by successive halving: the rounds, the choice from held-out losses, and the correction for steps. Pure.
+
+Every candidate trains on a small draw of the training rows with its own whole schedule; the best ones train on larger draws. The
+choice follows the one-standard-error rule (Breiman et al. 1984, Classification and Regression Trees), with paired differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from math import ceil, inf, log, sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pruning.formatting import counted, scientific
+
+CANDIDATES = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3)
+"""Peak rates tried where all weights are trained; adapters get `ADAPTERS` times these."""
+
+ADAPTERS = 10
+"""Factor between the candidates of adapters and those of all weights."""
+
+FEWEST_HELD_OUT, MOST_HELD_OUT = 200, 2000
+"""Bounds of the held-out tenth of the training rows; a fifth of them is never exceeded."""
+
+LADDER = ((7, 0.05), (3, 0.15), (2, 0.35))
+"""Candidates of each round and the share of the rows that each of them trains on: 1.5 runs in all."""
+
+FEWEST_ROWS = 200
+"""Fewest rows of a draw, where there are as many: on fewer, untrained models have the lowest loss and the slowest candidate would win
+(benchmarks/results/learning_rate.md). A first round of that size takes the second round's place."""
+
+SEEDS = (7919, 104729)
+"""Seeds of the search; no scoring run uses them."""
+
+RULE = (
+    "lowest mean held-out loss; among candidates within one standard error of it (paired by example) the smallest rate; "
+    "every seed must beat the majority class"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One round of the search."""
+
+    candidates: int
+    """Rates that enter it."""
+    rows: int
+    """Training rows that each of them is trained on."""
+    seeds: tuple[int, ...]
+    """One run of each candidate per seed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Trial:
+    """One run of the search on the held-out examples, every array [n]."""
+
+    rate: float
+    seed: int
+    loss: NDArray[np.float64]
+    """Loss of each example in nats; not finite where training diverged."""
+    correct: NDArray[np.bool_]
+    seconds: float = 0.0
+    """Training time."""
+
+    @property
+    def diverged(self) -> bool:
+        """True where a loss is not a number or infinite."""
+        return not bool(np.isfinite(self.loss).all())
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Baseline:
+    """Predictions that need no text, on the same held-out examples: the most frequent answer, and the answers' frequencies."""
+
+    correct: NDArray[np.bool_]
+    """[n] True where the most frequent answer is right."""
+    loss: NDArray[np.float64]
+    """[n] Loss of predicting the frequencies; nan where the task has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateFit:
+    """A fitted learning rate and how it was found, as kept in experiment.json."""
+
+    rate: float | None
+    """The fitted peak rate; None where no candidate learned anything."""
+    sentence: str
+    """The result in words."""
+    rounds: tuple[Mapping[str, Any], ...]
+    """Each round's rows, steps, seeds and, per candidate, rate, mean held-out loss (null where it diverged) and accuracy."""
+    rows: int
+    """Training rows of the experiment."""
+    held_out: int
+    """Training rows held out to judge by."""
+    majority: float
+    """Accuracy of the most frequent answer on them, 0..1."""
+    few_rows: bool
+    """True where fewer than `FEWEST_HELD_OUT` could be held out."""
+    runs: float
+    """Training cost in full runs."""
+    seconds: float
+    """Training time of all its runs together."""
+    rule: str = RULE
+    best: float | None = None
+    """The choice of the last round, before the correction for steps."""
+    taken_from: str = ""
+    """Name of the experiment that the rate was taken over from."""
+    diverged: tuple[float, ...] = field(default=())
+    """Candidates whose loss became NaN."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; `from_dict` is the inverse."""
+        return {**asdict(self), "rounds": [dict(each) for each in self.rounds], "diverged": list(self.diverged)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RateFit:
+        """Return the fit that `to_dict` gave these values; unknown names are ignored."""
+        known = {each.name for each in fields(cls)}
+        kept = {name: value for name, value in values.items() if name in known}
+        return cls(**{**kept, "rounds": tuple(kept["rounds"]), "diverged": tuple(kept.get("diverged", ()))})
+
+
+def candidates(lora_rank: int = 0) -> tuple[float, ...]:
+    """Return the candidate rates, ascending.
+
+    >>> candidates(lora_rank=8)[0]
+    0.0001
+    """
+    return tuple(float(f"{ADAPTERS * rate:.0e}") for rate in CANDIDATES) if lora_rank else CANDIDATES
+
+
+def held_out_size(rows: int) -> int:
+    """Return how many of the training rows are held out: a tenth within bounds, at most a fifth.
+
+    >>> [held_out_size(rows) for rows in (300, 1000, 4000, 100_000)]
+    [60, 200, 400, 2000]
+    """
+    return min(max(rows // 10, FEWEST_HELD_OUT), MOST_HELD_OUT, rows // 5)
+
+
+def rounds(rows: int, ladder: Sequence[tuple[int, float]] = LADDER) -> tuple[Round, ...]:
+    """Return the rounds of a search on so many training rows; what is held out trains in none of them.
+
+    >>> [(each.candidates, each.rows) for each in rounds(4000)]
+    [(7, 200), (3, 600), (2, 1400)]
+    >>> [(each.candidates, each.rows) for each in rounds(1000)]
+    [(7, 200), (2, 350)]
+    """
+    pool = rows - held_out_size(rows)
+    first, *others = ladder
+    if first[1] * rows < FEWEST_ROWS:
+        others = others[-1:]
+    return tuple(
+        Round(candidates=count, rows=min(pool, max(FEWEST_ROWS, round(share * rows))), seeds=SEEDS[:1]) for count, share in (first, *others)
+    )
+
+
+def mean_loss(trials: Sequence[Trial], rate: float) -> float:
+    """Return a candidate's mean held-out loss over examples and seeds; infinite where a seed diverged or there is none."""
+    own = [trial for trial in trials if trial.rate == rate]
+    return inf if not own or any(trial.diverged for trial in own) else float(np.mean([trial.loss.mean() for trial in own]))
+
+
+def survivors(trials: Sequence[Trial], keep: int) -> tuple[float, ...]:
+    """Return the `keep` candidates of the lowest mean held-out loss, ascending; of equal losses the smaller rates."""
+    rates = sorted({trial.rate for trial in trials})
+    return tuple(sorted(sorted(rates, key=lambda rate: mean_loss(trials, rate))[:keep]))
+
+
+def choose(trials: Sequence[Trial]) -> float | None:
+    """Return the smallest rate within one standard error of the lowest mean held-out loss; None where every candidate diverged.
+
+    The standard error is that of the difference to the best candidate, paired by example, with losses averaged over seeds.
+    """
+    best, *_ = survivors(trials, 1)
+    if mean_loss(trials, best) == inf:
+        return None
+    reference = _by_example(trials, best)
+    for rate in sorted({trial.rate for trial in trials}):
+        if mean_loss(trials, rate) == inf:
+            continue
+        difference = _by_example(trials, rate) - reference
+        error = float(difference.std(ddof=1)) / sqrt(len(difference)) if len(difference) > 1 else 0.0
+        if difference.mean() <= error:
+            return rate
+    return best
+
+
+def beats_majority(trials: Sequence[Trial], rate: float, baseline: Baseline) -> bool:
+    """Return True if a candidate predicts better than an answer that needs no text.
+
+    No seed may be right less often than the most frequent answer is; and over all seeds the candidate must beat, by two standard
+    errors, either that answer in accuracy or the frequencies of the answers in loss. The second way counts for rare classes:
+    there a model learns long before it is right more often than the majority class is.
+    """
+    own = [trial for trial in trials if trial.rate == rate]
+    if any(trial.correct.mean() < baseline.correct.mean() for trial in own):
+        return False
+    right = np.mean([trial.correct for trial in own], axis=0) - baseline.correct
+    return _above_zero(right) or _above_zero(baseline.loss - _by_example(trials, rate))
+
+
+def corrected(rate: float, steps: int, full_steps: int, offered: Sequence[float], exponent: float = 0.0) -> float:
+    """Return the candidate nearest to `rate` after it was scaled from `steps` to `full_steps` optimizer steps.
+
+    The best rate falls with the steps of a run like steps to the power of -`exponent`. Nearest by ratio; of two as near the smaller.
+
+    >>> corrected(5e-4, steps=100, full_steps=400, offered=CANDIDATES, exponent=0.5)
+    0.0002
+    """
+    target = log(rate) - exponent * log(max(1, full_steps) / max(1, steps))
+    return min(sorted(offered), key=lambda each: abs(log(each) - target))
+
+
+def steps(rows: int, epochs: int, batch_size: int) -> int:
+    """Return the optimizer steps of a run."""
+    return epochs * ceil(rows / batch_size)
+
+
+def cost_in_runs(planned: Sequence[Round], rows: int) -> float:
+    """Return what the rounds train, in runs on all the rows.
+
+    >>> round(cost_in_runs(rounds(4000), 4000), 2)
+    1.5
+    """
+    return sum(each.candidates * len(each.seeds) * each.rows for each in planned) / rows
+
+
+def round_dict(trials: Sequence[Trial], rows: int, steps_each: int) -> dict[str, Any]:
+    """Return one round as kept in experiment.json."""
+    told = []
+    for rate in sorted({trial.rate for trial in trials}):
+        loss = mean_loss(trials, rate)
+        accuracy = float(np.mean([trial.correct.mean() for trial in trials if trial.rate == rate]))
+        known = loss < inf
+        told.append({"rate": rate, "loss": round(loss, 6) if known else None, "accuracy": round(accuracy, 6) if known else None})
+    return {"rows": rows, "steps": steps_each, "seeds": sorted({trial.seed for trial in trials}), "candidates": told}
+
+
+def praise(rate: float, count: int, held_out: int, runs: float, diverged: Sequence[float], few: bool) -> str:
+    """Return the sentence about a fitted rate."""
+    text = (
+        f"Learning rate {scientific(rate)}, fitted: the best of {count} candidates on {counted(held_out, 'held-out training example')}, "
+        f"at the cost of {runs:.1f} runs."
+    )
+    if few:
+        text += " Few rows to judge by."
+    if diverged:
+        text += f" {_listed(diverged)} diverged: the loss became NaN."
+    return text
+
+
+def nothing_learned(tried: Sequence[float], held_out: int, accuracy: float | None, majority: float) -> str:
+    """Return the sentence where no candidate learned anything."""
+    span = f"from {scientific(min(tried))} to {scientific(max(tried))}"
+    if accuracy is None:
+        return f"The loss became NaN at every learning rate {span}; use --precision fp32, or another --model."
+    return (
+        f"No learning rate {span} beats the majority class on {counted(held_out, 'held-out training example')} "
+        f"(accuracy {accuracy:.3f}, majority class {majority:.3f}): train longer (--epochs), use another --model, "
+        "or check whether the labels follow from the text."
+    )
+
+
+def _by_example(trials: Sequence[Trial], rate: float) -> NDArray[np.float64]:
+    return np.asarray(np.mean([trial.loss for trial in trials if trial.rate == rate], axis=0))
+
+
+def _above_zero(values: NDArray[np.float64]) -> bool:
+    """Return True if the mean is more than two standard errors above 0."""
+    if len(values) < 2 or not np.isfinite(values).all():
+        return False
+    return bool(values.mean() > 2 * values.std(ddof=1) / sqrt(len(values)))
+
+
+def _listed(rates: Sequence[float]) -> str:
+    return ", ".join(scientific(rate) for rate in rates)

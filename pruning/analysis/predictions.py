@@ -1,0 +1,47 @@
+"""Loss and rightness of a model's raw outputs, per unit, in numpy: what `pruning.training.objective` computes in training. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pruning.records import Encoded
+
+
+def outcomes(outputs: NDArray[np.float32], data: Encoded) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return each unit's loss in nats and whether it was answered right, both [N].
+
+    `outputs` are those of `RunResult`: [N, classes], [S] one per option, or [S, L, 2] start and end (-inf where padded). A unit with
+    several windows has the mean of their losses, and is right when every window is.
+    """
+    logits = outputs.astype(np.float64)
+    starts = data.unit_offsets[:-1]
+    if data.kind == "classification":
+        return _choice(logits, data.labels)
+    if data.kind == "multiple_choice":
+        log_sum = np.logaddexp.reduceat(logits, starts)
+        right = logits[starts + data.labels]
+        best = np.maximum.reduceat(logits, starts)
+        first_best = np.array([int(part.argmax()) for part in np.split(logits, starts[1:])])
+        return log_sum - right, (right == best) & (first_best == data.labels)
+    each = [_choice(logits[:, :, end], data.labels[:, end]) for end in (0, 1)]
+    loss, correct = (each[0][0] + each[1][0]) / 2, each[0][1] & each[1][1]
+    return np.add.reduceat(loss, starts) / np.diff(data.unit_offsets), np.logical_and.reduceat(correct, starts)
+
+
+def guesses(data: Encoded) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the outcome of answering without reading: the frequencies' loss and the most frequent answer's rightness, both [N].
+
+    The frequencies are those of `data` itself. Answers to questions about a text have none: their loss is nan, and the answer is
+    "unanswerable" (start and end on the first token of every window).
+    """
+    if data.kind == "span":
+        unanswerable = np.logical_and.reduceat((data.labels == 0).all(axis=1), data.unit_offsets[:-1])
+        return np.full(data.units, np.nan), unanswerable
+    values, which, counts = np.unique(data.labels, return_inverse=True, return_counts=True)
+    return -np.log(counts[which] / data.units), data.labels == values[counts.argmax()]
+
+
+def _choice(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    gold = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+    return np.logaddexp.reduce(logits, axis=1) - gold, logits.argmax(axis=1) == labels

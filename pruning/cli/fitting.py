@@ -1,0 +1,57 @@
+"""Verb that fits a learning rate without scoring: fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pruning import report
+from pruning.cli.base import Json, app, one_sentence
+from pruning.settings import Settings, TrainSettings
+
+
+@app.command()
+@one_sentence
+def fit(
+    data: Annotated[str, typer.Argument(metavar="DATA|DIR", help="The data, or the folder of an experiment.")],
+    experiment: Annotated[
+        Path | None, typer.Option("--experiment", help="Folder for the result. Default: experiments/NAME, named after the data.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="A folder, a hub name, or 'sample'.")] = "sample",
+    text: Annotated[str | None, typer.Option(help="Text column. Default: auto-detected.")] = None,
+    label: Annotated[str | None, typer.Option(help="Label column. Default: auto-detected.")] = None,
+    task: Annotated[str, typer.Option(help="Name of the task, or auto.")] = "auto",
+    evaluation: Annotated[
+        str | None, typer.Option("--eval", metavar="DATA", help="Evaluation data; the search never looks at it. Default: split off.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Epochs of the training that the rate is for.")] = 3,
+    batch_size: Annotated[int, typer.Option(help="Examples per optimizer step.")] = 32,
+    max_length: Annotated[int | None, typer.Option(help="Tokens per text. Default: the task's own.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit a learning rate to the data and the model, print it, and keep it for scoring and for the frontier."""
+    from pruning.experiment import Experiment
+    from pruning.jobs import worker
+    from pruning.store.library import title
+
+    with report.listener("Fitting the learning rate") as listen:
+        if (Path(data) / "experiment.json").exists():
+            fitted: Experiment = worker.fit_again(data, listen)
+        else:
+            settings = Settings(
+                data=data,
+                task=task,
+                columns={field: column for field, column in (("text", text), ("label", label)) if column},
+                evaluation=evaluation,
+                model=model,
+                max_length=max_length,
+                train=TrainSettings(epochs=epochs, batch_size=batch_size),
+            )
+            fitted = worker.fit(settings, experiment or Path("experiments") / (title(data) or "experiment"), listen)
+    if as_json:
+        print(json.dumps({name: found.to_dict() for name, found in fitted.learning_rates.items()}))
+    else:
+        report.show_learning_rates(fitted)
