@@ -41,7 +41,7 @@ def test_an_approximation_has_the_rate_that_was_fitted_to_it() -> None:
 
 
 def test_the_engine_refuses_a_rate_that_was_not_fitted_yet(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--learning-rate is auto and was not fitted yet"):
+    with pytest.raises(UsageError, match="learning_rate is auto and was not fitted yet"):
         run(tiny_model(tmp_path / "bert"), plan(), recipe(learning_rate=None))
 
 
