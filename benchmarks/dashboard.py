@@ -152,7 +152,7 @@ def served(directory: Path) -> dict[str, float]:
         before = _resident(process)
         with peak(process) as highest:
             begun = time.perf_counter()
-            page.get_by_role("button", name="Build").click()
+            page.get_by_role("button", name="Export", exact=True).click()
             page.get_by_text("verified against the manifest").wait_for()
             found["seconds to build"] = time.perf_counter() - begun
             link = page.get_by_role("link", name="Download", exact=True).get_attribute("href") or ""

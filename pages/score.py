@@ -8,10 +8,7 @@ from pruning.ui import escaping, history, job_progress, score_form, state
 
 experiment = state.chosen()
 if experiment is None:
-    st.markdown(
-        "Winnow fine-tunes your model a few times, watches which training examples it gets right each time, proposes smaller "
-        "training sets, measures what each costs in accuracy, and writes the set you choose."
-    )
+    st.caption("Winnow trains your model a few times and records, for every example, in which runs and epochs it was right.")
 else:
     job_progress.panel(experiment)
 
@@ -21,6 +18,7 @@ try:
     preview, task, columns, drop_invalid = score_form.columns(chosen)
 except WinnowError as error:
     st.error(escaping.markdown(error))
+    st.caption("Or upload the file above: it is copied beside the experiments.")
     st.stop()
 if preview.problem:
     st.warning(escaping.markdown(preview.problem))

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from pruning.analysis.duplicates import leaks
 from pruning.browse import DUPLICATES, SUSPECTS, Filter, View
+from pruning.formatting import counted
 from pruning.records import Subset
 from pruning.subsets.decisions import DECIDED_BY_HAND
 
@@ -49,10 +54,10 @@ def why(view: View, subset: Subset, position: int, kept: bool) -> str:
     example, decided = int(view.experiment.ids[position]), view.decided
     if example in decided.dropped:
         return "Dropped by hand."
+    if example in decided.labels:
+        return f"Relabelled by hand to {decided.labels[example]}, so it is kept."
     if example in decided.kept:
         return "Kept by hand."
-    if kept and example in decided.labels:
-        return f"Relabelled by hand to {decided.labels[example]}, so it is kept."
     h, runs = int(view.h[position]), view.experiment.dynamics.runs
     right = _right(h, runs)
     if subset.removes is None:
@@ -97,3 +102,20 @@ def why_doubted(view: View, position: int) -> str:
     names, other = view.experiment.label_names, int(errors.suggested[position])
     said = view.experiment.dynamics.predicted[:, :, position]
     return f"Labelled {names[labels[position]]}, but {int((said == other).sum()):,} of {said.size:,} answers said {names[other]}."
+
+
+def flags(view: View, kept: NDArray[np.bool_]) -> list[tuple[str, str]]:
+    """What to look at before training on what is kept: a sentence, and the queue that has the examples. Empty where nothing is wrong."""
+    if not view.audited:
+        return []
+    size, errors = len(view.h), view.label_errors
+    suspects = 0 if errors is None else int((errors.suspect & kept).sum())
+    leaked = int((leaks(view.duplicates, size)[:size] & kept).sum())
+    groups = view.duplicates.group[:size][kept]
+    repeated = int((np.bincount(groups[groups >= 0]) > 1).sum()) if (groups >= 0).any() else 0
+    found = [
+        (suspects, f"{counted(suspects, 'kept example has a suspected label', 'kept examples have suspected labels')}.", "suspected"),
+        (leaked, f"{counted(leaked, 'kept example is', 'kept examples are')} in the evaluation data too, or nearly.", "duplicates"),
+        (repeated, f"{counted(repeated, 'group')} of duplicates kept more than once.", "duplicates"),
+    ]
+    return [(sentence, queue) for count, sentence, queue in found if count]

@@ -137,6 +137,7 @@ def _keeps(view: View) -> None:
 
 
 def _job(page: str) -> None:
+    """The job under way, or how it ended when it was not as asked."""
     experiment = state.chosen()
     if experiment is None:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -104,18 +104,16 @@ def many(view: View, subset: Subset, ticked: NDArray[np.int64], matching: NDArra
 def undo(view: View, example: int) -> None:
     """Undo the latest act of this tab that stands, else the latest on the open example; the button says which."""
     standing = {decision.key: decision for decision in view.standing}
-    own = [keys for keys in st.session_state.get(address.ACTS, []) if any(key in standing for key in keys)]
-    keys = own[-1] if own else next(([d.key] for d in reversed(view.standing) if example in d.ids), [])
-    there = [standing[key] for key in keys if key in standing]
-    words = f"Undo {told(there[0])}" if there else "Undo"
+    own = [key for key in st.session_state.get(address.ACTS, []) if key in standing]
+    latest = standing[own[-1]] if own else next((decision for decision in reversed(view.standing) if example in decision.ids), None)
     st.button(
-        escaping.markdown(words),
+        escaping.markdown(f"Undo {told(latest)}") if latest else "Undo",
         icon=":material/undo:",
         shortcut="u",
         key="undo",
-        disabled=not there,
+        disabled=latest is None,
         on_click=_undo,
-        args=(view, tuple(decision.key for decision in there)),
+        args=(view, latest.key if latest else ""),
     )
 
 
@@ -135,7 +133,7 @@ def listed(view: View) -> None:
     acts, again = view.standing, view.redoable
     with st.expander(f"Decisions ({len(acts):,})", icon=":material/gavel:"):
         if again is not None:
-            st.button("Redo the last undo", icon=":material/redo:", on_click=_undo, args=(view, (again.key,), True))
+            st.button("Redo the last undo", icon=":material/redo:", on_click=_undo, args=(view, again.key, True))
         if not acts:
             st.caption("None yet. Nothing is deleted by a decision: each one can be undone.")
             return
@@ -148,7 +146,7 @@ def listed(view: View) -> None:
         for decision in acts[::-1][(page - 1) * LISTED : page * LISTED]:
             words, button = st.columns([5, 1], vertical_alignment="center")
             words.text(told(decision))
-            button.button("Undo", key=f"undo-{decision.key}", on_click=_undo, args=(view, (decision.key,)), icon=":material/undo:")
+            button.button("Undo", key=f"undo-{decision.key}", on_click=_undo, args=(view, decision.key), icon=":material/undo:")
 
 
 def told(decision: Decision) -> str:
@@ -173,13 +171,9 @@ def _and_then(view: View, ids: NDArray[np.int64], then: Callable[[], None], kind
 def _act(view: View, ids: NDArray[np.int64], kind: DecisionKind, value: str = "") -> None:
     if not len(ids):
         raise UsageError("No row is ticked; tick some in the list, or choose all that match.")
-    decisions = [Decision(kind=kind, ids=tuple(ids.tolist()), value=value)]
-    dropped = tuple(example for example in decisions[0].ids if example in view.decided.dropped)
-    if kind is DecisionKind.RELABEL and dropped:  # a new label keeps an example, but not against a standing drop
-        decisions.append(Decision(kind=DecisionKind.KEEP, ids=dropped))
-    for decision in decisions:
-        view.experiment.decide(decision)
-    st.session_state.setdefault(address.ACTS, []).append([decision.key for decision in decisions])
+    decision = Decision(kind=kind, ids=tuple(ids.tolist()), value=value)
+    view.experiment.decide(decision)
+    st.session_state.setdefault(address.ACTS, []).append(decision.key)
     st.session_state[address.DECIDED] = True
     what = f"example {ids[0]}" if len(ids) == 1 else counted(len(ids), "example")
     words = f"{WORDS[kind]} {what}{f' to {value}' if kind is DecisionKind.RELABEL else ''}. Press U to undo."
@@ -204,12 +198,9 @@ def _from(act: Callable[[DecisionKind, str], None], kind: DecisionKind, key: str
 
 
 @state.in_words
-def _undo(view: View, keys: Sequence[str], redo: bool = False) -> None:
-    """Undo exactly these acts; another tab may have undone them, or made others since, which are left alone."""
-    standing = {decision.key for decision in view.standing}
-    if not redo and not standing & set(keys):
+def _undo(view: View, key: str, redo: bool = False) -> None:
+    """Undo exactly this act; another tab may have undone it, or made others since, which are left alone."""
+    if not redo and key not in {decision.key for decision in view.standing}:
         raise UsageError("That decision was already undone in another tab.")
-    for key in reversed(keys):
-        if redo or key in standing:
-            view.experiment.decide(Decision(kind=DecisionKind.UNDO, value=key))
+    view.experiment.decide(Decision(kind=DecisionKind.UNDO, value=key))
     st.session_state[address.DECIDED] = True

@@ -1,4 +1,4 @@
-"""The Export page's pieces: what to know first, building, downloading as a stream."""
+"""The Export page's pieces: what to know first, exporting, downloading as a stream."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import streamlit as st
 
+from pruning import review
 from pruning.audit_report import findings
 from pruning.browse import View
 from pruning.export import hub, writer
@@ -16,29 +17,65 @@ from pruning.formatting import counted
 from pruning.jobs import precompute
 from pruning.records import Subset
 from pruning.store.saved_subsets import NAMING
-from pruning.ui import address, escaping, state
+from pruning.subsets.titles import title
+from pruning.ui import address, escaping, state, tables, widgets
 from pruning.ui.server import signed_links
 
 
+def summary(view: View, subset: Subset) -> None:
+    """What is exported: its name, size and decisions by hand."""
+    decided = view.decided
+    st.subheader(escaping.markdown(title(subset.name)), anchor=False)
+    columns = st.columns(3)
+    columns[0].metric("Rows", f"{subset.size:,}", f"of {subset.total:,}", delta_color="off", delta_arrow="off")
+    columns[1].metric("Keeps", f"{subset.kept_fraction:.0%}")
+    by_hand = f"{len(decided.kept):,} kept, {len(decided.dropped):,} dropped"
+    columns[2].metric("Labels changed", f"{len(decided.labels):,}", by_hand, delta_color="off", delta_arrow="off")
+    st.caption(escaping.markdown(f"{subset.name}: {subset.rule}"))
+
+
 def warnings(view: View, subset: Subset) -> None:
-    """What a person should know before training on this subset."""
+    """What to know before training on this subset; each flag opens its examples."""
     if not view.audited:
         precompute.begin(view.experiment.folder.root)
-        st.info("Duplicates between training and evaluation data are still being looked for; open this page again in a minute.")
+        st.info("Looking for duplicates between training and evaluation data; open this page again in a minute.")
         return
     caveat = view.experiment.settings.caveat
     for sentence in [*([caveat] if caveat else []), *writer.subset_warnings(view.experiment, subset)]:  # runs that diverged: on every page
         st.warning(escaping.markdown(sentence), icon=":material/warning:")
-    decided = view.decided
-    if decided.touched:
-        st.text(f"By hand: {len(decided.kept):,} kept, {len(decided.dropped):,} dropped, {len(decided.labels):,} labels changed.")
+    for number, (sentence, queue) in enumerate(review.flags(view, view.kept(subset))):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.text(sentence, width="content")
+            opened = st.button(
+                "Review",
+                key=f"flag-{number}",
+                type="tertiary",
+                icon=":material/arrow_forward:",
+                on_click=address.filtered,
+                kwargs={address.QUEUE: queue, address.SHOW: "kept"},
+            )
+            if opened:
+                st.switch_page(state.page("inspect"))
+
+
+def coverage(view: View, subset: Subset) -> None:
+    """Before and after, by a column."""
+    with st.expander("Before and after, by column", icon=":material/stacked_bar_chart:", expanded=True):
+        address.among(address.BY, view.columns, "column")
+        column = st.selectbox("Column", view.columns, key=address.BY)
+        if column:
+            audited = widgets.shares(view, column, view.kept(subset))
+            st.dataframe(tables.shares(audited), hide_index=True, alt=f"Examples before and after, by {column}")
+            st.caption(escaping.markdown(audited.sentence))
 
 
 def audit(view: View, subset: Subset) -> None:
-    """Every column at once, labels that look wrong, duplicates, leakage: what `python -m pruning audit` prints. It takes a moment."""
-    if st.button("Audit every column", icon=":material/fact_check:", key="audit", disabled=not view.audited):
-        with st.spinner("Auditing ..."):
-            st.text("\n".join(findings(view.experiment, subset).sentences()))
+    """Every column at once, labels that look wrong, duplicates, leakage, as the command line's audit prints it."""
+    with st.expander("Full audit", icon=":material/fact_check:"):
+        if st.button("Audit every column", icon=":material/fact_check:", key="audit", disabled=not view.audited):
+            with st.spinner("Auditing ..."):
+                for sentence in findings(view.experiment, subset).sentences():
+                    st.text(sentence)
 
 
 def ask_format() -> str:
@@ -55,11 +92,11 @@ def ask_format() -> str:
 
 
 def save(view: View, subset: Subset) -> None:
-    """Keep its rows under a name, and look at them by that name from now on."""
+    """Save its rows under a name, and make that the subset of every page."""
     with st.popover("Save under a name", icon=":material/bookmark_add:"), st.form("save-subset", border=False):
-        st.text(f"Its {counted(subset.size, 'example')}, decisions by hand included, stay those of that name whatever changes later.")
+        st.text(f"The name keeps these {counted(subset.size, 'example')}, decisions included, whatever changes later.")
         st.text_input("Name of the subset", key="subset-name", placeholder="mine", help=f"Use {NAMING}.")
-        st.form_submit_button("Save it", icon=":material/bookmark_add:", on_click=_save, args=(view, subset))
+        st.form_submit_button("Save", icon=":material/bookmark_add:", on_click=_save, args=(view, subset))
 
 
 @state.in_words
@@ -71,8 +108,8 @@ def _save(view: View, subset: Subset) -> None:
 
 
 def write(view: View, subset: Subset, format: str) -> None:
-    """The button that builds it."""
-    if st.button("Build", type="primary", icon=":material/inventory_2:", key="build", disabled=not view.audited):
+    """The button that writes it."""
+    if st.button("Export", type="primary", icon=":material/download:", key="build", disabled=not view.audited):
         output = writer.default_output(view.experiment, subset, format)
         with st.spinner(f"Writing {counted(subset.size, 'row')} ..."):
             writer.build(view.experiment, subset, output, format, force=True)
@@ -81,7 +118,7 @@ def write(view: View, subset: Subset, format: str) -> None:
 
 
 def built(view: View, subset: Subset, format: str) -> dict[str, Any] | None:
-    """The manifest of what was built, checked; None where there is nothing, or what is there is not what would be built now."""
+    """The manifest of the export, checked; None where there is none, or it is out of date."""
     output = writer.default_output(view.experiment, subset, format)
     path = writer.manifest_path(output)
     if not (output.exists() and path.exists()):
@@ -92,8 +129,8 @@ def built(view: View, subset: Subset, format: str) -> dict[str, Any] | None:
     before = manifest["subset"]
     st.info(
         escaping.markdown(
-            f"What was built of this name ({manifest['created']}) is from before: {before['kept']:,} rows, {before['rule']}, "
-            f"burn-in {before['burn_in']}. The data, the rule, the burn-in or decisions by hand have changed since; build it again."
+            f"The export of this name ({manifest['created']}) is out of date: {before['kept']:,} rows, {before['rule']}, "
+            f"burn-in {before['burn_in']}. The data, the rule, the burn-in or your decisions changed since; export it again."
         ),
         icon=":material/history:",
     )
@@ -101,7 +138,7 @@ def built(view: View, subset: Subset, format: str) -> dict[str, Any] | None:
 
 
 def downloads(view: View, subset: Subset, format: str, manifest: dict[str, Any]) -> None:
-    """What was built, with links that stream it."""
+    """The export, with links that stream it."""
     output = writer.default_output(view.experiment, subset, format)
     st.success(f"{manifest['output']['rows']:,} rows, verified against the manifest.", icon=":material/verified:")
     file = output if output.is_file() else writer.archived(output)
@@ -110,18 +147,18 @@ def downloads(view: View, subset: Subset, format: str, manifest: dict[str, Any])
             st.link_button("Download", link(file), icon=":material/download:")
         st.link_button("Download the manifest", link(writer.manifest_path(output)), icon=":material/receipt_long:")
     if not file:
-        st.text("It is a folder, which a browser cannot fetch; build it here to have it as a zip too.")
-    st.caption("The command that repeats it")
+        st.text("This export is a folder; export it again here to get a zip that a browser can download.")
+    st.caption("Reproduce")
     st.code(manifest["command"], language=None, wrap_lines=True)
-    st.caption(escaping.markdown(f"On this machine it lies at {output}"))
+    st.caption(escaping.markdown(f"On this machine: {output}"))
 
 
 def push(view: View, subset: Subset, format: str) -> None:
-    """Put what was built on the hub, private unless said otherwise."""
+    """Push the export to the hub, private unless said otherwise."""
     output = writer.default_output(view.experiment, subset, format)
     with st.expander("Push to the hub", icon=":material/cloud_upload:"):
-        repository = st.text_input("Dataset repository", key="repository", placeholder="name/dataset", help="Made when it is missing.")
-        public = st.toggle("Public", key="public", help="Off: only you, and whom you let in, can see it.")
+        repository = st.text_input("Dataset repository", key="repository", placeholder="name/dataset", help="Created if missing.")
+        public = st.toggle("Public", key="public", help="Off: only you and people you invite can see it.")
         st.text("Uses the login of this machine (hf auth login, or HF_TOKEN). The data and its manifest go up as one commit.")
         if st.button("Push", icon=":material/cloud_upload:", disabled=not repository):
             with st.spinner("Uploading ..."):

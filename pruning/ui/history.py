@@ -67,7 +67,7 @@ def listed(folders: Sequence[Path]) -> None:
             st.text_input("Name of the copy", placeholder=_copy(name, names), key="duplicate", help="Empty = as suggested.")
             st.form_submit_button("Duplicate it", on_click=_duplicate, args=(name, _copy(name, names)))
         with st.popover("Delete", icon=":material/delete:"):
-            st.text(f"{name} is moved to {library.TRASH} beside the experiments; nothing is lost until you empty it.")
+            st.text(f"{name} is moved to {library.TRASH} beside the experiments; you can restore it until you empty that folder.")
             st.button("Move it to the trash", type="primary", on_click=_discard, args=(name,))
 
 

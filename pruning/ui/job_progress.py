@@ -1,4 +1,4 @@
-"""Watching a job: how far, how fast, the grid of runs and epochs filling in; cancel and resume."""
+"""The running job: progress, speed, time left, the grid of runs and epochs; cancel and resume."""
 
 from __future__ import annotations
 
@@ -22,7 +22,15 @@ STARTING = 60.0
 def panel(experiment: Experiment) -> None:
     """What the experiment's job is doing, refreshed each second while it runs."""
     running = experiment.status().state.under_way
-    st.fragment(_watch, run_every=1 if running else None)(str(experiment.folder.root), running)
+    st.fragment(_watched, run_every=1 if running else None)(str(experiment.folder.root), running)
+
+
+def _watched(directory: str, was_running: bool) -> None:
+    """What is damaged is said here: an error of a fragment does not reach the page."""
+    try:
+        _watch(directory, was_running)
+    except WinnowError as error:
+        st.error(escaping.markdown(error), icon=":material/error:")
 
 
 def _watch(directory: str, was_running: bool) -> None:
@@ -35,10 +43,13 @@ def _watch(directory: str, was_running: bool) -> None:
     st.text(status.sentence)
     if status.total:
         st.progress(min(1.0, status.done / status.total))
+    elif running:
+        st.progress(0.0, "Loading the data and the model ...")
     if running:
-        _numbers(status)
+        if status.rate:
+            _numbers(status)
         with st.popover("Cancel", icon=":material/stop:"):
-            st.text("Stops at the next step. Finished epochs are kept, and Resume goes on after them.")
+            st.text("Stops at the next step. Finished epochs are kept; Resume continues after them.")
             st.button("Yes, stop it", type="primary", on_click=_cancel, args=(directory,))
     elif status.state in (JobState.CANCELLED, JobState.INTERRUPTED, JobState.FAILED):
         _resumable(experiment)
@@ -64,9 +75,9 @@ def _log(experiment: Experiment, status: JobStatus) -> None:
 def _numbers(status: JobStatus) -> None:
     memory = max((run.memory for run in status.runs.values()), default=0)
     speed, left, used = st.columns(3)
-    speed.metric("Speed", f"{status.rate:,.0f} examples/s" if status.rate else "-")
-    left.metric("Time left", duration(status.seconds_left) if status.rate else "-")
-    used.metric("Most memory of a run", f"{memory / 2**20:,.0f} MB" if memory else "-")
+    speed.metric("Speed", f"{status.rate:,.0f} examples/s")
+    left.metric("Time left", duration(status.seconds_left))
+    used.metric("Peak memory per run", f"{memory / 2**20:,.0f} MB" if memory else "-")
 
 
 def _grid(experiment: Experiment, status: JobStatus) -> pd.DataFrame:
@@ -82,7 +93,7 @@ def _grid(experiment: Experiment, status: JobStatus) -> pd.DataFrame:
 
 
 def _resumable(experiment: Experiment) -> None:
-    if not st.button("Resume", icon=":material/resume:", help="Goes on after the last finished epoch."):
+    if not st.button("Resume", icon=":material/resume:", help="Continue after the last finished epoch."):
         return
     try:
         background.resume(experiment.folder.root)

@@ -46,7 +46,7 @@ def read() -> Experiment | None:
 
 
 def scored() -> View:
-    """The experiment of this view once it has a complete run; before, the page says what to do and ends here."""
+    """The experiment of this view once it has a complete run; until then the page says what to do and ends here."""
     experiment = chosen()
     if experiment is None:
         st.info("No experiment yet. Score your data, or the sample, on the Score page.", icon=":material/info:")

@@ -76,7 +76,7 @@ def parts(view: View, kept: NDArray[np.bool_], column: str) -> tuple[pd.Series, 
 
 
 def shares(view: View, column: str, kept: NDArray[np.bool_]) -> Shares:
-    """How evenly what stays covers a column (numbers in four parts)."""
+    """How evenly the kept examples cover a column (numbers in four parts)."""
     return audit.kept_shares(*view.slices(column), kept, classes=column == LABEL)
 
 
@@ -86,11 +86,11 @@ def estimate(view: View, name: str, size: int) -> str:
 
 
 def class_shares(view: View, kept: NDArray[np.bool_]) -> str:
-    """What stays of each class, labels changed by hand counted as they are now, in a sentence; empty where there are no classes."""
+    """Share of each class before and after, changed labels counted as they are now, in a sentence; empty where there are no classes."""
     names, labels, now = view.experiment.label_names, view.experiment.labels, view.labels
     if labels is None or now is None:
         return ""
     before, after = np.bincount(labels, minlength=len(names)), np.bincount(now, kept, minlength=len(names))
     order = np.argsort(-before, kind="stable")[:6]
-    told = [f"{names[i]} {before[i] / len(labels):.0%} to {after[i] / max(1, kept.sum()):.0%}" for i in order]
-    return f"Class shares: {', '.join(told)}{' ...' if len(names) > 6 else ''}."
+    changes = [f"{names[i]} {before[i] / len(labels):.0%} to {after[i] / max(1, kept.sum()):.0%}" for i in order]
+    return f"Class shares: {', '.join(changes)}{' ...' if len(names) > 6 else ''}."

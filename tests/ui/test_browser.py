@@ -59,7 +59,7 @@ def test_from_a_file_to_a_verified_download(
 
     page.goto(f"{address}/export?experiment=mine&subset=full")
     settled(page)
-    page.get_by_role("button", name="Build").click()
+    page.get_by_role("button", name="Export", exact=True).click()
     expect(page.get_by_text("verified against the manifest")).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download", exact=True).click()

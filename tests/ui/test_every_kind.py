@@ -1,0 +1,105 @@
+"""Every page opens on every kind of experiment. Pairs, multiple choice and questions are in test_task_pages.py."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pruning.experiment import Experiment
+from pruning.interop.recorder import Recorder
+from pruning.store import lock
+from tests.support.pages import PAGES, open_page, opened
+
+LONG = [f"a class with quite a long name, number {number}" for number in range(30)]
+ARABIC = ("فيلم رائع جدا", "فيلم سيئ")
+
+
+def recorded(folder: Path, rows: list[dict[str, str]], spread: float = 2.0) -> Experiment:
+    """An experiment recorded from logits that lean towards the label by `spread`."""
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    recorder = Recorder(folder / "experiments" / "made", folder / "rows.jsonl", epochs=2, runs=3)
+    classes, random = int(recorder.labels.max()) + 1, np.random.default_rng(0)
+    for seed in recorder.seeds:
+        run = recorder.run(seed)
+        for _ in range(2):
+            run.add(np.arange(len(rows)), spread * (np.eye(classes)[recorder.labels] + random.normal(size=(len(rows), classes))))
+    return Experiment(folder / "experiments" / "made")
+
+
+def many_classes(folder: Path) -> Experiment:
+    return recorded(folder, [{"text": f"text {index}", "label": LONG[index % 30]} for index in range(90)])
+
+
+def right_to_left(folder: Path) -> Experiment:
+    return recorded(folder, [{"text": f"{ARABIC[index % 2]} {index}", "label": ("جيد", "سيئ")[index % 2]} for index in range(20)])
+
+
+def all_alike(folder: Path) -> Experiment:
+    """As the sample's probabilities after a short fine-tuning: all between 0.496 and 0.504."""
+    return recorded(folder, [{"text": f"text {index}", "label": ("bad", "good")[index % 2]} for index in range(20)], spread=0.008)
+
+
+KINDS: dict[str, Callable[[Path], Experiment]] = {"many": many_classes, "right to left": right_to_left, "alike": all_alike}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    return KINDS[request.param](tmp_path_factory.mktemp("kind"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_shows_the_kind(page: str, kind: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_page(page, kind.folder.root.parent, monkeypatch)
+    assert not app.exception and not [error.value for error in app.error]
+    assert app.title[0].value.lower() == page and app.selectbox(key="experiment").value == "made"
+
+
+def test_thirty_long_names_are_four_colours_and_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = many_classes(tmp_path)
+    app = opened("difficulty?experiment=made&stack=label", made.folder.root.parent, monkeypatch)
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    names = [trace["name"] for trace in figure["data"]]
+    assert len(names) == 5 and names[-1] == "other" and max(map(len, names)) <= 24
+
+
+def test_text_of_the_data_finds_its_own_direction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = right_to_left(tmp_path)
+    app = opened("inspect?experiment=made", made.folder.root.parent, monkeypatch)
+    [shown] = [html.proto.body for html in app.get("html") if ARABIC[0] in html.proto.body]
+    assert '<div dir="auto"' in shown
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("state", ["running", "cancelled", "failed", "damaged"])
+def test_a_page_shows_a_job_that_runs_stopped_or_left_damage(
+    state: str, page: str, scored: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if state == "damaged":
+        scored.folder.epoch(0, 0).write_bytes(b"PAR1 but not really")
+    else:
+        scored.log("started", verb="score", state="running", pid=os.getpid(), started=1.0)
+        if state != "running":
+            scored.log("ended", verb="score", state=state, message="", started=1.0)
+    held = lock.own(scored.folder) if state == "running" else None
+    if held is not None:
+        held.__enter__()
+    try:
+        app = open_page(page, scored.folder.root.parent, monkeypatch)
+        assert not app.exception and app.title[0].value.lower() == page
+        assert bool(app.error) == (state == "damaged")
+    finally:
+        if held is not None:
+            held.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_before_the_first_run_says_to_wait(page: str, scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(scored.folder.root / "dynamics")
+    app = open_page(page, scored.folder.root.parent, monkeypatch)
+    assert not app.exception and not app.error
+    if page not in ("overview", "score"):
+        assert "has no complete run yet" in app.info[0].value.replace("\\", "")
