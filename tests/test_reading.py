@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from pruning.jobs import worker
 from pruning.records import DecisionKind
 from pruning.subsets.decisions import Decision
 from tests.conftest import EXAMPLES
+from tests.support.pages import opened
 
 NAMES = ("winning-ticket", "random@winning-ticket", "mine", "drop-hard or mine", "full minus remove-0")
 READINGS = tuple(product((0, 1), (True, False)))
@@ -67,7 +70,7 @@ def expected(experiment: Experiment, name: str, burn_in: int, decisions: bool) -
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_means_the_same_rows_everywhere(decided: Experiment, name: str, tmp_path: Path) -> None:
-    """Command line, notebook and export, with both burn-ins, with decisions and without; the page, which always has decisions."""
+    """Command line, notebook and export, with both burn-ins, with decisions and without; pages always have decisions."""
     assert len(decided.decided.kept) == 2 and len(decided.decided.dropped) == 1
     for burn_in, decisions in READINGS:
         rows = expected(decided, name, burn_in, decisions)
@@ -88,6 +91,19 @@ def test_a_name_means_the_same_rows_everywhere(decided: Experiment, name: str, t
             assert view.subset(name).kept.tolist() == view.subset(f"{name}+decisions").kept.tolist() == rows
             assert writer.is_current(command, view.experiment, view.subset(name)), "what a page would build"
             assert reading.subset(f"{name}+decisions").kept.tolist() == rows
+
+
+@pytest.mark.parametrize(("burn_in", "names"), [(0, NAMES[:3]), (1, NAMES[3:])])
+def test_the_export_page_builds_the_rows_that_the_command_writes(
+    decided: Experiment, burn_in: int, names: Sequence[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in names:
+        app = opened(f"export?experiment=reviews&subset={quote(name)}&burn_in={burn_in}", decided.folder.root.parent, monkeypatch)
+        app.button(key="build").click().run()
+        assert not app.exception
+        reading = decided.reading(burn_in)
+        manifest = writer.verify(writer.default_output(reading, reading.subset(name), "jsonl"))
+        assert manifest["ids"] == expected(decided, name, burn_in, True) and manifest["subset"]["burn_in"] == burn_in
 
 
 def test_what_is_saved_by_command_is_what_was_named(decided: Experiment) -> None:
