@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pruning.errors import ExperimentError, UsageError
+
+logger = logging.getLogger(__name__)
 
 LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>tmp|old)|.+\.pt\.part")
 """Names of what a killed writer leaves: half of a new file, an old folder that was about to be replaced, half a checkpoint."""
@@ -131,6 +134,7 @@ def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
             os.replace(path, path.with_name(found["name"]))
         else:
             _remove(path)
+            logger.info("removed the leftover %s", path)
 
 
 def sha256(path: str | Path) -> str:

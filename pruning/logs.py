@@ -30,13 +30,14 @@ _BAR = re.compile(r"\d+%\|")
 """A progress bar of another library."""
 
 _package = logging.getLogger("pruning")
+_package.addHandler(logging.NullHandler())
 
 
-def to_stderr() -> None:
-    """Write the log to stderr from now on, once."""
-    if not any(isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr for handler in _package.handlers):
-        _package.addHandler(_formatted(logging.StreamHandler(sys.stderr)))
-    _package.setLevel(logging.INFO)
+@contextmanager
+def to_stderr() -> Iterator[None]:
+    """Write the log to stderr while the block runs."""
+    with _receiving(_formatted(logging.StreamHandler(sys.stderr))):
+        yield
 
 
 def new_log(folder: Path) -> Path:
@@ -57,21 +58,15 @@ def of_job(folder: Path) -> Iterator[str]:
     if named and Path(named).parent.absolute() == folder.absolute():
         yield Path(named).name
         return
-    level, name = _package.level, ""
+    name = ""
     try:
         path = new_log(folder)
         handler: logging.Handler = _formatted(logging.FileHandler(path, encoding="utf-8"))
         name = path.name
     except OSError:  # the job itself says what is wrong with the folder, if anything is
         handler = logging.NullHandler()
-    _package.addHandler(handler)
-    _package.setLevel(logging.INFO)
-    try:
+    with _receiving(handler):
         yield name
-    finally:
-        _package.removeHandler(handler)
-        _package.setLevel(level)
-        handler.close()
 
 
 def tail(path: Path, size: int = 8000) -> str:
@@ -96,6 +91,19 @@ def last_words(path: Path) -> str:
     """
     lines = [line for line in tail(path).splitlines() if line.strip() and not _RECORD.match(line) and not _BAR.search(line)]
     return "\n".join(lines[-LAST_LINES:])
+
+
+@contextmanager
+def _receiving(handler: logging.Handler) -> Iterator[None]:
+    level = _package.level
+    _package.addHandler(handler)
+    _package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _package.removeHandler(handler)
+        _package.setLevel(level)
+        handler.close()
 
 
 def _formatted(handler: logging.Handler) -> logging.Handler:

@@ -135,6 +135,16 @@ def test_a_closed_pipe_ends_the_printing_and_not_the_work(settings: Settings, tm
     assert "INFO pruning.jobs.worker: run 0 finished in" in done.stderr
 
 
+def test_the_log_is_printed_where_it_is_asked_for(scored: Experiment, tmp_path: Path) -> None:
+    words = ["export", scored.folder.root, "--subset", "remove-0", "--output"]
+    assert "INFO" not in winnow(*words, tmp_path / "a.jsonl").stderr
+    size = scored.subset("remove-0").size
+    written = winnow(*words, tmp_path / "b.jsonl", "--verbose")
+    assert f"INFO pruning.export.writer: wrote {size} rows of remove-0 to {tmp_path / 'b.jsonl'}" in written.stderr
+    assert "INFO" not in written.stdout
+    assert "INFO" not in winnow(*words, tmp_path / "c.jsonl").stderr
+
+
 def test_wrong_usage_is_2() -> None:
     assert winnow("score").returncode == 2
     assert winnow("shove").returncode == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -80,10 +81,9 @@ def one_sentence(verb: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(verb)
     def run(*args: Any, verbose: bool = False, **kwargs: Any) -> None:
-        if verbose:
-            logs.to_stderr()
         try:
-            verb(*args, **kwargs)
+            with logs.to_stderr() if verbose else nullcontext():
+                verb(*args, **kwargs)
         except Cancelled as stopped:
             print(stopped, file=sys.stderr)
             raise typer.Exit(130) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +23,7 @@ from pruning.errors import DataError, UsageError
 from pruning.settings import SAMPLE, Settings
 from pruning.subsets.selection import stratified
 
+logger = logging.getLogger(__name__)
 SOURCE_PREFIX = "source."
 """What `Examples.table` puts before the name of a source column."""
 
@@ -133,6 +135,7 @@ def load(
     )
     if not len(examples):
         raise DataError(f"{source.name} has no row with both text and label.")
+    logger.info("read %d examples of task %s from %s", len(examples), examples.task, source.name)
     return examples
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,8 @@ from pruning.data import access, sample
 from pruning.errors import DataError, ModelError
 from pruning.files import sha256
 from pruning.settings import SAMPLE
+
+logger = logging.getLogger(__name__)
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 """A tokenizer is made of at least one of these; without any, transformers would make up an empty one in silence."""
@@ -40,6 +43,7 @@ def locate(model: str) -> Path:
     if not (path / "config.json").exists():
         raise ModelError(f"{model} has no config.json; --model takes a folder saved by transformers, a hub name or 'sample'.")
     _check_whole(path, model)
+    logger.info("model %s is in %s", model, path)
     return path
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import shlex
 import shutil
@@ -27,6 +28,8 @@ from pruning.export.formats import Format, as_written, find
 from pruning.files import atomic_write, sha256, write_json
 from pruning.records import DECISIONS, Subset
 from pruning.store.checksums import check_data
+
+logger = logging.getLogger(__name__)
 
 
 def build(
@@ -58,6 +61,7 @@ def build(
             shutil.rmtree(output)
     manifest = _manifest(source, subset, output, format)
     write_json(manifest_path(output), manifest)
+    logger.info("wrote %d rows of %s to %s", subset.size, subset.name, output)
     return manifest
 
 
