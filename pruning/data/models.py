@@ -1,32 +1,33 @@
-"""Where a model lies: a folder, a hub name or the sample, always as a local folder with safetensors."""
+"""Models: found as a local folder, checked, identified by their files, and their tokenizer loaded. No torch."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import math
-from functools import cache
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pruning.data import access, sample
+from pruning.data import access, model_checks, sample
+from pruning.data.model_checks import VOCABULARIES
 from pruning.errors import DataError, ModelError
 from pruning.files import sha256
 from pruning.settings import SAMPLE
 
 logger = logging.getLogger(__name__)
 
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
-"""A tokenizer is made of at least one of these; without any, transformers would make up an empty one in silence."""
+TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+"""Files that decide how texts become token ids."""
 
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 
 
 def locate(model: str) -> Path:
-    """The local folder of a model given as a folder, a hub name (`name` or `name@revision`) or "sample".
+    """Return the local folder of a model given as a folder, a hub name (`name` or `name@revision`) or "sample".
 
-    A hub model is fetched once into the hub's own cache, safetensors only. Raises ModelError when it is not there.
+    A hub model is fetched once into the hub's own cache, safetensors only. Raises ModelError when there is none, or its files do not
+    make a whole model (see `model_checks.check_files`).
     """
     if model == SAMPLE:
         return sample.sample_model()
@@ -40,67 +41,97 @@ def locate(model: str) -> Path:
         path = _snapshot(model)
     elif not path.is_dir():
         raise ModelError(f"{model} is a file; --model takes a folder, a hub name or 'sample'.")
-    if not (path / "config.json").exists():
-        raise ModelError(f"{model} has no config.json; --model takes a folder saved by transformers, a hub name or 'sample'.")
-    _check_whole(path, model)
+    model_checks.check_files(path, model)
     logger.info("model %s is in %s", model, path)
     return path
 
 
-def _check_whole(path: Path, model: str) -> None:
-    """Raise ModelError where transformers would read weights from outside the folder."""
-    if (path / "adapter_config.json").exists():
-        raise ModelError(f"{model} is an adapter on another model; merge it first (peft's merge_and_unload) and save the whole.")
-    index = path / "model.safetensors.index.json"
-    if index.exists():
-        try:
-            parts = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise ModelError(f"{index} is no index of weights; save the model again (model.save_pretrained).") from None
-        missing = sorted(name for name in parts if Path(name).name != name or not (path / name).is_file())
-        if missing:
-            raise ModelError(f"{index} names {missing[0]!r}, which is no file of that folder.")
+def parts(path: Path) -> dict[str, str]:
+    """Return sha256 of what a model folder consists of: "weights", "config" and "tokenizer"."""
+    weights = sorted(file.name for file in path.glob("*.safetensors"))
+    files = {"weights": weights, "config": ["config.json"], "tokenizer": [name for name in TOKENIZER_FILES if (path / name).is_file()]}
+    return {part: _digest(path, names) for part, names in files.items()}
 
 
 def fingerprint(path: Path) -> str:
-    """sha256 over the configuration and every safetensors file of a model folder.
-
-    Raises ModelError when there are no safetensors weights: other formats can run code when they are read.
-    """
-    weights = sorted(path.glob("*.safetensors"))
-    if not weights:
-        raise ModelError(f"{path} has no .safetensors weights; save the model with safetensors (model.save_pretrained does).")
+    """Return sha256 over the configuration and every safetensors file of a model folder."""
+    weights = sorted(file.name for file in path.glob("*.safetensors"))
     digest = hashlib.sha256()
-    for file in (path / "config.json", *weights):
-        digest.update(bytes.fromhex(sha256(file)))
+    for name in ("config.json", *weights):
+        digest.update(bytes.fromhex(_sha256(path / name)))
     return digest.hexdigest()
 
 
-def checkpoint_bytes(path: Path) -> int:
-    """Bytes that the state of one run of this model takes on disk, at most: fp32 weights and AdamW's two moments of each.
+def identity(path: Path) -> dict[str, Any]:
+    """Return what an experiment records of its model: the fingerprint, and since 0.1.0 each part's own."""
+    return {"fingerprint": fingerprint(path), "parts": parts(path)}
 
-    Only the safetensors headers are read.
+
+def changed_parts(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return which parts differ between two identities; one without parts is compared by its fingerprint alone.
+
+    >>> changed_parts({"parts": {"weights": "a", "tokenizer": "b"}}, {"parts": {"weights": "a", "tokenizer": "c"}})
+    ['tokenizer']
+    >>> changed_parts({"fingerprint": "a"}, {"fingerprint": "b", "parts": {"weights": "a"}})
+    ['weights or config']
     """
-    from safetensors import safe_open
-
-    numbers = 0
-    for file in path.glob("*.safetensors"):
-        with safe_open(file, framework="numpy") as tensors:
-            numbers += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
-    return 3 * 4 * numbers
+    old, new = before.get("parts") or {}, now.get("parts") or {}
+    if old and new:
+        return [part for part in old if old[part] != new.get(part)]
+    return ["weights or config"] if before.get("fingerprint") != now.get("fingerprint") else []
 
 
-@cache
+def check_unchanged(path: Path, name: str, recorded: Mapping[str, Any], experiment: Path) -> None:
+    """Raise ModelError where the model is not the one an experiment recorded (`info["model"]`), naming what changed."""
+    if changed := changed_parts(recorded, identity(path)):
+        raise ModelError(
+            f"The {' and '.join(changed)} of {name} changed since {experiment} was recorded; "
+            "restore the original files, or score with the changed model into a new folder."
+        )
+
+
+def _digest(path: Path, names: Iterable[str]) -> str:
+    """Return sha256 over the names and contents of files in a folder."""
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(f"{name} {_sha256(path / name)}\n".encode())
+    return digest.hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    found = file.stat()
+    return _sha256_of(str(file), found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256_of(file: str, size: int, stamp: int) -> str:
+    """Size and time of change stand for the contents, so that large weights are read once per process."""
+    return sha256(file)
+
+
+def checkpoint_bytes(path: Path) -> int:
+    """Return the bytes that the state of one run takes on disk at most: float32 weights and two AdamW moments for each."""
+    return 3 * 4 * model_checks.shape(path, path.name).parameters
+
+
 def load_tokenizer(path: Path) -> Any:
-    """The folder's fast tokenizer. Raises ModelError when there is none."""
+    """Return the folder's fast tokenizer. Raises ModelError when there is none, or it cannot be loaded."""
+    present = [path / name for name in TOKENIZER_FILES if (path / name).is_file()]
+    if not any(file.name in VOCABULARIES for file in present):
+        raise ModelError(f"{path} has no tokenizer: it needs one of {', '.join(VOCABULARIES)}; save it with tokenizer.save_pretrained.")
+    return _load_tokenizer(path, tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in present))
+
+
+@lru_cache(maxsize=8)
+def _load_tokenizer(path: Path, stamps: tuple[tuple[str, int, int], ...]) -> Any:
+    """`stamps` stand for the files' contents."""
     from transformers import AutoTokenizer
 
-    if not any((path / name).exists() for name in VOCABULARIES):
-        raise ModelError(f"{path} has no tokenizer: none of {', '.join(VOCABULARIES)} is there; save it with tokenizer.save_pretrained.")
     try:
         return AutoTokenizer.from_pretrained(str(path), use_fast=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path} has no tokenizer that can be loaded: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # tokenizers raises nothing narrower
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{path} has no tokenizer that can be loaded ({reason}); save it again with tokenizer.save_pretrained.") from None
 
 
 def _snapshot(model: str) -> Path:
@@ -111,7 +142,7 @@ def _snapshot(model: str) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(HUB_FILES)))
     except HFValidationError:
-        raise ModelError(f"There is no folder {model}, and it is no hub name; --model takes a folder, a hub name or 'sample'.") from None
+        raise ModelError(f"There is no folder {model}, and it is not a hub name; --model takes a folder, a hub name or 'sample'.") from None
     except LocalEntryNotFoundError:
         raise ModelError(f"There is no folder {model}, and the hub cannot be reached to look for a model of that name.") from None
     except (HfHubHTTPError, OSError) as error:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pruning.data.examples import Examples, load, load_pair
-from pruning.data.models import fingerprint, locate
+from pruning.data.models import identity, locate
 from pruning.data.tasks import TASKS
 from pruning.errors import TrainingError, UsageError
 from pruning.experiment import Experiment
@@ -231,9 +231,9 @@ def make(directory: str | Path, settings: Settings) -> Experiment:
     train, evaluation = _examples(settings)
     if TASKS[train.task].kind == "span":
         raise UsageError(f"Recordings of the task {train.task} cannot be recorded elsewhere: their answers are not one of several classes.")
-    print_of = fingerprint(locate(settings.model)) if settings.model else ""
+    model = identity(locate(settings.model)) if settings.model else ""
     settings = settings.with_changes(max_length=settings.max_length or TASKS[train.task].max_length)
-    return Experiment.create(directory, settings, train, evaluation, print_of)
+    return Experiment.create(directory, settings, train, evaluation, model)
 
 
 def _examples(settings: Settings) -> tuple[Examples, Examples]:

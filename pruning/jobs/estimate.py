@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.learning_rate import candidates, held_out_size
 from pruning.data import examples as datasource
-from pruning.data import models
+from pruning.data import model_checks, models
 from pruning.data.tasks import TASKS
 from pruning.jobs.rate_search import planned
 from pruning.records import RunPlan
@@ -58,6 +58,7 @@ def estimate(settings: Settings) -> Estimate:
     task, model = TASKS[train.task], models.locate(settings.model)
     tokenizer, max_length = models.load_tokenizer(model), settings.max_length or TASKS[train.task].max_length
     encoded, evaluation = (task.encode(part.table, tokenizer, max_length) for part in (train, held_out))
+    model_checks.check_data(model, settings.model, encoded, evaluation)
     rows = np.arange(encoded.units)
     scoring = [RunPlan(key=str(seed), seed=seed, rows=rows, epochs=settings.scoring.epochs) for seed in settings.seeds]
     cost = probe(encoded, str(model), _at_some_rate(settings.scoring))

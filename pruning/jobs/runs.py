@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pruning.analysis.divergence import REDO, stuck_at
-from pruning.data import models
+from pruning.data import model_checks, models
 from pruning.data.tasks import TASKS
 from pruning.errors import Diverged, TrainingError
 from pruning.experiment import Experiment
@@ -59,11 +59,13 @@ def train_runs(
     settings = experiment.settings
     task = TASKS[settings.task]
     model = models.locate(settings.model)
+    models.check_unchanged(model, settings.model, experiment.info["model"], experiment.folder.root)
     tokenizer = models.load_tokenizer(model)
     examples, held_out = experiment.examples(), experiment.evaluation() if held_out is None else held_out
     max_length = settings.max_length or task.max_length
     encoded = task.encode(examples, tokenizer, max_length)
     evaluation = task.encode(held_out, tokenizer, max_length)
+    model_checks.check_data(model, settings.model, encoded, evaluation)
     if encoded.truncated:
         progress.say(
             "note", message=f"{counted(encoded.truncated, 'example is', 'examples are')} longer than {max_length} tokens and truncated."

@@ -86,10 +86,10 @@ def _made(
     """Make the experiment or open it, and do that work on it as one job."""
     with stop_on_signals() as stop:
         train, evaluation = datasource.load_pair(settings)
-        fingerprint = models.fingerprint(models.locate(settings.model))
+        model = models.identity(models.locate(settings.model))
         settings = settings.with_changes(max_length=settings.max_length or TASKS[train.task].max_length)
         with job(Folder(Path(directory)), verb) as progress:
-            experiment = Experiment.create(directory, settings, train, evaluation, fingerprint)
+            experiment = Experiment.create(directory, settings, train, evaluation, model)
             if rate_from is not None:
                 experiment = rate_search.take_over(experiment, Experiment(rate_from))
             work(experiment, progress, listen, stop)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pruning import __version__
+from pruning.data.models import changed_parts
 from pruning.errors import ExperimentError, UsageError
 from pruning.settings import Settings
 
@@ -31,8 +32,8 @@ FITTED = "scoring_learning_rate"
 """Setting that follows from a fitted learning rate, so that it is never asked for."""
 
 
-def make(settings: Settings, train: Examples, evaluation: Examples, model_fingerprint: str) -> dict[str, Any]:
-    """The manifest of a new experiment."""
+def make(settings: Settings, train: Examples, evaluation: Examples, model: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest of a new experiment; `model` is its fingerprint alone, or `pruning.data.models.identity`."""
     return {
         "format": FORMAT,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -45,7 +46,7 @@ def make(settings: Settings, train: Examples, evaluation: Examples, model_finger
             "notes": list(train.notes),
             "evaluation": {"fingerprint": evaluation.fingerprint, "rows": len(evaluation), "notes": list(evaluation.notes)},
         },
-        "model": {"source": settings.model, "fingerprint": model_fingerprint},
+        "model": {"source": settings.model, **({"fingerprint": model} if isinstance(model, str) else model)},
         "versions": {"winnow": __version__, **{name: found for name in LIBRARIES if (found := _version(name))}},
     }
 
@@ -58,10 +59,14 @@ def merge(old: dict[str, Any], new: dict[str, Any], root: Path) -> dict[str, Any
     for place, before, after in (
         ("data", old["data"]["fingerprint"], new["data"]["fingerprint"]),
         ("evaluation data", old["data"]["evaluation"]["fingerprint"], new["data"]["evaluation"]["fingerprint"]),
-        ("model", old["model"]["fingerprint"], new["model"]["fingerprint"]),
     ):
         if before != after:
             raise ExperimentError(f"{root} was made with other {place} (fingerprint {before[:12]}, now {after[:12]}); choose a new folder.")
+    if changed := changed_parts(old["model"], new["model"]):
+        raise ExperimentError(
+            f"{root} was made with another model: the {' and '.join(changed)} of {new['model']['source'] or 'the model'} changed; "
+            "restore the original files, or choose a new folder."
+        )
     for name, before, after in _settings_pairs(old["settings"], new["settings"]):
         if name == "learning_rate":
             before, after = ("auto" if rate is None else rate for rate in (before, _as_asked(old, before, after)))

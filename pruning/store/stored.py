@@ -50,14 +50,16 @@ class Stored:
     # -- making one ------------------------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, directory: str | Path, settings: Settings, train: Examples, evaluation: Examples, model_fingerprint: str) -> Self:
+    def create(
+        cls, directory: str | Path, settings: Settings, train: Examples, evaluation: Examples, model: str | Mapping[str, Any]
+    ) -> Self:
         """Write a new experiment, or open one that has the same settings and data; more seeds may be added at the end.
 
         Files of the data that are missing or damaged are made anew; the evaluation data comes last, and says that all are there.
         Raises ExperimentError naming the first setting that differs from the folder's.
         """
         folder = Folder(Path(directory))
-        made = manifest.make(settings, train, evaluation, model_fingerprint)
+        made = manifest.make(settings, train, evaluation, model)
         if folder.manifest.exists():
             made = manifest.merge(manifest.read(folder.manifest), made, folder.root)
         else:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from transformers import AutoTokenizer
 
 from pruning.analysis.frontier import rows_sha256
-from pruning.errors import Cancelled, SubsetError, UsageError
+from pruning.errors import Cancelled, ExperimentError, ModelError, SubsetError, UsageError
 from pruning.experiment import Experiment
 from pruning.export import writer
 from pruning.jobs import worker
@@ -243,3 +244,33 @@ def test_what_keeps_one_class_is_not_trained_in_silence(settings: Settings, tmp_
     assert len(trained[trained["subset"] == f"random@{some}"]) == sum(found == 2 for found in sizes[some - 3].values())
     assert f"Not measured, because they keep only one class or nothing: random@{lost}." in notes
     assert len(worker.resume(folder).finished()) == len(trained)
+
+
+def test_a_model_replaced_after_scoring_is_not_trained(settings: Settings, tiny: str, tmp_path: Path) -> None:
+    """Frontier, resume and a second scoring used to train on with the other tokenizer, without a message."""
+    model = Path(shutil.copytree(tiny, tmp_path / "model"))
+    asked = settings.with_changes(model=str(model))
+    experiment = worker.score(asked, tmp_path / "x")
+    assert set(experiment.info["model"]["parts"]) == {"weights", "config", "tokenizer"}
+    tokenizer = AutoTokenizer.from_pretrained(str(model))
+    tokenizer.add_tokens(["film-noir"])
+    tokenizer.save_pretrained(str(model))
+    sentence = f"The tokenizer of {model} changed since .* was recorded"
+    with pytest.raises(ModelError, match=sentence):
+        worker.frontier(tmp_path / "x", ["random@0.5"], [], seeds=1)
+    experiment.folder.epoch(0, 0).unlink()
+    with pytest.raises(ModelError, match=sentence):
+        worker.resume(tmp_path / "x")
+    assert not experiment.folder.epoch(0, 0).exists()
+    with pytest.raises(ExperimentError, match="made with another model: the tokenizer of .* changed"):
+        worker.score(asked, tmp_path / "x")
+
+
+def test_token_ids_without_embeddings_are_refused_before_training(settings: Settings, tiny: str, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(tiny, tmp_path / "model"))
+    tokenizer = AutoTokenizer.from_pretrained(str(model))
+    tokenizer.add_tokens([word for row in Path(settings.data).read_text().splitlines() for word in json.loads(row)["sentence"].split()[:1]])
+    tokenizer.add_tokens(["goo", "fil", "mov"])
+    tokenizer.save_pretrained(str(model))
+    with pytest.raises(ModelError, match="occurs in the data, but the embeddings of .*resize_token_embeddings"):
+        worker.score(settings.with_changes(model=str(model)), tmp_path / "x")
