@@ -255,14 +255,14 @@ def test_a_model_replaced_after_scoring_is_not_trained(settings: Settings, tiny:
     tokenizer = AutoTokenizer.from_pretrained(str(model))
     tokenizer.add_tokens(["film-noir"])
     tokenizer.save_pretrained(str(model))
-    sentence = f"The tokenizer of {model} changed since .* was recorded"
+    sentence = "The tokenizer of .* changed since .* was recorded"
     with pytest.raises(ModelError, match=sentence):
         worker.frontier(tmp_path / "x", ["random@0.5"], [], seeds=1)
     experiment.folder.epoch(0, 0).unlink()
     with pytest.raises(ModelError, match=sentence):
         worker.resume(tmp_path / "x")
     assert not experiment.folder.epoch(0, 0).exists()
-    with pytest.raises(ExperimentError, match="made with another model: the tokenizer of .* changed"):
+    with pytest.raises(ExperimentError, match=r"made with another model: the tokenizer of .* changed"):
         worker.score(asked, tmp_path / "x")
 
 
@@ -272,5 +272,5 @@ def test_token_ids_without_embeddings_are_refused_before_training(settings: Sett
     tokenizer.add_tokens([word for row in Path(settings.data).read_text().splitlines() for word in json.loads(row)["sentence"].split()[:1]])
     tokenizer.add_tokens(["goo", "fil", "mov"])
     tokenizer.save_pretrained(str(model))
-    with pytest.raises(ModelError, match="occurs in the data, but the embeddings of .*resize_token_embeddings"):
+    with pytest.raises(ModelError, match=r"occurs in the data, but the embeddings of .*resize_token_embeddings"):
         worker.score(settings.with_changes(model=str(model)), tmp_path / "x")
