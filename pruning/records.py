@@ -27,7 +27,7 @@ class Encoded:
     """
 
     kind: Kind
-    """What the head predicts: a class per unit, one of a unit's sequences, or a start and end token per sequence."""
+    """Prediction of the head: a class per unit, one of a unit's sequences, or a start and end token per sequence."""
     tokens: NDArray[np.int32]
     """[T] token ids, special tokens included."""
     offsets: NDArray[np.int64]
@@ -96,7 +96,7 @@ QUANTITIES: Mapping[str, Any] = {name: get_args(get_args(hint)[1])[0] for name, 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class EpochRecord(Quantities):
-    """What one epoch of one run recorded online: train mode, at each example's own step, before its update.
+    """Recording of one epoch of one run, made online: train mode, at each example's own step, before its update.
 
     Arrays are [n] and ordered like the plan's `rows`, whatever order the epoch trained them in.
     """
@@ -177,7 +177,7 @@ class Subset:
     rule: str
     """The rule in words, e.g. "remove H = 0 and 6"."""
     kept: NDArray[np.int64]
-    """Ids that stay, in source order."""
+    """Ids of the kept examples, in source order."""
     total: int
     """Examples before pruning."""
     removes: tuple[int, ...] | None = None
@@ -185,16 +185,16 @@ class Subset:
 
     @property
     def size(self) -> int:
-        """Number of examples that stay."""
+        """Number of kept examples."""
         return len(self.kept)
 
     @property
     def kept_fraction(self) -> float:
-        """Share of the examples that stay, 0..1."""
+        """Share of examples kept, 0..1."""
         return len(self.kept) / self.total if self.total else 0.0
 
     def mask(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """[len(ids)] whether the example of each id stays; a new array each time."""
+        """Return [len(ids)] True for each id that is kept; a new array each time."""
         return np.isin(ids, self.kept)
 
 
@@ -228,11 +228,11 @@ class FineTuning:
     finished: float
     """When it ended, seconds since 1970."""
     metrics: Mapping[str, float]
-    """What the evaluation data gave, e.g. {"accuracy": 0.81, "macro_f1": 0.80}, the one that counts first."""
+    """Metrics on the evaluation data, e.g. {"accuracy": 0.81, "macro_f1": 0.80}, the one that counts first."""
     micro_batch: int = 0
     """As `EpochRecord.micro_batch`, of the whole run."""
     stuck: bool = False
-    """Whether it gives nearly every evaluation example one answer, so that it learned nothing."""
+    """True when nearly every evaluation example gets the same prediction, so nothing was learned."""
 
     @property
     def row(self) -> dict[str, Any]:
@@ -287,7 +287,7 @@ class Difference:
 
 
 class DecisionKind(StrEnum):
-    """What a person can say of an example."""
+    """Kinds of decision a person can make about an example."""
 
     KEEP = "keep"
     DROP = "drop"
@@ -310,7 +310,7 @@ class JobState(StrEnum):
 
     @property
     def under_way(self) -> bool:
-        """Whether a worker is at it, or waits for its turn."""
+        """True while a job runs or is queued."""
         return self in (JobState.RUNNING, JobState.QUEUED)
 
 
@@ -347,7 +347,7 @@ class JobStatus:
 
     @property
     def measuring(self) -> bool:
-        """Whether the frontier is being measured."""
+        """True while the frontier is being measured."""
         return self.state.under_way and self.verb == "frontier"
 
     @property

@@ -1,4 +1,4 @@
-"""What would be lost, and what looks wrong, before anything is thrown away. Pure functions over arrays and columns.
+"""Audit of a subset: what it would lose, and which examples look wrong. Pure functions over arrays and columns.
 
 `kept_shares` compares the kept share of classes and slices, `label_errors` lists labels that look wrong, `hard_kinds` tells the
 examples that no run got right apart. Duplicates and leakage are in `pruning.analysis.duplicates`.
@@ -38,7 +38,7 @@ MOST = 20
 """Slices of one column; rarer values count together."""
 
 NEEDED = frozenset(["gold_prob", "gold_margin", "predicted"])
-"""What class probabilities follow from, and so label errors."""
+"""Quantities needed for class probabilities, and so for label errors."""
 
 LABEL_EPOCHS = 3
 """Epochs whose online predictions tell wrong labels. The first alone is out of sample but unsure in small sets; in later ones a
@@ -60,7 +60,7 @@ class Share:
 
     @property
     def kept_fraction(self) -> float:
-        """Share of it that stays, 0..1."""
+        """Share of it that is kept, 0..1."""
         return self.kept / self.total
 
 

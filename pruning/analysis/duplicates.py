@@ -69,7 +69,7 @@ def duplicates(texts: Sequence[str] | pa.Array | pa.Table) -> Duplicates:
 
 
 def normalised(texts: Sequence[str] | pa.Array) -> pa.Array:
-    """Texts without regard to case, punctuation and spacing; one that is all punctuation stays as it is."""
+    """Texts without regard to case, punctuation and spacing; one of punctuation only is unchanged."""
     raw = pa.array(texts, pa.string()) if not isinstance(texts, (pa.Array, pa.ChunkedArray)) else texts.cast(pa.string())
     raw = pc.fill_null(raw.combine_chunks() if isinstance(raw, pa.ChunkedArray) else raw, "")
     words = pc.replace_substring_regex(pc.utf8_lower(pc.utf8_normalize(raw, form="NFKC")), r"[^\p{L}\p{M}\p{N}]+", " ")

@@ -40,7 +40,7 @@ class Recommendation:
     measure: tuple[str, ...] = ()
     """The subsets to spend those seeds on."""
     safe: str | None = None
-    """What is worth measuring where no rule measured beats random: a subset by `SAFE`, of the size of the largest one measured."""
+    """Subset worth measuring where no rule measured beats random: a subset by `SAFE`, of the size of the largest one measured."""
 
 
 def margin_of(points: float) -> float:
@@ -57,7 +57,7 @@ def margin_of(points: float) -> float:
 def recommend(
     measured: Sequence[FrontierPoint], margin: float = MARGIN, confidence: float = CONFIDENCE, measuring: bool = False
 ) -> Recommendation:
-    """What to take; where no rule measured beats random, also which one is safe to try (`SAFE`). See `_smallest` for the choice.
+    """Recommend a subset; where no rule measured beats random, also which one is safe to try (`SAFE`). See `_smallest` for the choice.
 
     While a job is `measuring` nothing is recommended: every look at a part of its seeds would be one more chance to be wrong.
     """
@@ -168,7 +168,7 @@ def _praise(point: FrontierPoint, margin: float, confidence: float) -> str:
 
 
 def _against_random(point: FrontierPoint) -> str:
-    """Whether the rule is worth anything over chance, in words."""
+    """Return in words how the rule compares with chance."""
     if point.subset.startswith("random@") and not point.subset.endswith(DECISIONS):
         return f"It is drawn at random: {point.subset.removeprefix('random@')} did no better at this size."
     if point.vs_random is None or isnan(point.vs_random.low):

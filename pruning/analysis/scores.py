@@ -36,12 +36,12 @@ class Score:
     high: Callable[[int, int], float]
     """(runs, epochs) -> a value that none exceeds (inf: there is none)."""
     higher: str
-    """What a higher number means, in a word: easier, harder, more ambiguous ..."""
+    """Meaning of a higher number, in a word: easier, harder, more ambiguous ..."""
     keep: str
     """The end that pruning by this score keeps: "high" or "low"."""
     source: str
     sentence: str
-    """What it says, for people."""
+    """Description for people."""
     low: float = 0.0
     epochs: int = 1
     """Fewest epochs it needs."""
@@ -315,7 +315,7 @@ def mean_loss(loss: NDArray[np.float32]) -> Floats:
 def random(ids: NDArray[np.int64], seed: int = 0) -> Floats:
     """[N] a number of each id's own; 0..1, no direction. It follows the example, whatever the order or the others.
 
-    A hash (SplitMix64) rather than a draw; subsets named random@... draw anew for each seed instead.
+    A hash (SplitMix64) rather than a draw; subsets named random@... are drawn again for each seed instead.
 
     >>> bool((random(np.array([7, 3])) == random(np.array([3, 7]))[::-1]).all())
     True

@@ -47,7 +47,7 @@ class OrderEffect:
     settled: float
     """Share right in the last quarter of the epoch, over all runs."""
     begun: bool
-    """Whether the model had learned at least BEGUN of what it knows in the end when the epoch ended."""
+    """True when the model had learned at least BEGUN of what it knows in the end when the epoch ended."""
     lost: float
     """Share of looks lost to coming early: `settled` (of the last epoch where this one had not `begun`) minus the epoch's accuracy; 0
     where that is not beyond chance (2 errors)."""
@@ -145,13 +145,13 @@ def _advice(effects: tuple[OrderEffect, ...], advised: int, runs: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """What a scoring with so many runs finds, or would likely find."""
+    """Measured or expected result of a scoring with this many runs."""
 
     runs: int
     ticket: int
     """Expected size of the ticket (0 < H < R), which only grows with runs."""
     rank_agreement: float
-    """Expected Spearman correlation of its H with that of another such scoring; nan where that cannot be told."""
+    """Expected Spearman correlation of its H with that of another such scoring; nan where it cannot be estimated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +187,7 @@ class Stability:
 
     @property
     def about_halves(self) -> str:
-        """How far two halves of the runs agree, in a sentence; empty where that cannot be told."""
+        """Agreement of two halves of the runs, in a sentence; empty where it cannot be estimated."""
         if isnan(self.half_rank):
             return ""
         ranks = f"Two halves of the runs rank the examples alike to {self.half_rank:.2f} ({from_to(self.half_rank_ci95, '.2f')})"
@@ -197,7 +197,7 @@ class Stability:
 
     @property
     def about_more(self) -> str:
-        """What more runs would likely change, in a sentence; empty where that cannot be told."""
+        """Likely effect of more runs, in a sentence; empty where it cannot be estimated."""
         if isnan(self.rank_agreement):
             return ""
         told = [
@@ -209,7 +209,7 @@ class Stability:
         return f"{now}; {'; '.join(told)}."
 
     def ranks_settled(self, threshold: float) -> bool:
-        """Whether the rank agreement is at least `threshold` with 95% confidence. The set itself keeps growing with runs."""
+        """Return True when the rank agreement is at least `threshold` with 95% confidence. The set itself keeps growing with runs."""
         return self.rank_ci95[0] >= threshold
 
 

@@ -1,4 +1,4 @@
-"""What a person decided by hand, as an append-only list and the state it adds up to. Pure: no files here.
+"""Decisions made by hand: an append-only list, and the state it adds up to. Pure: no files here.
 
 A decision is one act on one or many examples. The latest act on an example counts; undoing an act takes it
 out of the list as if it had never been, so two people can decide at once and each undo their own.
@@ -19,7 +19,7 @@ from pruning.errors import SubsetError, UsageError
 from pruning.records import DECISIONS, DecisionKind, Subset
 
 DECIDED_BY_HAND = "decided by hand"
-"""What a filter calls examples that any decision stands on."""
+"""Filter name of examples with a decision in force."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """What all standing decisions add up to, by example id."""
+    """Sum of all decisions in force, by example id."""
 
     kept: frozenset[int] = frozenset()
     dropped: frozenset[int] = frozenset()

@@ -1,4 +1,4 @@
-"""What a subset's name says, as a tree: words, rules applied to what follows an @, and what or, and, minus put together. Pure.
+"""A subset's name as a tree: words, rules applied to what follows an @, and what or, and, minus put together. Pure.
 
 Which words there are, and what they mean, is known to `pruning.subsets.rules`.
 """
@@ -19,7 +19,7 @@ DEEPEST = 30
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What a name says: a word; `word` applied to `parts[0]` (an @); or two parts joined by `word` (or, and, minus)."""
+    """Parsed name: a word; `word` applied to `parts[0]` (an @); or two parts joined by `word` (or, and, minus)."""
 
     text: str
     """The name in its one form: no spaces or parentheses that are not needed."""

@@ -71,7 +71,7 @@ def subset_name(removes: Iterable[int], runs: int) -> str:
 
 
 def parse_removes(name: str, runs: int) -> tuple[int, ...] | None:
-    """The H-values that a name removes, or None when it is no such name. Raises SubsetError for values beyond 0..R.
+    """Return the H-values that a name removes, or None for any other name. Raises SubsetError for values beyond 0..R.
 
     >>> parse_removes("remove-0-10-12", 12), parse_removes("drop-easy", 6), parse_removes("random@full", 6)
     ((0, 10, 12), (6,), None)
@@ -172,7 +172,7 @@ def check_trainable(subset: Subset, labels: Ids | None, ids: Ids) -> None:
 
 
 def trainable(subset: Subset, labels: Ids | None, ids: Ids) -> bool:
-    """Whether `check_trainable` accepts the subset."""
+    """Return True when `check_trainable` accepts the subset."""
     try:
         check_trainable(subset, labels, ids)
     except SubsetError:
