@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, MISSING, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
+from math import isfinite
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pruning.errors import UsageError
@@ -56,7 +57,7 @@ class Option:
         'at least 0 and below 1'
         """
         ends = (("greater than", self.above), ("at least", self.at_least), ("below", self.below), ("at most", self.at_most))
-        return " and ".join(f"{words} {end:g}" for words, end in ends if end is not None)
+        return " and ".join(f"{words} {end:g}" for words, end in ends if end is not None and isfinite(end))
 
     def allows(self, value: float) -> bool:
         """Return True for a number in the allowed range; NaN is in none."""

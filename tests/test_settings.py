@@ -51,7 +51,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """Settings that the command line would score with."""
     asked: list[Settings] = []
 
-    def score(settings: Settings, directory: Path, listen: object) -> None:
+    def score(settings: Settings, directory: Path, *_: object, **__: object) -> None:
         asked.append(settings)
         raise UsageError("read")
 
@@ -105,7 +105,7 @@ def test_options_change_a_settings_file(tmp_path: Path, read: list[Settings]) ->
         ({"data": "x", "train": {"epoch": 5}}, "Unknown setting train.epoch = 5; did you mean epochs?", "train.epoch"),
         ({"data": "x", "train": {"epochs": "5"}}, "train.epochs must be a whole number, got '5'.", "epochs"),
         ({"data": "x", "train": {"epochs": 0}}, "epochs must be at least 1, got 0.", "epochs"),
-        ({"data": "x", "train": {"learning_rate": "fast"}}, "train.learning_rate must be a number, got 'fast'.", "learning_rate"),
+        ({"data": "x", "train": {"learning_rate": "fast"}}, "train.learning_rate must be a number or auto, got 'fast'.", "learning_rate"),
         ({"data": "x", "train": {"learning_rate": float("nan")}}, "learning_rate must be greater than 0, got nan.", "learning_rate"),
         ({"data": "x", "train": {"precision": "int8"}}, "precision must be one of auto, fp32, bf16, fp16, got 'int8'.", "precision"),
         ({"data": "x", "train": 3}, "train must be an object of settings, got 3.", "train"),
@@ -144,3 +144,10 @@ def test_a_settings_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_only_what_is_left_out_has_its_default() -> None:
     settings = parse_settings('{"settings": {"data": "x.jsonl", "burn_in": 1, "train": {"learning_rate": 1, "epochs": 2}}}')
     assert settings == Settings(data="x.jsonl", burn_in=1, train=TrainSettings(learning_rate=1.0, epochs=2))
+
+
+def test_auto_stands_for_a_learning_rate_that_is_fitted(tmp_path: Path, read: list[Settings]) -> None:
+    for content in ('{"learning_rate": "auto"}', '{"learning_rate": null}', "{}"):
+        assert parse_settings(f'{{"settings": {{"data": "x", "train": {content}}}}}').train.learning_rate is None
+    winnow("score", "--settings", "-", "--experiment", tmp_path, "--learning-rate", "auto", standard_input=json.dumps(as_file(MEANT)))
+    assert read == [MEANT.with_changes(learning_rate=None)]

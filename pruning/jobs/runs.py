@@ -46,7 +46,7 @@ def train_runs(
     held_out: pa.Table | None = None,
     on_diverged: Callable[[RunPlan, Diverged], None] | None = None,
 ) -> None:
-    """Train the plans and hand on each record and result as it comes.
+    """Train the plans and pass on each record and result.
 
     `held_out` are the examples to predict at the end of each run (default: the experiment's evaluation data). `on_diverged` is called
     for a run whose loss became NaN (default: raise TrainingError naming these runs once the others have finished).
