@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -95,23 +95,24 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def append_line(path: str | Path, line: str) -> None:
+def append_line(path: str | Path, line: str | Callable[[int], str]) -> None:
     """Add one line to a file in a single write, so that lines of several processes never mix.
 
-    A last line that a crash left without its end is closed first, so that it spoils no other. Raises
-    ExperimentError when the system refuses, ValueError when `line` has a line break.
+    `line` may be made from the open file, while nobody else writes to it. A last line that a crash left without its end is closed
+    first, so that it spoils no other. Raises ExperimentError when the system refuses, ValueError when `line` has a line break.
     """
-    if "\n" in line:
+    if isinstance(line, str) and "\n" in line:
         raise ValueError("append_line takes one line")
     path = Path(path)
     with _in_words(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666 & ~umask())
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)  # or the end looked at below may be another writer's half; closing frees it
             size = os.fstat(handle).st_size
             broken = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-            data = f"{chr(10) if broken else ''}{line}\n".encode()
+            text = line if isinstance(line, str) else line(handle)
+            data = f"{chr(10) if broken else ''}{text}\n".encode()
             if os.write(handle, data) != len(data):
                 raise ExperimentError(f"{path} could not be written to its end; the disk is full.")
             os.fsync(handle)

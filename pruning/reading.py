@@ -207,12 +207,12 @@ class Reading(Stored):
 
     def nan_events(self) -> list[Mapping[str, Any]]:
         """The events of fine-tunings whose loss became NaN, oldest first."""
-        return [event for event in self.events(but="progress") if event["event"] == "diverged"]
+        return [event for event in self.events(but="progress") if event["event"] == "diverged" and {"key", "message"} <= event.keys()]
 
     def warnings(self) -> list[str]:
-        """Sentences about diverged runs and fine-tunings: nothing that diverged is counted silently."""
+        """Sentences about damaged lines, diverged runs and fine-tunings: nothing is left out or counted silently."""
         finished = self.finished()
-        return divergence.warnings(self.diverged(), finished[~self.set_aside(finished)])
+        return self.complaints() + divergence.warnings(self.diverged(), finished[~self.set_aside(finished)])
 
     # -- the frontier ----------------------------------------------------------------------------------------
 
@@ -232,7 +232,7 @@ class Reading(Stored):
 
     def _measurements(self) -> list[float]:
         """When the jobs that measured the frontier started; one that went on after an interruption counts as another."""
-        return [event["time"] for event in self.events(but="progress") if event["event"] == "started" and event["verb"] == "frontier"]
+        return [event["time"] for event in self.events(but="progress") if event["event"] == "started" and event.get("verb") == "frontier"]
 
     def _stands_for(self, name: str, seed: int) -> str | None:
         decided = self.folder.decisions.stat().st_size if DECISIONS in name and self.folder.decisions.exists() else 0

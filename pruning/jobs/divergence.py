@@ -6,9 +6,9 @@ from itertools import count
 
 from pruning.analysis.divergence import DivergedRun
 from pruning.experiment import Experiment
-from pruning.files import write_json
 from pruning.settings import PAPER_SEEDS, default_seeds
 from pruning.store import manifest
+from pruning.store.checksums import write_manifest
 
 
 def set_aside(experiment: Experiment, diverged: DivergedRun) -> None:
@@ -29,4 +29,4 @@ def set_aside(experiment: Experiment, diverged: DivergedRun) -> None:
     info["settings"]["seeds"][diverged.run] = seed
     times = sum(event["key"] == f"run {diverged.run}" for event in experiment.nan_events())
     entry = {"run": diverged.run, "seed": diverged.seed, "with": seed, "reason": diverged.sentence, "diverged": times}
-    write_json(experiment.folder.manifest, {**info, "redone": [*info.get("redone", ()), entry]})
+    write_manifest(experiment.folder, {**info, "redone": [*info.get("redone", ()), entry]})

@@ -137,7 +137,9 @@ def resume(directory: str | Path, listen: Listener = lambda progress: None) -> E
         with stop_on_signals() as stop, job(experiment.folder, "score") as progress:
             _score(experiment, progress, listen, stop)
         return Experiment(directory)
-    jobs = [event["job"] for event in experiment.events(but="progress") if event["event"] == "started" and event.get("job")]
+    jobs = [
+        event["job"] for event in experiment.events(but="progress") if event["event"] == "started" and isinstance(event.get("job"), dict)
+    ]
     if not jobs:
         return experiment
     return frontier(directory, listen=listen, **jobs[-1])
@@ -150,6 +152,9 @@ def _restored(experiment: Experiment, listen: Listener) -> Experiment:
         with own(folder):
             if folder.frontier.exists() and experiment.damaged([folder.frontier]):
                 folder.frontier.replace(folder.damaged_frontier)
+    if experiment.complaints():
+        with own(folder):
+            experiment.repair()
     if folder.examples.exists() and folder.evaluation.exists() and not experiment.damaged(folder.of_data):
         return experiment
     if settings.recorded_by == "winnow":

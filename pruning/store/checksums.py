@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pruning.errors import ExperimentError
-from pruning.files import append_line, atomic_write, sha256
+from pruning.files import atomic_write, sha256
+from pruning.formatting import counted
 from pruning.records import JobState
-from pruning.store import lock
-from pruning.store.layout import Folder, read_lines
+from pruning.store import lines, lock, manifest
+from pruning.store.layout import Folder
 
 SAVED = "subsets/"
 """How the names of saved subsets' files begin."""
@@ -31,7 +32,13 @@ def checksummed(folder: Folder, path: Path) -> Iterator[Path]:
         yield temporary
         lock.check_place(folder)
         line = {"file": path.relative_to(folder.root).as_posix(), "bytes": temporary.stat().st_size, "sha256": sha256(temporary)}
-        append_line(folder.checksums, json.dumps(line))
+        lines.append(folder, folder.checksums, line)
+
+
+def write_manifest(folder: Folder, info: Mapping[str, Any]) -> None:
+    """Write experiment.json, with its own sha256 at its end."""
+    with checksummed(folder, folder.manifest) as temporary:
+        temporary.write_text(manifest.sealed(info), encoding="utf-8", newline="\n")
 
 
 def checksums(folder: Folder) -> dict[str, set[str]]:
@@ -39,7 +46,9 @@ def checksums(folder: Folder) -> dict[str, set[str]]:
     because its name may stand for other rows now; none where it was forgotten.
     """
     found: dict[str, set[str]] = {}
-    for line in read_lines(folder.checksums):
+    for line in lines.read(folder.checksums):
+        if "began" in line:
+            continue
         if line["file"].startswith(SAVED):
             found[line["file"]] = {line["sha256"]} - {FORGOTTEN}
         else:
@@ -49,7 +58,7 @@ def checksums(folder: Folder) -> dict[str, set[str]]:
 
 def forgotten(folder: Folder, path: Path) -> None:
     """Take note that a file goes for good, before it does."""
-    append_line(folder.checksums, json.dumps({"file": path.relative_to(folder.root).as_posix(), "bytes": 0, "sha256": FORGOTTEN}))
+    lines.append(folder, folder.checksums, {"file": path.relative_to(folder.root).as_posix(), "bytes": 0, "sha256": FORGOTTEN})
 
 
 def fault(folder: Folder, path: Path, known: dict[str, set[str]]) -> str | None:
@@ -106,15 +115,24 @@ def damaged(folder: Folder, paths: Iterable[Path], redone: Iterable[Path] = ()) 
 
 
 def verify(folder: Folder, paths: Iterable[Path], redone: Iterable[Path] = ()) -> None:
-    """Raise ExperimentError naming the first of these files that is `damaged`, and how many more are. Reads every byte."""
-    if problems := [*damaged(folder, paths, redone).values()]:
-        more = f" {len(problems) - 1} more files are damaged or gone." if problems[1:] else ""
-        raise ExperimentError(problems[0] + more)
+    """Raise ExperimentError naming the first of these files, or lines of append-only files, that is damaged, and how many more are.
+
+    Reads every byte.
+    """
+    found = [*damaged(folder, [folder.manifest, *paths], redone).values(), *complaints(folder)]
+    if found:
+        more = f" {counted(len(found) - 1, 'more fault was', 'more faults were')} found." if found[1:] else ""
+        raise ExperimentError(found[0] + more)
+
+
+def complaints(folder: Folder) -> list[str]:
+    """Return what is wrong with the append-only files, a sentence for each fault. Reads every line."""
+    return [problem for path in folder.append_only for problem in lines.problems(folder, path)]
 
 
 def check_data(folder: Folder) -> None:
-    """Raise ExperimentError when a file that an export is made of is damaged or gone. Reads every byte."""
-    for problem in damaged(folder, folder.of_data).values():
+    """Raise ExperimentError when a file that an export is made of is damaged or gone, decisions included. Reads every byte."""
+    for problem in (*damaged(folder, folder.of_data).values(), *lines.problems(folder, folder.decisions)):
         raise ExperimentError(problem)
 
 
@@ -122,11 +140,13 @@ def _awaited(folder: Folder, redone: Iterable[Path]) -> set[Path]:
     """Files that a job has yet to bring though their checksum is there: the one it came to last, and those of runs trained again."""
     if lock.status(folder).state is JobState.DONE:
         return set()
-    written = [line["file"] for line in read_lines(folder.checksums) if not line["file"].startswith(SAVED)]
+    written = [line["file"] for line in lines.read(folder.checksums) if "began" not in line and not line["file"].startswith(SAVED)]
     return {*redone, *(folder.root / name for name in written[-1:])}
 
 
 def _comes_back(name: str) -> str:
+    if name == "experiment.json":
+        return "restore it from a copy"
     if name == "frontier.parquet":
         return "resume the experiment to measure its subsets again"
     if name.startswith(SAVED):

@@ -7,7 +7,8 @@
     dynamics/run=0/epoch=0.parquet     what one epoch of one run recorded, by id
     frontier.parquet                   one row per fine-tuning of a subset
     subsets/NAME.parquet               the ids that a subset saved under NAME keeps
-    checksums.jsonl                    append-only: file, bytes and sha256 of every file above but the first, before it appears
+    checksums.jsonl                    append-only: file, bytes and sha256 of every file above, before it appears; file and began,
+                                       the checksum of the first line, of every append-only file below
     decisions.jsonl                    append-only: what a person decided by hand
     events.jsonl                       append-only: progress of jobs; its last line is the sign of life
     checkpoints/                       state of unfinished fine-tunings; gone when they are done
@@ -16,6 +17,7 @@
     cache/                             what took long to work out; may be deleted at any time
     diverged/seed=1215/                recordings of runs that diverged and were trained again with another seed
     frontier.damaged.parquet           a frontier.parquet that was not what was recorded, put aside to be measured again
+    decisions.damaged.jsonl            likewise an append-only file, whose whole lines were written anew (events, checksums, views too)
     jobs/TIME-ABCD.log                 the log of one job: progress, warnings, and the traceback it died of
     jobs/TIME-ABCD.json                the settings file of a scoring that the dashboard started (settings_file.py)
     lock                               held by the one worker that may write; names it (pid and start time) while it does
@@ -29,18 +31,23 @@ A saved subset has one column, id (int64, in source order), and in its schema's 
 subset it was made from), words (that rule in words), burn_in, seed, runs (how many were complete), total (examples before pruning) and
 created (ISO, UTC).
 
+experiment.json ends with "sha256", the digest of the bytes of the file before the comma that precedes it. Whoever edits the file
+removes that entry; `verify` still says that the file is not the one that Winnow wrote.
+
+Every line of an append-only file is a JSON object that ends with `"line": 7, "crc": "1a2b3c4d"}`: its number in the file, from 1, and
+the CRC-32 of the bytes of the line before `, "crc"`. A line that follows one that a crash cut short says `"torn": true`. Damaged lines
+are left out by every reader and named by `verify`; a last line without its end is passed over. Lines of folders written before these
+checksums existed have neither and are read as they are. A checkpoint ends with the sha256 of the bytes before it, in 64 digits.
+
 Everything else that a page or a command shows is derived from these files. A file without a line in checksums.jsonl (of
 another tool) is taken as it is.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -154,6 +161,11 @@ class Folder:
         return self.jobs / Path(name).name
 
     @property
+    def append_only(self) -> tuple[Path, ...]:
+        """The files of lines; see `pruning.store.lines`."""
+        return self.checksums, self.decisions, self.events, self.views
+
+    @property
     def exports(self) -> Path:
         return self.root / "exports"
 
@@ -175,32 +187,3 @@ def read_notes(path: Path) -> dict[str, str]:
     except (OSError, pa.ArrowInvalid) as error:
         raise ExperimentError(f"{path} is damaged ({error}); delete it and resume the experiment.") from None
     return {name.decode(): value.decode() for name, value in metadata.items()}
-
-
-def read_lines(path: Path, without: str = "") -> Iterator[dict[str, Any]]:
-    """JSON lines that are whole, but for those that hold `without`; a last line cut short by a crash is passed over."""
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            if line.endswith("\n") and line.strip() and not (without and without in line):
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    continue
-
-
-def last_line(path: Path) -> dict[str, Any] | None:
-    """The last whole line of a JSON-lines file, read from its end."""
-    if not path.exists():
-        return None
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 65536))
-        lines = file.read().split(b"\n")[:-1]
-    for line in reversed(lines):
-        try:
-            return dict(json.loads(line))
-        except (ValueError, TypeError):
-            continue
-    return None

@@ -11,18 +11,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from pruning.errors import BusyError, ExperimentError
-from pruning.files import LEFTOVER, append_line, make_folder, remove_leftovers
+from pruning.files import LEFTOVER, make_folder, remove_leftovers
 from pruning.logs import last_words
 from pruning.paths import cache_folder
 from pruning.records import JobState, JobStatus, Progress
-from pruning.store import manifest
-from pruning.store.layout import Folder, last_line
+from pruning.store import lines, manifest
+from pruning.store.layout import Folder
 
 EXPORTING = 3600.0
 """Seconds after which half an export or derived file is taken for a left-over: they are written without the lock."""
@@ -129,7 +130,7 @@ def _lock_folder(folder: Folder, wait: float) -> int | None:
 
 def in_use(folder: Folder) -> BusyError:
     """Return the error of a folder that another job holds, naming its process and start where they are known."""
-    pid, last = owner(folder), last_line(folder.events) or {}
+    pid, last = owner(folder), lines.last(folder.events, _tells_state) or {}
     since = f", started {time.strftime('%H:%M', time.localtime(last['started']))}" if last.get("pid") == pid and last.get("started") else ""
     who = f" (process {pid}{since})" if pid is not None else ""
     return BusyError(f"{folder.root} is in use by another job{who}; wait for it to finish, or cancel it.")
@@ -146,7 +147,7 @@ def refuse_strange(folder: Folder) -> None:
 def _begun(folder: Folder, path: Path) -> bool:
     """Whether a worker that was killed before its experiment.json was there may have left this."""
     half = LEFTOVER.fullmatch(path.name)
-    return path in (folder.lock, folder.jobs, folder.events) or bool(half and half["name"] == folder.manifest.name)
+    return path in (folder.lock, folder.jobs, folder.events, folder.checksums) or bool(half and half["name"] == folder.manifest.name)
 
 
 def owner(folder: Folder) -> int | None:
@@ -255,12 +256,12 @@ def _locked(path: Path) -> bool:
 def log(folder: Folder, event: str, **values: Any) -> None:
     """Append one event."""
     check_place(folder)
-    append_line(folder.events, json.dumps({"time": round(time.time(), 3), "event": event, **values}))
+    lines.append(folder, folder.events, {"time": round(time.time(), 3), "event": event, **values})
 
 
 def status(folder: Folder) -> JobStatus:
     """The latest job as it really stands: under way only while its worker holds the lock."""
-    last = last_line(folder.events)
+    last = lines.last(folder.events, _tells_state)
     if last is None:
         return JobStatus(state=JobState.RUNNING if owned(folder) else JobState.NEW)
     state = JobState(last["state"])
@@ -282,6 +283,16 @@ def status(folder: Folder) -> JobStatus:
         rate=last.get("rate", 0.0),
         runs={key: Progress(**values) for key, values in last.get("runs", {}).items()},
     )
+
+
+def _tells_state(event: dict[str, Any]) -> bool:
+    """Return True for an event that a status can be made of: what another tool wrote may have other values."""
+    try:
+        _ = [Progress(**values) for values in event.get("runs", {}).values()], JobState(event["state"])
+        numbers = [event.get("done", 0), event.get("total", 0), event.get("rate", 0.0), event.get("started") or 0.0, event.get("pid") or 0]
+        return all(isinstance(number, Real) for number in numbers) and isinstance(event.get("message", ""), str)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
 
 
 def _cause(folder: Folder, log_name: str) -> str:

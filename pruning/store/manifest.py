@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +18,9 @@ from pruning.settings import Settings
 
 if TYPE_CHECKING:
     from pruning.data.examples import Examples
+
+SEAL = re.compile(rb',\n  "sha256": "([0-9a-f]{64})"\n}\n\Z')
+"""How a manifest ends."""
 
 FORMAT = 1
 """Version of the folder's format. A newer one is refused."""
@@ -83,14 +88,30 @@ def merge(old: dict[str, Any], new: dict[str, Any], root: Path) -> dict[str, Any
     return {**kept, "settings": {**old["settings"], **changes}}
 
 
+def sealed(info: Mapping[str, Any]) -> str:
+    """Return the text of a manifest, with its own sha256 at its end."""
+    text = json.dumps(info, indent=2, ensure_ascii=False).removesuffix("\n}")
+    return f'{text},\n  "sha256": "{hashlib.sha256(text.encode()).hexdigest()}"\n}}\n'
+
+
+def _check_own(path: Path, content: bytes) -> None:
+    """Raise ExperimentError when a manifest is not what its own sha256 says; one without it, of an older version, passes."""
+    if (found := SEAL.search(content)) and hashlib.sha256(content[: found.start()]).hexdigest().encode() != found[1]:
+        raise ExperimentError(f"{path} is damaged (its sha256 is not the one at its end); restore it from a copy.")
+
+
 def read(path: Path) -> dict[str, Any]:
     """The manifest of a folder. Raises ExperimentError when it is missing, damaged, or of a format this Winnow does not read."""
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        info = json.loads(content)
+        _check_own(path, content)
     except (FileNotFoundError, NotADirectoryError):
         raise ExperimentError(f"{path.parent} is no experiment: it has no experiment.json.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ExperimentError(f"{path} cannot be read: {error}.") from None
+    if isinstance(info, dict):
+        info.pop("sha256", None)
     if not isinstance(info, dict) or type(info.get("format")) is not int:
         raise ExperimentError(f"{path} names no format version; it was not written by Winnow.")
     if info["format"] > FORMAT:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
-from pruning.files import append_line
-from pruning.store.layout import Folder, read_lines
+from pruning.store import lines
+from pruning.store.layout import Folder
 
 
 def saved(folder: Folder) -> dict[str, dict[str, object]]:
     """Name -> what its widgets were set to, in the order in which they were first saved."""
     found: dict[str, dict[str, object]] = {}
-    for line in read_lines(folder.views):
+    for line in lines.read(folder.views):
         if line["filters"] is None:
             found.pop(line["name"], None)
         else:
@@ -22,4 +21,4 @@ def saved(folder: Folder) -> dict[str, dict[str, object]]:
 
 def save(folder: Folder, name: str, filters: Mapping[str, object] | None) -> None:
     """Remember these filters under that name; None forgets the name."""
-    append_line(folder.views, json.dumps({"name": name, "filters": filters}, ensure_ascii=False))
+    lines.append(folder, folder.views, {"name": name, "filters": filters})

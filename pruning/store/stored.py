@@ -5,7 +5,6 @@ Paths are in `pruning.store.layout`, checksums in `pruning.store.checksums`, own
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,13 +19,13 @@ from numpy.typing import NDArray
 from pruning.analysis.learning_rate import RateFit
 from pruning.data import access
 from pruning.errors import ExperimentError
-from pruning.files import append_line, make_folder, write_json
-from pruning.records import Dynamics, EpochRecord, JobStatus, Subset
+from pruning.files import make_folder
+from pruning.records import DecisionKind, Dynamics, EpochRecord, JobStatus, Subset
 from pruning.settings import Settings
-from pruning.store import checksums, lock, manifest
+from pruning.store import checksums, lines, lock, manifest
 from pruning.store.checksums import check_once, checksummed
 from pruning.store.dynamics import Recording, epoch_accuracy, write_epoch
-from pruning.store.layout import Folder, read_lines, read_table
+from pruning.store.layout import Folder, read_table
 from pruning.store.saved_subsets import forget_subset, saved_files, saved_subsets
 from pruning.store.shared import shared
 from pruning.subsets import decisions as by_hand
@@ -65,7 +64,7 @@ class Stored:
         else:
             lock.refuse_strange(folder)
             make_folder(folder.root)
-        write_json(folder.manifest, made)
+        checksums.write_manifest(folder, made)
         known = checksums.checksums(folder)
         if train.jsonl is not None and not checksums.whole(folder, folder.source, known):
             with checksummed(folder, folder.source) as temporary, access.held(train.jsonl) as opened:
@@ -111,9 +110,8 @@ class Stored:
 
     def stop_scoring(self, runs: int, sentence: str) -> None:
         """Make do with the first `runs` runs, and say why. Asking for more runs later goes on from there."""
-        lock.check_place(self.folder)
         settings = {**self.info["settings"], "seeds": self.info["settings"]["seeds"][:runs]}
-        write_json(self.folder.manifest, {**self.info, "settings": settings, "stopped": sentence})
+        checksums.write_manifest(self.folder, {**self.info, "settings": settings, "stopped": sentence})
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -168,6 +166,15 @@ class Stored:
         """Check every file against its checksum; how many there are. Raises ExperimentError naming the first that is damaged or gone."""
         checksums.verify(self.folder, self._files, self._redone)
         return len(self.files())
+
+    def complaints(self) -> list[str]:
+        """Return what is wrong with the files of decisions, events, filters and checksums, in sentences. Reads every line."""
+        return checksums.complaints(self.folder)
+
+    def repair(self) -> None:
+        """Go on without what is lost of those files; what is damaged is kept beside them. For the owner only."""
+        for path in self.folder.append_only:
+            lines.repair(self.folder, path)
 
     def damaged(self, paths: Iterable[Path]) -> dict[Path, str]:
         """Which of these files are not what was recorded, or are gone, and a sentence for each; see `pruning.store.checksums`."""
@@ -244,7 +251,8 @@ class Stored:
 
     def decisions(self) -> list[Decision]:
         """Every decision ever made, undos included, oldest first."""
-        return [Decision.from_dict(line) for line in read_lines(self.folder.decisions)]
+        kinds = set(DecisionKind)
+        return [Decision.from_dict(line) for line in lines.read(self.folder.decisions) if line["kind"] in kinds]
 
     @property
     def decided(self) -> Decided:
@@ -254,7 +262,7 @@ class Stored:
     def decide(self, decision: Decision) -> None:
         """Append one decision. Raises UsageError for an id or label that does not exist."""
         by_hand.check(decision, self.ids, self.label_names)
-        append_line(self.folder.decisions, json.dumps(decision.to_dict(), ensure_ascii=False))
+        lines.append(self.folder, self.folder.decisions, decision.to_dict())
 
     # -- jobs ------------------------------------------------------------------------------------------------
 
@@ -264,11 +272,13 @@ class Stored:
 
     def events(self, but: str = "") -> Iterator[dict[str, Any]]:
         """Every event, oldest first, or every one of another name than `but`."""
-        yield from read_lines(self.folder.events, without=but and f'"event": "{but}"')
+        yield from lines.read(self.folder.events, without=but and f'"event": "{but}"')
 
     def notes(self) -> list[str]:
         """What jobs had to say beside their progress, in sentences, each once, oldest first."""
-        return list(dict.fromkeys(event["message"] for event in self.events(but="progress") if event["event"] == "note"))
+        return list(
+            dict.fromkeys(str(event["message"]) for event in self.events(but="progress") if event["event"] == "note" and "message" in event)
+        )
 
     def status(self) -> JobStatus:
         """The latest job as it really stands."""

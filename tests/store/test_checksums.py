@@ -16,7 +16,7 @@ from tests.support.recordings import flip
 
 def test_every_data_file_has_its_checksum(scored: Experiment) -> None:
     known = checksums(scored.folder)
-    assert {path.relative_to(scored.folder.root).as_posix() for path in scored.files()} == set(known)
+    assert {path.relative_to(scored.folder.root).as_posix() for path in (scored.folder.manifest, *scored.files())} == set(known)
     scored.folder.frontier.write_bytes(scored.folder.frontier.read_bytes()[:-1])
     with pytest.raises(ExperimentError, match=r"frontier\.parquet is damaged"):
         scored.verify()
