@@ -74,4 +74,11 @@ def full_subset(ids: NDArray[np.int64]) -> Subset:
 def list_experiments(root: str | Path) -> list[Path]:
     """Folders directly below `root` that hold an experiment, latest first."""
     found = [path.parent for path in Path(root).glob("*/experiment.json")]
-    return sorted(found, key=lambda path: path.joinpath("experiment.json").stat().st_mtime, reverse=True)
+    return sorted(found, key=_written, reverse=True)
+
+
+def _written(folder: Path) -> float:
+    try:
+        return folder.joinpath("experiment.json").stat().st_mtime
+    except OSError:  # deleted meanwhile, or another user's
+        return 0.0

@@ -101,7 +101,7 @@ class Stored:
         """Write a fitted learning rate to experiment.json; open the experiment again to use it. For the owner only."""
         kept = {**self.info.get("learning_rates", {}), name: fit.to_dict()}
         self.info = {**self.info, "learning_rates": kept}
-        write_json(self.folder.manifest, self.info)
+        checksums.write_manifest(self.folder, self.info)
 
     @property
     def stopped(self) -> str:

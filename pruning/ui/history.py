@@ -72,22 +72,47 @@ def listed(folders: Sequence[Path]) -> None:
 
 
 def _row(folder: Path) -> dict[str, object]:
+    stamp = tuple(_written(folder / name) for name in ("experiment.json", "events.jsonl", "frontier.parquet", "dynamics"))
+    kept = _rows().get(folder)
+    if kept is None or kept[0] != stamp:
+        row, under_way = _read(folder)
+        kept = None if under_way else stamp, row
+        _rows()[folder] = kept
+    return kept[1]
+
+
+@st.cache_resource(show_spinner=False)
+def _rows() -> dict[Path, tuple[tuple[int, ...] | None, dict[str, object]]]:
+    """Rows of the table as they were last read, each with the times of the files that it was made of."""
+    return {}
+
+
+def _written(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _read(folder: Path) -> tuple[dict[str, object], bool]:
+    """Return an experiment's row, and if a job is under way in it. A folder that cannot be read says why and disturbs no other."""
     try:
         experiment = Experiment(folder)
         settings, finished = experiment.settings, len(experiment.finished_runs())
         counts, accuracy = _results(str(folder), finished, _stamp(experiment)) if finished else ([], None)
-    except WinnowError as error:
-        return {"experiment": folder.name, "latest job": str(error)}
+        status = experiment.status()
+    except (WinnowError, OSError) as error:
+        return {"experiment": folder.name, "latest job": str(error)}, False
     return {
         "experiment": experiment.name,
-        "latest job": experiment.status().sentence,
+        "latest job": status.sentence,
         "runs": finished / max(1, settings.runs),
         "examples": experiment.info["data"]["rows"],
         "difficulty": counts,
         "accuracy": accuracy,
         "model": settings.model,
-        "created": experiment.info["created"][:16].replace("T", " "),
-    }
+        "created": str(experiment.info.get("created", ""))[:16].replace("T", " "),
+    }, status.state.under_way
 
 
 def _stamp(experiment: Experiment) -> float:
