@@ -146,8 +146,6 @@ def _search(experiment: Experiment, name: str, progress: JobProgress, listen: Li
 
 
 class _Draws:
-    """What one search holds out and trains on; each finished run is on disk at once."""
-
     """Held-out and training rows of one search; each finished run is on disk at once."""
 
     def __init__(self, experiment: Experiment, name: str, recipe: TrainSettings) -> None:
