@@ -1,0 +1,120 @@
+"""README and docs: every command and every piece of code in them runs, every path and link in them exists."""
+
+import csv
+import json
+import re
+import shlex
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pruning import training
+from pruning.cli import app
+from pruning.experiment import Experiment
+from pruning.export.formats import FORMATS
+from tests.support.commands import winnow
+from tests.support.tiny import tiny_model
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OTHERS = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
+FETCHED = ("sample", "experiments/first", "first.jsonl", "demo")
+"""Words of commands that need the model and the sentences from PyPI; those run in the slow tier, on fewer sentences."""
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands(document: Path, fetched: bool) -> list[str]:
+    lines = [line for block in blocks(document, "sh") for line in block.splitlines()]
+    return [line for line in lines if any(word in line for word in FETCHED) == fetched]
+
+
+@pytest.fixture
+def desk(reviews: tuple[Path, Path], scored: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the files that the documents name, small ones."""
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    shutil.copy(reviews[0], folder / "reviews.jsonl")
+    shutil.copy(reviews[1], folder / "held-out.jsonl")
+    rows = [json.loads(line) for line in (folder / "reviews.jsonl").read_text().splitlines()]
+    with (folder / "reviews.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["sentence", "stars"], *([row["sentence"], int(row["label"] == "positive")] for row in rows)])
+    pairs = [{"premise": row["sentence"], "hypothesis": "a good film", "label": row["label"]} for row in rows]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    tiny_model(folder / "roberta-base")
+    scored.export("full", folder / "recorded", format="cartography")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(training, "train", partial(training.train, workers=0))
+    return folder
+
+
+def run(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, *words = shlex.split(line)
+    if words[0] == "frontier":
+        words += ["--subsets", "winning-ticket", "--seeds", "1"]  # the last of an option counts
+    assert program == "winnow"
+    started: list[Any] = []
+    monkeypatch.setattr("pruning.ui.server.launch.main", lambda *arguments: started.append(arguments))
+    done = winnow(*words)
+    nothing_to_cancel = words[0] == "cancel" and "Nothing runs" in done.stderr
+    assert done.returncode == 0 or nothing_to_cancel, f"{line}\n{done.stdout}\n{done.stderr}"
+    assert len(started) == (words[0] == "app")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if commands(document, fetched=False)], ids=lambda path: path.name)
+def test_every_command_runs(document: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for line in commands(document, fetched=False):
+        run(line, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if commands(document, fetched=True)], ids=lambda path: path.name)
+def test_every_command_on_the_sample_runs(document: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for line in commands(document, fetched=True):
+        run(line.replace("--limit 600", "--limit 80"), monkeypatch)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if blocks(document, "python")], ids=lambda path: path.name)
+def test_every_piece_of_code_runs(document: Path, desk: Path) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    rows = [json.loads(line) for line in Path("reviews.jsonl").read_text().splitlines()]
+    tokenizer = AutoTokenizer.from_pretrained("roberta-base")
+    names = {
+        "make_model": lambda: AutoModelForSequenceClassification.from_pretrained("roberta-base"),
+        "tokenizer": tokenizer,
+        "encoded": [{**tokenizer(row["sentence"]), "label": int(row["label"] == "positive")} for row in rows],
+        "training": lambda seed: [(np.arange(len(rows)), torch.zeros(len(rows), 2))],
+    }
+    if "experiments/reviews" in document.read_text() and not Path("experiments/reviews").exists():
+        winnow("score", "reviews.jsonl", "--model", "roberta-base", "--experiment", "experiments/reviews", "--runs", "2", "--epochs", "1")
+    for block in blocks(document, "python"):
+        exec(compile(block, str(document), "exec"), names)
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *OTHERS], ids=lambda path: path.name)
+def test_every_path_link_and_make_target_exists(document: Path) -> None:
+    text = document.read_text()
+    links = re.findall(r"\]\(([^)#]+)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
+    links += [link for link in re.findall(r"`([\w/.-]+\.(?:py|md|txt|toml))`", text) if "/" in link and document in OTHERS]
+    missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
+    assert not [link for link in missing if not (ROOT / "pruning" / link).exists()]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^    )make ([a-z-]+)", text, re.MULTILINE)) <= targets
+
+
+def test_every_verb_and_every_format_is_described() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text()
+    verbs = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    described = {line.split()[1] for document in DOCUMENTS for block in blocks(document, "sh") for line in block.splitlines()}
+    assert verbs <= described | {"score"} and not {name for name in FORMATS if f"`{name}`" not in text}
