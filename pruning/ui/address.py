@@ -32,6 +32,9 @@ _MISSING, _OPEN, _USUAL = "_missing", "_open", "_usual"
 ACTS, DECIDED, TICKED, FILTERED = "_acts", "_decided", "_ticked", "_filter"
 """In the session: the acts of this tab, whether one was just made, the rows ticked before, the filter of the last run."""
 
+SAYINGS = "_sayings"
+"""In the session: sentences that callbacks left to show."""
+
 GO = "_go"
 """In the session: a callback opened examples or data, and the page that shows them comes next."""
 

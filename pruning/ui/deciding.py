@@ -177,7 +177,7 @@ def _act(view: View, ids: NDArray[np.int64], kind: DecisionKind, value: str = ""
     st.session_state[address.DECIDED] = True
     what = f"example {ids[0]}" if len(ids) == 1 else counted(len(ids), "example")
     words = f"{WORDS[kind]} {what}{f' to {value}' if kind is DecisionKind.RELABEL else ''}. Press U to undo."
-    st.toast(escaping.markdown(words), icon=":material/check:")
+    state.say(words)
 
 
 @state.in_words

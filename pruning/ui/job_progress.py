@@ -31,6 +31,7 @@ def _watched(directory: str, was_running: bool) -> None:
         _watch(directory, was_running)
     except WinnowError as error:
         st.error(escaping.markdown(error), icon=":material/error:")
+    state.show_sayings()
 
 
 def _watch(directory: str, was_running: bool) -> None:
@@ -118,4 +119,4 @@ def begun(experiment: Experiment) -> None:
 @state.in_words
 def _cancel(directory: str) -> None:
     stopped = background.cancel(directory)
-    st.toast("Cancelled; finished work is kept." if stopped else "Asked to stop; a step is still being finished.")
+    state.say("Cancelled; finished work is kept." if stopped else "Stopping: the current step is still running.")

@@ -11,7 +11,7 @@ if str(ROOT) not in sys.path:
 
 from pruning.errors import WinnowError  # noqa: E402
 from pruning.paths import dashboard_folder  # noqa: E402
-from pruning.ui import address, context_bar, escaping  # noqa: E402
+from pruning.ui import address, context_bar, escaping, state  # noqa: E402
 
 FILES = dashboard_folder()
 st.set_page_config(layout="wide", page_icon=str(FILES / "assets" / "icon.png"))
@@ -41,4 +41,5 @@ except WinnowError as error:
 finally:
     for sentence in address.notes():
         notes.warning(escaping.markdown(sentence), icon=":material/link_off:")
+    state.show_sayings()
     address.write()

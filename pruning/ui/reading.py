@@ -11,7 +11,7 @@ from pruning.analysis.scores import SCORES
 from pruning.browse import Filter, View
 from pruning.formatting import counted
 from pruning.records import Subset
-from pruning.ui import address, deciding, escaping, example, filters, tables
+from pruning.ui import address, deciding, escaping, example, filters, state, tables
 
 ROW, SHOWN_ROWS = 35, 13
 """Height of a row in pixels, and rows that are seen without scrolling."""
@@ -57,6 +57,7 @@ def _panes(view: View, subset: Subset, wanted: Filter, versus: str | None) -> No
             example.detail(view, subset, matching, position, kept, size)
         elif not len(matching):
             st.caption("No example is open.")
+    state.show_sayings()
     address.write()
 
 

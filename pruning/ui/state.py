@@ -98,9 +98,20 @@ def in_words(callback: Callable[P, None]) -> Callable[P, None]:
         try:
             callback(*args, **kwargs)
         except WinnowError as error:
-            st.toast(escaping.markdown(error), icon=":material/error:", duration="infinite")
+            say(str(error), ":material/error:", lasting=True)
 
     return said
+
+
+def say(sentence: str, icon: str = ":material/check:", lasting: bool = False) -> None:
+    """Show a sentence in passing once the page is drawn: a callback, above all a fragment's, must not draw anything itself."""
+    st.session_state.setdefault(address.SAYINGS, []).append((sentence, icon, lasting))
+
+
+def show_sayings() -> None:
+    """Show what callbacks had to say; at the end of a run, and of a fragment's."""
+    for sentence, icon, lasting in st.session_state.pop(address.SAYINGS, []):
+        st.toast(escaping.markdown(sentence), icon=icon, duration="infinite" if lasting else "long")
 
 
 def burn_in() -> int:
