@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from pruning.analysis.frontier import of_subset
 from pruning.data.examples import Examples
+from pruning.data.readers import Origin
+from pruning.data.readers.files import opened
 from pruning.experiment import Experiment
 from pruning.records import EpochRecord, FineTuning
 from pruning.settings import Settings
@@ -65,7 +67,7 @@ def _examples(random: np.random.Generator, examples: int, source: Path | None) -
         columns={"text": "sentence", "label": "label"},
         label_names=LABELS,
         source=str(source),
-        jsonl=source,
+        origin=None if source is None else Origin(files=(opened(source),), lines=True),
     )
 
 

@@ -148,6 +148,24 @@ class Settings:
         Option("Use only this many training examples, drawn at random within each class.", group=DATA, at_least=2, default="all"),
     ] = None
     drop_invalid: Annotated[bool, Option("Skip and count rows without text or label instead of refusing them.", group=DATA)] = False
+    id_column: Annotated[
+        str | None,
+        Option(
+            "Column of whole numbers that are the ids.",
+            flag="--id",
+            metavar="COLUMN",
+            group=DATA,
+            default="auto-detected, else row numbers",
+        ),
+    ] = None
+    missing_label: Annotated[
+        str | None,
+        Option("Value of the label column that means 'no label', such as -1; such rows are skipped.", group=DATA, default="none"),
+    ] = None
+    header: Annotated[
+        bool | None,
+        Option("The first line of CSV and TSV files has column names.", flag="--header/--no-header", group=DATA, default="checked"),
+    ] = None
     model: Annotated[str, Option("A folder, a hub name, or 'sample' for the model that comes with Winnow.", group=MODEL)] = SAMPLE
     max_length: Annotated[
         int | None,

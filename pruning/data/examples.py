@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pruning.data import readers
-from pruning.data.readers import Source
+from pruning.data.readers import Origin, Source
 from pruning.data.tasks import Fields, detect
 from pruning.errors import DataError, UsageError
 from pruning.settings import SAMPLE, Settings
@@ -47,12 +47,17 @@ class Examples:
     """As given."""
     reading: str = ""
     """How the task took the labels to be written, where that had to be found out."""
-    jsonl: Path | None = None
-    """The file, when the source is JSON lines: `row` counts its lines that are not blank."""
+    origin: Origin | None = None
+    """The files it was read from; where `origin.lines`, its rows can be written as JSON lines, and `row` counts those."""
     dropped: int = 0
     """Source rows left out, each for a reason that `notes` gives."""
     notes: tuple[str, ...] = ()
     """What was guessed, dropped or split off, in sentences."""
+
+    @property
+    def jsonl(self) -> Path | None:
+        """The file, when the source is one file of JSON lines."""
+        return self.origin.verbatim if self.origin is not None else None
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -105,21 +110,22 @@ def load(
     reading: str = "",
     split: str | None = None,
     id_column: str | None = None,
+    missing_label: str | None = None,
+    header: bool | None = None,
 ) -> Examples:
     """Read labelled examples.
 
-    `data` is a .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by `datasets`, a hub name (`name`,
-    `name:config`, `name@revision`; `#split` may follow a folder or a hub name), or "sample". `task` and `columns` (field -> column)
+    `data` is what `readers.read` takes (a file, several, a folder, a hub name), or "sample". `task` and `columns` (field -> column)
     are guessed where they are not given. `label_names` fixes the classes and their order, `reading` how labels
-    are written (another's `Examples.reading`). Ids come from `id_column`, else from an integer column named id, guid or idx,
-    else they are row numbers from 0.
+    are written (another's `Examples.reading`), `missing_label` the value that means "no label". Ids come from `id_column`, else from
+    an integer column named id, guid or idx with one number per row, else they are row numbers from 0.
 
     Raises DataError, in one sentence with the place, for what cannot be read; rows without text or label are refused
-    unless `drop_invalid`. Rows that say themselves that they have no label (-1) are always dropped and counted.
+    unless `drop_invalid`. Rows that are marked as having no label are always dropped and counted.
     """
-    source = _read(data, split)
+    source = _read(data, split, header)
     chosen, guess = detect(source, task, columns)
-    fields = chosen.read(source, guess.columns, label_names, reading)
+    fields = chosen.read(source, guess.columns, label_names, reading, missing_label)
     keep, dropped_notes = _keep(source, fields, drop_invalid)
     ids, id_note = _ids(source, id_column, keep)
     examples = Examples(
@@ -129,7 +135,7 @@ def load(
         label_names=fields.label_names,
         source=str(data),
         reading=fields.reading,
-        jsonl=source.jsonl,
+        origin=source.origin,
         dropped=int((~keep).sum()),
         notes=(f"Task {chosen.name}: {guess.reason}.", id_note, *source.notes, *dropped_notes),
     )
@@ -139,12 +145,25 @@ def load(
     return examples
 
 
+def load_training(settings: Settings) -> Examples:
+    """The training data of these settings, before anything is split off. Raises what `load` raises."""
+    return load(
+        settings.data,
+        task=settings.task,
+        columns=settings.columns,
+        drop_invalid=settings.drop_invalid,
+        id_column=settings.id_column,
+        missing_label=settings.missing_label,
+        header=settings.header,
+    )
+
+
 def load_pair(settings: Settings) -> tuple[Examples, Examples]:
     """Training and evaluation examples. Without evaluation data, the validation split of the same source, else a part split off.
 
     Raises DataError when training has fewer than two classes, or evaluation has a label that training lacks.
     """
-    train = load(settings.data, task=settings.task, columns=settings.columns, drop_invalid=settings.drop_invalid)
+    train = load_training(settings)
     _check_classes(train)
     used = limited(train, settings.limit)
     evaluation_data = settings.evaluation or _validation_of(settings.data)
@@ -160,6 +179,8 @@ def load_pair(settings: Settings) -> tuple[Examples, Examples]:
         drop_invalid=settings.drop_invalid,
         label_names=train.label_names or None,
         reading=train.reading,
+        missing_label=settings.missing_label,
+        header=settings.header,
     )
     _check_seen(used, evaluation)
     if settings.evaluation is None:
@@ -255,12 +276,14 @@ def preview(
     task: str = "auto",
     columns: Mapping[str, str] | None = None,
     drop_invalid: bool = False,
+    missing_label: str | None = None,
+    header: bool | None = None,
 ) -> Preview:
     """What a source holds and what it would be taken for.
 
     Raises DataError only when the source cannot be read at all; what keeps a readable one from being scored is its `problem`.
     """
-    source = _read(data, None)
+    source = _read(data, None, header)
     chosen: str | None = None
     mapping: dict[str, str] = {}
     notes: tuple[str, ...] = source.notes
@@ -269,7 +292,7 @@ def preview(
     try:
         found, guess = detect(source, task, columns)
         chosen, mapping, notes = found.name, dict(guess.columns), (f"Task {found.name}: {guess.reason}.", *source.notes)
-        fields = found.read(source, guess.columns)
+        fields = found.read(source, guess.columns, missing_label=missing_label)
         keep, dropped = _keep(source, fields, drop_invalid)
         notes, counts = (*notes, *dropped), _count(fields, keep)
         _ids(source, None, keep)
@@ -289,12 +312,12 @@ def preview(
     )
 
 
-def _read(data: str | Path, split: str | None) -> Source:
+def _read(data: str | Path, split: str | None, header: bool | None) -> Source:
     if str(data) == SAMPLE:
         from pruning.data.sample import sample_data
 
         return readers.read(sample_data(), split)
-    return readers.read(data, split)
+    return readers.read(data, split, header)
 
 
 def _keep(source: Source, fields: Fields, drop_invalid: bool) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
@@ -303,7 +326,7 @@ def _keep(source: Source, fields: Fields, drop_invalid: bool) -> tuple[NDArray[n
     notes = list(fields.notes)
     if fields.unlabelled is not None and fields.unlabelled.any():
         keep &= ~fields.unlabelled
-        notes.append(f"{_rows(int(fields.unlabelled.sum()))} dropped that say themselves that they have no label (-1).")
+        notes.append(f"{_rows(int(fields.unlabelled.sum()))} dropped as having no label ({fields.mark}).")
     invalid = np.zeros_like(keep)
     for problem in fields.problems:
         rows = problem.rows & keep & ~invalid
@@ -313,7 +336,7 @@ def _keep(source: Source, fields: Fields, drop_invalid: bool) -> tuple[NDArray[n
         if not drop_invalid:
             more = f" ({count} rows like it)" if count > 1 else ""
             words = problem.found.get(first, problem.what)
-            raise DataError(f"{source.place(first)} {words}{more}; mend it, or drop such rows with --drop-invalid.")
+            raise DataError(f"{source.place(first)} {words}{more}; fix the row, or skip invalid rows (--drop-invalid).")
         notes.append(f"{_rows(count)} dropped: {source.place(first)} {problem.what}{' and others' if count > 1 else ''}.")
         invalid |= rows
     return keep & ~invalid, tuple(notes)
@@ -324,42 +347,54 @@ def _rows(count: int) -> str:
 
 
 def _ids(source: Source, id_column: str | None, keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], str]:
-    """[rows] ids and where they come from, in words. Raises DataError for two examples with one id."""
+    """[rows] ids and where they come from, in words. Raises DataError where `id_column` does not give each kept row its own."""
     numbers = np.arange(source.table.num_rows, dtype=np.int64)
     column = id_column or _id_column(source)
     if column is None:
         return numbers, "Ids are row numbers from 0."
+    problem, ids = _numbered(source, column, keep)
+    if ids is not None:
+        return ids, f"Ids come from column {column!r}."
+    if id_column is not None:
+        raise DataError(problem)
+    return numbers, f"Ids are row numbers from 0: {problem.rstrip('.')} (--id COLUMN names another)."
+
+
+def _numbered(source: Source, column: str, keep: NDArray[np.bool_]) -> tuple[str, NDArray[np.int64] | None]:
+    """Why the column cannot be the ids, in a sentence, and None; or nothing, and [rows] ids."""
     if column not in source.table.column_names:
-        raise DataError(f"{source.name} has no column {column!r} for ids; its columns are {', '.join(source.table.column_names[:20])}.")
+        return f"{source.name} has no column {column!r} for ids; its columns are {', '.join(source.table.column_names[:20])}.", None
     values = source.table[column]
     if not pa.types.is_integer(values.type) or values.null_count:
         found = "nulls" if values.null_count else values.type
-        raise DataError(f"Column {column!r} of {source.name} holds {found}; ids must be whole numbers, one a row.")
+        return f"Column {column!r} of {source.name} holds {found}; ids must be whole numbers below 2^63, one a row.", None
     if pc.max(values).as_py() > np.iinfo(np.int64).max:
-        raise DataError(f"Column {column!r} of {source.name} holds ids beyond 2^63 - 1; choose another column of ids.")
+        return f"Column {column!r} of {source.name} holds ids beyond 2^63 - 1; choose another column of ids.", None
     ids = np.asarray(values.combine_chunks().cast(pa.int64()), dtype=np.int64)
     rows = np.flatnonzero(keep)
     order = rows[np.argsort(ids[rows], kind="stable")]
     again = np.flatnonzero(ids[order][1:] == ids[order][:-1])
     if len(again):
         first, second = sorted((int(order[again[0]]), int(order[again[0] + 1])))
-        raise DataError(
-            f"Column {column!r} gives the id {ids[first]} twice: {source.place(first)} and {source.place(second)}; each row needs its own."
-        )
-    return ids, f"Ids come from column {column!r}."
+        return f"Column {column!r} gives the id {ids[first]} twice ({source.place(first)} and {source.place(second)}).", None
+    return "", ids
 
 
 def _id_column(source: Source) -> str | None:
     for column in source.table.column_names:
         values = source.table[column]
-        if column.lower() in ID_NAMES and pa.types.is_integer(values.type) and not values.null_count:
+        huge = column in source.mixed and pc.all(pc.match_substring_regex(values, r"^-?[0-9]+$")).as_py()
+        if column.lower() in ID_NAMES and ((pa.types.is_integer(values.type) and not values.null_count) or huge):
             return str(column)
     return None
 
 
 def _table(source: Source, fields: Fields, ids: NDArray[np.int64]) -> pa.Table:
     columns: dict[str, Any] = {"id": pa.array(ids), "row": pa.array(np.arange(len(ids), dtype=np.int64)), **fields.columns}
-    return pa.table({**columns, **{SOURCE_PREFIX + name: source.table[name] for name in source.table.column_names}})
+    kinds = [pa.field(name, column.type) for name, column in columns.items()]
+    own = [source.table.schema.field(name) for name in source.table.column_names]
+    kinds += [field.with_name(SOURCE_PREFIX + field.name) for field in own]
+    return pa.table([*columns.values(), *source.table.columns], schema=pa.schema(kinds))
 
 
 def _validation_of(data: str) -> str | None:

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pruning.data.examples import SOURCE_PREFIX, load
+from pruning.data.examples import SOURCE_PREFIX, load_training
 from pruning.errors import DataError, UsageError
 from pruning.experiment import Experiment
 from pruning.interop.logits import aligned, from_logits, from_success
@@ -62,7 +62,7 @@ def take_over(
     cartography = all(_epoch_files(path) for path in paths)
     if not cartography and len(paths) > 1:
         raise UsageError("Several paths are several runs of cartography, each a folder with dynamics_epoch_0.jsonl; else give one.")
-    examples = load(settings.data, task=settings.task, columns=settings.columns, drop_invalid=settings.drop_invalid)
+    examples = load_training(settings)
     labels = examples.labels
     if labels.dtype == object:
         raise UsageError(f"Recordings of the task {examples.task} cannot be taken over: right and wrong are not one of several classes.")

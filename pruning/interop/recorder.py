@@ -26,7 +26,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning.data.examples import Examples, load, load_pair
+from pruning.data.examples import Examples, load_pair, load_training
 from pruning.data.models import identity, locate
 from pruning.data.tasks import TASKS
 from pruning.errors import TrainingError, UsageError
@@ -239,5 +239,5 @@ def make(directory: str | Path, settings: Settings) -> Experiment:
 def _examples(settings: Settings) -> tuple[Examples, Examples]:
     if settings.evaluation is not None:
         return load_pair(settings)
-    train = load(settings.data, task=settings.task, columns=settings.columns, drop_invalid=settings.drop_invalid)
+    train = load_training(settings)
     return train, replace(train.select(np.zeros(len(train), dtype=np.bool_)), notes=())

@@ -30,7 +30,19 @@ OLDEST = 1
 
 LIBRARIES = ("torch", "transformers", "datasets", "numpy", "pyarrow")
 
-AFTERWARDS = ("data", "evaluation", "model", "seeds", "burn_in", "drop_invalid", "checkpoints", "stop_when_stable")
+AFTERWARDS = (
+    "data",
+    "evaluation",
+    "model",
+    "seeds",
+    "burn_in",
+    "drop_invalid",
+    "id_column",
+    "missing_label",
+    "header",
+    "checkpoints",
+    "stop_when_stable",
+)
 """Settings that may change: where data lies, how it is read, and how work is done."""
 
 FITTED = "scoring_learning_rate"
@@ -45,11 +57,17 @@ def make(settings: Settings, train: Examples, evaluation: Examples, model: str |
         "settings": settings.with_changes(task=train.task, columns=dict(train.columns)).to_dict(),
         "data": {
             "fingerprint": train.fingerprint,
+            "sha256": train.origin.sha256 if train.origin else "",
             "rows": len(train),
             "label_names": list(train.label_names),
             "dropped": train.dropped,
             "notes": list(train.notes),
-            "evaluation": {"fingerprint": evaluation.fingerprint, "rows": len(evaluation), "notes": list(evaluation.notes)},
+            "evaluation": {
+                "fingerprint": evaluation.fingerprint,
+                "sha256": evaluation.origin.sha256 if evaluation.origin else "",
+                "rows": len(evaluation),
+                "notes": list(evaluation.notes),
+            },
         },
         "model": {"source": settings.model, **({"fingerprint": model} if isinstance(model, str) else model)},
         "versions": {"winnow": __version__, **{name: found for name in LIBRARIES if (found := _version(name))}},
@@ -98,6 +116,19 @@ def _check_own(path: Path, content: bytes) -> None:
     """Raise ExperimentError when a manifest is not what its own sha256 says; one without it, of an older version, passes."""
     if (found := SEAL.search(content)) and hashlib.sha256(content[: found.start()]).hexdigest().encode() != found[1]:
         raise ExperimentError(f"{path} is damaged (its sha256 is not the one at its end); restore it from a copy.")
+
+
+def check_same(made: Mapping[str, Any], train: Examples, evaluation: Examples, root: Path) -> None:
+    """Raise ExperimentError where the data's files are not those that were scored, though their examples are.
+
+    The fingerprint leaves columns out that no training sees; an export has them.
+    """
+    for examples, recorded in ((train, made["data"].get("sha256")), (evaluation, made["data"]["evaluation"].get("sha256"))):
+        if recorded and examples.origin is not None and examples.origin.sha256 != recorded:
+            raise ExperimentError(
+                f"{examples.source} is not the file that {root} was made from (its sha256 is {examples.origin.sha256[:12]}, not "
+                f"{recorded[:12]}), so what is lost cannot be restored from it; bring the original back, or score it into a new folder."
+            )
 
 
 def read(path: Path) -> dict[str, Any]:

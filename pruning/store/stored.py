@@ -5,7 +5,6 @@ Paths are in `pruning.store.layout`, checksums in `pruning.store.checksums`, own
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -17,7 +16,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pruning.analysis.learning_rate import RateFit
-from pruning.data import access
 from pruning.errors import ExperimentError
 from pruning.files import make_folder
 from pruning.records import DecisionKind, Dynamics, EpochRecord, JobStatus, Subset
@@ -66,11 +64,14 @@ class Stored:
             make_folder(folder.root)
         checksums.write_manifest(folder, made)
         known = checksums.checksums(folder)
-        if train.jsonl is not None and not checksums.whole(folder, folder.source, known):
-            with checksummed(folder, folder.source) as temporary, access.held(train.jsonl) as opened:
-                shutil.copyfile(opened, temporary)
+        lost = [path for path in folder.of_data if not checksums.whole(folder, path, known)]
+        if any(path.relative_to(folder.root).as_posix() in known for path in lost):
+            manifest.check_same(made, train, evaluation, folder.root)
+        if train.origin is not None and train.origin.lines and folder.source in lost:
+            with checksummed(folder, folder.source) as temporary:
+                train.origin.write_lines(temporary)
         for path, examples in ((folder.examples, train), (folder.evaluation, evaluation)):
-            if not checksums.whole(folder, path, known):
+            if path in lost:
                 with checksummed(folder, path) as temporary:
                     pq.write_table(examples.table, temporary)
         return cls(directory)

@@ -141,10 +141,17 @@ def test_a_class_label_keeps_its_names_and_drops_rows_without_one(tmp_path: Path
         assert any("1 row" in note and "-1" in note for note in examples.notes)
 
 
-@pytest.mark.parametrize("labels", [[0, 1, -1, 2], ["entailment", "neutral", "-", "contradiction"]])
-def test_pairs_whose_annotators_disagreed_are_dropped(tmp_path: Path, labels: list[Any]) -> None:
+@pytest.mark.parametrize(
+    ("labels", "missing"),
+    [
+        ([0, 1, -1, 2], "-1"),
+        (["entailment", "neutral", "-", "contradiction"], None),
+        (["Entailment", "neutral", "-1", "contradiction"], None),
+    ],
+)
+def test_pairs_whose_annotators_disagreed_are_dropped(tmp_path: Path, labels: list[Any], missing: str | None) -> None:
     rows = [{"premise": "a man", "hypothesis": f"h{i}", "label": label} for i, label in enumerate(labels)]
-    examples = load(write_jsonl(tmp_path / "a.jsonl", rows))
+    examples = load(write_jsonl(tmp_path / "a.jsonl", rows), missing_label=missing)
     assert examples.dropped == 1 and len(examples.label_names) == 3
     assert examples.columns == {"text": "premise", "text_pair": "hypothesis", "label": "label"}
 
@@ -228,10 +235,10 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "a column twice": ("a.csv", b"text,text,label\na,b,1\n", "two columns named 'text'"),
     "JSON cut short": ("a.json", b'[{"text": "a", "label": 1}', "is not JSON"),
     "JSON that is no table": ("a.json", b'{"text": "a"}', "must be a list of objects"),
-    "Parquet cut short": ("a.parquet", b"PAR1" + b"\0" * 20, "no whole Parquet file"),
-    "gzip by another name": ("a.jsonl", b"\x1f\x8b\x08\x00", "is a gzip file"),
-    "Parquet by another name": ("a.csv", b"PAR1aaaaPAR1", "is a Parquet file"),
-    "unknown ending": ("a.txt", b"a", "is no file Winnow reads"),
+    "Parquet cut short": ("a.parquet", b"PAR1" + b"\0" * 20, "not a whole Parquet file"),
+    "gzip by another name": ("a.jsonl", b"\x1f\x8b\x08\x00", r"is actually a gzip file; rename it to .*a\.jsonl\.gz"),
+    "Parquet by another name": ("a.csv", b"PAR1aaaaPAR1", r"is actually a Parquet file; rename it to .*a\.parquet"),
+    "unknown ending": ("a.txt", b"a", "has an unsupported file type"),
     "mixed text": ("a.jsonl", b'{"text": "a", "label": 1}\n{"text": 7, "label": 0}\n', r"mixes text \(.*line 1\) and numbers \(.*line 2\)"),
     "mixed labels": ("a.jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": "x"}\n', r"mixes numbers \(.*line 1\) and text"),
     "fractions for labels": (
@@ -247,11 +254,6 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
         r"line 2 has no text in 'text' \(2 rows",
     ),
     "missing label": ("a.jsonl", b'{"text": "a", "label": 1}\n{"text": "b"}\n', "line 2 has no label in 'label'"),
-    "an id twice": (
-        "a.jsonl",
-        b'{"id": 5, "text": "a", "label": 1}\n{"id": 5, "text": "b", "label": 0}\n',
-        "id 5 twice: .*line 1 and .*line 2",
-    ),
     "nothing that fits": ("a.jsonl", b'{"x": 1, "y": 2, "z": 3}\n', "Its columns are x, y, z"),
 }
 
@@ -337,9 +339,10 @@ def test_a_hub_dataset_is_loaded_by_name_configuration_and_revision(monkeypatch:
         load("nyu-mll/glue:sst2#test")
 
 
-def test_a_folder_that_datasets_did_not_save_names_its_files(tmp_path: Path) -> None:
+def test_a_folder_of_files_of_several_kinds_names_them(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "reviews.jsonl", ROWS)
-    with pytest.raises(DataError, match=r"reviews\.jsonl"):
+    _csv(tmp_path / "reviews.csv", ROWS)
+    with pytest.raises(DataError, match=r"several kinds \(.csv, .jsonl\); name one of them: reviews.csv, reviews.jsonl"):
         load(tmp_path)
 
 

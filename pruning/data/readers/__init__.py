@@ -6,50 +6,57 @@ row that a person can find again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from pruning.data import access
-from pruning.data.readers import limits
+from pruning.data.readers import files, limits
 from pruning.data.readers.delimited import read_csv, read_tsv
-from pruning.data.readers.objects import read_json, read_jsonl
+from pruning.data.readers.files import File
+from pruning.data.readers.objects import read_jsonl
+from pruning.data.readers.origin import Origin
 from pruning.data.readers.source import Source
-from pruning.data.readers.tables import hub_splits, read_hub, read_parquet, read_saved, saved_splits
+from pruning.data.readers.tables import choose_split, hub_splits, read_hub, read_parquet, read_saved, saved_splits
 from pruning.errors import DataError
 
-__all__ = ["FILES", "VALIDATION_SPLITS", "Source", "read", "splits"]
+__all__ = ["FILES", "VALIDATION_SPLITS", "File", "Origin", "Source", "paths", "read", "splits"]
 
-VALIDATION_SPLITS = ("validation", "valid", "dev", "val", "validation_matched")
+VALIDATION_SPLITS = ("validation", "valid", "dev", "val", "validation_matched", "eval")
 """Splits that serve as evaluation data when they come with the training data."""
 
-MAGIC = {b"PAR1": "Parquet", b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zX": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-"""First bytes of files that often carry a wrong name."""
-
-FILES: dict[str, Callable[[Path], Source]] = {
-    ".jsonl": read_jsonl,
-    ".json": read_json,
+FILES: dict[str, Callable[[Sequence[File], bool | None], Source]] = {
+    ".jsonl": lambda found, _: read_jsonl(found),
+    ".ndjson": lambda found, _: read_jsonl(found),
+    ".json": lambda found, _: read_jsonl(found),
     ".csv": read_csv,
     ".tsv": read_tsv,
-    ".parquet": read_parquet,
+    ".parquet": lambda found, _: read_parquet(found),
 }
-"""File ending -> reader. One more format is one more line here."""
+"""File ending -> reader of files of that kind. One more format is one more line here (and in `files.KINDS`)."""
+
+JSON_KINDS = {".jsonl", ".ndjson", ".json"}
+"""Kinds that may be read together."""
 
 
-def read(data: str | Path, split: str | None = None) -> Source:
-    """Read a .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by `datasets`, or a hub dataset.
+def read(data: str | Path, split: str | None = None, header: bool | None = None) -> Source:
+    """Read files, a folder of them or one saved by `datasets`, or a hub dataset.
 
-    A folder or hub name may carry the split after a `#` ("glue:sst2#validation"); without one the training split is
-    read. Raises DataError, in one sentence, for whatever cannot be read.
+    Files are .jsonl, .ndjson, .json, .csv, .tsv and .parquet, the texts among them also as .gz, .bz2, .xz, .zst or .zip. Several are
+    named by a glob, a folder, or with commas; "-" is standard input. A folder or hub name may carry the split after a `#`
+    ("glue:sst2#validation"); without one the training split is read. `header` says whether the first line of CSV and TSV names the
+    columns (None: it does, unless it looks like data, which is refused).
+
+    Raises DataError, in one sentence, for whatever cannot be read.
     """
-    name = str(data)
-    path = _existing(name)
-    if path is None and "#" in name:
-        name, _, own_split = name.rpartition("#")
-        split, path = split or own_split, _existing(name)
-    if path is None and Path(name).suffix.lower() in FILES:
-        raise DataError(f"There is no file or folder {name}.")
-    source = read_hub(name, split) if path is None else _read_held(name, path, split)
+    name, path, split = _found(str(data), split)
+    if path is not None and path.is_dir() and _is_saved(path):
+        source = _read_saved(path, split)
+    elif (listed := _listed(name, path, split)) is not None:
+        source = _read_files(name, listed, header)
+    else:
+        source = read_hub(name, split)
     if source.table.num_rows == 0:
         raise DataError(f"{source.name} has no rows.")
     if source.table.num_columns > limits.MAX_COLUMNS:
@@ -58,82 +65,125 @@ def read(data: str | Path, split: str | None = None) -> Source:
 
 
 def splits(data: str | Path) -> tuple[str, ...]:
-    """Names of the splits of a folder saved by `datasets` or a hub dataset; none for a file or a name with its split."""
+    """Names of the splits of a folder or a hub dataset; none for a file or a name with its split."""
     name = str(data)
     path = _existing(name)
     if path is None:
-        return hub_splits(name) if "#" not in name else ()
+        return () if "#" in name or name == files.STDIN or files.expanded(name) or _ending(name) else hub_splits(name)
+    if not path.is_dir():
+        return ()
     with access.held(path) as opened:
-        return saved_splits(opened)
+        return saved_splits(opened) if _is_saved(opened) else tuple(files.shards(opened))
+
+
+def paths(data: str | Path) -> list[Path]:
+    """Files and folders that a name stands for, so that nothing is written over them; none for the hub or standard input."""
+    try:
+        name, path, _ = _found(str(data), None)
+    except DataError:
+        return []
+    return [path] if path is not None else [one for one in files.expanded(name) if one.exists()]
+
+
+def _found(name: str, split: str | None) -> tuple[str, Path | None, str | None]:
+    """The name without its split, the file or folder of that name, and the split."""
+    path = None if name == files.STDIN else _existing(name)
+    if path is None and "#" in name:
+        name, _, own_split = name.rpartition("#")
+        split, path = split or own_split, _existing(name)
+    return name, path, split
+
+
+def _listed(name: str, path: Path | None, split: str | None) -> list[Path] | None:
+    """The files to read; None for a hub name, an empty list for standard input."""
+    if name == files.STDIN:
+        return []
+    if path is not None:
+        return _shards(path, split) if path.is_dir() else [path]
+    if listed := [_existing(str(one)) or one for one in files.expanded(name)]:
+        for one in listed:
+            if not one.exists():
+                raise DataError(f"There is no file {one}.")
+        return listed
+    if _ending(name):
+        raise DataError(f"There is no file or folder {name}.")
+    return None
+
+
+def _shards(folder: Path, split: str | None) -> list[Path]:
+    there = files.shards(folder)
+    if not there:
+        raise DataError(f"{folder} holds no data: neither a dataset saved by datasets nor files of a kind that can be read.")
+    chosen = choose_split(str(folder), list(there), split)
+    found = there[chosen]
+    for path in found:
+        _existing(str(path))
+    kinds = sorted({files.kind_of(path) for path in found})
+    if len(kinds) > 1 and not set(kinds) <= JSON_KINDS:
+        raise DataError(
+            f"{folder} holds files of several kinds ({', '.join(kinds)}); name one of them: {', '.join(p.name for p in found[:5])}."
+        )
+    return found
+
+
+def _read_files(name: str, listed: list[Path], header: bool | None) -> Source:
+    found: list[File] = []
+    try:
+        with ExitStack() as stack:
+            for path in listed:
+                found.append(files.opened(stack.enter_context(access.held(path)), str(path)))
+            found = found or [files.from_stdin()]
+            kinds = sorted({file.kind for file in found})
+            if len(kinds) > 1 and not set(kinds) <= JSON_KINDS:
+                raise DataError(f"{name} stands for files of several kinds ({', '.join(kinds)}); name files of one kind.")
+            try:
+                source = FILES[kinds[0]](found, header)
+            except UnicodeDecodeError:
+                raise DataError(_not_utf8(found)) from None
+            for file in found:
+                file.check()
+        if source.origin is None:
+            return source
+        kept = [file if file.held else replace(file, path=path, origin=path) for file, path in zip(found, listed or [Path()], strict=True)]
+        return replace(source, origin=replace(source.origin, files=tuple(kept)))
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {files.in_words(error)}.") from None
+    except MemoryError:
+        raise DataError(f"{name} does not fit into memory.") from None
+
+
+def _ending(name: str) -> bool:
+    return files.kind_of(Path(name)) in FILES
 
 
 def _existing(name: str) -> Path | None:
     return access.resolve(name)
 
 
-def _read_held(name: str, path: Path, split: str | None) -> Source:
-    """Read the very files that were checked; messages and places keep the name that the user gave."""
+def _read_saved(path: Path, split: str | None) -> Source:
+    """Read the very folder that was checked; messages and places keep its name."""
     with access.held(path) as opened:
-        if opened == path:
-            return _read_path(path, split)
         try:
-            source = _read_path(opened, split)
+            source = read_saved(opened, split)
         except DataError as error:
-            raise DataError(str(error).replace(str(opened), name)) from None
-        mixed = {column: words.replace(str(opened), name) for column, words in source.mixed.items()}
-        return replace(source, name=source.name.replace(str(opened), name), mixed=mixed, jsonl=source.jsonl and path)
+            raise DataError(str(error).replace(str(opened), str(path))) from None
+        if opened == path or source.origin is None:
+            return source
+        moved = tuple(replace(file, path=path / file.path.relative_to(opened), origin=None) for file in source.origin.files)
+        return replace(source, name=source.name.replace(str(opened), str(path)), origin=replace(source.origin, files=moved))
 
 
-def _read_path(path: Path, split: str | None) -> Source:
-    if not path.is_dir():
-        return _read_file(path)
-    _check_saved(path)
-    return read_saved(path, split)
+def _is_saved(path: Path) -> bool:
+    return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
 
 
-def _check_saved(path: Path) -> None:
-    if any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
-        return
-    inside = sorted(file.name for file in path.iterdir() if file.suffix.lower() in FILES)
-    hint = f"; name one of its files: {', '.join(inside[:5])}" if inside else ""
-    raise DataError(f"{path} is a folder that datasets did not save{hint}.")
-
-
-def _read_file(path: Path) -> Source:
-    if not path.is_file():
-        raise DataError(f"{path} is neither a file nor a folder.")
-    reader = FILES.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"{path} is no file Winnow reads; it takes {', '.join(FILES)}, a folder saved by datasets, or a hub name.")
-    try:
-        size = path.stat().st_size
-        if not 0 < size <= limits.MAX_BYTES:
-            raise DataError(f"{path} has {size:,} bytes; at most {limits.MAX_BYTES:,} can be read." if size else f"{path} is empty.")
-        _check_kind(path)
-        return reader(path)
-    except UnicodeDecodeError:
-        raise DataError(_not_utf8(path)) from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
-    except MemoryError:
-        raise DataError(f"{path} does not fit into memory.") from None
-
-
-def _check_kind(path: Path) -> None:
-    """Refuse a file whose first bytes say that it is something else than its name does; nothing is ever unpacked."""
-    with path.open("rb") as file:
-        start = file.read(4)
-    for magic, what in MAGIC.items():
-        if start.startswith(magic) and not (what == "Parquet" and path.suffix.lower() == ".parquet"):
-            raise DataError(f"{path} is a {what} file in truth; {'name it .parquet' if what == 'Parquet' else 'unpack it first'}.")
-
-
-def _not_utf8(path: Path) -> str:
+def _not_utf8(found: Sequence[File]) -> str:
     """The sentence that says where a file stops being UTF-8."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                return f"{path} is not UTF-8: line {number}, byte {error.start + 1} is 0x{line[error.start]:02x}; save it as UTF-8."
-    return f"{path} is not UTF-8; save it as UTF-8."
+    for one in found:
+        with one.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    line.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    return f"{one} is not UTF-8: line {number}, byte {error.start + 1} is 0x{line[error.start]:02x}; save it as UTF-8."
+    return f"{found[0]} is not UTF-8; save it as UTF-8."

@@ -7,46 +7,88 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pruning.data.readers import limits
-from pruning.data.readers.source import Source, as_json, one_line, storable
+from pruning.data.readers.files import File
+from pruning.data.readers.origin import Origin
+from pruning.data.readers.source import JSON_TEXT, Source, as_json, name_of, one_line, place_of, storable
 from pruning.errors import DataError
 
 
-def read_jsonl(path: Path) -> Source:
-    """One object a line; lines without anything but white space are passed over and counted in no row."""
+def read_jsonl(files: Sequence[File]) -> Source:
+    """Read one object a line; blank lines are skipped and counted in no row. A file that is one JSON document is read as that."""
     lines: list[int] = []
+    starts: list[int] = []
+    documents = frozenset(place for place, file in enumerate(files) if _is_document(file))
 
     def rows() -> Iterator[dict[str, Any]]:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    lines.append(number)
-                    yield _parse_line(path, number, line)
+        for place, file in enumerate(files):
+            starts.append(len(lines))
+            if place in documents:
+                for row in document_rows(file):
+                    lines.append(0)
+                    yield row
+                continue
+            with file.open("rb") as open_file:
+                for number, line in enumerate(open_file, 1):
+                    if line.strip():
+                        lines.append(number)
+                        yield _parse_line(file, number, line)
 
-    table, mixed = _table_of_dicts(rows(), lambda row: f"{path} line {lines[row]}")
-    return Source(name=str(path), table=table, mixed=mixed, lines=np.asarray(lines, dtype=np.int64), jsonl=path)
+    def where(row: int) -> str:
+        return place_of(files, starts, lines, row)
+
+    table, mixed = _table_of_dicts(rows(), where)
+    notes = [f"{files[place]} is one JSON document, not JSON lines; its objects are the rows." for place in sorted(documents)]
+    return Source(
+        name=name_of(files),
+        table=table,
+        mixed=mixed,
+        lines=np.asarray(lines, dtype=np.int64) if any(lines) else None,
+        starts=tuple(starts),
+        origin=Origin(files=tuple(files), documents=documents, rows=document_rows, lines=True),
+        notes=tuple(note for place, note in zip(sorted(documents), notes, strict=True) if files[place].kind != ".json"),
+    )
 
 
-def _parse_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def _is_document(file: File) -> bool:
+    """Return True for a file that is not JSON lines: it begins with a list, or with an object that goes on below its first line."""
+    blank = codecs.BOM_UTF8 + b" \t\r\n"
+    with file.open("rb") as open_file:
+        first = next((line for line in open_file if line.strip(blank)), b"").strip(blank)
+        if file.kind != ".json":
+            return first.startswith(b"[") or first == b"{"
+        return not (_is_json(first) and first.startswith(b"{") and any(line.strip() for line in open_file))
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _parse_line(file: File, number: int, line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line.removeprefix(codecs.BOM_UTF8).decode("utf-8") if number == 1 else line.decode("utf-8"))
     except UnicodeDecodeError:
         raise
     except RecursionError:
-        raise DataError(f"{path} line {number} is nested to more than {limits.MAX_DEPTH} levels.") from None
+        raise DataError(f"{file} line {number} is nested to more than {limits.MAX_DEPTH} levels.") from None
     except ValueError as error:
-        raise DataError(f"{path} line {number} is not JSON: {one_line(error)}.") from None
-    _check_depth(row, f"{path} line {number}")
+        hint = "; an object must not be spread over several lines (jq -c . FILE writes one a line)" if line.strip() in (b"{", b"[") else ""
+        raise DataError(f"{file} line {number} is not JSON: {one_line(error)}{hint}.") from None
+    _check_depth(row, f"{file} line {number}")
     if not isinstance(row, dict):
-        raise DataError(f'{path} line {number} holds {_kind(type(row))}; each line must be an object like {{"text": ..., "label": ...}}.')
+        raise DataError(f'{file} line {number} holds {_kind(type(row))}; each line must be an object like {{"text": ..., "label": ...}}.')
     return row
 
 
@@ -61,30 +103,38 @@ def _check_depth(value: Any, place: str) -> None:
     raise DataError(f"{place} is nested to more than {limits.MAX_DEPTH} levels.")
 
 
-def read_json(path: Path) -> Source:
-    """A document of one of the shapes that `_json_rows` knows; JSON lines under this name too."""
+def document_rows(file: File) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON document of one of the shapes that `_json_rows` knows."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        value = _document(file.path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError:
         raise
     except RecursionError:
-        raise DataError(f"{path} is nested to more than {limits.MAX_DEPTH} levels.") from None
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data":
-            return read_jsonl(path)
-        raise DataError(f"{path} is not JSON: {one_line(error)}.") from None
+        raise DataError(f"{file} is nested to more than {limits.MAX_DEPTH} levels.") from None
     except ValueError as error:
-        raise DataError(f"{path} is not JSON: {one_line(error)}.") from None
-    _check_depth(value, str(path))
-    rows = _json_rows(path, value)
-    for number, row in enumerate(rows, 1):
+        raise DataError(f"{file} is not JSON: {one_line(error)}.") from None
+    _check_depth(value, str(file))
+    for number, row in enumerate(_json_rows(file, value), 1):
         if not isinstance(row, dict):
-            raise DataError(f'{path} item {number} is {_kind(type(row))}; each must be an object like {{"text": ..., "label": ...}}.')
-    table, mixed = _table_of_dicts(iter(rows), lambda row: f"{path} row {row + 1}")
-    return Source(name=str(path), table=table, mixed=mixed)
+            raise DataError(f'{file} item {number} is {_kind(type(row))}; each must be an object like {{"text": ..., "label": ...}}.')
+        yield row
 
 
-def _json_rows(path: Path, value: Any) -> list[Any]:
+def _document(text: str) -> Any:
+    """The value of a JSON text; the list of its values where several objects follow each other."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data" or not text.lstrip().startswith("{"):
+            raise
+    decoder, values, place = json.JSONDecoder(), [], 0
+    while (found := re.compile(r"\S").search(text, place)) is not None:
+        value, place = decoder.raw_decode(text, found.start())
+        values.append(value)
+    return values
+
+
+def _json_rows(file: File, value: Any) -> list[Any]:
     """The rows of a JSON document: a list of objects, an object that holds one such list, an object of equal columns, or SQuAD's own."""
     if isinstance(value, list):
         return value
@@ -95,7 +145,7 @@ def _json_rows(path: Path, value: Any) -> list[Any]:
         columns = list(value.values())
         if columns and all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
             return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
-    raise DataError(f'{path} holds {_kind(type(value))}; it must be a list of objects like {{"text": ..., "label": ...}}.')
+    raise DataError(f'{file} holds {_kind(type(value))}; it must be a list of objects like {{"text": ..., "label": ...}}.')
 
 
 def _squad_rows(articles: list[Any]) -> list[dict[str, Any]]:
@@ -125,7 +175,10 @@ def _table_of_dicts(rows: Iterator[dict[str, Any]], place: Callable[[int], str])
         for name, column in columns.items():
             column.add([row.get(name) for row in chunk])
         done += len(chunk)
-    table = pa.table({name: column.finish() for name, column in columns.items()})
+    finished = {name: column.finish() for name, column in columns.items()}
+    encoded = {name for name, column in columns.items() if column.mixed or column.encoded}
+    fields = [pa.field(name, values.type, metadata=JSON_TEXT if name in encoded else None) for name, values in finished.items()]
+    table = pa.table(list(finished.values()), schema=pa.schema(fields))
     return table, {name: column.mixture() for name, column in columns.items() if column.mixed}
 
 
@@ -146,7 +199,7 @@ class _Column:
         self.chunks = [pa.nulls(missing)] if missing else []
         self.rows = missing
         self.kinds: dict[type, int] = {}
-        self.mixed = False
+        self.mixed = self.encoded = False
 
     def add(self, values: list[Any]) -> None:
         """The values of the next rows."""
@@ -160,7 +213,10 @@ class _Column:
         """The whole column."""
         if not self.mixed:
             try:
-                return storable(pa.concat_tables([pa.table({"": chunk}) for chunk in self.chunks], promote_options="permissive").column(0))
+                whole = pa.concat_tables([pa.table({"": chunk}) for chunk in self.chunks], promote_options="permissive").column(0)
+                column = storable(whole)
+                self.encoded = column.type != whole.type
+                return column
             except pa.ArrowException:
                 self._mix()
         return pa.chunked_array(self.chunks, pa.string())

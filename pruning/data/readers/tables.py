@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pruning.data.readers import limits
-from pruning.data.readers.source import Source, one_line, storable
+from pruning.data.readers.files import File
+from pruning.data.readers.origin import Origin
+from pruning.data.readers.source import FEATURE, JSON_TEXT, Source, name_of, one_line, storable
 from pruning.errors import DataError
+from pruning.files import sha256
 
 TRAINING_SPLITS = ("train", "training")
 """The split that is read when none is named."""
@@ -27,23 +32,38 @@ HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*(?:/[\w-][\w.-]*)?)(?::(?P<config>[
 """name, name:config, name@revision, name:config@revision."""
 
 
-def read_parquet(path: Path) -> Source:
-    """One Parquet file, checked before and after it unpacks."""
+def read_parquet(files: Sequence[File]) -> Source:
+    """Read Parquet files of the same columns, each checked before and after it unpacks."""
+    sources = [_read_parquet(file) for file in files]
+    if len({tuple(sorted(source.table.column_names)) for source in sources}) > 1:
+        raise DataError(f"{name_of(files)} have different columns; each shard must have the same.")
+    if len({tuple(sorted(source.class_names.items())) for source in sources}) > 1:
+        raise DataError(f"{name_of(files)} declare different classes; each shard must declare the same.")
+    first = sources[0]
     try:
-        with pq.ParquetFile(path) as file:
+        table = pa.concat_tables([source.table.select(first.table.column_names) for source in sources], promote_options="default")
+    except pa.ArrowException as error:
+        raise DataError(f"{name_of(files)} have columns of different types: {one_line(error)}.") from None
+    starts = np.cumsum([0, *(source.table.num_rows for source in sources[:-1])]).tolist()
+    return replace(first, name=name_of(files), table=table, starts=tuple(starts), origin=Origin(files=tuple(files)))
+
+
+def _read_parquet(path: File) -> Source:
+    try:
+        with pq.ParquetFile(path.path) as file:
             _check_unpacked(path, file.metadata)
             texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
-        with pq.ParquetFile(path, read_dictionary=texts) as file:
+        with pq.ParquetFile(path.path, read_dictionary=texts) as file:
             table = file.read()
         if (size := sum(_unpacked(column) for column in table.columns)) > limits.MAX_BYTES:
             raise DataError(f"{path} has {size:,} bytes when unpacked; at most {limits.MAX_BYTES:,} can be read.")
         table.validate(full=True)
         return _source(str(path), table)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path} is no whole Parquet file: {one_line(error)}.") from None
+        raise DataError(f"{path} is not a whole Parquet file: {one_line(error)}.") from None
 
 
-def _check_unpacked(path: Path, metadata: Any) -> None:
+def _check_unpacked(path: File, metadata: Any) -> None:
     """Refuse by its own account a file that grows beyond measure when it is read."""
     if metadata.num_rows > limits.MAX_ROWS:
         raise DataError(f"{path} has {metadata.num_rows:,} rows; at most {limits.MAX_ROWS:,} can be read.")
@@ -62,20 +82,30 @@ def _unpacked(column: pa.ChunkedArray) -> int:
 
 
 def read_saved(path: Path, split: str | None) -> Source:
-    """A folder saved by `datasets`: read by it, memory-mapped, nothing executed."""
+    """Read a folder saved by `datasets`, by `datasets`, into memory; nothing of it is executed."""
     import datasets
 
     _check_named(path)
+    named = saved_splits(path)
+    chosen = choose_split(str(path), list(named), split) if named else None
+    files = _files_of(path / chosen if chosen else path)
     try:
-        loaded = datasets.load_from_disk(str(path))
+        loaded = datasets.load_from_disk(str(path), keep_in_memory=True)
     except Exception as error:
         raise DataError(f"{path} is a damaged folder of datasets: {one_line(error)}.") from None
-    if isinstance(loaded, datasets.DatasetDict):
-        chosen = _choose_split(str(path), list(loaded), split)
-        return _of_dataset(f"{path}#{chosen}", loaded[chosen])
-    if split is not None:
+    if chosen is None and split is not None:
         raise DataError(f"{path} has no splits, so {split!r} cannot be chosen.")
-    return _of_dataset(str(path), loaded)
+    source = _of_dataset(f"{path}#{chosen}", loaded[chosen]) if chosen else _of_dataset(str(path), loaded)
+    for file in files:
+        file.check()
+    return replace(source, origin=Origin(files=files))
+
+
+def _files_of(folder: Path) -> tuple[File, ...]:
+    """The files that the folder's own description names as its rows."""
+    named = [file.get("filename") if isinstance(file, dict) else file for file in _said(folder, "state.json", "_data_files")]
+    paths = [folder / _own(folder, name) for name in named]
+    return tuple(File(path=path, name=str(path), kind=".arrow", sha256=sha256(path), origin=path) for path in paths if path.is_file())
 
 
 def saved_splits(path: Path) -> tuple[str, ...]:
@@ -119,7 +149,7 @@ def read_hub(name: str, split: str | None) -> Source:
     with _hub_in_words(name):
         _find(hub, revision)
         loaded = datasets.load_dataset(hub, config, revision=revision)
-    chosen = _choose_split(name, list(loaded), split)
+    chosen = choose_split(name, list(loaded), split)
     return _of_dataset(f"{name}#{chosen}", loaded[chosen])
 
 
@@ -167,7 +197,7 @@ def _hub_in_words(name: str) -> Iterator[None]:
         raise DataError(f"{missing}, and the hub's dataset of that name cannot be read: {one_line(error)}.") from None
 
 
-def _choose_split(name: str, there: list[str], split: str | None) -> str:
+def choose_split(name: str, there: list[str], split: str | None) -> str:
     """The split asked for, else the training split, else the only one."""
     if not there:
         raise DataError(f"{name} has no splits.")
@@ -195,8 +225,15 @@ def _source(name: str, table: pa.Table, features: Any = None) -> Source:
     if features is None and b"huggingface" in (table.schema.metadata or {}):
         features, notes = _features(table.schema)
     class_names = {column: tuple(feature.names) for column, feature in (features or {}).items() if getattr(feature, "names", None)}
-    columns = [_plain(table[column]) for column in names]
-    return Source(name=name, table=pa.table(columns, names=names), class_names=class_names, notes=notes)
+    declared = features.to_dict() if features is not None else {}
+    columns, fields = [], []
+    for column in names:
+        values = _plain(table[column])
+        encoded = pa.types.is_nested(_plain_type(table[column].type)) and not pa.types.is_nested(values.type)
+        metadata = JSON_TEXT if encoded else {FEATURE: json.dumps(declared[column]).encode()} if column in declared else None
+        columns.append(values)
+        fields.append(pa.field(column, values.type, metadata=metadata))
+    return Source(name=name, table=pa.table(columns, schema=pa.schema(fields)), class_names=class_names, notes=notes)
 
 
 def _features(schema: pa.Schema) -> tuple[Any, tuple[str, ...]]:

@@ -36,17 +36,26 @@ class Answers:
     """How the column writes them, one of the words above: evaluation data is read as the training data is."""
     unlabelled: NDArray[np.bool_]
     """[rows] rows that say that their answer is withheld."""
+    mark: str
+    """How they say it."""
     problem: Problem
     """Rows whose answer is missing or none of their options."""
     note: str
     """What had to be decided, in a sentence; empty where nothing had."""
 
 
-def read_answers(source: Source, column: str, options: list[list[str | None]], keys: list[list[str]] | None, reading: str = "") -> Answers:
+def read_answers(
+    source: Source,
+    column: str,
+    options: list[list[str | None]],
+    keys: list[list[str]] | None,
+    reading: str = "",
+    missing_label: str | None = None,
+) -> Answers:
     """The column read in the one way that fits most of its rows: by the data's own keys, else by text, letter, or number.
 
     Whole numbers (not text of digits) are numbers before they are texts. `reading` fixes the way; raises DataError where another
-    one fits more rows.
+    one fits more rows. Rows with `missing_label`, or with -1 where that is no option, have no answer.
     """
     values = [None if value is None or str(value).strip() == "" else str(value).strip() for value in source.table[column].to_pylist()]
     found = {way: _places(way, values, options, keys) for way in _ways(source, column, keys)}
@@ -57,12 +66,16 @@ def read_answers(source: Source, column: str, options: list[list[str | None]], k
             f"Answers in {column!r} of {source.name} are {best}, those of the training data {reading}; write both the same way."
         )
     places = found[best]
-    unlabelled = [value == HIDDEN and not isinstance(place, int) for value, place in zip(values, places, strict=True)]
+    unlabelled = [
+        (value == HIDDEN and not isinstance(place, int)) or (value is not None and value == missing_label)
+        for value, place in zip(values, places, strict=True)
+    ]
     alike = [way for way in found if fits[way] == fits[best] and found[way] != places]
     return Answers(
         places=[place if isinstance(place, int) else None for place in places],
         reading=best,
         unlabelled=np.asarray(unlabelled, dtype=np.bool_),
+        mark=", ".join(sorted({value for value, none in zip(values, unlabelled, strict=True) if none and value})),
         problem=_problem(column, places, options, best),
         note="" if reading and best != FROM_ONE else _note(column, best, alike),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,7 +54,9 @@ class Fields:
     problems: tuple[Problem, ...] = ()
     """Rows that are refused, or dropped when asked."""
     unlabelled: NDArray[np.bool_] | None = None
-    """[rows] rows that say themselves that they have no label (-1); always dropped."""
+    """[rows] rows that are marked as having no label; always dropped."""
+    mark: str = ""
+    """How they are marked."""
     notes: tuple[str, ...] = ()
     """What was decided while reading, in sentences."""
 
@@ -95,9 +98,16 @@ class Task(ABC):
         """The columns this task's fields come from, keeping those given; None when the source does not look like it."""
 
     @abstractmethod
-    def read(self, source: Source, columns: Mapping[str, str], label_names: Sequence[str] | None = None, reading: str = "") -> Fields:
+    def read(
+        self,
+        source: Source,
+        columns: Mapping[str, str],
+        label_names: Sequence[str] | None = None,
+        reading: str = "",
+        missing_label: str | None = None,
+    ) -> Fields:
         """The fields of every row. `label_names` fixes the classes, `reading` how labels are written (another's `Fields.reading`):
-        evaluation data gets those of the training data.
+        evaluation data gets those of the training data. `missing_label` is the value that means "no label".
 
         Raises DataError where a column cannot hold what it is taken for.
         """
@@ -125,21 +135,36 @@ def first_named(source: Source, names: Iterable[str]) -> str | None:
 
 
 def is_text(source: Source, column: str) -> bool:
-    """Whether a column holds text (or nothing but nulls, so that its rows can be named one by one)."""
+    """Return True for a column of text, of nulls only (so that its rows can be named one by one), or of text in most rows."""
     kind = source.table.schema.field(column).type
-    return column not in source.mixed and (pa.types.is_string(kind) or pa.types.is_null(kind))
+    if column in source.mixed:
+        return 2 * int(mask(_is_json_text(source.table[column])).sum()) > source.table.num_rows
+    return pa.types.is_string(kind) or pa.types.is_null(kind)
 
 
 def read_text(source: Source, column: str) -> tuple[pa.ChunkedArray, Problem]:
-    """A column of text and the rows where it is missing or blank. Raises DataError when it does not hold text."""
-    if column in source.mixed:
-        raise DataError(f"Column {column!r} of {source.name} mixes {source.mixed[column]}; it must hold text only.")
+    """A column of text and the rows where it is missing, blank, or another kind of value among texts.
+
+    Raises DataError when it does not hold text.
+    """
     values = source.table[column]
     if not is_text(source, column):
+        if column in source.mixed:
+            raise DataError(f"Column {column!r} of {source.name} mixes {source.mixed[column]}; it must hold text only.")
         raise DataError(f"Column {column!r} of {source.name} holds {values.type}; it must hold text.")
+    found: dict[int, str] = {}
+    if column in source.mixed:
+        strange = ~mask(_is_json_text(values)) & ~mask(values.is_null())
+        found = {int(row): f"has {str(values[int(row)])[:60]} in {column!r}, which holds text elsewhere" for row in np.flatnonzero(strange)}
+        decoded = [None if text is None or row in found else json.loads(text) for row, text in enumerate(values.to_pylist())]
+        values = pa.chunked_array([pa.array(decoded, pa.string())])
     values = values.cast(pa.string())
     filled = pc.match_substring_regex(values, r"[^\s\x00]").fill_null(False)
-    return values, Problem(rows=~mask(filled), what=f"has no text in {column!r}")
+    return values, Problem(rows=~mask(filled), what=f"has no text in {column!r}", found=found)
+
+
+def _is_json_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.starts_with(values, '"').fill_null(False)
 
 
 def mask(values: pa.ChunkedArray) -> NDArray[np.bool_]:

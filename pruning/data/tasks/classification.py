@@ -70,19 +70,28 @@ class Classification(Task):
         columns = {**texts, "label": label}
         return Guess(columns=columns, reason=f"{text_reason}; label is {label!r} ({label_reason})")
 
-    def read(self, source: Source, columns: Mapping[str, str], label_names: Sequence[str] | None = None, reading: str = "") -> Fields:
+    def read(
+        self,
+        source: Source,
+        columns: Mapping[str, str],
+        label_names: Sequence[str] | None = None,
+        reading: str = "",
+        missing_label: str | None = None,
+    ) -> Fields:
         """Texts that are not blank, labels as class indices."""
         fields, problems = {}, []
         for name in ("text", "text_pair"):
             if name in columns:
                 fields[name], problem = read_text(source, columns[name])
                 problems.append(problem)
-        labels = read_labels(source, columns["label"], label_names, inference="text_pair" in columns)
+        labels = read_labels(source, columns["label"], label_names, pairs="text_pair" in columns, missing_label=missing_label)
         return Fields(
             columns={"label": labels.values, **fields},
             label_names=labels.names,
             problems=(*problems, labels.missing),
             unlabelled=labels.unlabelled,
+            mark=labels.mark,
+            notes=labels.notes,
         )
 
     def encode(self, table: pa.Table, tokenizer: Any, max_length: int) -> Encoded:

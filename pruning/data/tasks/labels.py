@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +18,12 @@ from pruning.data.tasks.base import Problem, mask, preview_values
 from pruning.errors import DataError
 
 NO_LABEL = ("-1", "-")
-"""How NLI sets (SNLI, MNLI, XNLI) and hidden test sets write that annotators did not agree, or that the label is withheld."""
+"""How inference sets (SNLI, MNLI, XNLI) write that annotators did not agree, beside labels that are `INFERENCE`."""
+
+INFERENCE = {"entailment", "neutral", "contradiction"}
+
+LIKE_MISSING = {"nan", "none", "null", "nil", "na", "n/a", "<na>", "#n/a", "-", "?", "missing", "unlabeled", "unlabelled"}
+"""Labels, in lower case, that often stand for a missing one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -30,11 +37,19 @@ class Labels:
     missing: Problem
     """Rows whose label is null or blank."""
     unlabelled: NDArray[np.bool_]
-    """[rows] rows that say that they have no label."""
+    """[rows] rows that are marked as having no label."""
+    mark: str = ""
+    """How they are marked."""
+    notes: tuple[str, ...] = ()
+    """Labels that may not be meant as classes of their own, in sentences."""
 
 
-def read_labels(source: Source, column: str, known: Sequence[str] | None = None, inference: bool = False) -> Labels:
-    """A column of class labels. `known` fixes the classes; `inference` is True for sets of sentence pairs, whose -1 means no label.
+def read_labels(
+    source: Source, column: str, known: Sequence[str] | None = None, pairs: bool = False, missing_label: str | None = None
+) -> Labels:
+    """A column of class labels. `known` fixes the classes; `pairs` is True for sets of sentence pairs; `missing_label` is no label.
+
+    Without that, -1 is no label where the column declares its classes, and beside labels that are `INFERENCE`.
 
     Raises DataError for fractions, lists and other non-labels, for nearly as many classes as rows, and for labels
     that are not among `known`, naming them.
@@ -42,18 +57,51 @@ def read_labels(source: Source, column: str, known: Sequence[str] | None = None,
     declared = source.class_names.get(column)
     texts = _of_classes(source, column, declared) if declared else _as_text(source, column)
     present = mask(pc.match_substring_regex(texts, r"\S").fill_null(False))
-    names = tuple(declared) if declared else tuple(sorted(_distinct(texts.filter(pa.array(present))), key=_order))
-    unlabelled = np.zeros(len(texts), dtype=np.bool_)
-    if declared or (inference and _are_classes([name for name in names if name not in NO_LABEL])):
-        unlabelled = mask(pc.is_in(texts, pa.array(NO_LABEL))) & present
-        names = tuple(name for name in names if name not in NO_LABEL)
+    found = _distinct(texts.filter(pa.array(present)))
+    if declared:
+        marks = {"-1"} - {*declared}
+    else:
+        marks = {*NO_LABEL} & {*found} if pairs and {name.lower() for name in found} - {*NO_LABEL} == INFERENCE else set()
+    marks |= {missing_label} if missing_label is not None else set()
+    unlabelled = mask(pc.is_in(texts, pa.array(sorted(marks), pa.string()))) & present
+    names = tuple(name for name in (declared or sorted(found, key=_order)) if name not in marks)
     if known is None:
         _check_number(source, column, names, int(present.sum()))
     else:
         _check_known(source, column, texts.filter(pa.array(present & ~unlabelled)), known)
         names = tuple(known)
     values = pc.index_in(texts, pa.array(names, pa.string())).cast(pa.int64())
-    return Labels(values=values, names=names, missing=Problem(rows=~present, what=f"has no label in {column!r}"), unlabelled=unlabelled)
+    return Labels(
+        values=values,
+        names=names,
+        missing=Problem(rows=~present, what=f"has no label in {column!r}"),
+        unlabelled=unlabelled,
+        mark=", ".join(sorted(marks & {*found})),
+        notes=() if declared else _doubts(texts.filter(pa.array(present & ~unlabelled)), column, pairs),
+    )
+
+
+def _doubts(texts: pa.ChunkedArray, column: str, pairs: bool) -> tuple[str, ...]:
+    """Sentences on labels that look like a missing label, or like another label written differently."""
+    counts = {str(pair["values"]): int(pair["counts"]) for pair in pc.value_counts(texts).to_pylist()}
+    numbers = {number for name in counts if (number := _number(name)) is not None}
+    odd = [name for name in counts if name.strip().lower() in LIKE_MISSING]
+    odd += ["-1"] if pairs and "-1" in counts and numbers - {-1} == set(range(len(counts) - 1)) else []
+    notes = [
+        f"Label {name!r} in {column!r} ({counts[name]:,} rows) counts as a class; if it means that the label is missing, add "
+        f"--missing-label {shlex.quote(name)}."
+        for name in sorted(odd)
+    ]
+    alike: dict[str, list[str]] = {}
+    for name in sorted(counts):
+        alike.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    for group in (names for names in alike.values() if len(names) > 1):
+        listed = ", ".join(f"{name!r} ({counts[name]:,} rows)" for name in group)
+        notes.append(
+            f"Labels {listed} in {column!r} differ only in capitals, spaces or Unicode form and count as {len(group)} classes; "
+            "write them alike in the data if they mean the same."
+        )
+    return tuple(notes)
 
 
 def _as_text(source: Source, column: str) -> pa.ChunkedArray:
@@ -103,12 +151,6 @@ def _order(name: str) -> tuple[int, int, str]:
 
 def _number(name: str) -> int | None:
     return int(name) if re.fullmatch(r"-?[0-9]{1,18}", name) else None
-
-
-def _are_classes(names: Sequence[str]) -> bool:
-    """Whether names are words, or the numbers 0..k: then -1 beside them is no class of its own."""
-    numbers = {number for name in names if (number := _number(name)) is not None}
-    return len(names) > 1 and (not numbers or numbers == set(range(len(names))))
 
 
 def _check_number(source: Source, column: str, names: Sequence[str], rows: int) -> None:

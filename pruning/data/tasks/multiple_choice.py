@@ -57,7 +57,14 @@ class MultipleChoice(Task):
         ordered = {field: columns[field] for field in ("context", "question", "options", *OPTION_FIELDS, "label") if field in columns}
         return Guess(columns=ordered, reason="; ".join(f"{field.replace('_', ' ')} is {column!r}" for field, column in ordered.items()))
 
-    def read(self, source: Source, columns: Mapping[str, str], label_names: Sequence[str] | None = None, reading: str = "") -> Fields:
+    def read(
+        self,
+        source: Source,
+        columns: Mapping[str, str],
+        label_names: Sequence[str] | None = None,
+        reading: str = "",
+        missing_label: str | None = None,
+    ) -> Fields:
         """Options as a list of text, the answer as the index of one of them."""
         fields: dict[str, pa.ChunkedArray] = {}
         problems = []
@@ -66,13 +73,14 @@ class MultipleChoice(Task):
                 fields[name], problem = read_text(source, columns[name])
                 problems.append(problem)
         options, keys = _read_options(source, columns)
-        answers = read_answers(source, columns["label"], options, keys, reading)
+        answers = read_answers(source, columns["label"], options, keys, reading, missing_label)
         problems += [*_option_problems(options), answers.problem]
         fields["options"] = pa.chunked_array([pa.array(options, pa.list_(pa.string()))])
         return Fields(
             columns={"label": pa.chunked_array([pa.array(answers.places, pa.int64())]), **fields},
             problems=tuple(problems),
             unlabelled=answers.unlabelled,
+            mark=answers.mark,
             reading=answers.reading,
             notes=(answers.note,) if answers.note else (),
         )

@@ -45,7 +45,14 @@ class QuestionAnswering(Task):
         ordered = {field: columns[field] for field in self.required}
         return Guess(columns=ordered, reason="; ".join(f"{field} is {column!r}" for field, column in ordered.items()))
 
-    def read(self, source: Source, columns: Mapping[str, str], label_names: Sequence[str] | None = None, reading: str = "") -> Fields:
+    def read(
+        self,
+        source: Source,
+        columns: Mapping[str, str],
+        label_names: Sequence[str] | None = None,
+        reading: str = "",
+        missing_label: str | None = None,
+    ) -> Fields:
         """Question, context, answers; the label is 1 where there is an answer and 0 where there is none."""
         question, no_question = read_text(source, columns["question"])
         context, no_context = read_text(source, columns["context"])
