@@ -56,7 +56,7 @@ def make_folder(path: Path) -> None:
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, temporary: Path | None = None) -> Iterator[Path]:
     """A path beside `path` to write a file (or folder) to; it takes `path`'s place when the block ends well.
 
     The content is on disk before the name changes, so a reader, or a machine that lost its power, finds the old
@@ -72,7 +72,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     [('a.txt', 'whole')]
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = temporary or path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with _in_words(path):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Write the chosen subset, and the manifest that says exactly what it is and how to make it again.
 
-The manifest is written last, so an export without one is unfinished. How each format is written stands in `pruning.export.formats`.
+The manifest takes its place just before the data does: an export that differs from its manifest was not finished. How each format is
+written is in `pruning.export.formats`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import shlex
 import shutil
@@ -23,11 +25,27 @@ from pruning import __version__
 from pruning.analysis.duplicates import leaks
 from pruning.analysis.frontier import rows_sha256
 from pruning.errors import ExportError
+from pruning.export import target
 from pruning.export.exportable import Exportable
 from pruning.export.formats import Format, as_written, find
-from pruning.files import atomic_write, sha256, write_json
+from pruning.export.target import files_of, manifest_path
+from pruning.files import atomic_write, sha256
 from pruning.records import DECISIONS, Subset
 from pruning.store.checksums import check_data
+
+__all__ = [
+    "archive",
+    "archived",
+    "build",
+    "default_output",
+    "files_of",
+    "is_current",
+    "manifest_path",
+    "relabelled",
+    "subset_warnings",
+    "verify",
+    "warnings",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -48,19 +66,21 @@ def build(
     chosen = find(format)
     if subset.size == 0:
         raise ExportError(f"{subset.name} keeps no example; there is nothing to export.")
-    if output.exists() and not force:
-        raise ExportError(f"{output} exists; choose another name or add --force to replace it.")
+    target.sweep(output.parent)
+    data = [source.settings.data, source.settings.evaluation]
+    replaces = target.check(source.folder, data, output, force, chosen.folder)
     check_data(source.folder)
-    with atomic_write(output) as temporary:
+    with target.staged(output) as temporary:
         labels = as_written(source, _labels(source, subset, chosen))
         rows = chosen.write(source, subset.kept, labels, temporary)
         if rows != subset.size:
             raise ExportError(f"{output} would get {rows} rows instead of {subset.size}; {source.folder.root} does not match its source.")
-        manifest_path(output).unlink(missing_ok=True)
+        manifest = _manifest(source, subset, output, format, temporary, replaces)
+        with target.staged(manifest_path(output)) as written:
+            written.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
         if output.is_dir():
+            target.check(source.folder, data, output, force, chosen.folder)
             shutil.rmtree(output)
-    manifest = _manifest(source, subset, output, format)
-    write_json(manifest_path(output), manifest)
     logger.info("wrote %d rows of %s to %s", subset.size, subset.name, output)
     return manifest
 
@@ -78,8 +98,10 @@ def verify(output: str | Path) -> dict[str, Any]:
         expected, size = manifest["output"]["sha256"], manifest["output"]["bytes"]
     except (ValueError, KeyError, TypeError) as error:
         raise ExportError(f"{path} is not a manifest of Winnow: {error}.") from None
-    found = _digest(output)
+    found = target.digest(output)
     if found != expected:
+        if found == manifest.get("replaces"):
+            raise ExportError(f"{output} is an earlier export: the one that its manifest describes was not finished; export it again.")
         raise ExportError(
             f"{output} differs from its manifest: {_bytes(output)} bytes and sha256 {found[:12]} instead of {size} and {expected[:12]}."
         )
@@ -114,7 +136,13 @@ def _labels(source: Exportable, subset: Subset, format: Format) -> dict[int, str
 
 
 def archive(output: Path) -> Path:
-    """Put an export that is a folder, and its manifest, into one zip beside it, on disk; return the zip's path."""
+    """Put an export that is a folder, and its manifest, into one zip beside it, on disk; return the zip's path.
+
+    Raises ExportError where another file has the zip's name.
+    """
+    there = _archive_path(output)
+    if os.path.lexists(there) and not (zipfile.is_zipfile(there) and re.fullmatch(rb"[0-9a-f]{64}", _comment(there))):
+        raise ExportError(f"{there} exists and is not a zip of an export; move it away.")
     manifest = manifest_path(output)
     with atomic_write(_archive_path(output)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as zipped:
         zipped.comment = sha256(manifest).encode()
@@ -122,6 +150,11 @@ def archive(output: Path) -> Path:
         for path in files_of(output):
             zipped.write(path, path.relative_to(output.parent))
     return _archive_path(output)
+
+
+def _comment(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as zipped:
+        return zipped.comment
 
 
 def archived(output: Path) -> Path | None:
@@ -133,20 +166,8 @@ def archived(output: Path) -> Path | None:
         return path if zipped.comment == sha256(manifest_path(output)).encode() else None
 
 
-def files_of(output: Path) -> list[Path]:
-    """The files that an export is made of, its manifest aside: itself, or all that its folder holds, in a fixed order."""
-    return [output] if output.is_file() else sorted(path for path in output.rglob("*") if path.is_file())
-
-
 def _archive_path(output: Path) -> Path:
     return output.with_name(output.name + ".zip")
-
-
-def manifest_path(output: Path) -> Path:
-    """manifest.json in an experiment's exports/<name>/, elsewhere the output's name with .manifest.json after it."""
-    if output.parent.parent.name == "exports":
-        return output.with_name("manifest.json")
-    return output.with_name(output.name + ".manifest.json")
 
 
 def default_output(source: Exportable, subset: Subset, format: str) -> Path:
@@ -162,9 +183,9 @@ def default_output(source: Exportable, subset: Subset, format: str) -> Path:
     return source.folder.exports / (safe if format == "jsonl" else f"{safe}-{format}") / ending
 
 
-def _manifest(source: Exportable, subset: Subset, output: Path, format: str) -> dict[str, Any]:
+def _manifest(source: Exportable, subset: Subset, output: Path, format: str, written: Path, replaces: str | None) -> dict[str, Any]:
     command = ["python", "-m", "pruning", "export", str(source.folder.root), "--subset", subset.name, "--format", format]
-    command += ["--output", str(output), "--burn-in", str(source.burn_in), "--force"]
+    command += ["--output", str(output), "--burn-in", str(source.burn_in)]
     command += [] if source.with_decisions else ["--without-decisions"]
     return {
         "format": 1,
@@ -179,9 +200,16 @@ def _manifest(source: Exportable, subset: Subset, output: Path, format: str) -> 
         **_content(source, subset, format),
         "warnings": warnings(source, subset),
         "ids": subset.kept.tolist(),
-        "output": {"name": output.name, "format": format, "rows": subset.size, "bytes": _bytes(output), "sha256": _digest(output)},
+        "output": _output(output, format, subset.size, written),
+        **({} if replaces is None else {"replaces": replaces}),
         "command": shlex.join(command),
     }
+
+
+def _output(output: Path, format: str, rows: int, written: Path) -> dict[str, Any]:
+    """The part of a manifest that describes what was written."""
+    found = {"name": output.name, "format": format, "rows": rows, "bytes": _bytes(written), "sha256": target.digest(written)}
+    return found if written.is_file() else {**found, "files": [path.relative_to(written).as_posix() for path in files_of(written)]}
 
 
 def _content(source: Exportable, subset: Subset, format: str) -> dict[str, Any]:
@@ -231,16 +259,6 @@ def subset_warnings(source: Exportable, subset: Subset) -> list[str]:
     if leaked:
         found.append(f"{leaked:,} of its examples are in the evaluation data too, or nearly: the frontier flatters it.")
     return found
-
-
-def _digest(output: Path) -> str:
-    """sha256 of a file; of a folder, over the names and digests of all its files."""
-    if output.is_file():
-        return sha256(output)
-    digest = hashlib.sha256()
-    for path in files_of(output):
-        digest.update(f"{path.relative_to(output).as_posix()} {sha256(path)}\n".encode())
-    return digest.hexdigest()
 
 
 def _bytes(output: Path) -> int:

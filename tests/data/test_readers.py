@@ -164,7 +164,7 @@ def test_a_csv_without_a_header_loses_no_row(tmp_path: Path, content: str) -> No
     path.write_text(content)
     with pytest.raises(DataError, match=r"first line of .*a\.csv looks like data.*--no-header.*--header"):
         load(path)
-    examples = load(path, header=False)
+    examples = load(path, header=False, columns={"text": "column 1", "label": "column 2"})
     assert len(examples) == content.count("\n") and examples.columns == {"text": "column 1", "label": "column 2"}
     names = content.splitlines()[0].split(",")
     assert len(load(path, header=True, columns={"text": names[0], "label": names[1]})) == len(examples) - 1
