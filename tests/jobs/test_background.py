@@ -47,7 +47,7 @@ def test_a_worker_scores_in_the_background(settings: Settings, tmp_path: Path) -
     assert experiment.dynamics.epochs == EPOCHS
     [log], [file] = experiment.folder.jobs.glob("*.log"), experiment.folder.jobs.glob("*.json")
     assert read_settings(file) == settings and file.stem == log.stem and experiment.status().log == log.name
-    assert "INFO pruning.jobs.worker: run 2 finished" in log.read_text() and "Traceback" not in log.read_text()
+    assert ": run 2 finished in" in log.read_text() and "Traceback" not in log.read_text()
 
 
 @pytest.mark.process
