@@ -34,7 +34,7 @@ from pruning.data import examples, models, sample
 from pruning.data.tasks import TASKS
 from pruning.files import atomic_write
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
-from pruning.settings import APPROXIMATIONS, SAMPLE, Settings, default_seeds
+from pruning.settings import APPROXIMATIONS, SAMPLE, Settings, TrainSettings, default_seeds
 from pruning.training import train as train_ours
 from pruning.training.devices import cores
 
@@ -90,7 +90,7 @@ def main(
         sets[f"reference {group}"] = kept(folder / f"reference-{group}.npz", own, partial(reference, job))
     for name, approximate in recipes.items():
         for group in groups if not approximate else "A":
-            make = partial(winnow, job, Settings(data="sample", approximate=approximate))
+            make = partial(winnow, job, Settings(data="sample", approximate=approximate, train=TrainSettings(learning_rate=2e-5)))
             sets[f"{name} {group}"] = kept(folder / f"winnow{approximate}-{group}.npz", groups[group], make)
     command = f"python -m benchmarks.equivalence --train {train} --evaluation {evaluation} --runs {runs} --sets {count}"
     print(heading("The same statistics", command))

@@ -53,7 +53,7 @@ def main(steps: Annotated[int, typer.Option(help="Steps of each kind.")] = 400) 
 
 def _measure(encoded: Encoded, model: str, steps: int) -> tuple[list[float], list[float]]:
     plan = RunPlan(key="run 0", seed=0, rows=np.arange(encoded.units), epochs=1)
-    runs = [kind(plan, encoded, None, model, TrainSettings(device="cpu")) for kind in (Run, SilentRun)]
+    runs = [kind(plan, encoded, None, model, TrainSettings(device="cpu", learning_rate=2e-5)) for kind in (Run, SilentRun)]
     times: tuple[list[float], list[float]] = ([], [])
     batches: list[np.ndarray] = []
     epoch = 0

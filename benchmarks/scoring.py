@@ -147,7 +147,7 @@ class Ours(Contender):
         plans = [RunPlan(key=f"run {run}", seed=run, rows=rows, epochs=epochs) for run in range(runs)]
         peaks: dict[str, int] = {}
         taken: list[float] = []
-        for item in train(plans, self.data, None, self.model, TrainSettings(device=self.device)):
+        for item in train(plans, self.data, None, self.model, TrainSettings(device=self.device, learning_rate=2e-5)):
             if isinstance(item, Progress):
                 peaks[item.key] = item.memory
             elif isinstance(item, RunResult):

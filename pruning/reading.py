@@ -17,6 +17,7 @@ from pruning.analysis import frontier as frontiers
 from pruning.analysis import scores as score_registry
 from pruning.analysis.divergence import DivergedRun
 from pruning.analysis.duplicates import Duplicates, duplicates
+from pruning.analysis.learned import Evidence, Learned, judge
 from pruning.data.texts import flat, joined, stacked, text_fields
 from pruning.errors import ScoreError, SubsetError, UsageError
 from pruning.records import DECISIONS, FrontierPoint, Subset
@@ -179,6 +180,54 @@ class Reading(Stored):
 
         kept = cache.remember(self.folder.cache("duplicates"), self._stamp_of_texts, found)
         return Duplicates(group=kept["group"], exact=kept["exact"])
+
+    # -- whether the model learned ---------------------------------------------------------------------------
+
+    @shared
+    def learned(self) -> Learned:
+        """Verdict on the complete scoring runs: not learned, still rising, memorised or learned; see `pruning.analysis.learned`."""
+        return judge(self.evidence)
+
+    @shared
+    def evidence(self) -> Evidence:
+        """What the verdict rests on, of the complete scoring runs."""
+        runs, last = self.finished_runs(), self.settings.scoring.epochs - 1
+        majority, evaluated = self.majority
+        spread, confidence = np.full(len(runs), np.nan), np.full(len(runs), np.nan)
+        loss = np.full((len(runs), last + 1), np.nan)
+        for index, run in enumerate(runs):
+            for epoch in range(max(0, last - 1), last + 1):
+                table = read_table(self.folder.epoch(run, epoch), ["gold_prob", "loss"])
+                loss[index, epoch] = np.asarray(table["loss"]).mean()
+            probabilities = np.asarray(table["gold_prob"], dtype=np.float64)
+            spread[index], confidence[index] = np.subtract(*np.percentile(probabilities, [95, 5])), probabilities.mean()
+        return Evidence(
+            training_accuracy=self.epoch_accuracy()[runs],
+            training_loss=loss,
+            spread=spread,
+            confidence=confidence,
+            accuracy=self._evaluation_accuracy(runs),
+            evaluated=evaluated,
+            majority=majority,
+            h=score_registry.h_score(self.dynamics.correct, self.settings.burn_in) if runs else np.zeros(0, dtype=np.int64),
+            labels=self.labels,
+        )
+
+    @shared
+    def majority(self) -> tuple[float, int]:
+        """Share of the most frequent answer in the evaluation data (nan where answers have no classes), and number of examples there."""
+        labels = self.evaluation(["label"])["label"]
+        if not len(labels) or not pa.types.is_integer(labels.type):
+            return float("nan"), len(labels)
+        return float(np.unique(np.asarray(labels), return_counts=True)[1].max() / len(labels)), len(labels)
+
+    def _evaluation_accuracy(self, runs: list[int]) -> NDArray[np.float64]:
+        """[runs] accuracy of the scoring runs on the evaluation data; nan where they were not evaluated."""
+        finished = self.finished()
+        if "accuracy" not in finished or self.settings.scoring != self.settings.measuring:
+            return np.full(len(runs), np.nan)
+        full = finished[finished["subset"] == "full"].drop_duplicates("seed", keep="last").set_index("seed")["accuracy"]
+        return full.reindex([self.settings.seeds[run] for run in runs]).to_numpy(float)
 
     # -- what went wrong -------------------------------------------------------------------------------------
 

@@ -131,11 +131,12 @@ def _steady() -> Callable[[JobProgress], str]:
 
 def show(experiment: Experiment, budget: str = "epochs", margin: float = MARGIN) -> None:
     """Print histogram, subsets and frontier. `margin` is the accuracy that the recommended subset may lose, as a share."""
+    console.print(f"\n{experiment.learned.sentence}", markup=False)
     _show_histogram(experiment)
     _show_subsets(experiment)
     points = experiment.frontier(budget)
     if points:
-        _show_frontier(points, budget)
+        _show_frontier(points, budget, experiment.learned.majority)
         _show_recommendation(experiment, points, margin)
     for sentence in experiment.warnings():
         console.print(sentence, style="yellow", markup=False)
@@ -213,10 +214,12 @@ def _show_subsets(experiment: Experiment) -> None:
         console.print(f"Saved: {', '.join(saved)}", markup=False)
 
 
-def _show_frontier(points: list[FrontierPoint], budget: str) -> None:
+def _show_frontier(points: list[FrontierPoint], budget: str, majority: float) -> None:
     headline = headline_of(points[0].metrics)
     words, unbeaten = headline.replace("_", " "), {point.subset for point in pareto(points, headline)}
     title = f"Frontier at equal {budget}: evaluation {words}, mean and 95% interval; * = Pareto front"
+    if headline == "accuracy" and not math.isnan(majority):
+        title += f"; majority class {majority:.3f}"
     table = Table(
         "subset",
         "keeps",
@@ -245,7 +248,7 @@ def _show_frontier(points: list[FrontierPoint], budget: str) -> None:
 
 
 def _show_recommendation(experiment: Experiment, points: list[FrontierPoint], margin: float) -> None:
-    recommended = recommend(points, margin, measuring=experiment.status().measuring)
+    recommended = recommend(points, margin, measuring=experiment.status().measuring, refusal=experiment.learned.refusal)
     console.print(recommended.sentence)
     smaller = [point for point in points if point.subset != "full"]
     seconds = score_seconds(experiment.finished(), experiment.settings)

@@ -31,13 +31,14 @@ def summary(reading: Reading, budget: str, margin: float) -> dict[str, Any]:
         Accuracy the recommended subset may lose, as a share.
     """
     dynamics = reading.dynamics
-    recommended = recommend(reading.frontier(budget), margin, measuring=reading.status().measuring)
+    recommended = recommend(reading.frontier(budget), margin, measuring=reading.status().measuring, refusal=reading.learned.refusal)
     found = {
         "examples": dynamics.examples,
         "runs": dynamics.runs,
         "epochs": dynamics.epochs,
         "burn_in": reading.burn_in,
         "caveat": reading.settings.caveat,
+        "learned": reading.learned.to_dict(),
         "learning_rates": {name: fit.to_dict() for name, fit in reading.learning_rates.items()},
         "diverged": reading.warnings(),
         "decisions": counts(reading.applied),

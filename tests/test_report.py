@@ -110,7 +110,7 @@ def test_a_cost_that_was_not_recorded_is_not_guessed(scored: Experiment, capsys:
     assert score_seconds(again.finished(), again.settings) is None
     report.show(again)
     told = capsys.readouterr().out
-    assert "Scoring took" not in told and "approximation" in told
+    assert "Scoring took" not in told and "approximate" in told
     assert again.summary()["caveat"] == again.settings.caveat != ""
     again.folder.frontier.unlink()
     assert score_seconds(again.finished(), again.settings) is None
@@ -170,7 +170,7 @@ def test_an_estimate_is_said_in_words(settings: Settings, monkeypatch: pytest.Mo
     monkeypatch.setattr("pruning.jobs.estimate.estimate", lambda settings: found)
     report.say_estimate(settings)
     told = capsys.readouterr().out
-    assert f"Scoring {EXAMPLES} examples, {len(SEEDS)} runs x 3 epochs: 61 s." in told and "about 2.0 h" in told and "cut" in told
+    assert f"Scoring {EXAMPLES} examples, {len(SEEDS)} runs x 3 epochs: 61 s." in told and "about 2.0 h" in told and "truncated" in told
     assert ROUGH not in told
     monkeypatch.setattr("pruning.jobs.estimate.estimate", lambda settings: replace(found, rough=True))
     report.say_estimate(settings)

@@ -55,12 +55,19 @@ def margin_of(points: float) -> float:
 
 
 def recommend(
-    measured: Sequence[FrontierPoint], margin: float = MARGIN, confidence: float = CONFIDENCE, measuring: bool = False
+    measured: Sequence[FrontierPoint],
+    margin: float = MARGIN,
+    confidence: float = CONFIDENCE,
+    measuring: bool = False,
+    refusal: str = "",
 ) -> Recommendation:
     """Recommend a subset; where no rule measured beats random, also which one is safe to try (`SAFE`). See `_smallest` for the choice.
 
-    While a job is `measuring` nothing is recommended: every look at a part of its seeds would be one more chance to be wrong.
+    While a job is `measuring` nothing is recommended: every look at a part of its seeds would be one more chance to be wrong. Nor is
+    anything where there is a `refusal` (`Learned.refusal`), which is then the sentence.
     """
+    if refusal:
+        return Recommendation(subset=None, sentence=refusal)
     if measuring:
         return Recommendation(subset=None, sentence="A recommendation comes when what is being measured is complete.")
     found, safe = _smallest(measured, margin, confidence), _safe_rule(measured)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pruning.analysis.duplicates import Duplicates
+from pruning.analysis.learned import Learned
 from pruning.records import Dynamics
 from pruning.settings import Settings
 from pruning.store.layout import Folder
@@ -60,6 +61,10 @@ class Exportable(Protocol):
     @property
     def applied(self) -> Decided:
         """The decisions made by hand that count: all that stand, or none."""
+
+    @property
+    def learned(self) -> Learned:
+        """Verdict on whether the model learned."""
 
     @property
     def duplicates(self) -> Duplicates:

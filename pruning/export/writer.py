@@ -24,6 +24,7 @@ import numpy as np
 from pruning import __version__
 from pruning.analysis.duplicates import leaks
 from pruning.analysis.frontier import rows_sha256
+from pruning.analysis.learned import Verdict
 from pruning.errors import ExportError
 from pruning.export import target
 from pruning.export.exportable import Exportable
@@ -240,7 +241,9 @@ def _content(source: Exportable, subset: Subset, format: str) -> dict[str, Any]:
 def warnings(source: Exportable, subset: Subset) -> list[str]:
     """What a person should know before training on this subset, in sentences: of the scores, of the runs, of the subset itself."""
     caveat = source.settings.caveat
-    return [*([caveat] if caveat else []), *source.warnings(), *subset_warnings(source, subset)]
+    learned = source.learned
+    unsure = [] if learned.verdict in (Verdict.LEARNED, Verdict.UNKNOWN) else [learned.sentence]
+    return [*([caveat] if caveat else []), *unsure, *source.warnings(), *subset_warnings(source, subset)]
 
 
 def subset_warnings(source: Exportable, subset: Subset) -> list[str]:

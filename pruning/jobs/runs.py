@@ -89,7 +89,9 @@ def train_runs(
         else:
             assert item.outputs is not None
             if item.micro_batch:
-                progress.say("note", message=f"{item.key} had memory for {item.micro_batch} examples at a time; its batches were the same.")
+                progress.say(
+                    "note", message=f"{item.key} trained {item.micro_batch} examples at a time to save memory; batches are unchanged."
+                )
             metrics = task.metrics(held_out, item.outputs, evaluation)
             on_result(Done(plan=plan, result=item, metrics=metrics, stuck=_stuck(evaluation, item), evaluation=evaluation))
             logger.info("%s finished in %.1f s: %s", item.key, item.seconds, dict(metrics))

@@ -134,7 +134,8 @@ SHARES = {
 def advise(view: View, points: Sequence[FrontierPoint], margin: float, chosen: str, budget: str) -> None:
     """What to take or to measure next, in words and as buttons that do it."""
     status = view.experiment.status()
-    found, running = recommend(points, margin, measuring=status.measuring), status.state.under_way
+    found = recommend(points, margin, measuring=status.measuring, refusal=view.experiment.learned.refusal)
+    running = status.state.under_way
     st.info(escaping.markdown(found.sentence), icon=":material/lightbulb:")
     seeds = {point.subset: point.seeds for point in points}
     with st.container(horizontal=True):

@@ -100,7 +100,7 @@ def test_goes_on_in_parts_after_an_interruption(model: str, tmp_path: Path, monk
 def test_a_gpu_that_is_nearly_full(tmp_path: Path) -> None:
     """A real CUDA out of memory: the allocator is allowed little more than the weights and a part of a batch."""
     model = tiny_model(tmp_path / "bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, hidden_size=512, layers=8)
-    settings = TrainSettings(epochs=1, batch_size=512, device="cuda", precision="fp32")
+    settings = TrainSettings(epochs=1, batch_size=512, learning_rate=2e-5, device="cuda", precision="fp32")
     data = tiny_data([64] * 1024)
     plan = RunPlan(key="run 0", seed=5, rows=np.arange(1024), epochs=1)
 
