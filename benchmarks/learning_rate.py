@@ -10,7 +10,6 @@ search chose at which cost. Every run is kept in DIR (default: experiments/learn
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -89,4 +88,4 @@ def _search(place: Path, means: dict[float, float]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(typer.run(main))
+    typer.run(main)
