@@ -20,6 +20,8 @@ from pruning.records import FrontierPoint
 from tests.support.points import FULL, point
 from tests.support.tiny import tiny_data
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

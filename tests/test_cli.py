@@ -14,6 +14,8 @@ from tests.support.commands import winnow
 from tests.support.processes import ROOT, environment, score_words
 from tests.support.repeating import experiment as repeating
 
+pytestmark = pytest.mark.process
+
 
 def test_the_whole_path_by_command(reviews: tuple[Path, Path], tiny: str, tmp_path: Path) -> None:
     train, evaluation = reviews

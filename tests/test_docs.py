@@ -22,8 +22,8 @@ from tests.support.tiny import tiny_model
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OTHERS = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
-FETCHED = ("sample", "experiments/first", "first.jsonl", "demo")
-"""Words of commands that need the model and the sentences from PyPI; those run in the slow tier, on fewer sentences."""
+FETCHED = ("sample", "experiments/first", "first.jsonl", "demo", "winnow fit")
+"""Words of commands that take long or need the model and the sentences from PyPI; those run in the slow tier, on fewer sentences."""
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -57,6 +57,8 @@ def desk(reviews: tuple[Path, Path], scored: Experiment, tmp_path: Path, monkeyp
 
 def run(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *words = shlex.split(line)
+    if words[0] == "score" and "--learning-rate" not in words:
+        words += ["--learning-rate", "1e-3"]  # a fitted one takes minutes
     if words[0] == "frontier":
         words += ["--subsets", "winning-ticket", "--seeds", "1"]  # the last of an option counts
     assert program == "winnow"
@@ -82,7 +84,7 @@ def test_every_command_on_the_sample_runs(document: Path, desk: Path, monkeypatc
         run(line.replace("--limit 600", "--limit 80"), monkeypatch)
 
 
-@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize("document", [document for document in DOCUMENTS if blocks(document, "python")], ids=lambda path: path.name)
 def test_every_piece_of_code_runs(document: Path, desk: Path) -> None:
     import torch
@@ -97,7 +99,20 @@ def test_every_piece_of_code_runs(document: Path, desk: Path) -> None:
         "training": lambda seed: [(np.arange(len(rows)), torch.zeros(len(rows), 2))],
     }
     if "experiments/reviews" in document.read_text() and not Path("experiments/reviews").exists():
-        winnow("score", "reviews.jsonl", "--model", "roberta-base", "--experiment", "experiments/reviews", "--runs", "2", "--epochs", "1")
+        winnow(
+            "score",
+            "reviews.jsonl",
+            "--model",
+            "roberta-base",
+            "--experiment",
+            "experiments/reviews",
+            "--runs",
+            "2",
+            "--epochs",
+            "1",
+            "--learning-rate",
+            "1e-3",
+        )
     for block in blocks(document, "python"):
         exec(compile(block, str(document), "exec"), names)
 
@@ -118,3 +133,15 @@ def test_every_verb_and_every_format_is_described() -> None:
     verbs = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     described = {line.split()[1] for document in DOCUMENTS for block in blocks(document, "sh") for line in block.splitlines()}
     assert verbs <= described | {"score"} and not {name for name in FORMATS if f"`{name}`" not in text}
+
+
+def test_contributing_names_the_place_for_every_addition() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Where to add what")[2].partition("\n\nA property")[0]
+    rows = re.findall(r"^\| ([^|]+) \| `([^`]+)` \| `([^`]+)` \|$", table, re.MULTILINE)
+    assert len(rows) == len(table.strip().splitlines()) - 2, "each row names one file and what to look for in it"
+    assert not [row for row in rows if row[2] not in (ROOT / row[1]).read_text()]
+
+
+def test_no_test_module_imports_from_another() -> None:
+    modules = (ROOT / "tests").rglob("*.py")
+    assert not [path for path in modules if re.search(r"^\s*from tests\.(\w+\.)?test_\w+ import", path.read_text(), re.MULTILINE)]

@@ -31,6 +31,8 @@ from pruning.data.examples import load, preview
 from pruning.data.readers import limits
 from pruning.errors import DataError, WinnowError
 
+pytestmark = pytest.mark.process
+
 INPUTS = int(os.environ.get("WINNOW_FUZZ", "60"))
 LIMIT = 10.0
 """Seconds that reading one file of the corpus may take, on a busy machine."""

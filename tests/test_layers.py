@@ -17,6 +17,7 @@ PACKAGE = ROOT / "pruning"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.py")
 
 
+@pytest.mark.process
 def test_only_the_engine_imports_torch_and_only_the_dashboard_streamlit() -> None:
     names = [dotted(path) for path in MODULES if path.relative_to(PACKAGE).parts[0] not in ("training", "ui")]
     code = f"""
@@ -72,6 +73,7 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@pytest.mark.process
 def test_the_engine_needs_only_torch_transformers_and_numpy() -> None:
     code = """
 import sys

@@ -167,6 +167,7 @@ def test_duplicates_are_not_resolved_by_hand_without_decisions(scored: Experimen
     assert not scored.decisions()
 
 
+@pytest.mark.process
 def test_the_frontier_measures_the_rule_unless_the_suffix_asks(decided: Experiment) -> None:
     """Each point says which by its name, whichever way the experiment is read."""
     measured = worker.frontier(decided.folder.root, ["mine", "mine+decisions"], [], seeds=1)

@@ -154,6 +154,7 @@ def test_after_each_run_a_line_says_how_steady_h_is(scored: Experiment, tmp_path
         assert told() == told(ended=1) == []
 
 
+@pytest.mark.process
 def test_the_line_stands_above_the_bar_and_only_while_scoring(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Console(force_terminal=True, width=PLAIN_WIDTH, highlight=False, file=StringIO())
     monkeypatch.setattr(report, "console", terminal)

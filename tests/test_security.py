@@ -44,6 +44,8 @@ from pruning.ui.server.routes import ROUTES as ROUTES_OF_FILES
 from tests.support.browser_setup import find
 from tests.support.processes import ROOT, dashboard, environment, free_port, score_words, wait_until
 
+pytestmark = pytest.mark.process
+
 SECRET = "correct horse battery"
 EVIL = "winnow.invalid"
 """A name that no resolver knows; whatever is asked of it left this machine, or tried to."""

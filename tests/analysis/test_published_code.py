@@ -86,6 +86,7 @@ def published_success(data: Encoded, logits: NDArray[np.float32], unit: int) -> 
 # -- the faults ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_a_missing_run_is_never_counted_as_failed(scored: Experiment) -> None:
     """There: a missing run is skipped, H never reaches R, and removing R removes nothing. Here R is the runs that are complete."""
     runs = scored.dynamics.runs
@@ -141,6 +142,7 @@ def test_a_question_is_kept_or_pruned_whole() -> None:
     assert outcome("span", torch.from_numpy(logits), batch).correct.tolist() == [False]
 
 
+@pytest.mark.process
 def test_which_rows_were_kept_is_written_down(scored: Experiment) -> None:
     """There: the permutation saved with a pruned run is the unpruned one."""
     name = f"random@{len(scored.ids) // 2}"

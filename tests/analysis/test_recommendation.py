@@ -100,6 +100,7 @@ def test_a_margin_that_is_none_is_refused(wrong: float) -> None:
         margin_of(wrong)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("truth", [-0.005, -0.01, -0.03])
 def test_a_worse_than_margin_subset_is_rarely_recommended(truth: float) -> None:
     """Simulated frontiers whose three subsets are all truly worse by `truth`: at most 5% (here with slack for 400 trials)."""

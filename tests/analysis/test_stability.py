@@ -74,6 +74,7 @@ def test_without_positions_the_order_effect_is_refused() -> None:
         burn_in_advice(replace(whole, position=np.full_like(whole.position, -1)))
 
 
+@pytest.mark.process
 @given(st.integers(2, 9), st.integers(1, 3), st.integers(5, 80), st.integers(0, 2**31))
 def test_what_the_last_run_added_is_counted(runs: int, epochs: int, examples: int, seed: int) -> None:
     """The closed form (f_1 + f_(R-1)) / (R |ticket|) against leaving out each run in turn."""
@@ -121,6 +122,7 @@ def test_ranks_settle_with_runs_while_the_set_grows() -> None:
     assert many.ticket > few.ticket
 
 
+@pytest.mark.process
 def test_ranks_are_called_settled_too_early_as_rarely_as_promised() -> None:
     """Runs of unequal strength: the lower end of the interval lies above what two scorings really agree to in at most 5% of 80."""
     random = np.random.default_rng(0)

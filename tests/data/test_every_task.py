@@ -17,6 +17,8 @@ from pruning.settings import Settings, TrainSettings
 from tests.support.tasks import CASES
 from tests.support.tiny import tiny_model
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize("family", ["bert", pytest.param("opt", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("case", CASES)

@@ -15,6 +15,8 @@ from pruning.data import sample
 from pruning.errors import DownloadError, UsageError
 from pruning.files import sha256
 
+pytestmark = pytest.mark.process
+
 
 def _tar(members: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()

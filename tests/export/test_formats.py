@@ -24,6 +24,7 @@ from pruning.subsets.decisions import Decision
 from tests.support.subsets import some
 
 
+@pytest.mark.process
 def test_kept_lines_come_out_byte_for_byte(scored: Experiment, tmp_path: Path, reviews: tuple[Path, Path]) -> None:
     output = tmp_path / "out.jsonl"
     writer.build(scored, some(scored), output)
@@ -31,6 +32,7 @@ def test_kept_lines_come_out_byte_for_byte(scored: Experiment, tmp_path: Path, r
     assert output.read_bytes() == b"".join(lines[::3])
 
 
+@pytest.mark.process
 def test_odd_but_valid_json_stays_as_it_is(settings: Settings, reviews: tuple[Path, Path], tmp_path: Path) -> None:
     """Spaces, escapes, key order, duplicate-looking numbers and blank lines: what is kept is not re-serialised."""
     odd = [
@@ -47,6 +49,7 @@ def test_odd_but_valid_json_stays_as_it_is(settings: Settings, reviews: tuple[Pa
     assert (tmp_path / "out.jsonl").read_bytes() == odd[0] + odd[4]
 
 
+@pytest.mark.process
 def test_formulas_are_escaped_in_csv(settings: Settings, tmp_path: Path) -> None:
     rows = [("=1+1 good film", "positive"), ("@dull film", "negative"), ("a fun film", "positive"), ("slow, a film", "negative")]
     source = tmp_path / "rows.jsonl"
@@ -128,6 +131,7 @@ def test_a_changed_label_is_written_as_the_source_writes_it(
     assert pd.read_parquet(tmp_path / "parquet")["label"].tolist() == [expected, *labels[1:]]
 
 
+@pytest.mark.process
 def test_a_datasets_folder_is_written_in_parts(tmp_path: Path) -> None:
     """A hundred megabytes of rows go out through a few megabytes of memory."""
     rows = 100_000
@@ -151,6 +155,7 @@ print(pyarrow.default_memory_pool().max_memory())
     assert not (tmp_path / "out" / "scratch").exists()
 
 
+@pytest.mark.process
 def test_cartographys_format_is_written_in_parts(tmp_path: Path) -> None:
     """Neither an epoch's file nor the recording is ever whole in memory, and every chosen row comes out once, in order."""
     rows = 30_000

@@ -119,6 +119,7 @@ def test_changed_labels_are_said_to_have_been_measured_unchanged(scored: Experim
     assert "Labels changed by hand: 1. Scores and frontier were measured with the labels before that." in writer.warnings(scored, subset)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("format", ["jsonl", "hf"])
 def test_the_manifests_command_makes_the_same_bytes_again(scored: Experiment, tmp_path: Path, format: str) -> None:
     relabel(scored, 3)

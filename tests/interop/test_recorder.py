@@ -138,6 +138,7 @@ def test_a_recording_is_neither_gone_on_with_nor_measured_without_a_model(data: 
         worker.frontier(recorder.experiment.folder.root)
 
 
+@pytest.mark.process
 def test_its_frontier_is_measured_like_any_other_and_it_is_not_scored_over(data: Path, tiny: str) -> None:
     recorder = recorder_of(data, model=tiny, evaluation=data, epochs=1)
     for seed in recorder.seeds:

@@ -150,6 +150,7 @@ class Lengths(torch.utils.data.Dataset):  # type: ignore[type-arg]
         return self.rows[index]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("kind", "workers", "sampling"),
     [("datasets", 0, "group_by_length"), ("torch", 0, "group_by_length"), ("datasets", 2, "group_by_length"), ("datasets", 0, "random")],

@@ -24,6 +24,8 @@ from pruning.store.layout import Folder
 from pruning.store.lock import own, owned, owner
 from tests.conftest import EPOCHS
 
+pytestmark = pytest.mark.process
+
 
 def wait_for(directory: Path, *states: JobState, seconds: float = 150) -> Experiment:
     """The experiment once its job stands in one of the states."""

@@ -31,6 +31,8 @@ from pruning.store.layout import Folder
 from tests.support.browser_setup import find
 from tests.support.processes import alive, dashboard, free_port, score_words, wait_until, winnow
 
+pytestmark = pytest.mark.process
+
 SUBSETS = ["remove-0"]
 CLOCKS = ["seconds", "finished"]
 """Columns of the frontier that say how long something took and when it was: the only ones that may differ."""

@@ -12,6 +12,8 @@ from pruning.jobs.estimate import estimate, frontier_plans, steps_cost_alike
 from pruning.settings import Settings, TrainSettings
 from pruning.subsets.rules import USUAL_BASELINES, ladder
 
+pytestmark = pytest.mark.process
+
 ROWS = np.arange(10)
 
 

@@ -37,6 +37,8 @@ from tests.conftest import SEEDS
 from tests.support.processes import MARK, alive, score_words, wait_until, winnow
 from tests.support.recordings import flip, record_of
 
+pytestmark = pytest.mark.process
+
 MOMENTS = ("half written", "before the rename", "after the rename")
 
 

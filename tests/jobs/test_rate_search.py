@@ -22,6 +22,8 @@ from pruning.records import JobState
 from pruning.settings import FULL_RECIPE, Settings
 from tests.conftest import SEEDS
 
+pytestmark = pytest.mark.process
+
 RATES = (1e-30, 1e-3, 5e-3)
 """Candidates for the tiny model, the first of which learns nothing."""
 

@@ -20,6 +20,8 @@ from pruning.store.lock import owned
 from pruning.subsets.decisions import Decision
 from tests.conftest import EPOCHS, SEEDS
 
+pytestmark = pytest.mark.process
+
 
 def test_full_data_is_measured_by_the_scoring_itself(scored: Experiment) -> None:
     """The scoring runs are fine-tunings of full data with the frontier's own recipe, so they are its first points."""

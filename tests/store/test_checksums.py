@@ -14,6 +14,7 @@ from tests.conftest import EPOCHS, SEEDS
 from tests.support.recordings import flip
 
 
+@pytest.mark.process
 def test_every_data_file_has_its_checksum(scored: Experiment) -> None:
     known = checksums(scored.folder)
     assert {path.relative_to(scored.folder.root).as_posix() for path in (scored.folder.manifest, *scored.files())} == set(known)
@@ -26,6 +27,7 @@ def test_checksums_name_each_seed_s_files(scored: Experiment) -> None:
     assert sum(name.startswith("dynamics/") for name in checksums(scored.folder)) == len(SEEDS) * scored.settings.train.epochs
 
 
+@pytest.mark.process
 def test_a_changed_byte_is_found_when_opened_and_by_verify_and_mended_by_resume(scored: Experiment) -> None:
     """A recording that still reads well, with other numbers in it: only its checksum tells."""
     path = scored.folder.epoch(1, 2)

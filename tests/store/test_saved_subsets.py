@@ -102,6 +102,7 @@ def test_a_saved_name_works_wherever_a_subset_is_named(scored: Experiment, tmp_p
         scored.subset("nine")
 
 
+@pytest.mark.process
 def test_a_saved_subset_is_measured_once_and_its_point_stands_with_any_burn_in(scored: Experiment) -> None:
     saved(scored)
     measured = worker.frontier(scored.folder.root, ["mine", "drop-hard"], [], seeds=2)

@@ -14,6 +14,8 @@ from pruning.training.cost import line, makespan
 from tests.support.tiny import tiny_data, tiny_model
 from tests.support.trainings import plan, recipe
 
+pytestmark = pytest.mark.process
+
 COST = Cost(start=2.0, step=0.5, token=0.01, evaluation_token=0.001, slots=2)
 
 

@@ -19,6 +19,8 @@ from pruning.training import train
 from tests.support.tiny import tiny_data, tiny_model
 from tests.support.trainings import LENGTHS, recipe, same
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:

@@ -14,6 +14,8 @@ from pruning.interop.recorder import Recorder
 from pruning.store import lock
 from tests.support.pages import PAGES, open_page, opened
 
+pytestmark = pytest.mark.process
+
 LONG = [f"a class with quite a long name, number {number}" for number in range(30)]
 ARABIC = ("فيلم رائع جدا", "فيلم سيئ")
 

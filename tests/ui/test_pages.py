@@ -171,6 +171,7 @@ def test_every_format_is_offered_and_folders_come_as_a_zip(audited: Experiment, 
     assert any("This export is a folder" in text.value for text in app.text)
 
 
+@pytest.mark.process
 def test_pages_bring_no_torch(scored: Experiment) -> None:
     """Neither the launcher, nor any module of the dashboard, nor any page as it shows a scored experiment."""
     code = f"""
@@ -289,6 +290,7 @@ def test_rows_that_cannot_be_used_are_left_out_where_that_is_wanted(tmp_path: Pa
     assert asked[0].drop_invalid
 
 
+@pytest.mark.process
 def test_the_estimate_runs_from_any_folder_and_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONPATH", raising=False)

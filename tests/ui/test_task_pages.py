@@ -19,6 +19,8 @@ from pruning.settings import Settings, TrainSettings
 from tests.support.pages import PAGES, open_page, opened
 from tests.support.tasks import CASES
 
+pytestmark = pytest.mark.process
+
 EXAMPLES = 16
 
 
