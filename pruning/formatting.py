@@ -5,6 +5,15 @@ from __future__ import annotations
 from math import isnan
 
 
+def printable(text: str) -> str:
+    """Return text without what steers a terminal: control, bidirectional and invisible characters become spaces, line ends remain.
+
+    >>> printable("good\\x1b]52;c;AAAA\\x07 film\\u202e\\r\\n")
+    'good ]52;c;AAAA  film  \\n'
+    """
+    return text if text.isprintable() else "".join(letter if letter.isprintable() or letter in "\n\t" else " " for letter in text)
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """A number and what it counts; `many` is for words that take more than an s.
 

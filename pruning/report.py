@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 
 from pruning.analysis.frontier import USUAL_SEEDS, headline_of, pareto, score_seconds
@@ -21,7 +22,7 @@ from pruning.analysis.recommendation import MARGIN, cost, recommend
 from pruning.analysis.scores import missing
 from pruning.analysis.stability import burn_in_advice, stability
 from pruning.errors import WinnowError
-from pruning.formatting import bracketed, counted, duration, scientific
+from pruning.formatting import bracketed, counted, duration, printable, scientific
 from pruning.records import Difference, FrontierPoint
 from pruning.settings import Settings
 from pruning.store.saved_subsets import saved_names
@@ -36,7 +37,17 @@ PLAIN_INTERVAL = 10.0
 PLAIN_WIDTH = 140
 """Width of the tables without a terminal."""
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+
+class _Clean(Console):
+    """A console that prints texts of data without what steers a terminal; its own colours remain."""
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        """Yield what is printed, its texts cleaned."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+console = _Clean(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
 @contextmanager

@@ -276,6 +276,31 @@ def test_what_winnow_creates_is_for_its_user_alone(reviews: tuple[Path, Path], t
         assert (tmp_path / "owned").stat().st_mode & 0o777 == 0o700
 
 
+STEERING = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b31m\u202e\u2066\r"
+"""Clipboard, a cleared screen, an 8-bit escape, text that runs backwards, a line that is written over."""
+
+
+def test_no_verb_prints_what_steers_a_terminal(tiny: str, tmp_path: Path) -> None:
+    """Texts, class names, column names and file names of data, on stdout and stderr, in tables, errors and warnings alike."""
+    words, name = ["good", "great", "bad", "awful"], f"te{STEERING}xt"
+    rows = [{name: f"{words[index % 4]} {STEERING} {index // 2}", f"la{STEERING}bel": f"c{STEERING}{index % 2}"} for index in range(40)]
+    data = tmp_path / f"d{STEERING[:5]}.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = str(tmp_path / "made")
+    columns = ["--text", name, "--label", f"la{STEERING}bel"]
+    score = ["score", str(data), *columns, "--model", tiny, "--experiment", made, "--runs", "2", "--epochs", "1"]
+    verbs = ([*score], ["audit", made], ["show", made], ["status", made], ["verify", made], ["export", made, "--subset", f"x{STEERING}"])
+    printed = b""
+    for verb in verbs:
+        done = subprocess.run([sys.executable, "-m", "pruning", *verb], cwd=ROOT, env=environment(), capture_output=True)
+        assert b"Traceback" not in done.stderr
+        assert verb[0] in ("export",) or done.returncode == 0, done.stderr
+        printed += done.stdout + done.stderr
+    text = printed.decode()
+    assert "ZXZpbA==" in text, "the texts themselves are printed"
+    assert not [letter for letter in text if not letter.isprintable() and letter not in "\n\t"]
+
+
 def test_a_wrong_umask_is_a_sentence() -> None:
     for wrong in ("7", "777", "0o77x", "private"):
         done = subprocess.run(

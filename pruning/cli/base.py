@@ -16,6 +16,7 @@ from typer.models import OptionInfo
 
 from pruning import logs
 from pruning.errors import Cancelled, UsageError, WinnowError
+from pruning.formatting import printable
 from pruning.options import Setting, parse, settings_of
 from pruning.settings import DATA, GROUPS, Settings, TrainSettings
 
@@ -48,16 +49,21 @@ LabelColumn = Annotated[str | None, typer.Option("--label", help="Label column. 
 class Unbroken:
     """A text stream whose reader may leave (`winnow score ... | head`): what is written afterwards is dropped, and the work continues."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, cleaned: bool = True) -> None:
+        self._stream, self._cleaned = stream, cleaned
+
+    @property
+    def rich_proxied_file(self) -> Unbroken:
+        """The stream for what rich prints, which has colours of its own; `report.console` cleans the texts in it."""
+        return Unbroken(self._stream, cleaned=False)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text, or drop it."""
+        """Write a text without what steers a terminal, or drop it."""
         try:
-            return self._stream.write(text)
+            return self._stream.write(printable(text) if self._cleaned else text)
         except BrokenPipeError:
             self._drop()
             return len(text)
