@@ -280,6 +280,7 @@ STEERING = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b31m\u202e\u2066\r"
 """Clipboard, a cleared screen, an 8-bit escape, text that runs backwards, a line that is written over."""
 
 
+@pytest.mark.slow
 def test_no_verb_prints_what_steers_a_terminal(tiny: str, tmp_path: Path) -> None:
     """Texts, class names, column names and file names of data, on stdout and stderr, in tables, errors and warnings alike."""
     words, name = ["good", "great", "bad", "awful"], f"te{STEERING}xt"
