@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 from tests.support.browser_setup import find  # noqa: E402
 from tests.support.browsing import dashboard, visit  # noqa: E402
 
-PAGES = ("home", "score", "difficulty", "frontier", "inspect", "export")
+PAGES = ("overview", "score", "difficulty", "frontier", "inspect", "export")
 VIEWS = {"light": (1400, 1200, "light"), "dark": (1400, 1200, "dark"), "narrow": (390, 844, "light")}
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
@@ -38,7 +38,7 @@ def shoot(browser: Browser, address: str, experiment: str, view: str, width: int
     """Save every page as one view shows it."""
     page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
     for name in PAGES:
-        visit(page, f"{address}/{'' if name == 'home' else name}?experiment={experiment}")
+        visit(page, f"{address}/{'' if name == 'overview' else name}?experiment={experiment}")
         page.wait_for_timeout(2500)
         target = ROOT / "assets" / f"{name}-{view}.png"
         page.screenshot(path=target)

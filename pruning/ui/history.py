@@ -23,7 +23,7 @@ def table(folders: Sequence[Path]) -> pd.DataFrame:
 
 COLUMNS = {
     "runs": st.column_config.ProgressColumn("runs", format="percent", min_value=0, max_value=1, help="Runs that are complete"),
-    "difficulty": st.column_config.BarChartColumn("difficulty", help="Examples by H, from never right to always right"),
+    "difficulty": st.column_config.BarChartColumn("difficulty", y_min=0, help="Examples by H, from never right to always right"),
     "accuracy": st.column_config.NumberColumn("accuracy", format="%.3f", help="Of full data on the evaluation data"),
 }
 

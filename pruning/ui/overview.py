@@ -167,15 +167,13 @@ def _frontier(points: list[FrontierPoint]) -> None:
 def _queues(view: View) -> None:
     st.markdown("**To review**")
     for queue, count in review.counts(view).items():
-        name, number, button = st.columns([5, 2, 3], vertical_alignment="center")
-        name.text(review.QUEUES[queue])
-        number.badge("?" if count is None else f"{count:,}", color="gray")
-        opened = button.button(
-            "Review",
+        opened = st.button(
+            f"{review.QUEUES[queue]}: {'?' if count is None else f'{count:,}'}",
             key=f"review-{queue}",
-            type="tertiary",
             icon=":material/arrow_forward:",
+            icon_position="right",
             disabled=count == 0,
+            width="stretch",
             on_click=address.filtered,
             kwargs={address.QUEUE: queue},
         )
