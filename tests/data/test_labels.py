@@ -10,7 +10,7 @@ import pytest
 
 from pruning.data.examples import load, load_pair
 from pruning.settings import Settings
-from tests.data.test_examples import write_jsonl
+from tests.support.sources import write_jsonl
 
 
 def labelled(folder: Path, labels: list[Any], pair: bool = False) -> Path:

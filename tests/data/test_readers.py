@@ -23,7 +23,7 @@ from pruning.experiment import Experiment
 from pruning.files import sha256
 from pruning.settings import Settings
 from pruning.store import checksums
-from tests.data.test_examples import ROWS, _csv, _json, _parquet, write_jsonl
+from tests.support.sources import ROWS, _csv, _json, _parquet, write_jsonl
 
 Pack = Callable[[bytes], bytes]
 

@@ -12,7 +12,7 @@ import pytest
 from pruning.errors import ExportError
 from pruning.experiment import Experiment
 from pruning.export import target, writer
-from tests.export.test_writer import some
+from tests.support.subsets import some
 
 
 def everything(root: Path) -> dict[Path, bytes]:
