@@ -255,7 +255,22 @@ def test_what_winnow_creates_is_for_its_user_alone(reviews: tuple[Path, Path], t
     train, evaluation = reviews
     for shared, folders, files in (("", 0o700, 0o600), ("027", 0o750, 0o640)):
         made = tmp_path / f"made{shared}" / "mine"
-        score = ["score", str(train), "--eval", str(evaluation), "--model", tiny, "--experiment", str(made), "--runs", "2", "--epochs", "1"]
+        score = [
+            "score",
+            str(train),
+            "--eval",
+            str(evaluation),
+            "--model",
+            tiny,
+            "--experiment",
+            str(made),
+            "--runs",
+            "2",
+            "--epochs",
+            "1",
+            "--learning-rate",
+            "5e-3",
+        ]
         for words in (score, ["audit", str(made)], ["save", str(made), "full", "all"], ["export", str(made)]):
             done = subprocess.run(
                 [sys.executable, "-m", "pruning", *words],
@@ -289,7 +304,7 @@ def test_no_verb_prints_what_steers_a_terminal(tiny: str, tmp_path: Path) -> Non
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     made = str(tmp_path / "made")
     columns = ["--text", name, "--label", f"la{STEERING}bel"]
-    score = ["score", str(data), *columns, "--model", tiny, "--experiment", made, "--runs", "2", "--epochs", "1"]
+    score = ["score", str(data), *columns, "--model", tiny, "--experiment", made, "--runs", "2", "--epochs", "1", "--learning-rate", "5e-3"]
     verbs = ([*score], ["audit", made], ["show", made], ["status", made], ["verify", made], ["export", made, "--subset", f"x{STEERING}"])
     printed = b""
     for verb in verbs:
