@@ -246,8 +246,8 @@ def within(key: str, low: float, high: float, what: str) -> None:
     numbers = value if isinstance(value, (list, tuple)) else (value,)
     if all(low <= number <= high for number in numbers):
         return
-    told = " to ".join(f"{number:g}" for number in numbers)
-    note(f"This link asks for {what} {told}; here it lies between {low:g} and {high:g}.")
+    asked = " to ".join(f"{number:g}" for number in numbers)
+    note(f"This link asks for {what} {asked}; here it lies between {low:g} and {high:g}.")
     del st.session_state[key]
 
 

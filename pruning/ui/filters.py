@@ -183,8 +183,8 @@ def clear(keys: Sequence[str]) -> None:
 
 
 def _list(values: Sequence[object]) -> str:
-    told = ", ".join(map(str, values[:3]))
-    return f"{told} and {len(values) - 3} more" if len(values) > 3 else told
+    first = ", ".join(map(str, values[:3]))
+    return f"{first} and {len(values) - 3} more" if len(values) > 3 else first
 
 
 def meanings(view: View) -> str:

@@ -107,7 +107,12 @@ def _pruned(view: View, subset: Subset, kept: NDArray[np.bool_]) -> None:
     side = np.where(kept, "kept", "pruned")
     counts = pd.crosstab(pd.Series(view.h, name="H"), pd.Series(side)).reindex(range(runs + 1), fill_value=0)
     figure = charts.histogram(counts, {"kept": theme.KEPT, "pruned": theme.PRUNED}, "H: runs that got it right", 230)
-    st.plotly_chart(figure, key="pruned-by-h", config={"displayModeBar": False}, alt=f"Kept and pruned examples by H, 0 to {runs}")
+    st.plotly_chart(
+        figure,
+        key="pruned-by-h",
+        config={"displayModeBar": False},
+        alt=f"Kept and pruned examples by H, 0 to {runs}; Difficulty has them as a table.",
+    )
     if (names := view.experiment.label_names) and (labels := view.labels) is not None and len(names) <= CLASSES:
         before, after = (np.bincount(labels[which], minlength=len(names)) for which in (np.ones_like(kept), kept))
         shares = pd.DataFrame({"class": names, "before": before / max(1, before.sum()), "after": after / max(1, after.sum())})

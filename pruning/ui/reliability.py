@@ -126,8 +126,8 @@ def enough(view: View) -> None:
 def by_runs(found: Stability, examples: int) -> pd.DataFrame:
     """A row for each number of runs, those not trained yet as forecasts."""
     rows = pd.DataFrame([asdict(outlook) for outlook in (*found.by_runs, *found.outlook)]).set_index("runs")
-    told = {"ticket": rows["ticket"], "share in the ticket": rows["ticket"] / examples, "rank agreement": rows["rank_agreement"]}
-    return pd.DataFrame({**told, "forecast": rows.index > found.runs})
+    columns = {"ticket": rows["ticket"], "share in the ticket": rows["ticket"] / examples, "rank agreement": rows["rank_agreement"]}
+    return pd.DataFrame({**columns, "forecast": rows.index > found.runs})
 
 
 def line(experiment: Experiment) -> None:

@@ -12,7 +12,9 @@ from pruning.browse import Filter, View
 from pruning.experiment import Experiment
 from pruning.records import DecisionKind
 from pruning.subsets.decisions import Decision
-from tests.support.pages import opened
+from tests.support.pages import ROOT, opened
+
+OVERVIEW = ROOT / "pages" / "overview.py"
 
 
 def link(app: AppTest, page: str) -> str:
@@ -183,3 +185,15 @@ def test_an_empty_list_says_which_filter_empties_it(scored: Experiment, monkeypa
     assert f'{positive:,} without "zzzz"' in labels and "0 without label:\u2060 positive" in labels
     app.button(key="without-q").click().run()
     assert "q" not in app.query_params and len(app.dataframe[0].value) == min(50, positive)
+
+
+def test_a_review_queue_of_overview_opens_its_examples(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a filter left on Inspect before does not hide any of them."""
+    root = scored.folder.root.parent
+    app = opened("inspect?experiment=reviews&q=film&label=positive", root, monkeypatch)
+    app.switch_page(str(OVERVIEW)).run()
+    app.button(key="review-never").click().run()
+    assert app.title[0].value == "Inspect" and not app.exception
+    assert app.query_params["queue"] == "never" and "q" not in app.query_params and "label" not in app.query_params
+    view = View(scored, scored.settings.burn_in)
+    assert app.dataframe[0].value["id"].tolist() == scored.ids[view.h == 0].tolist()[:50]

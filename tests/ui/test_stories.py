@@ -73,7 +73,7 @@ def test_a_click_on_the_frontier_chooses_the_subset_for_every_page(topics: tuple
     assert chosen is not None
     page.get_by_role("link", name="Inspect").click()
     expect(page.get_by_role("combobox", name="Subset")).to_be_visible()
-    assert f"subset={chosen[1]}" in page.url
+    page.wait_for_url(re.compile(f"/inspect.*subset={chosen[1]}"))
 
 
 def test_a_table_is_searched_but_not_saved_with_formulas_alive(topics: tuple[str, Experiment], page: Page) -> None:
@@ -215,7 +215,7 @@ def test_an_uploaded_file_fills_the_form_and_what_comes_later_takes_its_place(se
     visit(page, f"{address}/score")
     page.locator('input[type="file"]').set_input_files(data)
     box = page.get_by_label("Data", exact=True)
-    expect(box).to_have_value(re.compile(r"uploads/my-reviews-[0-9a-f]{8}\.csv$"))
+    expect(box).to_have_value(re.compile(r"uploads/my-reviews-[0-9a-f]{64}\.csv$"))
     expect(page.get_by_text("2 rows. Labels: bad 1 (50%), good 1 (50%)")).to_be_visible()
     expect(page.get_by_label("Name", exact=True)).to_have_attribute("placeholder", "my-reviews")
     assert [path.read_bytes() for path in (experiments / "uploads").iterdir()] == [data.read_bytes()]

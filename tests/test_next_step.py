@@ -1,0 +1,51 @@
+"""The verdict and the one next step, from frontiers made up by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+from pruning import next_step
+from tests.support.points import FULL, point
+
+LADDER = ("winning-ticket", "remove-0-1-3")
+
+
+def step(*points: object, measuring: bool = False) -> next_step.NextStep:
+    return next_step.next_step([FULL, *points], LADDER, 0.005, 3, measuring)  # type: ignore[list-item]
+
+
+def test_before_anything_is_measured_the_ladder_is_next() -> None:
+    found = step()
+    assert found.headline == "Not measured yet" and (found.measure, found.seeds) == (LADDER, 3)
+
+
+def test_a_set_that_holds_accuracy_is_to_be_chosen() -> None:
+    found = step(point("remove-0", 500, 0.799, mean=-0.001, half=0.0005, random=0.01))
+    assert found.choose == "remove-0" and found.headline == "Drop H = 0 keeps 50% and loses 0.1 pp"
+    assert found.detail == "It beats random of the same size by 1.0 pp."
+
+
+def test_a_set_that_loses_too_much_is_not_chosen() -> None:
+    found = step(point("remove-0", 500, 0.75, mean=-0.05, half=0.001, random=0.01))
+    assert found.choose is None and found.headline == "No smaller set is shown to hold accuracy within 0.5 pp"
+    assert found.detail == "The best, Drop H = 0, keeps 50% and loses 5.0 pp."
+
+
+def test_where_more_seeds_would_settle_it_they_are_next() -> None:
+    found = step(point("remove-0", 500, 0.8, mean=0.0, half=0.009, random=0.02))
+    assert found.measure == ("remove-0",) and found.seeds > 3
+
+
+def test_where_no_rule_beats_random_the_safe_rule_is_next() -> None:
+    found = step(point("remove-0", 500, 0.75, mean=-0.05, half=0.001, random=0.0))
+    assert found.measure == ("stratified@500",) and found.detail.endswith("Next: measure Random by class and H, 500.")
+
+
+def test_while_it_is_measured_there_is_no_verdict() -> None:
+    found = step(point("remove-0", 500, 0.799, mean=-0.001, half=0.0005), measuring=True)
+    assert found.choose is None and not found.measure
+
+
+def test_time_saved_follows_the_steps_and_not_the_clock_of_a_busy_machine() -> None:
+    busy = replace(FULL, subset="remove-0", steps=40, steps_saved=60, seconds=100.0, seconds_saved=0.0)
+    assert next_step.seconds_saved(busy) == pytest.approx(60.0)
