@@ -267,7 +267,7 @@ class FrontierPoint:
     seconds: float
     """Mean training time of one fine-tuning."""
     seconds_saved: float
-    """Mean training time of full data minus that of this subset."""
+    """`steps_saved` times what a step took on average over all fine-tunings measured: a busy machine changes no comparison."""
     steps: int
     steps_saved: int
     looks: int = 1

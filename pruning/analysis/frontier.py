@@ -81,8 +81,9 @@ def points(finished: pd.DataFrame, total: int, metric: str | None = None, starts
         return []
     compared = metric or headline_of(metrics)
     groups = {str(name): group.set_index("seed") for name, group in finished.groupby("subset", sort=False)}
+    a_step = float(finished["seconds"].sum()) / max(1, int(finished["steps"].sum()))
     full = groups.get("full")
-    made = [_point(name, group, _random_of(name, groups), full, metrics, compared, total, starts) for name, group in groups.items()]
+    made = [_point(name, group, _random_of(name, groups), full, metrics, compared, total, starts, a_step) for name, group in groups.items()]
     return sorted(made, key=lambda point: -point.kept)
 
 
@@ -101,10 +102,11 @@ def _point(
     compared: str,
     total: int,
     starts: Sequence[float],
+    a_step: float,
 ) -> FrontierPoint:
     kept = round(float(group["kept"].mean()))
     seconds, steps = float(group["seconds"].mean()), round(float(group["steps"].mean()))
-    full_seconds, full_steps = (float(full["seconds"].mean()), round(float(full["steps"].mean()))) if full is not None else (nan, steps)
+    full_steps = round(float(full["steps"].mean())) if full is not None else steps
     return FrontierPoint(
         subset=name,
         method=str(group["method"].iloc[0]),
@@ -117,7 +119,7 @@ def _point(
         vs_full=None if full is None or name == "full" else paired(group[compared], full[compared]),
         vs_random=None if random is None else paired(group[compared], random[compared]),
         seconds=seconds,
-        seconds_saved=full_seconds - seconds,
+        seconds_saved=nan if full is None else (full_steps - steps) * a_step,
         steps=steps,
         steps_saved=full_steps - steps,
         looks=_looks(group, full, starts) if starts and full is not None else 1,

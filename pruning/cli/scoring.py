@@ -19,19 +19,20 @@ from pruning.settings import Settings, default_seeds
 @one_sentence
 def demo(
     directory: Annotated[Path, typer.Option("--experiment", help="Experiment folder.")] = Path("experiments/demo"),
-    train: Annotated[int, typer.Option(help="Training sentences of the sample.")] = 800,
+    train: Annotated[int, typer.Option(help="Training sentences of the sample.")] = 2000,
     evaluation: Annotated[int, typer.Option(help="Evaluation sentences of the sample.")] = 1000,
-    runs: Annotated[int, typer.Option(help="Runs, one fine-tuning each.")] = 6,
+    runs: Annotated[int, typer.Option(help="Runs, one fine-tuning each.")] = 4,
     seeds: Annotated[int, typer.Option(help="Fine-tunings per point of the frontier.")] = USUAL_SEEDS,
 ) -> None:
-    """Run everything on real text: score the sample, measure the frontier, export the winning ticket, verify it."""
+    """Run everything on real text: score the sample, measure the frontier, export a subset, verify it."""
     from pruning.jobs.demo import demo as run_demo
 
     print("Winnow's demo: movie-review sentences, the MiniLM model, all on this machine.", flush=True)
     done = run_demo(directory, train, evaluation, runs, seeds, report.listener)
     report.show(done.experiment)
     print(f"\nExported {done.subset.size} of {done.subset.total} sentences to {done.output} and verified it against {done.manifest.name}.")
-    print("Open it in the dashboard:  make app")
+    print(f"{done.suspected:,} labels look wrong; the dashboard's Inspect page shows them. Open it with:  make app\n")
+    print("\n".join(done.verdict))
 
 
 @app.command()

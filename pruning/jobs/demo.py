@@ -8,16 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pruning.analysis.frontier import USUAL_SEEDS
+from pruning.analysis.recommendation import recommend
+from pruning.analysis.stability import burn_in_advice
 from pruning.data import sample
 from pruning.experiment import Experiment
 from pruning.export import writer
 from pruning.jobs import worker
 from pruning.jobs.progress import JobProgress, Listener
 from pruning.records import Subset
-from pruning.settings import Settings, default_seeds
+from pruning.settings import Settings, TrainSettings, default_seeds
 
 SUBSET = "winning-ticket"
-"""The subset that the demo measures and exports."""
+"""The subset that the demo exports where none is recommended."""
+
+RUNGS = 2
+"""Subsets of the ladder that the demo measures."""
+
+LEARNING_RATE = 2e-4
+"""Rate of the demo, so that it need not search: the one that `python -m benchmarks.learning_rate` fits to the sample."""
 
 Listening = Callable[[str], AbstractContextManager[Listener]]
 """Given the title of a job, open the listener that follows it."""
@@ -34,6 +42,10 @@ class Demo:
     """The exported file."""
     manifest: Path
     """The manifest that the file was verified against."""
+    verdict: tuple[str, str]
+    """Whether the model learned, and which subset to take, a sentence each."""
+    suspected: int
+    """Labels that look wrong."""
 
 
 def _silence(progress: JobProgress) -> None:
@@ -42,13 +54,16 @@ def _silence(progress: JobProgress) -> None:
 
 def demo(
     directory: str | Path,
-    train: int = 800,
+    train: int = 2000,
     evaluation: int = 1000,
-    runs: int = 6,
+    runs: int = 4,
     seeds: int = USUAL_SEEDS,
     listening: Listening = lambda title: nullcontext(_silence),
 ) -> Demo:
-    """Score the sample, measure full data, the winning ticket and random, then export the winning ticket and verify it.
+    """Score the sample, measure full data, the ladder's first rungs and random at their sizes, then export a subset and verify it.
+
+    H leaves out the epochs that the recording itself advises to leave out. The exported subset is the recommended one, or the winning
+    ticket where none is recommended.
 
     Parameters
     ----------
@@ -63,14 +78,29 @@ def demo(
     listening
         Opens the listener of a job, given the job's title.
     """
-    train_file, evaluation_file = sample.sample_split(train, evaluation)
-    settings = Settings(data=str(train_file), evaluation=str(evaluation_file), seeds=default_seeds(runs))
     with listening(f"Scoring {train} sentences, {runs} runs") as listen:
-        worker.score(settings, directory, listen)
-    with listening("Measuring full data, the winning ticket and random") as listen:
-        experiment = worker.frontier(directory, [SUBSET], ["random"], seeds, listen=listen)
-    subset = experiment.subset(SUBSET)
+        burn_in = burn_in_advice(worker.score(_settings(train, evaluation, runs), directory, listen).dynamics).burn_in
+    rungs = Experiment(directory, burn_in).ladder()[:RUNGS]
+    with listening(f"Measuring full data, {' and '.join(rungs)}, and random at their sizes") as listen:
+        worker.frontier(directory, rungs, ["random"], seeds, burn_in=burn_in, listen=listen)
+    experiment = Experiment(directory, burn_in)
+    found = recommend(experiment.frontier(), refusal=experiment.learned.refusal)
+    subset = experiment.subset(found.subset or SUBSET)
     output = writer.default_output(experiment, subset, "jsonl")
-    experiment.export(SUBSET, output, force=True)
+    experiment.export(subset.name, output, force=True)
     writer.verify(output)
-    return Demo(experiment=experiment, subset=subset, output=output, manifest=writer.manifest_path(output))
+    return Demo(
+        experiment=experiment,
+        subset=subset,
+        output=output,
+        manifest=writer.manifest_path(output),
+        verdict=(experiment.learned.sentence, found.sentence),
+        suspected=int(errors.suspect.sum()) if (errors := experiment.label_errors) is not None else 0,
+    )
+
+
+def _settings(train: int, evaluation: int, runs: int) -> Settings:
+    """Return the settings of the demo's scoring."""
+    train_file, evaluation_file = sample.sample_split(train, evaluation)
+    recipe = TrainSettings(learning_rate=LEARNING_RATE)
+    return Settings(data=str(train_file), evaluation=str(evaluation_file), seeds=default_seeds(runs), train=recipe)

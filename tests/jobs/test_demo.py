@@ -1,0 +1,35 @@
+"""The demo on a tiny model: what it measures, exports and says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from pruning import training
+from pruning.export import writer
+from pruning.jobs import demo
+from pruning.settings import Settings
+
+
+def test_the_demo_measures_two_rungs_and_exports_what_it_says(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "train", partial(training.train, workers=0))
+    monkeypatch.setattr(demo, "_settings", lambda train, evaluation, runs: replace(settings, burn_in=0, checkpoints=False))
+    titles: list[str] = []
+    done = demo.demo(tmp_path / "demo", seeds=2, listening=lambda title: titles.append(title) or demo.nullcontext(demo._silence))
+    measured = {point.subset for point in done.experiment.frontier()}
+    rungs = done.experiment.ladder()[: demo.RUNGS]
+    assert "full" in measured and measured - {"full"} <= {*rungs, *(f"random@{name}" for name in rungs)}
+    assert len(titles) == 2 and rungs[0] in titles[1]
+    assert done.verdict[0] == done.experiment.learned.sentence and done.verdict[1]
+    assert done.manifest.exists() and writer.verify(done.output)["output"]["rows"] == done.subset.size
+    assert done.experiment.burn_in in (0, 1, 2) and done.suspected >= 0
+
+
+def test_the_demo_trains_at_its_shipped_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pruning.data.sample.sample_split", lambda train, evaluation: (Path(f"{train}"), Path(f"{evaluation}")))
+    asked = demo._settings(2000, 1000, 4)
+    assert asked.train.learning_rate == demo.LEARNING_RATE == 2e-4
+    assert (asked.data, asked.evaluation, asked.runs) == ("2000", "1000", 4)
