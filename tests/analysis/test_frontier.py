@@ -105,3 +105,12 @@ def test_the_cost_of_a_subset_is_measured_or_read_between_the_measured_rules() -
     assert cost_in_words([*by_h, other], "remove-0", 500) == "Measured: accuracy 0.700 over 3 seeds."
     assert cost_in_words([*by_h, other], "mine", 600).endswith("suggest accuracy 0.720.")
     assert cost_in_words([], "mine", 600) == cost_in_words(by_h[:1], "mine", 600) == "What it costs in accuracy is not measured yet."
+
+
+def test_a_busy_machine_changes_no_saving() -> None:
+    """Subset a was measured while something else ran, so that its half of the steps took as long as all of full data's."""
+    table = finetunings(full=[0.8, 0.8, 0.8], a=[0.8, 0.8, 0.8])
+    table.loc[table["subset"] == "a", "seconds"] = 100.0
+    found = next(each for each in frontier.points(table, 1000) if each.subset == "a")
+    assert (found.steps_saved, found.seconds) == (50, 100.0)
+    assert found.seconds_saved == pytest.approx(50 * (300 + 300) / (300 + 150))
