@@ -68,6 +68,8 @@ def table(folder: Path, size: int) -> list[str]:
         learned = experiment.learned
         spread = " ".join(f"{value:.2f}" for value in experiment.evidence.spread)
         lines.append(f"| {scientific(rate)} | {means[rate]:.3f} | {each} | {spread} | {learned.verdict} |")
+    if not means:
+        lines[2:] = ["No rate was measured on full data yet."]
     lines += ["", *_search(folder / f"{size}-auto", means), ""]
     return lines
 
