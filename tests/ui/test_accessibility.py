@@ -55,7 +55,7 @@ def test_no_page_has_a_serious_violation(served: str, browser: Browser, scheme: 
 def test_every_chart_has_words_and_a_table(served: str, browser: Browser, path: str, charts: int) -> None:
     page = browser.new_page(viewport={"width": 1400, "height": 3000})
     visit(page, f"{served}/{path}experiment=topics")
-    page.locator('[data-testid="stPlotlyChart"]').nth(charts - 1).wait_for()
+    page.locator('[data-testid="stPlotlyChart"]').nth(charts - 1).wait_for(state="attached")
     shown = page.locator('[data-testid="stPlotlyChart"]')
     assert shown.count() == charts
     for index in range(charts):

@@ -28,7 +28,7 @@ def test_from_a_file_to_a_verified_download(
 ) -> None:
     address, experiments = server
     page.goto(address)
-    expect(page.get_by_text("Find the part of a fine-tuning set that matters.")).to_be_visible()
+    expect(page.get_by_text("Find the part of a fine-tuning set that matters")).to_be_visible()
     page.get_by_role("link", name="Or give a path or a hub name").click()
     settled(page)
     fill(page, "Data", str(reviews[0]))
