@@ -1,6 +1,6 @@
 """Does Winnow find wrong labels? Flip some of the sample's on purpose and look.
 
-    python -m benchmarks.label_noise [--train 2000] [--evaluation 1000] [--seeds 3] [--share 0.05 --share 0.1]
+    python -m benchmarks.label_noise [--train 2000] [--evaluation 2000] [--seeds 3] [--learning-rate 2e-4] [--share 0.1 --share 0.2]
 
 For each share a seeded choice of training labels is flipped, the set is scored (6 runs x 3 epochs), and the table says how many of
 the flipped labels are in H = 0 and in the list of label errors, how much of that list is flipped, and the average precision of its
@@ -28,7 +28,7 @@ from pruning.files import atomic_write
 from pruning.formatting import bracketed
 from pruning.jobs import worker
 from pruning.records import DecisionKind
-from pruning.settings import Settings
+from pruning.settings import Settings, TrainSettings
 from pruning.subsets.decisions import Decision
 
 OTHER = {"positive": "negative", "negative": "positive"}
@@ -38,18 +38,16 @@ RATING = "source.rating_mean"
 
 def main(
     train: Annotated[int, typer.Option(help="Training sentences.")] = 2000,
-    evaluation: Annotated[int, typer.Option(help="Evaluation sentences.")] = 1000,
+    evaluation: Annotated[int, typer.Option(help="Evaluation sentences.")] = 2000,
     seeds: Annotated[int, typer.Option(help="Fine-tunings per point; 0 = no frontier.")] = 3,
-    share: Annotated[list[float], typer.Option(help="Share of labels to flip; may be given more than once.")] = [0.05, 0.10],  # noqa: B006
+    learning_rate: Annotated[float, typer.Option(help="Peak rate; the sample's best, see results/learning-rate.md.")] = 2e-4,
+    share: Annotated[list[float], typer.Option(help="Share of labels to flip; may be given more than once.")] = [0.0, 0.1, 0.2],  # noqa: B006
 ) -> None:
     """Run the study and print its Markdown."""
+    options = f"--train {train} --evaluation {evaluation} --seeds {seeds} --learning-rate {learning_rate:g}"
     shares = " ".join(f"--share {value:g}" for value in share)
-    experiments = [scored(value, train, evaluation, seeds) for value in share]
-    print(
-        heading(
-            "Finding flipped labels", f"python -m benchmarks.label_noise --train {train} --evaluation {evaluation} --seeds {seeds} {shares}"
-        )
-    )
+    experiments = [scored(value, train, evaluation, seeds, learning_rate) for value in share]
+    print(heading("Finding flipped labels", f"python -m benchmarks.label_noise {options} {shares}"))
     print("| flipped | order by | listed | in H = 0, recall | list: recall | precision | average precision | times the base rate |")
     print("|---" * 8 + "|")
     for experiment, flipped in experiments:
@@ -64,13 +62,13 @@ def main(
         print("\n".join(frontier(experiment, flipped)))
 
 
-def scored(share: float, train: int, evaluation: int, seeds: int) -> tuple[Experiment, NDArray[np.bool_]]:
+def scored(share: float, train: int, evaluation: int, seeds: int, learning_rate: float) -> tuple[Experiment, NDArray[np.bool_]]:
     """The experiment on the sample with that share of labels flipped, and which they are."""
     source, held_out = sample_split(train, evaluation)
     rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
     flipped = np.zeros(train, dtype=bool)
     flipped[np.random.default_rng(0).permutation(train)[: round(share * train)]] = True
-    folder = Path(f"experiments/label-noise-{train}-{share:g}")
+    folder = Path(f"experiments/label-noise-{train}-{share:g}-{learning_rate:g}")
     data = folder.parent / f"{folder.name}.jsonl"
     folder.parent.mkdir(exist_ok=True)
     if not data.exists():
@@ -83,7 +81,9 @@ def scored(share: float, train: int, evaluation: int, seeds: int) -> tuple[Exper
                 encoding="utf-8",
             )
     with report.listener(f"Scoring with {share:.0%} flipped") as listen:
-        experiment = worker.score(Settings(data=str(data), evaluation=str(held_out)), folder, listen)
+        experiment = worker.score(
+            Settings(data=str(data), evaluation=str(held_out), train=TrainSettings(learning_rate=learning_rate)), folder, listen
+        )
     if seeds:
         if not experiment.decided.dropped:
             suspects: NDArray[np.int64] = (
