@@ -103,8 +103,10 @@ def found(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:
     assert errors is not None and experiment.labels is not None
     hard = scores.h_score(dynamics.correct) == 0
     base = flipped.mean()
-    first = audit.label_errors(dynamics, experiment.labels, len(experiment.label_names), epochs=1)
-    lists = {"label errors": errors, "label errors, epoch 0 only": first}
+    lists = {"label errors": errors}
+    for epochs in (1, 3):
+        name = f"label errors, first {epochs} of 3 epochs"
+        lists[name] = audit.label_errors(dynamics, experiment.labels, len(experiment.label_names), epochs=epochs)
     orders = {
         **{name: -found.quality for name, found in lists.items()},
         "AUM": -scores.compute("aum", dynamics),
@@ -114,15 +116,16 @@ def found(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:
     lines = []
     for name, order in orders.items():
         listed = lists[name].suspect if name in lists else order >= np.sort(order)[-errors.suspect.sum()]
-        precision = average_precision_score(flipped, order)
-        cells = [
-            f"{base:.0%}",
-            name,
-            f"{listed.sum():,}",
-            f"{flipped[hard].sum() / flipped.sum():.0%}",
-            f"{flipped[listed].sum() / flipped.sum():.0%}",
-        ]
-        lines.append(f"| {' | '.join(cells)} | {flipped[listed].mean():.0%} | {precision:.2f} | {precision / base:.1f} |")
+        cells = [f"{base:.0%}", name, f"{listed.sum():,}"]
+        if flipped.any():
+            precision = average_precision_score(flipped, order)
+            cells += [f"{flipped[hard].sum() / flipped.sum():.0%}", f"{flipped[listed].sum() / flipped.sum():.0%}"]
+            cells += [f"{flipped[listed].mean():.0%}", f"{precision:.2f}", f"{precision / base:.1f}"]
+        elif name in lists:
+            cells += ["-"] * 5
+        else:
+            continue
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
@@ -132,7 +135,7 @@ def clarity(experiment: Experiment, flipped: NDArray[np.bool_]) -> str:
     rating = np.abs(experiment.examples([RATING])[RATING].to_numpy())
     listed = experiment.label_errors.suspect
     groups = (listed & flipped, listed & ~flipped, ~listed)
-    return f"| {flipped.mean():.0%} | {' | '.join(f'{rating[group].mean():.2f}' for group in groups)} |"
+    return f"| {flipped.mean():.0%} | {' | '.join(f'{rating[group].mean():.2f}' if group.any() else '-' for group in groups)} |"
 
 
 def frontier(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:

@@ -85,7 +85,7 @@ def test_settling_duplicates_leaves_what_was_decided_by_hand(tmp_path: Path) -> 
     made.decide(Decision(kind=DecisionKind.DROP, ids=(0,)))
     assert settlement(made, keeping(2, 3), "keep-one").ids == (1,)
     assert settlement(made, keeping(2, 3), "keep-whole").ids == (1,)
-    with pytest.raises(UsageError, match="use keep-one, keep-whole"):
+    with pytest.raises(UsageError, match="must be one of keep-one, keep-whole"):
         settlement(made, keeping(2, 3), "keep-none")
 
 

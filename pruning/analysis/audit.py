@@ -40,9 +40,9 @@ MOST = 20
 NEEDED = frozenset(["gold_prob", "gold_margin", "predicted"])
 """Quantities needed for class probabilities, and so for label errors."""
 
-LABEL_EPOCHS = 3
-"""Epochs whose online predictions tell wrong labels. The first alone is out of sample but unsure in small sets; in later ones a
-model slowly learns wrong labels too (compared in benchmarks/results/label-noise.md)."""
+LABEL_EPOCHS = 2
+"""Epochs whose online predictions are used to find wrong labels. The first alone is out of sample but unsure in small sets; from the third on
+a model has memorized many wrong labels, so the list ends too early (compared in benchmarks/results/label-noise.md)."""
 
 RARE = 0.9
 """Examples whose words are rarer than in this share of all examples count as rare."""
