@@ -55,7 +55,7 @@ def desk(reviews: tuple[Path, Path], scored: Experiment, tmp_path: Path, monkeyp
     return folder
 
 
-def run(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def assert_runs(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *words = shlex.split(line)
     if words[0] == "score" and "--learning-rate" not in words:
         words += ["--learning-rate", "1e-3"]  # a fitted one takes minutes
@@ -74,14 +74,14 @@ def run(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("document", [document for document in DOCUMENTS if commands(document, fetched=False)], ids=lambda path: path.name)
 def test_every_command_runs(document: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for line in commands(document, fetched=False):
-        run(line, monkeypatch)
+        assert_runs(line, monkeypatch)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("document", [document for document in DOCUMENTS if commands(document, fetched=True)], ids=lambda path: path.name)
 def test_every_command_on_the_sample_runs(document: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for line in commands(document, fetched=True):
-        run(line.replace("--limit 600", "--limit 80"), monkeypatch)
+        assert_runs(line.replace("--limit 600", "--limit 80"), monkeypatch)
 
 
 @pytest.mark.slow
@@ -115,6 +115,7 @@ def test_every_piece_of_code_runs(document: Path, desk: Path) -> None:
         )
     for block in blocks(document, "python"):
         exec(compile(block, str(document), "exec"), names)
+    assert names.keys() >= {"pruning"}, f"no code of {document.name} was executed"
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, *OTHERS], ids=lambda path: path.name)

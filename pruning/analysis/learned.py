@@ -44,7 +44,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Evidence:
-    """What the verdict rests on; nan where it was not recorded."""
+    """Evidence behind the verdict; nan where it was not recorded."""
 
     training_accuracy: NDArray[np.float64]
     """[R, E] online accuracy of each epoch."""

@@ -43,7 +43,7 @@ class Demo:
     manifest: Path
     """The manifest that the file was verified against."""
     verdict: tuple[str, str]
-    """Whether the model learned, and which subset to take, a sentence each."""
+    """Two sentences: did the model learn, and which subset to take."""
     suspected: int
     """Labels that look wrong."""
 

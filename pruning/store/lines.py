@@ -112,7 +112,7 @@ def last(path: Path, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any] |
 
 def problems(folder: Folder, path: Path) -> list[str]:
     """Return what is wrong with an append-only file, a sentence for each fault, with the way out; empty when it is whole."""
-    way_out = "restore the file from a copy, or resume the experiment to go on without what is lost"
+    way_out = "restore the file from a copy, or resume the experiment to continue without the lost lines"
     began = [line["began"] for line in read(folder.checksums) if line["file"] == path.name and "began" in line]
     if path == folder.checksums:
         gone = not path.exists() and b'"sha256"' in folder.manifest.read_bytes()[-100:]
@@ -135,7 +135,7 @@ def problems(folder: Folder, path: Path) -> list[str]:
 
 
 def repair(folder: Folder, path: Path) -> None:
-    """Go on without what is lost of a damaged file: its whole lines are written anew, the damaged file is kept beside it."""
+    """Continue without the lost lines of a damaged file: rewrite its whole lines and keep the damaged file beside it."""
     if not problems(folder, path):
         return
     whole = list(read(path))

@@ -19,7 +19,7 @@ def everything(root: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def refused(experiment: Experiment, output: Path, says: str, format: str = "jsonl", watched: Path | None = None) -> None:
+def assert_refused(experiment: Experiment, output: Path, says: str, format: str = "jsonl", watched: Path | None = None) -> None:
     """Assert that exporting there is refused, with --force too, and changes no file."""
     before = everything(watched or output.parent)
     for force in (True, False):
@@ -37,7 +37,9 @@ def test_a_file_or_folder_of_somebody_else_is_never_replaced(scored: Experiment,
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     for name in ("folder", "file", "link", "gone", "empty"):
-        refused(scored, tmp_path / name, "not written by an export|exists; choose another|is a folder; name a file", format, tmp_path)
+        assert_refused(
+            scored, tmp_path / name, "not written by an export|exists; choose another|is a folder; name a file", format, tmp_path
+        )
     assert (tmp_path / "gone").is_symlink() and (tmp_path / "empty").is_dir()
 
 
@@ -47,15 +49,15 @@ def test_an_export_that_was_changed_is_not_replaced(scored: Experiment, tmp_path
     writer.build(scored, some(scored), output, format)
     if format == "hf":
         (output / "notes.txt").write_text("mine")
-        refused(scored, output, "holds notes.txt, which no export wrote|exists", format)
+        assert_refused(scored, output, "holds notes.txt, which no export wrote|exists", format)
         (output / "notes.txt").unlink()
         (output / "kept").mkdir()
-        refused(scored, output, "holds kept, which no export wrote|exists", format)
+        assert_refused(scored, output, "holds kept, which no export wrote|exists", format)
         (output / "kept").rmdir()
     else:
         content = output.read_bytes()
         output.write_bytes(content + b"{}")
-        refused(scored, output, "was changed since it was exported|exists", format)
+        assert_refused(scored, output, "was changed since it was exported|exists", format)
         output.write_bytes(content)
     writer.build(scored, some(scored, slice(0, None, 4)), output, format, force=True)
     assert writer.verify(output)["output"]["rows"] == 30
@@ -66,8 +68,8 @@ def test_nothing_in_an_experiment_is_written_over(scored: Experiment, tmp_path: 
     (tmp_path / "way").symlink_to(root)
     for name in ("", "views.jsonl", "source.jsonl", "new.jsonl", "dynamics", "exports", "exports/../events.jsonl", "dynamics/run=0/x"):
         for format in ("jsonl", "hf"):
-            refused(scored, root / name, "part of the experiment|exists", format, root)
-    refused(scored, tmp_path / "way" / "views.jsonl", "part of the experiment", watched=root)
+            assert_refused(scored, root / name, "part of the experiment|exists", format, root)
+    assert_refused(scored, tmp_path / "way" / "views.jsonl", "part of the experiment", watched=root)
     writer.build(scored, some(scored), root / "exports" / "mine.jsonl")
     assert writer.verify(root / "exports" / "mine.jsonl") and scored.verify()
 
@@ -78,16 +80,16 @@ def test_the_data_is_never_written_over_by_any_of_its_names(scored: Experiment, 
     (tmp_path / "way").symlink_to(reviews[0].parent)
     try:
         for output in (*reviews, tmp_path / "soft.jsonl", tmp_path / "hard.jsonl", tmp_path / "way" / reviews[0].name):
-            refused(scored, output, "is the data itself", watched=reviews[0].parent)
+            assert_refused(scored, output, "is the data itself", watched=reviews[0].parent)
     finally:
         (tmp_path / "hard.jsonl").unlink()
 
 
 def test_a_strange_manifest_is_never_written_over(scored: Experiment, tmp_path: Path) -> None:
     (tmp_path / "out.jsonl.manifest.json").write_text('{"name": "my app"}')
-    refused(scored, tmp_path / "out.jsonl", "is not the manifest of an earlier export")
+    assert_refused(scored, tmp_path / "out.jsonl", "is not the manifest of an earlier export")
     for name in ("manifest.json", "x.manifest.json"):
-        refused(scored, tmp_path / name, "a name for manifests")
+        assert_refused(scored, tmp_path / name, "a name for manifests")
 
 
 def test_exports_beside_each_other_are_verified_each_by_its_own_manifest(scored: Experiment, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def opened(path: Path, name: str | None = None) -> File:
 
 
 def from_stdin() -> File:
-    """Standard input, copied first; its kind is told by its first bytes."""
+    """Standard input, copied first; its kind is detected from its first bytes."""
     if access.allowed() is not None:
         raise DataError("The dashboard does not read standard input; give a file.")
     held, copy = _copy_of(lambda: sys.stdin.buffer, "standard input", "")
