@@ -41,8 +41,8 @@ NEEDED = frozenset(["gold_prob", "gold_margin", "predicted"])
 """Quantities needed for class probabilities, and so for label errors."""
 
 LABEL_EPOCHS = 2
-"""Epochs whose online predictions are used to find wrong labels. The first alone is out of sample but unsure in small sets; from the third on
-a model has memorized many wrong labels, so the list ends too early (compared in benchmarks/results/label-noise.md)."""
+"""Epochs whose online predictions are used to find wrong labels. The first alone is out of sample but unsure in small sets; from the
+third on a model has memorized many wrong labels, so the list ends too early (benchmarks/results/label-noise.md)."""
 
 RARE = 0.9
 """Examples whose words are rarer than in this share of all examples count as rare."""
