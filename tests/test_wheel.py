@@ -51,7 +51,7 @@ def elsewhere(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A folder outside of the checkout with an experiment that the installed command scored."""
     folder = tmp_path_factory.mktemp("elsewhere")
     train, evaluation = write_reviews(folder / "train.jsonl", 40), write_reviews(folder / "eval.jsonl", 16, seed=1)
-    recipe = ["--model", tiny_model(folder / "model"), "--epochs", "2", "--runs", "2", "--device", "cpu"]
+    recipe = ["--model", tiny_model(folder / "model"), "--epochs", "2", "--runs", "2", "--device", "cpu", "--learning-rate", "1e-3"]
     run(installed / "winnow", "score", train.name, "--eval", evaluation.name, "--experiment", "experiments/reviews", *recipe, cwd=folder)
     return folder
 
