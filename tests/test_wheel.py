@@ -76,6 +76,7 @@ def test_the_wheel_holds_the_dashboard_s_files_and_nothing_else(wheel: Path) -> 
         "pruning/py.typed",
         "pruning/dashboard/.streamlit/config.toml",
         "pruning/dashboard/assets/icon.png",
+        "pruning/dashboard/assets/wordmark.svg",
     }
     pages = {f"pruning/dashboard/pages/{path.name}" for path in (ROOT / "pages").glob("*.py")}
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "pruning").rglob("*.py")}
@@ -113,6 +114,6 @@ def test_a_page_of_the_wheel_shows_the_experiment_in_winnow_s_colours(address: s
         page = browser.new_page(color_scheme="light")
         visit(page, f"{address}/difficulty?experiment=reviews")
         assert page.get_by_role("heading", name="Difficulty").first.is_visible()
-        colour = page.get_by_test_id("stSidebar").evaluate("element => getComputedStyle(element).backgroundColor")
-        assert colour == "rgb(243, 245, 247)", "secondaryBackgroundColor of .streamlit/config.toml"
+        colour = page.get_by_test_id("stApp").evaluate("element => getComputedStyle(element).color")
+        assert colour == "rgb(10, 16, 22)", "textColor of .streamlit/config.toml"
         browser.close()
