@@ -72,7 +72,7 @@ GOOD = b'{"sentence": "a good film", "label": "positive"}\n{"sentence": "a dull 
         (GOOD.replace(b"negative", b"positive"), [], "at least two classes"),
         (b'{"sentence": "\xff\xfe", "label": "a"}\n', [], "UTF-8"),
         (GOOD + b'{"sentence": "cut of\n', [], "line 3"),
-        (GOOD.replace(b'"label"', b'"id": 1, "label"'), [], "id"),
+        (GOOD.replace(b'"label"', b'"id": 1, "label"'), ["--id", "id"], "id"),
         (GOOD, ["--model", "no/such/model/here"], "no/such/model/here"),
         (GOOD, ["--runs", "0"], "--runs"),
     ],

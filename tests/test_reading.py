@@ -188,7 +188,8 @@ def test_the_frontier_measures_the_rule_unless_the_suffix_asks(decided: Experime
 def test_an_export_made_without_decisions_says_how_to_repeat_it(decided: Experiment, tmp_path: Path) -> None:
     without = decided.reading(decisions=False)
     manifest = without.export("winning-ticket", tmp_path / "plain.jsonl")
-    assert manifest["command"].endswith("--force --without-decisions") and manifest["subset"]["name"] == "winning-ticket"
+    assert manifest["command"].endswith(" --without-decisions") and "--force" not in manifest["command"]
+    assert manifest["subset"]["name"] == "winning-ticket"
     assert "--without-decisions" not in decided.export("winning-ticket", tmp_path / "decided.jsonl")["command"]
 
 

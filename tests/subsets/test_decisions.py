@@ -16,7 +16,7 @@ def act(kind: str, *ids: int, value: str = "") -> Decision:
 
 def test_the_latest_act_on_an_example_counts() -> None:
     state = decided([act("drop", 2, 3), act("keep", 3), act("relabel", 5, value="a"), act("relabel", 5, value="b")])
-    assert (state.dropped, state.kept, state.labels) == (frozenset({2}), frozenset({3}), {5: "b"})
+    assert (state.dropped, state.kept, state.labels) == (frozenset({2}), frozenset({3, 5}), {5: "b"})
 
 
 def test_undo_takes_back_only_its_act_and_can_be_undone() -> None:
