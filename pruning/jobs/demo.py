@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.recommendation import recommend
-from pruning.analysis.stability import burn_in_advice
 from pruning.data import sample
 from pruning.experiment import Experiment
 from pruning.export import writer
@@ -21,8 +20,8 @@ from pruning.settings import Settings, TrainSettings, default_seeds
 SUBSET = "winning-ticket"
 """The subset that the demo exports where none is recommended."""
 
-RUNGS = 2
-"""Subsets of the ladder that the demo measures."""
+RUNGS = 1
+"""Subsets of the ladder that the demo measures; each costs about a minute."""
 
 LEARNING_RATE = 2e-4
 """Rate of the demo, so that it need not search: the one that `python -m benchmarks.learning_rate` fits to the sample."""
@@ -62,8 +61,8 @@ def demo(
 ) -> Demo:
     """Score the sample, measure full data, the ladder's first rungs and random at their sizes, then export a subset and verify it.
 
-    H leaves out the epochs that the recording itself advises to leave out. The exported subset is the recommended one, or the winning
-    ticket where none is recommended.
+    H counts every epoch, as in the paper: at this rate the later epochs alone call 78% of the sentences always right, and a ticket of the
+    rest ends at chance. The exported subset is the recommended one, or the winning ticket where none is recommended.
 
     Parameters
     ----------
@@ -79,11 +78,9 @@ def demo(
         Opens the listener of a job, given the job's title.
     """
     with listening(f"Scoring {train} sentences, {runs} runs") as listen:
-        burn_in = burn_in_advice(worker.score(_settings(train, evaluation, runs), directory, listen).dynamics).burn_in
-    rungs = Experiment(directory, burn_in).ladder()[:RUNGS]
-    with listening(f"Measuring full data, {' and '.join(rungs)}, and random at their sizes") as listen:
-        worker.frontier(directory, rungs, ["random"], seeds, burn_in=burn_in, listen=listen)
-    experiment = Experiment(directory, burn_in)
+        rungs = worker.score(_settings(train, evaluation, runs), directory, listen).ladder()[:RUNGS]
+    with listening(f"Measuring full data, {' and '.join(rungs)}, and random of equal size") as listen:
+        experiment = worker.frontier(directory, rungs, ["random"], seeds, listen=listen)
     found = recommend(experiment.frontier(), refusal=experiment.learned.refusal)
     subset = experiment.subset(found.subset or SUBSET)
     output = writer.default_output(experiment, subset, "jsonl")
