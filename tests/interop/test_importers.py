@@ -142,7 +142,7 @@ def change(path: Path, old: str, new: str) -> None:
         ('"gold": 0', '"gold": true', "gold is true, which must be a whole number"),
         ('"gold": 0', '"gold": 1.5', "gold is 1.5, which must be a whole number"),
         ('"gold": 0', '"gold": ' + "9" * 30, "gold is 9{30}, which must be a whole number"),
-        ('"gold": 0', '"gold": 1', "other labels than the data, or another order: for 1 of 12"),
+        ('"gold": 0', '"gold": 1', "other labels than the data, or another order of rows: 1 of 12 examples differ"),
         ("]", ", 1.0]", "has 4 numbers in logits_epoch_1 instead of 3, one for each class"),
         ("{", "[", "is no JSON"),
         ("{", "[" * 200_000 + "{", "is nested too deeply"),

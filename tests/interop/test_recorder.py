@@ -17,6 +17,7 @@ from pruning.experiment import Experiment
 from pruning.interop.recorder import Recorder
 from pruning.jobs import worker
 from pruning.records import QUANTITIES
+from pruning.settings import TrainSettings
 from pruning.training.objective import choice
 
 ROWS = 23
@@ -140,7 +141,7 @@ def test_a_recording_is_neither_gone_on_with_nor_measured_without_a_model(data: 
 
 @pytest.mark.process
 def test_its_frontier_is_measured_like_any_other_and_it_is_not_scored_over(data: Path, tiny: str) -> None:
-    recorder = recorder_of(data, model=tiny, evaluation=data, epochs=1)
+    recorder = recorder_of(data, model=tiny, evaluation=data, epochs=1, train=TrainSettings(learning_rate=2e-5))
     for seed in recorder.seeds:
         recorder.run(seed).add(np.arange(ROWS), np.random.default_rng(seed).normal(size=(ROWS, 2)))
     folder = recorder.experiment.folder.root

@@ -132,7 +132,7 @@ def assert_is_what_the_model_says(data: Path, tiny: str, model: Any) -> None:
     expected = choice(logits, torch.tensor(rows["label"]))
     for epoch in range(2):
         found = recorded(data, epoch)
-        for name in QUANTITIES:
+        for name in QUANTITIES.keys() - {"position"}:
             assert np.allclose(found[name], getattr(expected, name).numpy(), atol=1e-4), name
         assert sorted(found["position"]) == list(range(ROWS))
 

@@ -81,7 +81,7 @@ def killed_between_the_moves(experiment: Experiment, run: int, monkeypatch: pyte
     stuck(experiment, run)
     (found,) = Experiment(experiment.folder.root).diverged()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(divergence, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(divergence, "write_manifest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         divergence.set_aside(experiment, found)
     return Experiment(experiment.folder.root)
 
