@@ -111,7 +111,7 @@ CORPUS: dict[str, tuple[str, bytes, str]] = {
     "a number of 30 digits": ("a.jsonl", line(b"9" * 30), "examples"),
     "two objects on a line": ("a.jsonl", OK.replace(b"\n", b""), "is not JSON"),
     "carriage returns": ("a.jsonl", OK.replace(b"\n", b"\r"), "is not JSON"),
-    "a key twice": ("a.jsonl", line(b"1", b"text") + line(b'"a"', b"text"), "mixes"),
+    "a key twice": ("a.jsonl", line(b"1", b"text") + line(b'"a"', b"text"), "line 1 has 1 in 'text', which holds text elsewhere"),
     "an empty key": ("a.jsonl", line(b"1", b""), "examples"),
     "our own names": ("a.jsonl", line(b"1", b"source.text") + line(b"1", b"row"), "examples"),
     "null": ("a.json", b"null", "holds null"),
@@ -139,11 +139,11 @@ CORPUS: dict[str, tuple[str, bytes, str]] = {
     "only a quote": ("a.csv", b'"', "not well-formed"),
     "only semicolons": ("a.csv", b";\n;\n", "cannot be told"),
     "only tabs": ("a.tsv", b"\t\t\n", "has no rows"),
-    "gzip": ("a.csv", gzip.compress(b"text,label\n"), "is a gzip file"),
-    "a zip bomb": ("a.jsonl", zipped(), "is a zip file"),
-    "parquet by another name": ("a.json", b"PAR1", "is a Parquet file"),
-    "json by another name": ("a.parquet", OK, "no whole Parquet file"),
-    "parquet without its middle": ("a.parquet", b"PAR1PAR1", "no whole Parquet file"),
+    "gzip": ("a.csv", gzip.compress(b"text,label\n"), r"is actually a gzip file; rename it to .*a\.csv\.gz\."),
+    "a zip bomb": ("a.jsonl", zipped(), "is actually a zip file"),
+    "parquet by another name": ("a.json", b"PAR1", "is actually a Parquet file"),
+    "json by another name": ("a.parquet", OK, "is not a whole Parquet file"),
+    "parquet without its middle": ("a.parquet", b"PAR1PAR1", "is not a whole Parquet file"),
 }
 
 
@@ -155,6 +155,12 @@ def test_broken_files(tmp_path: Path, case: str) -> None:
     assert re.search(expected, said), said
 
 
+def test_a_zip_bomb_is_refused_by_its_own_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pruning.data.readers.limits.MAX_BYTES", 1_000_000)
+    (tmp_path / "a.jsonl.zip").write_bytes(zipped())
+    assert "more than 1,000,000 bytes when unpacked" in survives(tmp_path / "a.jsonl.zip")
+
+
 def test_odd_places(tmp_path: Path) -> None:
     (tmp_path / "loop.jsonl").symlink_to(tmp_path / "loop.jsonl")
     (tmp_path / "endless.jsonl").symlink_to("/dev/zero")
@@ -164,7 +170,7 @@ def test_odd_places(tmp_path: Path) -> None:
         ("loop", "no file"),
         ("endless", "neither a file"),
         ("pipe", "neither a file"),
-        ("folder", "did not save"),
+        ("folder", "holds no data"),
     ):
         assert expected in survives(tmp_path / f"{name}.jsonl")
 

@@ -285,7 +285,7 @@ def test_what_winnow_creates_is_for_its_user_alone(reviews: tuple[Path, Path], t
         assert {oct(mode) for path, mode in modes.items() if path.is_dir()} == {oct(folders)}
         assert {oct(mode) for path, mode in modes.items() if path.is_file()} == {oct(files)}
         assert any("exports" in path.parts for path in modes) and any("cache" in path.parts for path in modes)
-    background.start(["status", str(tmp_path / "new")], tmp_path / "new").join()
+    background.start(["status", str(tmp_path / "new")], tmp_path / "new").watcher.join()
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
     with lock.own(Folder(tmp_path / "owned")):
         assert (tmp_path / "owned").stat().st_mode & 0o777 == 0o700

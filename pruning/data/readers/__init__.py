@@ -52,7 +52,7 @@ def read(data: str | Path, split: str | None = None, header: bool | None = None)
     """
     name, path, split = _found(str(data), split)
     if path is not None and path.is_dir() and _is_saved(path):
-        source = _read_saved(path, split)
+        source = _read_saved(path, _typed(name, path), split)
     elif (listed := _listed(name, path, split)) is not None:
         source = _read_files(name, listed, header)
     else:
@@ -94,15 +94,21 @@ def _found(name: str, split: str | None) -> tuple[str, Path | None, str | None]:
     return name, path, split
 
 
-def _listed(name: str, path: Path | None, split: str | None) -> list[Path] | None:
-    """The files to read; None for a hub name, an empty list for standard input."""
+def _typed(name: str, path: Path) -> Path:
+    """The path of a resolved file or folder as the user wrote it, for messages: a relative one stays relative."""
+    return written if (written := Path(name)).exists() else path
+
+
+def _listed(name: str, path: Path | None, split: str | None) -> list[tuple[Path, Path]] | None:
+    """The files to read, each with its path as the user wrote it; None for a hub name, an empty list for standard input."""
     if name == files.STDIN:
         return []
     if path is not None:
-        return _shards(path, split) if path.is_dir() else [path]
-    if listed := [_existing(str(one)) or one for one in files.expanded(name)]:
-        for one in listed:
-            if not one.exists():
+        typed = _typed(name, path)
+        return _shards(path, typed, split) if path.is_dir() else [(path, typed)]
+    if listed := [(_existing(str(one)) or one, one) for one in files.expanded(name)]:
+        for found, one in listed:
+            if not found.exists():
                 raise DataError(f"There is no file {one}.")
         return listed
     if _ending(name):
@@ -110,28 +116,28 @@ def _listed(name: str, path: Path | None, split: str | None) -> list[Path] | Non
     return None
 
 
-def _shards(folder: Path, split: str | None) -> list[Path]:
+def _shards(folder: Path, typed: Path, split: str | None) -> list[tuple[Path, Path]]:
     there = files.shards(folder)
     if not there:
-        raise DataError(f"{folder} holds no data: neither a dataset saved by datasets nor files of a kind that can be read.")
-    chosen = choose_split(str(folder), list(there), split)
+        raise DataError(f"{typed} holds no data: neither a dataset saved by datasets nor files of a kind that can be read.")
+    chosen = choose_split(str(typed), list(there), split)
     found = there[chosen]
     for path in found:
         _existing(str(path))
     kinds = sorted({files.kind_of(path) for path in found})
     if len(kinds) > 1 and not set(kinds) <= JSON_KINDS:
         raise DataError(
-            f"{folder} holds files of several kinds ({', '.join(kinds)}); name one of them: {', '.join(p.name for p in found[:5])}."
+            f"{typed} holds files of several kinds ({', '.join(kinds)}); name one of them: {', '.join(p.name for p in found[:5])}."
         )
-    return found
+    return [(path, typed / path.relative_to(folder)) for path in found]
 
 
-def _read_files(name: str, listed: list[Path], header: bool | None) -> Source:
+def _read_files(name: str, listed: list[tuple[Path, Path]], header: bool | None) -> Source:
     found: list[File] = []
     try:
         with ExitStack() as stack:
-            for path in listed:
-                found.append(files.opened(stack.enter_context(access.held(path)), str(path)))
+            for path, typed in listed:
+                found.append(files.opened(stack.enter_context(access.held(path)), str(typed)))
             found = found or [files.from_stdin()]
             kinds = sorted({file.kind for file in found})
             if len(kinds) > 1 and not set(kinds) <= JSON_KINDS:
@@ -144,7 +150,8 @@ def _read_files(name: str, listed: list[Path], header: bool | None) -> Source:
                 file.check()
         if source.origin is None:
             return source
-        kept = [file if file.held else replace(file, path=path, origin=path) for file, path in zip(found, listed or [Path()], strict=True)]
+        own = [path for path, _ in listed] or [Path()]
+        kept = [file if file.held else replace(file, path=path, origin=path) for file, path in zip(found, own, strict=True)]
         return replace(source, origin=replace(source.origin, files=tuple(kept)))
     except OSError as error:
         raise DataError(f"{name} cannot be read: {files.in_words(error)}.") from None
@@ -160,17 +167,17 @@ def _existing(name: str) -> Path | None:
     return access.resolve(name)
 
 
-def _read_saved(path: Path, split: str | None) -> Source:
-    """Read the very folder that was checked; messages and places keep its name."""
+def _read_saved(path: Path, typed: Path, split: str | None) -> Source:
+    """Read the very folder that was checked; messages and places keep the name that the user wrote."""
     with access.held(path) as opened:
         try:
             source = read_saved(opened, split)
         except DataError as error:
-            raise DataError(str(error).replace(str(opened), str(path))) from None
+            raise DataError(str(error).replace(str(opened), str(typed))) from None
         if opened == path or source.origin is None:
             return source
         moved = tuple(replace(file, path=path / file.path.relative_to(opened), origin=None) for file in source.origin.files)
-        return replace(source, name=source.name.replace(str(opened), str(path)), origin=replace(source.origin, files=moved))
+        return replace(source, name=source.name.replace(str(opened), str(typed)), origin=replace(source.origin, files=moved))
 
 
 def _is_saved(path: Path) -> bool:

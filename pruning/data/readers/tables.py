@@ -95,6 +95,8 @@ def read_saved(path: Path, split: str | None) -> Source:
         raise DataError(f"{path} is a damaged folder of datasets: {one_line(error)}.") from None
     if chosen is None and split is not None:
         raise DataError(f"{path} has no splits, so {split!r} cannot be chosen.")
+    if isinstance(loaded, datasets.DatasetDict) != bool(chosen) or (chosen and chosen not in loaded):
+        raise DataError(f"{path} is a damaged folder of datasets: dataset_dict.json does not name the splits that are there.")
     source = _of_dataset(f"{path}#{chosen}", loaded[chosen]) if chosen else _of_dataset(str(path), loaded)
     for file in files:
         file.check()
