@@ -34,7 +34,7 @@ def dashboard(experiments: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "pruning", "app", "--experiments", str(experiments), "--port", str(port)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WINNOW_ROOTS": str(experiments.parent.parent)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WINNOW_ROOTS": str(experiments.parents[2])}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     address = f"http://localhost:{port}"
     try:

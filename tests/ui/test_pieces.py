@@ -289,7 +289,7 @@ def test_the_open_example_is_relabelled_tagged_and_noted_by_itself(scored: Exper
     app.selectbox(key="relabel-one").set_value(new).run()
     decided = scored.decided
     assert (decided.tags, decided.notes, decided.labels) == ({example: {"slang"}}, {example: "look again"}, {example: new})
-    assert not app.exception and app.dataframe[0].value["decision"][1] == f"label {new}, tagged slang, note: look again"
+    assert not app.exception and app.dataframe[0].value["decision"][1] == f"keep, label {new}, tagged slang, note: look again"
     assert app.dataframe[0].value["label"][1] == new
     assert (app.text_input(key="note-one").value, app.selectbox(key="relabel-one").value) == ("", None)
 
