@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,6 +19,9 @@ from hypothesis import settings as hypothesis_settings
 
 from pruning.experiment import Experiment
 from pruning.settings import Settings, TrainSettings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 hypothesis_settings.register_profile("busy", deadline=None)  # how long an example takes says something of the machine, not of us
 hypothesis_settings.load_profile("busy")
@@ -140,3 +144,18 @@ def scored_once(settings: Settings, tmp_path_factory: pytest.TempPathFactory) ->
 def scored(scored_once: Path, tmp_path: Path) -> Experiment:
     """A scored experiment of the test's own."""
     return Experiment(shutil.copytree(scored_once, tmp_path / "reviews"))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests of a process: Playwright cannot be started twice. Busy machines get 20 seconds before a test gives up."""
+    from playwright.sync_api import expect, sync_playwright
+
+    from tests.support.browser_setup import find
+    from tests.support.browsing import FLAGS
+
+    expect.set_options(timeout=20_000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find(), args=FLAGS)
+        yield browser
+        browser.close()

@@ -14,32 +14,38 @@ from pruning.paths import dashboard_folder  # noqa: E402
 from pruning.ui import address, context_bar, escaping, state  # noqa: E402
 
 FILES = dashboard_folder()
-st.set_page_config(layout="wide", page_icon=str(FILES / "assets" / "icon.png"))
-
 PAGES = ("overview", "score", "difficulty", "frontier", "inspect", "export")
 # Pages that need no experiment: they list what there is, and why what cannot be read is not.
 WITHOUT = ("overview", "score")
 
-# No icons: those given to st.Page are fetched from Google's servers, to stand in the browser's tab.
-page = st.navigation(
-    [st.Page(FILES / "pages" / f"{name}.py", title=name.capitalize(), url_path=name, default=name == "overview") for name in PAGES],
-    position="top",
-)
-st.logo(str(FILES / "assets" / "wordmark.svg"), size="large")
-name = page.title.lower()
-address.restore(name)
-bar, notes = st.container(), st.container()
-try:
-    with bar:
-        problem = context_bar.show(name, page.title)
-    if problem:
-        st.error(escaping.markdown(problem), icon=":material/error:")
-    if not problem or name in WITHOUT:
-        page.run()
-except WinnowError as error:
-    st.error(escaping.markdown(error), icon=":material/error:")
-finally:
-    for sentence in address.notes():
-        notes.warning(escaping.markdown(sentence), icon=":material/link_off:")
-    state.show_sayings()
-    address.write()
+
+def main() -> None:
+    """Draw the dashboard. The pages stay in here: outside a run a page has no title, and who inspects this module would ask for it."""
+    st.set_page_config(layout="wide", page_icon=str(FILES / "assets" / "icon.png"))
+    # No icons: those given to st.Page are fetched from Google's servers, to stand in the browser's tab.
+    page = st.navigation(
+        [st.Page(FILES / "pages" / f"{name}.py", title=name.capitalize(), url_path=name, default=name == "overview") for name in PAGES],
+        position="top",
+    )
+    st.logo(str(FILES / "assets" / "wordmark.svg"), size="large")
+    name = page.title.lower()
+    address.restore(name)
+    bar, notes = st.container(), st.container()
+    try:
+        with bar:
+            problem = context_bar.show(name, page.title)
+        if problem:
+            st.error(escaping.markdown(problem), icon=":material/error:")
+        if not problem or name in WITHOUT:
+            page.run()
+    except WinnowError as error:
+        st.error(escaping.markdown(error), icon=":material/error:")
+    finally:
+        for sentence in address.notes():
+            notes.warning(escaping.markdown(sentence), icon=":material/link_off:")
+        state.show_sayings()
+        address.write()
+
+
+if __name__ == "__main__":
+    main()
