@@ -20,7 +20,7 @@ WITHOUT = ("overview", "score")
 
 
 def main() -> None:
-    """Draw the dashboard. The pages stay in here: outside a run a page has no title, and who inspects this module would ask for it."""
+    """Draw the dashboard. No page is a module global: outside a run a page has no title, and inspecting the module would ask for it."""
     st.set_page_config(layout="wide", page_icon=str(FILES / "assets" / "icon.png"))
     # No icons: those given to st.Page are fetched from Google's servers, to stand in the browser's tab.
     page = st.navigation(
