@@ -143,6 +143,7 @@ def scored_once(settings: Settings, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 def scored(scored_once: Path, tmp_path: Path) -> Experiment:
     """A scored experiment of the test's own."""
+    assert not (scored_once / "cache").exists(), "a test opened the shared experiment itself; it must copy it first"
     return Experiment(shutil.copytree(scored_once, tmp_path / "reviews"))
 
 

@@ -1,5 +1,6 @@
 """A link shows what it showed: every address, opened cold, gives the same selection, and says what it names that is not there."""
 
+import shutil
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -114,8 +115,9 @@ STATES = st.fixed_dictionaries(
 
 
 @pytest.fixture(scope="module")
-def shared(scored_once: Path) -> Experiment:
-    return Experiment(scored_once)
+def shared(scored_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """A copy: opening a page fills the experiment's cache."""
+    return Experiment(shutil.copytree(scored_once, tmp_path_factory.mktemp("links") / scored_once.name))
 
 
 @settings(max_examples=8)
