@@ -101,7 +101,10 @@ class Reading(Stored):
     def rule(self, name: str, *, seed: int | None = None) -> Subset:
         """The rows as the rule chooses them, no decision applied; the suffix is not part of a rule's name."""
         draw = self.settings.seeds[0] if seed is None else seed
-        return rules.resolve(name, self.dynamics, self.labels, self.burn_in, draw, self.label_names, self.saved)
+        return rules.resolve(name, self.dynamics, self.labels, self.burn_in, draw, self.label_names, self.saved, self._suspects)
+
+    def _suspects(self) -> NDArray[np.bool_] | None:
+        return None if self.label_errors is None else self.label_errors.suspect
 
     def ladder(self) -> list[str]:
         """Names of the automatic subsets: the paper's ladder for this recording's R, in the order in which it was published."""
@@ -125,7 +128,7 @@ class Reading(Stored):
     def label_errors(self) -> audit.LabelErrors | None:
         """Labels that look wrong; None where the task has no classes, or the recording lacks what it takes."""
         labels = self.labels
-        if labels is None or score_registry.missing(self.dynamics) & audit.NEEDED:
+        if labels is None or not self.finds_label_errors:
             return None
 
         def found() -> cache.Arrays:
@@ -135,6 +138,11 @@ class Reading(Stored):
         kept = cache.remember(self.folder.cache("label-errors"), self._stamp_of_runs, found)
         sentence = str(kept["sentence"])
         return audit.LabelErrors(suspect=kept["suspect"], quality=kept["quality"], suggested=kept["suggested"], sentence=sentence)
+
+    @property
+    def finds_label_errors(self) -> bool:
+        """Return True where `label_errors` is not None; takes no time."""
+        return self.labels is not None and not score_registry.missing(self.dynamics) & audit.NEEDED
 
     @property
     def _stamp_of_data(self) -> str:
@@ -151,9 +159,8 @@ class Reading(Stored):
     @property
     def audited(self) -> bool:
         """Whether duplicates, label errors and rare words were worked out already, so that asking for them takes no time."""
-        labelled = self.labels is not None and not score_registry.missing(self.dynamics) & audit.NEEDED
         wanted = {"duplicates": self._stamp_of_texts}
-        if labelled:
+        if self.finds_label_errors:
             wanted |= {"label-errors": self._stamp_of_runs, "rarity": self._stamp_of_data}
         return all(cache.remembered(self.folder.cache(name), stamp) is not None for name, stamp in wanted.items())
 

@@ -24,7 +24,7 @@ from pruning.subsets.decisions import Decision
 from tests.conftest import EXAMPLES
 from tests.support.pages import opened
 
-NAMES = ("winning-ticket", "random@winning-ticket", "mine", "drop-hard or mine", "full minus remove-0")
+NAMES = ("winning-ticket", "random@winning-ticket", "mine", "drop-hard or mine", "full minus remove-0", "drop-suspects")
 READINGS = tuple(product((0, 1), (True, False)))
 
 

@@ -5,6 +5,7 @@ One grammar of names serves the command line, the pages, the frontier and the ma
     full                    everything
     winning-ticket          remove H = 0 and H = R: the paper's largest automatic subset
     remove-0-1-6            remove these H-values; drop-easy and drop-hard stand for remove-R and remove-0
+    drop-suspects           remove the examples whose labels look wrong (`pruning.analysis.audit.label_errors`)
     random@X                as many as X keeps, drawn at random
     stratified@X            the same, with the same share of every class and every H-value
     ambiguous@X             as many as X keeps, with the highest variability over all runs: the paper's baseline
@@ -39,6 +40,7 @@ from pruning.subsets.grammar import JOINS, Name, parse
 from pruning.subsets.selection import HARDEST, coverage, highest, quotas, stratified
 
 TICKET = "winning-ticket"
+SUSPECTS = "drop-suspects"
 
 Ids = NDArray[np.int64]
 
@@ -95,7 +97,7 @@ def understood(word: str) -> bool:
     >>> [understood(word) for word in ("mine", "randomly", "remove-duplicates", "aum")]
     [False, False, False, False]
     """
-    if word in ("full", *JOINS) or word.partition("-")[0] == "floor":
+    if word in ("full", SUSPECTS, *JOINS) or word.partition("-")[0] == "floor":
         return True
     try:
         return parse_removes(word, 1) is not None or bool(_ruled(word)[0])
@@ -111,14 +113,16 @@ def resolve(
     seed: int = 0,
     classes: Sequence[str] = (),
     saved: Mapping[str, Subset] | None = None,
+    suspects: Callable[[], NDArray[np.bool_] | None] | None = None,
 ) -> Subset:
     """The subset of that name (see the module's docstring). `seed` decides what is drawn at random; `classes` are the labels' names,
-    `saved` the subsets that further words stand for.
+    `saved` the subsets that further words stand for, and `suspects` returns which examples [N] have a label that looks wrong (None
+    where that cannot be told).
 
     Raises SubsetError for a name that does not exist, listing what does, and for a size that cannot be had; ScoreError where a
     rule needs what the recording lacks.
     """
-    recording = _Recording(dynamics, labels, burn_in, seed, classes, {} if saved is None else saved)
+    recording = _Recording(dynamics, labels, burn_in, seed, classes, {} if saved is None else saved, suspects)
     return _subset(parse(name, recording.there_is), recording)
 
 
@@ -193,6 +197,7 @@ class _Recording:
     seed: int
     classes: Sequence[str]
     saved: Mapping[str, Subset]
+    suspects: Callable[[], NDArray[np.bool_] | None] | None
 
     @property
     def there_is(self) -> str:
@@ -201,7 +206,7 @@ class _Recording:
         names = ", ".join([*(subset_name(removes, runs) for removes in ladder(runs)), *self.saved])
         rules = ", ".join(f"{rule}@X" for rule in _RULES)
         sizes = f"{rules}, SCORE-high@X, SCORE-low@X, (one of these)@X for X one of these, a share or a number"
-        return f"use full, {names}, any remove-..., floor-0.2@(one of these), or {sizes}"
+        return f"use full, {names}, {SUSPECTS}, any remove-..., floor-0.2@(one of these), or {sizes}"
 
     def score(self, name: str) -> NDArray[np.float64]:
         return compute(name, self.dynamics, self.burn_in)
@@ -226,6 +231,8 @@ def _subset(tree: Name, recording: _Recording) -> Subset:
         return _applied(tree, recording)
     if tree.word == "full":
         return Subset(name="full", method="full", rule="keep everything", kept=dynamics.ids, total=dynamics.examples, removes=())
+    if tree.word == SUSPECTS and SUSPECTS not in recording.saved:
+        return _without_suspects(recording)
     removes = parse_removes(tree.word, dynamics.runs)
     if removes is not None:
         return replace(by_h(tree.word, recording.h(), dynamics.ids, removes), name=tree.text)
@@ -233,6 +240,14 @@ def _subset(tree: Name, recording: _Recording) -> Subset:
     if saved is None:
         raise SubsetError(f"There is no subset {tree.word!r}; {recording.there_is}.")
     return saved
+
+
+def _without_suspects(recording: _Recording) -> Subset:
+    suspect = recording.suspects() if recording.suspects is not None else None
+    if suspect is None:
+        raise SubsetError(f"{SUSPECTS} needs classes and recorded probabilities to tell which labels look wrong; this recording has none.")
+    ids = recording.dynamics.ids
+    return Subset(name=SUSPECTS, method="suspects", rule="remove labels that look wrong", kept=ids[~suspect], total=len(ids))
 
 
 def _applied(tree: Name, recording: _Recording) -> Subset:

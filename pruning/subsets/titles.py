@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 from pruning.records import DECISIONS
-from pruning.subsets.rules import TICKET
+from pruning.subsets.rules import SUSPECTS, TICKET
 
 _TITLES = {
     "full": "Full data",
     TICKET: "Winning ticket (drop always and never right)",
     "drop-easy": "Drop always right",
     "drop-hard": "Drop never right",
+    SUSPECTS: "Drop suspected labels",
 }
 _RULES = {
     "random": "Random",

@@ -1,10 +1,12 @@
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from pruning.analysis.scores import SCORES, h_score
 from pruning.errors import ScoreError, SubsetError
@@ -291,3 +293,19 @@ def test_words_that_are_almost_rules_say_why(name: str) -> None:
 def test_names_that_do_not_exist_are_refused_with_those_that_do(name: str) -> None:
     with pytest.raises(SubsetError, match=r"winning-ticket|between 0 and"):
         rules.resolve(name, recording(6, 3, 20, 2, 0), None)
+
+
+def test_drop_suspects_keeps_every_example_whose_label_is_not_doubted() -> None:
+    dynamics = recording(4, 3, 40, 2, 0)
+    suspect = np.arange(40) % 7 == 0
+
+    def kept(name: str, found: NDArray[np.bool_] | None = suspect, **more: Any) -> list[int]:
+        return rules.resolve(name, dynamics, None, suspects=lambda: found, **more).kept.tolist()
+
+    assert kept("drop-suspects") == dynamics.ids[~suspect].tolist()
+    assert kept("winning-ticket and drop-suspects") == [i for i in kept("winning-ticket") if i in set(kept("drop-suspects"))]
+    assert len(kept("drop-suspects@10")) == 10 and set(kept("drop-suspects@10")) <= set(kept("drop-suspects"))
+    with pytest.raises(SubsetError, match="needs classes and recorded probabilities"):
+        kept("drop-suspects", None)
+    mine = rules.resolve("full minus drop-suspects", dynamics, None, suspects=lambda: suspect)
+    assert kept("drop-suspects", saved={"drop-suspects": mine}) == dynamics.ids[suspect].tolist(), "a subset saved under that name stays"
