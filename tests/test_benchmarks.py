@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import paper, regimes
+from benchmarks import cells, paper
 from benchmarks.lengths import SHAPES, Lengths, Shape, encoded, shaped
 from benchmarks.scoring import OURS, flops, parameters, ratios, table
 from benchmarks.tasks import MAKERS
 from benchmarks.trainers import Block, as_rows, collator
 from pruning.records import FrontierPoint
-from tests.support.points import FULL, point
 from tests.support.tiny import tiny_data
 
 pytestmark = pytest.mark.process
@@ -127,22 +126,17 @@ def test_each_model_has_a_folder_of_its_own(preset: str, model: str | None, limi
     assert paper.folder(preset, model, limit) == Path("experiments") / name
 
 
-def test_the_regime_study_tells_better_worse_and_not_measured_apart() -> None:
-    first, second = (
-        regimes.Cell(train=1000, burn_in=0, budget=budget, at="winning-ticket", rules=("ccs", "mixed")) for budget in ("epochs", "steps")
-    )
-    random = point("random@winning-ticket", 500, 0.7)
-    ticket = [point("winning-ticket", 500, 0.7, random=by) for by in (0.02, -0.04)]
-    found = {
-        first: [FULL, random, ticket[0], point("ccs@winning-ticket", 500, 0.7, random=0.0)],
-        second: [FULL, random, ticket[1]],
-    }
-    shown = regimes.table(found).splitlines()
-    assert "| winning-ticket | +2.0 [+1.9, +2.1] | -4.0 [-4.1, -3.9] |" in shown
-    assert "| ccs | +0.0 [-0.1, +0.1] | - |" in shown and not any("mixed" in line for line in shown)
-    told = regimes.summary(found).splitlines()
-    assert told[4] == "| winning-ticket | 2 | 1 | 1 | -1.0 [-39.1, +37.1] | -4.0 |"
-    assert told[-1].endswith("first: ccs.")
+def test_the_studys_changes_change_what_they_say() -> None:
+    rows = [{"text": f"text number {i}", "label": "ab"[i % 2], "true_label": "ab"[i % 2], "raters": ["a", "b"]} for i in range(60)]
+    draw = np.random.default_rng(0)
+    changed = cells.flipped(0.2)(rows, draw)
+    assert sum(row["label"] != row["true_label"] for row in changed) == 12
+    assert {row["label"] for row in cells.one_rater(rows, draw)} == {"a", "b"}
+    copies = cells.copied(rows, draw)
+    assert len({row["text"] for row in copies}) == len(copies) == 60
+    assert {row["text"] for row in copies[::3]} == {row["text"] for row in rows[:20]}
+    rare = cells.one_rare(rows, draw)
+    assert [sum(row["label"] == label for row in rare) for label in "ab"] == [3, 30]
 
 
 def test_the_paper_s_mnli_is_said_to_be_two_numbers() -> None:

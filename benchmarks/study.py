@@ -1,0 +1,140 @@
+"""Which rule beats chance, and where? Every rule at one size, on real training sets and on the same sets changed on purpose.
+
+    python -m benchmarks.study [--cell movies-2000 --cell ...] [--seeds 3] [--runs 4] [--share 0.5] [--folder DIR] [--measured]
+
+For each cell (`benchmarks.cells.CELLS`) the learning rate is fitted, the set is scored, and each rule keeps the same number of rows:
+`--share` of the set, or fewer where a subset to draw from has fewer. Every rule is fine-tuned for as many epochs as full data. The table
+gives each rule's accuracy minus that of random rows of the same number, and minus full data's, paired by seed. It resumes where it was
+stopped; --measured trains nothing and prints what is there.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from benchmarks.cells import CELLS, Cell, files
+from benchmarks.machine import heading
+from pruning import report
+from pruning.analysis.frontier import interval
+from pruning.experiment import Experiment
+from pruning.formatting import scientific
+from pruning.jobs import worker
+from pruning.records import FrontierPoint
+from pruning.settings import Settings, default_seeds
+from pruning.subsets.rules import SUSPECTS, TICKET, trainable
+
+DRAWN = (TICKET, SUSPECTS, f"({TICKET} and {SUSPECTS})")
+"""Subsets from which rows are drawn at random."""
+
+RULES = (*DRAWN, "stratified", "ambiguous", "ccs")
+
+
+def main(
+    cell: Annotated[list[str], typer.Option(help="Cell to measure; may be given more than once. Default: all.")] = [],  # noqa: B006
+    evaluation: Annotated[int, typer.Option(help="Evaluation rows.")] = 2000,
+    seeds: Annotated[int, typer.Option(help="Fine-tunings per rule.")] = 3,
+    runs: Annotated[int, typer.Option(help="Fine-tunings that score.")] = 4,
+    share: Annotated[float, typer.Option(help="Share of the rows that every rule keeps.")] = 0.5,
+    folder: Annotated[Path, typer.Option(help="Where every run is kept.")] = Path("experiments/study"),
+    measured: Annotated[bool, typer.Option("--measured", help="Train nothing.")] = False,
+) -> None:
+    """Run the study and print its Markdown."""
+    cells = [each for each in CELLS if not cell or each.name in cell]
+    for each in () if measured else cells:
+        start = time.perf_counter()
+        measure(each, evaluation, seeds, runs, share, folder)
+        print(f"{each.name}: {(time.perf_counter() - start) / 60:.1f} minutes", file=sys.stderr, flush=True)
+    done = {each: points for each in cells if (points := measured_points(each, seeds, share, folder))}
+    print(heading("Which rule beats chance", f"python -m benchmarks.study {' '.join(sys.argv[1:])}".strip()))
+    for each, points in done.items():
+        print("\n".join(table(each, points, Experiment(folder / each.name))))
+    print("\n".join(overview(done, folder)))
+
+
+def measure(cell: Cell, evaluation: int, seeds: int, runs: int, share: float, folder: Path) -> None:
+    """Score the cell and fine-tune what is missing."""
+    train, held_out = files(cell, evaluation, folder / "data")
+    settings = Settings(data=str(train), evaluation=str(held_out), seeds=default_seeds(runs), checkpoints=False)
+    with report.listener(f"Scoring {cell.name}") as listen:
+        experiment = worker.score(settings, folder / cell.name, listen)
+    with report.listener(f"Rules on {cell.name}") as listen:
+        worker.frontier(folder / cell.name, [*names(experiment, share).values(), TICKET, SUSPECTS], [], seeds, listen=listen)
+
+
+def names(experiment: Experiment, share: float) -> dict[str, str]:
+    """Rule -> the subset's name at the size of the cell, random first; rules that cannot be trained on are left out."""
+    reading = experiment.reading(decisions=False)
+    sizes = [reading.rule(name.strip("()")).size for name in DRAWN]
+    size = min(round(share * len(experiment.ids)), *(size for size in sizes if size))
+    found = {"random": f"random@{size}", **{rule: f"{rule}@{size}" for rule in RULES}}
+    return {rule: name for rule, name in found.items() if trainable(reading.rule(name), experiment.labels, experiment.ids)}
+
+
+def measured_points(cell: Cell, seeds: int, share: float, folder: Path) -> dict[str, FrontierPoint]:
+    """Rule -> its point of at least that many seeds; empty where the cell is not complete."""
+    if not (folder / cell.name / "frontier.parquet").exists():
+        return {}
+    experiment = Experiment(folder / cell.name)
+    if not experiment.finished_runs():
+        return {}
+    points = {point.subset: point for point in experiment.frontier() if point.seeds >= seeds}
+    wanted = names(experiment, share) | {"full": "full", f"all of {TICKET}": TICKET, f"all of {SUSPECTS}": SUSPECTS}
+    found = {rule: points[name] for rule, name in wanted.items() if name in points}
+    return found if {"random", "full", *DRAWN} <= set(found) else {}
+
+
+def table(cell: Cell, points: dict[str, FrontierPoint], experiment: Experiment) -> list[str]:
+    """Return the lines about one cell."""
+    full, random = points["full"], points["random"]
+    rate = experiment.settings.scoring.learning_rate or float("nan")
+    lines = [f"## {cell.name} ({cell.kind})", "", f"{len(experiment.ids):,} rows, fitted learning rate {scientific(rate)}.", ""]
+    lines[2] += f" {experiment.learned.sentence}"
+    lines += ["| rule | kept | accuracy | against random of its size, pp | against full data, pp |", "|---|---|---|---|---|"]
+    for rule, point in points.items():
+        same_size = point.kept == random.kept and point is not random
+        against = [difference(random, point, experiment) if same_size else "", "" if point is full else difference(full, point, experiment)]
+        lines.append(f"| {rule} | {point.kept:,} | {point.metrics['accuracy']:.3f} | {' | '.join(against)} |")
+    assert full.kept == len(experiment.ids)
+    return [*lines, ""]
+
+
+def pairs(first: FrontierPoint, second: FrontierPoint, experiment: Experiment) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Accuracy of the second minus the first's in percentage points, seed by seed."""
+    rows = experiment.finished()
+    by_seed = [rows[rows["subset"] == point.subset].set_index("seed")["accuracy"] for point in (first, second)]
+    return 100 * (by_seed[1] - by_seed[0]).dropna().to_numpy(dtype=np.float64)
+
+
+def difference(first: FrontierPoint, second: FrontierPoint, experiment: Experiment) -> str:
+    """The same as a mean with its 95% interval."""
+    found = pairs(first, second, experiment)
+    low, high = interval(found)
+    return f"{found.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def overview(done: dict[Cell, dict[str, FrontierPoint]], folder: Path) -> list[str]:
+    """Return how often each rule was shown to be better or worse than random rows of its size, and than full data."""
+    lines = [
+        f"## All {len(done)} cells",
+        "",
+        "| rule | cells | better than random | worse | better than full data | worse |",
+        "|---" * 6 + "|",
+    ]
+    for rule in RULES:
+        cells = [cell for cell, points in done.items() if rule in points]
+        counts = []
+        for other in ("random", "full"):
+            found = [interval(pairs(done[cell][other], done[cell][rule], Experiment(folder / cell.name))) for cell in cells]
+            counts += [sum(low > 0 for low, _ in found), sum(high < 0 for _, high in found)]
+        lines.append(f"| {rule} | {len(cells)} | {' | '.join(map(str, counts))} |")
+    return [*lines, "", "Better, worse: the 95% interval of the paired difference lies above, below 0."]
+
+
+if __name__ == "__main__":
+    typer.run(main)
