@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from benchmarks.machine import heading
-from pruning import report
 from pruning.analysis import audit, scores
+from pruning.cli import report
 from pruning.data.sample import sample_split
 from pruning.experiment import Experiment
 from pruning.files import atomic_write

@@ -16,8 +16,8 @@ from typing import Annotated
 import typer
 
 from benchmarks.machine import heading
-from pruning import report
 from pruning.analysis.learning_rate import CANDIDATES
+from pruning.cli import report
 from pruning.data.sample import sample_split
 from pruning.experiment import Experiment
 from pruning.formatting import scientific

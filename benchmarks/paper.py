@@ -18,10 +18,10 @@ import typer
 from scipy import stats
 
 from benchmarks.machine import heading
-from pruning import presets, report
+from pruning import presets
 from pruning.analysis.frontier import headline_of
 from pruning.analysis.recommendation import recommend
-from pruning.cli import one_sentence
+from pruning.cli import one_sentence, report
 from pruning.data.sample import sample_split
 from pruning.experiment import Experiment
 from pruning.formatting import bracketed

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.machine import heading
-from pruning import report
+from pruning.cli import report
 from pruning.data import sample
 from pruning.export import writer
 from pruning.files import atomic_write

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pruning.analysis.recommendation import MARGIN
-from pruning.audit_report import Findings, findings, settlement
 from pruning.errors import UsageError
 from pruning.export.writer import build, default_output, verify
 from pruning.reading import Reading
 from pruning.records import Subset
+from pruning.reports.audit_report import Findings, findings, settlement
+from pruning.reports.summary import summary
 from pruning.subsets.decisions import Decision
-from pruning.summary import summary
 
 
 class Experiment(Reading):
@@ -25,15 +25,15 @@ class Experiment(Reading):
     """
 
     def summary(self, budget: str = "epochs", margin: float = MARGIN) -> dict[str, Any]:
-        """Plain values for JSON, as `show --json` prints them; see `pruning.summary.summary`."""
+        """Plain values for JSON, as `show --json` prints them; see `pruning.reports.summary.summary`."""
         return summary(self, budget, margin)
 
     def audit(self, name: str) -> Findings:
-        """Audit the subset of that name; see `pruning.audit_report.findings`."""
+        """Audit the subset of that name; see `pruning.reports.audit_report.findings`."""
         return findings(self, self.subset(name))
 
     def resolve_duplicates(self, name: str, how: str) -> Decision:
-        """Decide about the duplicates in the subset of that name in one of the ways of `audit_report.SETTLEMENTS`.
+        """Decide about the duplicates in the subset of that name in one of the ways of `reports.audit_report.SETTLEMENTS`.
 
         The decision returned has no ids where nothing was left to decide. Raises UsageError for another way, and where this reading
         leaves decisions out.

@@ -13,13 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from pruning.analysis.frontier import rows_sha256
-from pruning.browse import View
 from pruning.cli import app
 from pruning.errors import UsageError
 from pruning.experiment import Experiment
 from pruning.export import writer
 from pruning.jobs import worker
 from pruning.records import DecisionKind
+from pruning.reports.browse import View
 from pruning.subsets.decisions import Decision
 from tests.conftest import EXAMPLES
 from tests.support.pages import opened

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pruning import report
+from pruning.cli import report
 from pruning.cli.base import Json, app, one_sentence
 from pruning.settings import Settings, TrainSettings
 

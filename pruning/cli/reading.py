@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from pruning import report
 from pruning.analysis.frontier import check_budget
 from pruning.analysis.recommendation import MARGIN, margin_of
+from pruning.cli import report
 from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, SubsetName, WithoutDecisions, app, one_sentence
 from pruning.export.formats import FORMATS_HELP
 from pruning.formatting import counted

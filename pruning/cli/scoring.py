@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pruning import presets, report
+from pruning import presets
 from pruning.analysis.frontier import USUAL_SEEDS
+from pruning.cli import report
 from pruning.cli.base import Json, LabelColumn, TextColumn, TextPairColumn, app, columns_of, one_sentence, settings_options
 from pruning.errors import UsageError
 from pruning.options import settings_of

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from pruning import report
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.recommendation import MARGIN, margin_of
+from pruning.cli import report
 from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, app, one_sentence, words
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES
 

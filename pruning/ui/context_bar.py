@@ -6,10 +6,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from pruning.browse import View
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment, list_experiments
 from pruning.records import JobState
+from pruning.reports.browse import View
 from pruning.store import manifest
 from pruning.subsets.titles import title
 from pruning.ui import address, escaping, state, theme

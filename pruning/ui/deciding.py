@@ -9,13 +9,13 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from pruning import review
-from pruning.audit_report import SETTLEMENTS, settlement
-from pruning.browse import View
 from pruning.data.tasks.base import preview_values
 from pruning.errors import UsageError
 from pruning.formatting import counted
 from pruning.records import DecisionKind, Subset
+from pruning.reports import review
+from pruning.reports.audit_report import SETTLEMENTS, settlement
+from pruning.reports.browse import View
 from pruning.subsets.decisions import Decision
 from pruning.ui import address, escaping, state
 

@@ -7,12 +7,12 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from pruning import browse
 from pruning.analysis import ranges
 from pruning.analysis.ranges import Range, range_of
 from pruning.analysis.scores import SCORES
-from pruning.browse import View
 from pruning.formatting import counted
+from pruning.reports import browse
+from pruning.reports.browse import View
 from pruning.ui import address, state, tables
 from pruning.ui.charts import Box
 

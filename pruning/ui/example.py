@@ -11,13 +11,13 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from pruning import review
 from pruning.analysis.audit import Hard
-from pruning.browse import View
 from pruning.data.tasks import TASKS
 from pruning.data.tasks.base import Part
 from pruning.formatting import counted
 from pruning.records import Subset
+from pruning.reports import review
+from pruning.reports.browse import View
 from pruning.ui import address, charts, deciding, escaping, tables, theme, widgets
 
 NEAREST = 5

@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 import streamlit as st
 
-from pruning import review
-from pruning.audit_report import findings
-from pruning.browse import View
 from pruning.export import hub, writer
 from pruning.export.formats import FORMATS, FORMATS_HELP
 from pruning.formatting import counted
 from pruning.jobs import precompute
 from pruning.records import Subset
+from pruning.reports import review
+from pruning.reports.audit_report import findings
+from pruning.reports.browse import View
 from pruning.store.saved_subsets import NAMING
 from pruning.subsets.titles import title
 from pruning.ui import address, escaping, state, tables, widgets

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from pruning import browse, review
 from pruning.analysis.scores import SCORES
-from pruning.browse import Filter, View
 from pruning.jobs import precompute
+from pruning.reports import browse, review
+from pruning.reports.browse import Filter, View
 from pruning.store import saved_filters
 from pruning.subsets.decisions import DECIDED_BY_HAND
 from pruning.subsets.titles import title

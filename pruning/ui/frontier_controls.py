@@ -10,13 +10,13 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from pruning import next_step
 from pruning.analysis.frontier import USUAL_SEEDS, score_seconds
 from pruning.analysis.recommendation import payback, recommend
-from pruning.browse import View
 from pruning.formatting import counted, duration
 from pruning.jobs import background
 from pruning.records import DECISIONS, FrontierPoint, Subset
+from pruning.reports import next_step
+from pruning.reports.browse import View
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES
 from pruning.subsets.titles import short, title
 from pruning.ui import address, charts, escaping, example, job_progress, state, tables, theme

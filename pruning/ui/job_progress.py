@@ -13,6 +13,7 @@ from pruning.experiment import Experiment
 from pruning.formatting import duration
 from pruning.jobs import background
 from pruning.records import JobState, JobStatus
+from pruning.store.stored import Stored
 from pruning.ui import escaping, reliability, state, tables
 
 STARTING = 60.0
@@ -104,7 +105,7 @@ def _resumable(experiment: Experiment) -> None:
     begun(experiment)
 
 
-def begun(experiment: Experiment) -> None:
+def begun(experiment: Stored) -> None:
     """Wait until the worker that was just started says so, or has ended, and show it."""
     began = time.time()
     with st.spinner("Starting the worker ..."):

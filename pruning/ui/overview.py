@@ -7,15 +7,15 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pruning import next_step, review
 from pruning.analysis.duplicates import leaks
 from pruning.analysis.frontier import USUAL_SEEDS, headline_of
 from pruning.analysis.recommendation import MARGIN
-from pruning.browse import View
 from pruning.experiment import Experiment, list_experiments
 from pruning.formatting import counted, duration
-from pruning.next_step import NextStep
 from pruning.records import FrontierPoint
+from pruning.reports import next_step, review
+from pruning.reports.browse import View
+from pruning.reports.next_step import NextStep
 from pruning.subsets import rules
 from pruning.subsets.titles import short
 from pruning.ui import address, charts, escaping, first_visit, frontier_controls, history, job_progress, state, theme

@@ -6,11 +6,11 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from pruning import browse
 from pruning.analysis.scores import SCORES
-from pruning.browse import Filter, View
 from pruning.formatting import counted
 from pruning.records import Subset
+from pruning.reports import browse
+from pruning.reports.browse import Filter, View
 from pruning.ui import address, deciding, escaping, example, filters, state, tables
 
 ROW, SHOWN_ROWS = 35, 13

@@ -8,10 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from pruning.analysis.stability import BurnInAdvice, Stability, stability
-from pruning.browse import View
 from pruning.errors import ScoreError, WinnowError
 from pruning.experiment import Experiment
 from pruning.formatting import from_to
+from pruning.reports.browse import View
 from pruning.ui import address, charts, widgets
 
 

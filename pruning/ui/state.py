@@ -10,11 +10,12 @@ from typing import ParamSpec
 
 import streamlit as st
 
-from pruning.browse import View
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment
 from pruning.paths import dashboard_folder
+from pruning.reading import Reading
 from pruning.records import DECISIONS, Subset
+from pruning.reports.browse import View
 from pruning.store.saved_subsets import saved_names
 from pruning.subsets import rules
 from pruning.subsets.rules import TICKET
@@ -124,7 +125,7 @@ def page(name: str) -> str:
     return str(dashboard_folder() / "pages" / f"{name}.py")
 
 
-def subset_names(experiment: Experiment) -> list[str]:
+def subset_names(experiment: Reading) -> list[str]:
     """Every subset a person can choose: the ladder, what was saved, the ladder's ends, and whatever was measured."""
     runs = len(experiment.finished_runs())
     names = [rules.subset_name(removes, runs) for removes in rules.ladder(runs)]

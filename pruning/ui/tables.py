@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from pruning.analysis.audit import Shares
 from pruning.analysis.frontier import pareto
-from pruning.browse import View
 from pruning.formatting import bracketed
-from pruning.next_step import seconds_saved
 from pruning.records import Difference, FrontierPoint
+from pruning.reports.browse import View
+from pruning.reports.next_step import seconds_saved
 from pruning.subsets.decisions import Decided
 from pruning.subsets.titles import title
 

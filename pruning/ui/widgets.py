@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pruning.analysis import audit
 from pruning.analysis.audit import Shares
 from pruning.analysis.frontier import cost_in_words
-from pruning.browse import LABEL, View
 from pruning.export.formats import csv_text
+from pruning.reports.browse import LABEL, View
 from pruning.ui import theme
 
 STAYS = "kept or pruned"

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from pruning.analysis.frontier import headline_of
-from pruning.audit_report import findings
-from pruning.browse import contains
 from pruning.jobs import worker
+from pruning.reports.audit_report import findings
+from pruning.reports.browse import contains
 from pruning.settings import Settings, TrainSettings
 from tests.support.tasks import CASES
 from tests.support.tiny import tiny_model

@@ -11,14 +11,13 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from pruning import report
-from pruning.audit_report import findings
-from pruning.cli import app
+from pruning.cli import app, report
 from pruning.errors import ExperimentError, TrainingError
 from pruning.experiment import Experiment
 from pruning.export import writer
 from pruning.jobs import divergence, worker
 from pruning.records import JobState
+from pruning.reports.audit_report import findings
 from pruning.settings import Settings
 from tests.conftest import SEEDS
 from tests.support.recordings import record_of

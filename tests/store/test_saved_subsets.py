@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pruning.browse import View
 from pruning.errors import ExperimentError, SubsetError, UsageError
 from pruning.experiment import Experiment
 from pruning.export.writer import build, is_current
 from pruning.jobs import worker
 from pruning.records import DecisionKind, Subset
+from pruning.reports.browse import View
 from pruning.store import library
 from pruning.store.layout import read_notes
 from pruning.subsets.decisions import Decision

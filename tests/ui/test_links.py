@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from pruning.browse import Filter, View
 from pruning.experiment import Experiment
 from pruning.records import DecisionKind
+from pruning.reports.browse import Filter, View
 from pruning.subsets.decisions import Decision
 from tests.support.pages import ROOT, opened
 

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pruning import browse, next_step
 from pruning.analysis.frontier import pareto
 from pruning.analysis.scores import SCORES
 from pruning.analysis.stability import BINS, burn_in_advice, stability
-from pruning.audit_report import findings
-from pruning.browse import View
 from pruning.experiment import Experiment
 from pruning.files import write_json
 from pruning.formatting import counted
 from pruning.interop.recorder import Recorder
 from pruning.jobs import background
 from pruning.records import DecisionKind
+from pruning.reports import browse, next_step
+from pruning.reports.audit_report import findings
+from pruning.reports.browse import View
 from pruning.subsets import titles
 from pruning.subsets.decisions import Decision
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES, ladder

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pruning import report
 from pruning.analysis.frontier import score_seconds
 from pruning.analysis.recommendation import margin_of
 from pruning.analysis.stability import stability
+from pruning.cli import report
+from pruning.cli.report import PLAIN_WIDTH
 from pruning.experiment import Experiment
 from pruning.files import write_json
 from pruning.jobs import worker
 from pruning.jobs.estimate import ROUGH, Estimate
 from pruning.jobs.progress import JobProgress
 from pruning.records import FrontierPoint, RunPlan
-from pruning.report import PLAIN_WIDTH
 from pruning.settings import Settings
 from pruning.store.layout import Folder
 from tests.conftest import BURN_IN, EPOCHS, EXAMPLES, SEEDS

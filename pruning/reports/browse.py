@@ -20,7 +20,7 @@ from pruning.analysis.audit import Hard, LabelErrors
 from pruning.analysis.duplicates import Duplicates
 from pruning.analysis.stability import BurnInAdvice, Stability, burn_in_advice, stability
 from pruning.data.examples import SOURCE_PREFIX
-from pruning.experiment import Experiment
+from pruning.reading import Reading
 from pruning.records import FrontierPoint, Subset
 from pruning.subsets import decisions as by_hand
 from pruning.subsets.decisions import DECIDED_BY_HAND, Decided, Decision
@@ -82,7 +82,7 @@ Matches = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_] | None]
 class View:
     """An experiment read with one burn-in. What was worked out once is kept for as long as the object lives; threads may share it."""
 
-    def __init__(self, experiment: Experiment, burn_in: int) -> None:
+    def __init__(self, experiment: Reading, burn_in: int) -> None:
         self.experiment = experiment.reading(burn_in)
         self.burn_in = burn_in
         self._scores: dict[str, NDArray[np.float32]] = {}
@@ -331,7 +331,7 @@ def _remembered(kept: dict[K, V], key: K, most: int, work_out: Callable[[], V]) 
     return found
 
 
-def source_columns(experiment: Experiment) -> list[str]:
+def source_columns(experiment: Reading) -> list[str]:
     """Names of the source's own columns, without the prefix."""
     return [name.removeprefix(SOURCE_PREFIX) for name in experiment.schema.names if name.startswith(SOURCE_PREFIX)]
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from pruning.analysis import audit
-from pruning.audit_report import findings, settlement
 from pruning.errors import UsageError
 from pruning.experiment import Experiment
 from pruning.export import writer
 from pruning.files import write_json
 from pruning.records import DecisionKind, Subset
+from pruning.reports.audit_report import findings, settlement
 from pruning.subsets.decisions import Decision, apply
 from tests.support.recordings import recording
 from tests.support.repeating import experiment

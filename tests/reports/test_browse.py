@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pruning import browse
 from pruning.analysis.audit import Hard
-from pruning.audit_report import findings
-from pruning.browse import Filter, View
 from pruning.errors import SubsetError
 from pruning.experiment import Experiment
 from pruning.records import DecisionKind
+from pruning.reports import browse
+from pruning.reports.audit_report import findings
+from pruning.reports.browse import Filter, View
 from pruning.store import saved_filters
 from pruning.subsets.decisions import Decision, decided
 from pruning.ui import widgets

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pruning import next_step
+from pruning.reports import next_step
 from tests.support.points import FULL, point
 
 LADDER = ("winning-ticket", "remove-0-1-3")

@@ -4,7 +4,7 @@ import io
 
 from rich.table import Table
 
-from pruning import report
+from pruning.cli import report
 from pruning.cli.base import Unbroken
 
 STEERING = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b31m\u202e\u2066\r"

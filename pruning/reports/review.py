@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pruning.analysis.duplicates import leaks
-from pruning.browse import DUPLICATES, SUSPECTS, Filter, View
 from pruning.formatting import counted
 from pruning.records import Subset
+from pruning.reports.browse import DUPLICATES, SUSPECTS, Filter, View
 from pruning.subsets.decisions import DECIDED_BY_HAND
 
 QUEUES = {

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pruning import review
-from pruning.browse import Filter, View
 from pruning.experiment import Experiment
 from pruning.records import DecisionKind
+from pruning.reports import review
+from pruning.reports.browse import Filter, View
 from pruning.subsets.decisions import Decision
 
 

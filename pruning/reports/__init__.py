@@ -1,0 +1,1 @@
+"""Reports on one experiment: audit, summary, verdict, filters and review queues."""
