@@ -20,8 +20,8 @@ import typer
 
 from benchmarks.cells import CELLS, Cell, files
 from benchmarks.machine import heading
-from pruning import report
 from pruning.analysis.frontier import interval
+from pruning.cli import report
 from pruning.experiment import Experiment
 from pruning.formatting import scientific
 from pruning.jobs import worker
