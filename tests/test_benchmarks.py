@@ -127,7 +127,7 @@ def test_each_model_has_a_folder_of_its_own(preset: str, model: str | None, limi
 
 
 def test_the_studys_changes_change_what_they_say() -> None:
-    rows = [{"text": f"text number {i}", "label": "ab"[i % 2], "true_label": "ab"[i % 2], "raters": ["a", "b"]} for i in range(60)]
+    rows = [{"text": f"{i} or {i}", "label": "ab"[i % 2], "true_label": "ab"[i % 2], "raters": ["a", "b"]} for i in range(60)]
     draw = np.random.default_rng(0)
     changed = cells.flipped(0.2)(rows, draw)
     assert sum(row["label"] != row["true_label"] for row in changed) == 12
