@@ -9,11 +9,11 @@ subset = state.subset(view)
 left, right = st.columns(2, gap="medium")
 with left.container(border=True):
     exporting.summary(view, subset)
-    format = exporting.ask_format()
+    format, escape = exporting.ask_format()
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        exporting.write(view, subset, format)
+        exporting.write(view, subset, format, escape)
         exporting.save(view, subset)
-    manifest = exporting.built(view, subset, format)
+    manifest = exporting.built(view, subset, format, escape)
     if manifest:
         exporting.downloads(view, subset, format, manifest)
         exporting.push(view, subset, format)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pruning.analysis.recommendation import MARGIN
 from pruning.errors import UsageError
+from pruning.export.formats import of_output
 from pruning.export.writer import build, default_output, verify
 from pruning.reading import Reading
 from pruning.records import Subset
@@ -45,13 +46,21 @@ class Experiment(Reading):
             self.decide(decision)
         return decision
 
-    def export(self, name: str, output: str | Path | None = None, format: str = "jsonl", force: bool = False) -> dict[str, Any]:
+    def export(
+        self,
+        name: str,
+        output: str | Path | None = None,
+        format: str | None = None,
+        force: bool = False,
+        escape_formulas: bool = False,
+    ) -> dict[str, Any]:
         """Write the subset of that name and its manifest, and return the manifest; see `pruning.export.writer.build`.
 
         `output` None is a folder of the experiment's exports.
         """
         subset = self.subset(name)
-        return build(self, subset, default_output(self, subset, format) if output is None else output, format, force)
+        chosen = of_output(None if output is None else Path(output), format)
+        return build(self, subset, default_output(self, subset, chosen) if output is None else output, chosen, force, escape_formulas)
 
 
 def verified(path: Path) -> str:
@@ -63,7 +72,9 @@ def verified(path: Path) -> str:
         return f"{path} is whole: {Experiment(path).verify()} files are what was recorded."
     manifest = verify(path)
     written = manifest["output"]
-    return f"{path} is what its manifest says: {manifest['subset']['name']}, {written['rows']} rows, sha256 {written['sha256'][:12]}."
+    cells = ", formulas escaped" if manifest.get("cells", {}).get("formulas_escaped") else ""
+    what = f"{manifest['subset']['name']}, {written['rows']} rows{cells}, sha256 {written['sha256'][:12]}"
+    return f"{path} is what its manifest says: {what}."
 
 
 def full_subset(ids: NDArray[np.int64]) -> Subset:

@@ -13,7 +13,7 @@ from pruning.analysis.frontier import check_budget
 from pruning.analysis.recommendation import MARGIN, margin_of
 from pruning.cli import report
 from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, SubsetName, WithoutDecisions, app, one_sentence
-from pruning.export.formats import FORMATS_HELP
+from pruning.export.formats import ESCAPE_HELP, FORMATS_HELP, of_output
 from pruning.formatting import counted
 from pruning.store.saved_subsets import NAMING
 
@@ -103,7 +103,8 @@ def export(
     directory: Directory,
     subset: SubsetName = "winning-ticket",
     output: Annotated[Path | None, typer.Option(help="File to write. Default: the experiment's exports folder.")] = None,
-    format: Annotated[str, typer.Option(help=FORMATS_HELP)] = "jsonl",
+    format: Annotated[str | None, typer.Option(help=f"{FORMATS_HELP} Default: by the ending of --output, else jsonl.")] = None,
+    escape_formulas: Annotated[bool, typer.Option("--escape-formulas", help=ESCAPE_HELP)] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing export.")] = False,
     burn_in: BurnIn = None,
     without_decisions: WithoutDecisions = False,
@@ -114,8 +115,9 @@ def export(
 
     experiment = Experiment(directory, burn_in, not without_decisions)
     chosen = experiment.subset(subset)
-    place = output or exports.default_output(experiment, chosen, format)
-    manifest = exports.build(experiment, chosen, place, format, force)
+    named = of_output(output, format)
+    place = output or exports.default_output(experiment, chosen, named)
+    manifest = exports.build(experiment, chosen, place, named, force, escape_formulas)
     for sentence in manifest["warnings"]:
         print(f"Warning: {sentence}", file=sys.stderr)
     print(f"Wrote {chosen.size} of {chosen.total} examples ({chosen.rule}) to {place}; its manifest is {exports.manifest_path(place)}.")

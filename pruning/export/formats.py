@@ -1,152 +1,140 @@
 """The formats that a subset can be written in: for each its writer, and what sets it apart. To add one: a writer, its entry in FORMATS.
 
-JSON lines come out byte for byte and in their order. The other formats have the source's own columns; cartography has what was recorded.
+JSON lines are copied byte for byte. The other formats have the source's own columns, each value equal to the source's: a column that a
+format cannot hold so is named and refused. cartography has what was recorded.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pruning.analysis.audit import NEEDED, rebuilt
 from pruning.analysis.scores import missing
-from pruning.data.examples import SOURCE_PREFIX
+from pruning.data.readers.files import KINDS, PACKED, kind_of
+from pruning.data.readers.source import PRINTED, printed
 from pruning.errors import ExportError, UsageError
+from pruning.export import rows
 from pruning.export.exportable import Exportable
+from pruning.export.rows import BATCH
+from pruning.export.text_values import Unwritable, cell, escaped, looks_like_json, plain, quoted
+from pruning.export.typed import typed_batches
 from pruning.files import sha256
 from pruning.store.layout import read_table
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""First characters that make a spreadsheet run a cell; such cells get an apostrophe in front."""
-
-BATCH = 8192
-"""Rows in memory at a time."""
+Writer = Callable[[Exportable, NDArray[np.int64], Mapping[int, Any], Path], int]
+"""Writes (source, kept ids, labels changed by hand as the source writes them, path) and returns the number of rows."""
 
 
 def _write_jsonl(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
+    written = 0
     with path.open("wb") as file:
         if source.folder.source.exists():
-            return _copy_lines(source, kept, labels, file)
-        written = 0
-        for batch in _source_batches(source, kept, labels):
-            for row in batch.to_pylist():
-                file.write(json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n")
-            written += batch.num_rows
-        return written
-
-
-def _copy_lines(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any], file: IO[bytes]) -> int:
-    """Copy the kept lines of source.jsonl as they are; `row` counts its lines that are not blank."""
-    table = source.examples(["id", "row"])
-    chosen = np.isin(np.asarray(table["id"]), kept)
-    ids_of = dict(zip(np.asarray(table["row"])[chosen].tolist(), np.asarray(table["id"])[chosen].tolist(), strict=True))
-    column = source.settings.label_column
-    written = row = 0
-    with source.folder.source.open("rb") as lines:
-        for line in lines:
-            if not line.strip():
-                continue
-            if row in ids_of:
-                example = ids_of[row]
-                file.write(_relabelled(line, column, labels[example]) if example in labels else line)
+            for example, line in rows.lines(source, kept):
+                file.write(_relabelled(line, source.settings.label_column, labels[example], example) if example in labels else line)
                 written += 1
-            row += 1
+            return written
+        for example, row in rows.objects(source, kept, labels):
+            file.write(_json_line(row, example))
+            written += 1
     return written
 
 
-def _relabelled(line: bytes, column: str, label: Any) -> bytes:
-    values = json.loads(line.decode("utf-8-sig"))
+def _relabelled(line: bytes, column: str, label: Any, example: int) -> bytes:
+    values = rows.parse(line)
     values[column] = label
-    return json.dumps(values, ensure_ascii=False).encode() + b"\n"
+    try:
+        return json.dumps(values, ensure_ascii=False).encode() + b"\n"
+    except TypeError:
+        raise ExportError(f"Example {example} has a number beyond the range of a float, so its label cannot be changed.") from None
 
 
-def as_written(source: Exportable, labels: Mapping[int, str]) -> dict[int, Any]:
-    """Labels by id as the source's own column writes them: a name, a number, a truth value or the index of a declared class."""
-    column = SOURCE_PREFIX + source.settings.label_column
-    if not labels or column not in source.schema.names:
-        return dict(labels)
-    values, written = source.examples([column])[column], {}
-    if source.labels is not None:
-        codes, rows = np.unique(source.labels, return_index=True)
-        written = {source.label_names[code]: values[row].as_py() for code, row in zip(codes.tolist(), rows.tolist(), strict=True)}
-    unseen = {label: _unseen(label, values[0].as_py(), written, source.label_names) for label in {*labels.values()} - written.keys()}
-    written.update(unseen)
-    return {example: written[label] for example, label in labels.items()}
+def _json_line(row: Mapping[str, Any], example: int) -> bytes:
+    try:
+        text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        text = json.dumps({name: _converted(plain, value, name, example, "jsonl") for name, value in row.items()}, ensure_ascii=False)
+    return text.encode() + b"\n"
 
 
-def _unseen(label: str, like: Any, written: Mapping[str, Any], names: Sequence[str]) -> Any:
-    """How the source would write a label that no example has, going by a value and by the labels that some have."""
-    if isinstance(like, bool):
-        return label == "true"
-    if isinstance(like, (int, float)):
-        by_name = all(str(int(value)) == name for name, value in written.items())
-        return type(like)(label if by_name else names.index(label))
-    return label
-
-
-def _source_batches(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any]) -> Iterator[pa.RecordBatch]:
-    """The kept rows with the source's own columns, in source order, a few thousand at a time."""
-    with pq.ParquetFile(source.folder.examples) as file:
-        names = [name for name in file.schema_arrow.names if name.startswith(SOURCE_PREFIX)]
-        column = SOURCE_PREFIX + source.settings.label_column
-        for batch in file.iter_batches(batch_size=BATCH, columns=["id", *names]):
-            ids = np.asarray(batch["id"])
-            chosen = np.isin(ids, kept)
-            if not chosen.any():
-                continue
-            batch, ids = batch.filter(pa.array(chosen)), ids[chosen]
-            if labels and column in names and not labels.keys().isdisjoint(ids.tolist()):
-                new = [labels.get(i, value) for i, value in zip(ids.tolist(), batch[column].to_pylist(), strict=True)]
-                batch = batch.set_column(batch.schema.get_field_index(column), column, pa.array(new, batch.schema.field(column).type))
-            batch = batch.select(names)
-            yield batch.rename_columns([name.removeprefix(SOURCE_PREFIX) for name in names])
+def _converted(convert: Callable[[Any], Any], value: Any, name: str, example: int, format: str) -> Any:
+    try:
+        return convert(value)
+    except Unwritable as error:
+        raise rows.refused(name, example, str(error), format, "parquet or hf") from None
 
 
 def _write_csv(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
+    return _write_cells(source, kept, labels, path, lambda text: text)
+
+
+def _write_escaped_csv(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
+    return _write_cells(source, kept, labels, path, escaped)
+
+
+def _write_cells(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path, shown: Callable[[str], str]) -> int:
+    """Write CSV: text verbatim but for `shown`, numbers in the source's digits, null as an empty cell and empty text as ""."""
+    columns = [_CsvColumn(field) for field in rows.fields(source)]
     written = 0
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        for batch in _source_batches(source, kept, labels):
-            if not written:
-                writer.writerow([_cell(name) for name in batch.schema.names])
-            for row in batch.to_pylist():
-                writer.writerow([_cell(value) for value in row.values()])
-            written += batch.num_rows
+        file.write(_csv_line([shown(column.name) for column in columns]))
+        for example, row in rows.objects(source, kept, labels):
+            texts = [column.text(row.get(column.name), example) for column in columns]
+            file.write(_csv_line([None if text is None else shown(text) for text in texts]))
+            written += 1
+    for column in columns:
+        column.check()
     return written
 
 
-def csv_text(table: pd.DataFrame) -> bytes:
-    """A small table as CSV that no spreadsheet runs: cells that begin like a formula get an apostrophe in front."""
-    shown = table.rename(columns=_cell)
-    for name in shown.columns:
-        if not pd.api.types.is_numeric_dtype(shown[name].dtype):
-            shown[name] = shown[name].astype(object).map(_cell)
-    return shown.to_csv(index=False).encode()
+def _csv_line(cells: list[str | None]) -> str:
+    return (",".join(map(quoted, cells)) or '""') + "\r\n"
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, (list, dict)):
-        value = json.dumps(value, ensure_ascii=False, default=str)
-    return "'" + value if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+class _CsvColumn:
+    """A column on its way to CSV: how it prints its values, and whether its texts differ from its other values."""
+
+    def __init__(self, field: pa.Field) -> None:
+        self.name = str(field.name)
+        self._way = (field.metadata or {}).get(PRINTED)
+        self._others = False
+        self._alike: tuple[int, str] | None = None
+
+    def text(self, value: Any, example: int) -> str | None:
+        """Return a value as the text of its cell."""
+        if self._way is not None:  # of a CSV file: empty cells were empty
+            return printed(value, self._way) if isinstance(value, float) else None if value in (None, "") else str(value)
+        if isinstance(value, str):
+            if self._alike is None and looks_like_json(value):
+                self._alike = (example, value)
+        elif value is not None:
+            self._others = True
+        found: str | None = _converted(cell, value, self.name, example, "csv")
+        return found
+
+    def check(self) -> None:
+        """Raise ExportError for a column of several types in which a text reads like another type."""
+        if self._others and self._alike is not None:
+            example, text = self._alike
+            raise rows.refused(
+                self.name, example, f"it has other types beside the text {text[:40]!r}, which CSV has no types for", "csv", "jsonl"
+            )
 
 
 def _write_parquet(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
-    batches = _source_batches(source, kept, labels)
-    first = next(batches)
-    with pq.ParquetWriter(path, first.schema) as writer:
-        return _written(writer, first) + sum(_written(writer, batch) for batch in batches)
+    schema, batches = typed_batches(source, kept, labels, "parquet")
+    with pq.ParquetWriter(path, schema) as writer:
+        return sum(_written(writer, batch) for batch in batches)
 
 
 def _written(writer: pq.ParquetWriter | pa.ipc.RecordBatchStreamWriter, batch: pa.RecordBatch) -> int:
@@ -155,26 +143,25 @@ def _written(writer: pq.ParquetWriter | pa.ipc.RecordBatchStreamWriter, batch: p
 
 
 def _write_hf(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
-    """A folder that `datasets.load_from_disk` reads. The rows pass through a file that is mapped, not held in memory."""
+    """Write a folder that `datasets.load_from_disk` reads. The rows pass through a file that is mapped, not held in memory."""
     from datasets import Dataset
     from datasets.table import MemoryMappedTable
 
     scratch = path / "scratch" / "rows.arrow"
     scratch.parent.mkdir(parents=True)
-    batches = _source_batches(source, kept, labels)
-    first = next(batches)
-    with pa.OSFile(str(scratch), "wb") as file, pa.ipc.new_stream(file, first.schema) as writer:
-        rows = _written(writer, first) + sum(_written(writer, batch) for batch in batches)
+    schema, batches = typed_batches(source, kept, labels, "hf")
+    with pa.OSFile(str(scratch), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+        count = sum(_written(writer, batch) for batch in batches)
     Dataset(MemoryMappedTable.from_file(str(scratch)), fingerprint=sha256(scratch)[:16]).save_to_disk(str(path))
     shutil.rmtree(scratch.parent)
-    return rows
+    return count
 
 
 def _write_cartography(source: Exportable, kept: NDArray[np.int64], labels: Mapping[int, Any], path: Path) -> int:
-    """One folder per run as allenai/cartography writes them: run=0/training_dynamics/dynamics_epoch_0.jsonl ...
+    """Write one folder per run as allenai/cartography does: run=0/training_dynamics/dynamics_epoch_0.jsonl ...
 
     The guid is the id; the logits are logarithms of the recorded probabilities (see `audit.rebuilt`), so that gold
-    probability and prediction are what they were. Labels changed by hand stay out: `gold` is what was trained on.
+    probability and prediction are those recorded. Labels changed by hand are left out: `gold` is what was trained on.
     """
     dynamics, seeds = source.dynamics, source.settings.seeds
     if source.labels is None or missing(dynamics) & NEEDED:
@@ -189,7 +176,7 @@ def _write_cartography(source: Exportable, kept: NDArray[np.int64], labels: Mapp
 
 
 def _cartography_lines(source: Exportable, chosen: NDArray[np.int64], recorded: Path, epoch: int) -> Iterator[str]:
-    """The lines of the examples at those places, from one epoch's file alone, a few thousand worked out at a time."""
+    """Yield the lines of the examples at those places from one epoch's file alone, at most `BATCH` computed at a time."""
     table, labels, classes = read_table(recorded, sorted(NEEDED)), source.labels, len(source.label_names)
     gold_prob, gold_margin = (np.asarray(table[name], dtype=np.float32) for name in ("gold_prob", "gold_margin"))
     predicted = np.asarray(table["predicted"], dtype=np.int64)
@@ -206,31 +193,63 @@ def _cartography_lines(source: Exportable, chosen: NDArray[np.int64], recorded: 
 class Format:
     """One way to write a subset."""
 
-    write: Callable[[Exportable, NDArray[np.int64], Mapping[int, Any], Path], int]
-    """Writer of (source, kept ids, labels changed by hand as the source writes them, path), returning the rows written."""
+    write: Writer
+    """Writer of the values as they are."""
+    escape: Writer | None = None
+    """Writer of cells that no spreadsheet runs as formulas; None where the format has no cells."""
     folder: bool = False
-    """Whether it is a folder; else a file with the format's name as its ending."""
+    """True for a folder; else a file with the format's name as its ending."""
     relabels: bool = True
-    """Whether labels changed by hand are in it."""
+    """True where labels changed by hand are in it."""
     says: str = ""
-    """What there is to know of it, for the help; empty where the name says it all."""
+    """Description for the help; empty where the name suffices."""
 
 
 FORMATS: dict[str, Format] = {
     "jsonl": Format(write=_write_jsonl, says="the rows byte for byte"),
-    "csv": Format(write=_write_csv),
+    "csv": Format(write=_write_csv, escape=_write_escaped_csv),
     "parquet": Format(write=_write_parquet),
     "hf": Format(write=_write_hf, folder=True, says="a folder for datasets.load_from_disk"),
-    "cartography": Format(write=_write_cartography, folder=True, relabels=False, says="what was recorded of the rows"),
+    "cartography": Format(write=_write_cartography, folder=True, relabels=False, says="the recorded dynamics of the rows"),
 }
 """Every format by its name, in the order of the help."""
 
 FORMATS_HELP = f"{', '.join(name + f' ({format.says})' * bool(format.says) for name, format in FORMATS.items())}."
-"""What to choose from, in a sentence."""
+"""The choices, in a sentence."""
+
+ESCAPE_HELP = "CSV for spreadsheets: put an apostrophe before text that one would run as a formula. Not for training."
+"""Help of the option that escapes formulas."""
+
+ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+"""Ending of an output -> the format that it names."""
 
 
 def find(name: str) -> Format:
-    """The format of that name. Raises UsageError listing what there is."""
+    """Return the format of that name. Raises UsageError listing the formats."""
     if name not in FORMATS:
         raise UsageError(f"format must be one of {', '.join(FORMATS)}, got {name!r}.", "format")
     return FORMATS[name]
+
+
+def of_output(output: Path | None, format: str | None) -> str:
+    """Return the name of the format to write: `format`, else what the ending of `output` names, else jsonl.
+
+    Raises UsageError where the ending names another format, or a kind of file that is not written.
+    """
+    if format is not None:
+        find(format)
+    ending = "" if output is None else output.suffix.lower()
+    named = ENDINGS.get(ending)
+    if format is not None and named not in (None, format):
+        raise UsageError(f"{output} names {named} by its ending, but format is {format}; change one of the two.", "format")
+    if ending in PACKED and output is not None and kind_of(output) in KINDS:
+        raise UsageError(f"{output} would not be compressed; leave the ending {ending} out.", "output")
+    if format is None and named is None and ending in KINDS:
+        raise UsageError(f"No format is written as {ending}; end {output} with {', '.join(ENDINGS)}, or name a format.", "format")
+    return format or named or "jsonl"
+
+
+def check_escape(name: str, escape: bool) -> None:
+    """Raise UsageError where formulas are to be escaped in a format without cells."""
+    if escape and find(name).escape is None:
+        raise UsageError(f"Only csv has cells to escape; {name} has none.", "escape_formulas")

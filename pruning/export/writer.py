@@ -1,7 +1,7 @@
-"""Write the chosen subset, and the manifest that says exactly what it is and how to make it again.
+"""Write a subset, and the manifest that says exactly what it is and how to reproduce it.
 
-The manifest takes its place just before the data does: an export that differs from its manifest was not finished. How each format is
-written is in `pruning.export.formats`.
+The manifest appears just before the data: an export that differs from its manifest was not finished. The formats are in
+`pruning.export.formats`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from pruning.analysis.learned import Verdict
 from pruning.errors import ExportError
 from pruning.export import target
 from pruning.export.exportable import Exportable
-from pruning.export.formats import Format, as_written, find
+from pruning.export.formats import Format, check_escape, find, of_output
+from pruning.export.rows import as_written, text_only
 from pruning.export.target import files_of, manifest_path
 from pruning.files import atomic_write, sha256
 from pruning.records import DECISIONS, Subset
@@ -40,6 +41,7 @@ __all__ = [
     "build",
     "default_output",
     "files_of",
+    "format_warnings",
     "is_current",
     "manifest_path",
     "relabelled",
@@ -50,21 +52,34 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+FORMULA_RISK = (
+    "Cells are written as they are: a spreadsheet runs text that starts with =, +, -, @, a tab or a carriage return as a formula. "
+    "Open the file in one only after exporting with --escape-formulas."
+)
+"""Warning about a CSV file for training."""
+
 
 def build(
     source: Exportable,
     subset: Subset,
     output: str | Path,
-    format: str = "jsonl",
+    format: str | None = None,
     force: bool = False,
+    escape_formulas: bool = False,
 ) -> dict[str, Any]:
     """Write `subset` to `output` and its manifest beside it; return the manifest.
 
-    Labels changed by hand are changed in the rows that come out; every other byte of a JSON-lines row stays.
-    Raises ExportError when the output exists (and not `force`) or the subset is empty, UsageError for an unknown format.
+    `format` None is the one that the ending of `output` names, else jsonl. Rows whose label was changed by hand have the new label;
+    all other rows of JSON lines are copied byte for byte. `escape_formulas` keeps spreadsheets from running cells of a CSV file.
+
+    Raises ExportError when the output exists (and not `force`), the subset is empty, or a column cannot be written with the values of
+    its source; UsageError for an unknown format, or one that the ending of `output` contradicts.
     """
     output = Path(output)
+    format = of_output(output, format)
+    check_escape(format, escape_formulas)
     chosen = find(format)
+    write = chosen.escape if escape_formulas and chosen.escape is not None else chosen.write
     if subset.size == 0:
         raise ExportError(f"{subset.name} keeps no example; there is nothing to export.")
     target.sweep(output.parent)
@@ -73,10 +88,10 @@ def build(
     check_data(source.folder)
     with target.staged(output) as temporary:
         labels = as_written(source, _labels(source, subset, chosen))
-        rows = chosen.write(source, subset.kept, labels, temporary)
+        rows = write(source, subset.kept, labels, temporary)
         if rows != subset.size:
-            raise ExportError(f"{output} would get {rows} rows instead of {subset.size}; {source.folder.root} does not match its source.")
-        manifest = _manifest(source, subset, output, format, temporary, replaces)
+            raise ExportError(f"{output} would have {rows} rows instead of {subset.size}; {source.folder.root} does not match its source.")
+        manifest = _manifest(source, subset, output, format, temporary, replaces, escape_formulas)
         with target.staged(manifest_path(output)) as written:
             written.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
         if output.is_dir():
@@ -87,7 +102,7 @@ def build(
 
 
 def verify(output: str | Path) -> dict[str, Any]:
-    """Check an export against its manifest and return the manifest. Raises ExportError saying what differs."""
+    """Check an export against its manifest and return the manifest. Raises ExportError naming what differs."""
     output = Path(output)
     if not output.exists():
         raise ExportError(f"{output} is not there.")
@@ -102,24 +117,24 @@ def verify(output: str | Path) -> dict[str, Any]:
     found = target.digest(output)
     if found != expected:
         if found == manifest.get("replaces"):
-            raise ExportError(f"{output} is an earlier export: the one that its manifest describes was not finished; export it again.")
+            raise ExportError(f"{output} is an earlier export; the one that its manifest describes was not finished. Export it again.")
         raise ExportError(
             f"{output} differs from its manifest: {_bytes(output)} bytes and sha256 {found[:12]} instead of {size} and {expected[:12]}."
         )
     return manifest
 
 
-def is_current(manifest: Mapping[str, Any], source: Exportable, subset: Subset) -> bool:
-    """Whether the export of that manifest is what `build` would write now: of the same data, rows, rule, burn-in and decisions.
+def is_current(manifest: Mapping[str, Any], source: Exportable, subset: Subset, escape_formulas: bool = False) -> bool:
+    """Return True when `build` would write the same as that manifest says: the same data, rows, rule, burn-in, decisions and cells.
 
     Raises UsageError where the manifest names an unknown format.
     """
-    now = _content(source, subset, manifest["output"]["format"])
+    now = _content(source, subset, manifest["output"]["format"], escape_formulas)
     return all(manifest.get(key) == value for key, value in now.items())
 
 
 def relabelled(source: Exportable, subset: Subset) -> dict[int, str]:
-    """Id -> new label, for the examples of `subset` whose label was changed by hand into another one."""
+    """Return id -> new label for the examples of `subset` whose label was changed by hand to another one."""
     decided = source.applied.labels
     if not decided:
         return {}
@@ -132,12 +147,12 @@ def relabelled(source: Exportable, subset: Subset) -> dict[int, str]:
 
 
 def _labels(source: Exportable, subset: Subset, format: Format) -> dict[int, str]:
-    """Those of `relabelled` that an export in that format has: all, or none."""
+    """Return the changed labels that an export in that format has: all of `relabelled`, or none."""
     return relabelled(source, subset) if format.relabels else {}
 
 
 def archive(output: Path) -> Path:
-    """Put an export that is a folder, and its manifest, into one zip beside it, on disk; return the zip's path.
+    """Pack an export that is a folder, and its manifest, into one zip beside it; return the zip's path.
 
     Raises ExportError where another file has the zip's name.
     """
@@ -159,7 +174,7 @@ def _comment(path: Path) -> bytes:
 
 
 def archived(output: Path) -> Path | None:
-    """The zip that `archive` made of this very export, or None."""
+    """Return the zip that `archive` made of this export, or None."""
     path = _archive_path(output)
     if not zipfile.is_zipfile(path):
         return None
@@ -172,7 +187,7 @@ def _archive_path(output: Path) -> Path:
 
 
 def default_output(source: Exportable, subset: Subset, format: str) -> Path:
-    """Where an export goes when no place is named: a folder of exports/ for each subset, whatever letters its name has, and format.
+    """Return the default path of an export: a folder in exports/ for each subset, whatever characters its name has, and format.
 
     Raises UsageError for an unknown format.
     """
@@ -184,10 +199,13 @@ def default_output(source: Exportable, subset: Subset, format: str) -> Path:
     return source.folder.exports / (safe if format == "jsonl" else f"{safe}-{format}") / ending
 
 
-def _manifest(source: Exportable, subset: Subset, output: Path, format: str, written: Path, replaces: str | None) -> dict[str, Any]:
+def _manifest(
+    source: Exportable, subset: Subset, output: Path, format: str, written: Path, replaces: str | None, escape_formulas: bool
+) -> dict[str, Any]:
     command = ["python", "-m", "pruning", "export", str(source.folder.root), "--subset", subset.name, "--format", format]
     command += ["--output", str(output), "--burn-in", str(source.burn_in)]
     command += [] if source.with_decisions else ["--without-decisions"]
+    command += ["--escape-formulas"] if escape_formulas else []
     return {
         "format": 1,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -198,8 +216,8 @@ def _manifest(source: Exportable, subset: Subset, output: Path, format: str, wri
         "settings": source.settings.to_dict(),
         "seeds": list(source.dynamics.seeds),
         "stopped": source.stopped,
-        **_content(source, subset, format),
-        "warnings": warnings(source, subset),
+        **_content(source, subset, format, escape_formulas),
+        "warnings": [*warnings(source, subset), *format_warnings(source, format, escape_formulas)],
         "ids": subset.kept.tolist(),
         "output": _output(output, format, subset.size, written),
         **({} if replaces is None else {"replaces": replaces}),
@@ -208,16 +226,17 @@ def _manifest(source: Exportable, subset: Subset, output: Path, format: str, wri
 
 
 def _output(output: Path, format: str, rows: int, written: Path) -> dict[str, Any]:
-    """The part of a manifest that describes what was written."""
+    """Return the part of a manifest that describes the file or folder written."""
     found = {"name": output.name, "format": format, "rows": rows, "bytes": _bytes(written), "sha256": target.digest(written)}
     return found if written.is_file() else {**found, "files": [path.relative_to(written).as_posix() for path in files_of(written)]}
 
 
-def _content(source: Exportable, subset: Subset, format: str) -> dict[str, Any]:
-    """The part of a manifest that decides what is in the export."""
+def _content(source: Exportable, subset: Subset, format: str, escape_formulas: bool) -> dict[str, Any]:
+    """Return the part of a manifest that decides what is in the export."""
     decided, by_hand = source.applied, subset.name.endswith(DECISIONS)
     labels = _labels(source, subset, find(format))
     return {
+        **({"cells": {"formulas_escaped": escape_formulas}} if find(format).escape else {}),
         "data": {"source": source.settings.data, **source.info["data"]},
         "subset": {
             "name": subset.name,
@@ -239,15 +258,27 @@ def _content(source: Exportable, subset: Subset, format: str) -> dict[str, Any]:
 
 
 def warnings(source: Exportable, subset: Subset) -> list[str]:
-    """What a person should know before training on this subset, in sentences: of the scores, of the runs, of the subset itself."""
+    """Return what to know before training on this subset, in sentences: about the scores, the runs and the subset itself."""
     caveat = source.settings.caveat
     learned = source.learned
     unsure = [] if learned.verdict in (Verdict.LEARNED, Verdict.UNKNOWN) else [learned.sentence]
     return [*([caveat] if caveat else []), *unsure, *source.warnings(), *subset_warnings(source, subset)]
 
 
+def format_warnings(source: Exportable, format: str, escape_formulas: bool = False) -> list[str]:
+    """Return what to know about the values in a file of that format, in sentences."""
+    if escape_formulas:
+        return [
+            "Text that a spreadsheet would run as a formula has an apostrophe before it (--escape-formulas); do not train on this file."
+        ]
+    if find(format).escape:
+        return [FORMULA_RISK]
+    found = [] if format != "jsonl" else text_only(source)
+    return [f"Columns {', '.join(map(repr, found))} hold dates, times or decimals, which JSON has as text (ISO 8601)."] if found else []
+
+
 def subset_warnings(source: Exportable, subset: Subset) -> list[str]:
-    """Of these, what is about the subset itself, and about runs that are missing."""
+    """Return the warnings about the subset itself, and about missing runs."""
     found = []
     complete, asked = source.dynamics.runs, source.settings.runs
     if complete < asked:

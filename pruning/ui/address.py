@@ -19,7 +19,7 @@ QUEUE, SHOW, SEARCH, LEVELS, LABELS, SAID, COLUMN, VALUES = "queue", "show", "q"
 ONLY, SCORE, SORT, DESCENDING, VERSUS, SIZE, PAGE, EXAMPLE, PLACE = (
     *("only", "score", "sort", "desc", "versus", "size", "page", "example", "at"),
 )
-BY, FORMAT, DATA = "by", "format", "data"
+BY, FORMAT, ESCAPE, DATA = "by", "format", "escape", "data"
 RANGE_X, RANGE_Y, RANGE = "x-", "y-", "in-"
 """Before a score's name: the part of it that a slider lets through."""
 
@@ -127,6 +127,7 @@ _PARAMETERS = {
     PLACE: _Parameter(_whole, "inspect"),
     BY: _Parameter(_text, "export"),
     FORMAT: _Parameter(_text, "export", "jsonl"),
+    ESCAPE: _Parameter(_flag, "export", False),
     DATA: _Parameter(_text, "score", "sample"),
 }
 _PREFIXES = {

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import streamlit as st
 
 from pruning.export import hub, writer
-from pruning.export.formats import FORMATS, FORMATS_HELP
+from pruning.export.formats import ESCAPE_HELP, FORMATS, FORMATS_HELP
 from pruning.formatting import counted
 from pruning.jobs import precompute
 from pruning.records import Subset
@@ -78,17 +78,13 @@ def audit(view: View, subset: Subset) -> None:
                     st.text(sentence)
 
 
-def ask_format() -> str:
-    """What to write it as."""
+def ask_format() -> tuple[str, bool]:
+    """Ask for the format, and for one with cells whether to escape formulas; return both."""
     address.among(address.FORMAT, FORMATS, "format")
-    return st.segmented_control(
-        "Format",
-        list(FORMATS),
-        default="jsonl",
-        key=address.FORMAT,
-        required=True,
-        help=FORMATS_HELP,
-    )
+    format = st.segmented_control("Format", list(FORMATS), default="jsonl", key=address.FORMAT, required=True, help=FORMATS_HELP)
+    if FORMATS[format].escape is None:
+        return format, False
+    return format, st.toggle("Escape formulas", key=address.ESCAPE, help=ESCAPE_HELP)
 
 
 def save(view: View, subset: Subset) -> None:
@@ -107,30 +103,30 @@ def _save(view: View, subset: Subset) -> None:
     st.toast(escaping.markdown(f"Saved {counted(subset.size, 'example')} in {path}"), icon=":material/bookmark_added:")
 
 
-def write(view: View, subset: Subset, format: str) -> None:
-    """The button that writes it."""
+def write(view: View, subset: Subset, format: str, escape: bool) -> None:
+    """Draw the button that writes it."""
     if st.button("Export", type="primary", icon=":material/download:", key="build", disabled=not view.audited):
         output = writer.default_output(view.experiment, subset, format)
         with st.spinner(f"Writing {counted(subset.size, 'row')} ..."):
-            writer.build(view.experiment, subset, output, format, force=True)
+            writer.build(view.experiment, subset, output, format, force=True, escape_formulas=escape)
             if output.is_dir():
                 writer.archive(output)
 
 
-def built(view: View, subset: Subset, format: str) -> dict[str, Any] | None:
-    """The manifest of the export, checked; None where there is none, or it is out of date."""
+def built(view: View, subset: Subset, format: str, escape: bool) -> dict[str, Any] | None:
+    """Return the manifest of the export, checked; None where there is none, or it is out of date."""
     output = writer.default_output(view.experiment, subset, format)
     path = writer.manifest_path(output)
     if not (output.exists() and path.exists()):
         return None
     manifest = _verified(str(output), path.stat().st_mtime_ns)
-    if writer.is_current(manifest, view.experiment, subset):
+    if writer.is_current(manifest, view.experiment, subset, escape):
         return manifest
     before = manifest["subset"]
     st.info(
         escaping.markdown(
             f"The export of this name ({manifest['created']}) is out of date: {before['kept']:,} rows, {before['rule']}, "
-            f"burn-in {before['burn_in']}. The data, the rule, the burn-in or your decisions changed since; export it again."
+            f"burn-in {before['burn_in']}. The data, the rule, burn-in, decisions or escaping changed since; export it again."
         ),
         icon=":material/history:",
     )
@@ -141,6 +137,8 @@ def downloads(view: View, subset: Subset, format: str, manifest: dict[str, Any])
     """The export, with links that stream it."""
     output = writer.default_output(view.experiment, subset, format)
     st.success(f"{manifest['output']['rows']:,} rows, verified against the manifest.", icon=":material/verified:")
+    for sentence in writer.format_warnings(view.experiment, format, manifest.get("cells", {}).get("formulas_escaped", False)):
+        st.warning(escaping.markdown(sentence), icon=":material/warning:")
     file = output if output.is_file() else writer.archived(output)
     with st.container(horizontal=True):
         if file:

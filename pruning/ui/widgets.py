@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pruning.analysis import audit
 from pruning.analysis.audit import Shares
 from pruning.analysis.frontier import cost_in_words
-from pruning.export.formats import csv_text
+from pruning.export.text_values import csv_text
 from pruning.reports.browse import LABEL, View
 from pruning.ui import theme
 

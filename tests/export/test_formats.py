@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -12,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pruning.experiment import Experiment
+from pruning.errors import UsageError
+from pruning.experiment import Experiment, verified
 from pruning.export import writer
-from pruning.export.formats import FORMATS
+from pruning.export.formats import FORMATS, of_output
 from pruning.files import package_environment
 from pruning.interop.recorder import Recorder
 from pruning.jobs import worker
@@ -47,18 +49,6 @@ def test_odd_but_valid_json_stays_as_it_is(settings: Settings, reviews: tuple[Pa
     experiment = worker.score(settings.with_changes(data=str(source), seeds=(1,)), tmp_path / "odd")
     writer.build(experiment, some(experiment, slice(0, None, 3)), tmp_path / "out.jsonl")
     assert (tmp_path / "out.jsonl").read_bytes() == odd[0] + odd[4]
-
-
-@pytest.mark.process
-def test_formulas_are_escaped_in_csv(settings: Settings, tmp_path: Path) -> None:
-    rows = [("=1+1 good film", "positive"), ("@dull film", "negative"), ("a fun film", "positive"), ("slow, a film", "negative")]
-    source = tmp_path / "rows.jsonl"
-    source.write_text("".join(json.dumps({"sentence": text, "label": label}) + "\n" for text, label in rows))
-    experiment = worker.score(settings.with_changes(data=str(source), seeds=(1,)), tmp_path / "formulas")
-    writer.build(experiment, some(experiment, slice(None)), tmp_path / "out.csv", format="csv")
-    with (tmp_path / "out.csv").open(newline="") as file:
-        read = list(csv.DictReader(file))
-    assert [row["sentence"] for row in read] == ["'=1+1 good film", "'@dull film", "a fun film", "slow, a film"]
 
 
 @pytest.mark.parametrize("format", ["parquet", "hf", "csv"])
@@ -95,6 +85,78 @@ def recorded(folder: Path, data: Path) -> Experiment:
     for seed in recorder.seeds:
         recorder.run(seed).add(np.arange(len(recorder.labels)), 4 * np.eye(classes)[recorder.labels])
     return Experiment(folder / "x")
+
+
+FORMULAS = ["=1+1 good", "@user", "- item", "-1", "\t=1", " =1", "a;=1", "a\n+1", "\uff1d1", "plain"]
+
+
+def test_csv_is_verbatim_unless_formulas_are_escaped(tmp_path: Path) -> None:
+    """Both say so: in the manifest, its warnings and command, and in what `verify` prints. A label is text too; a number is none."""
+    rows = [{"text": text, "label": "ab"[place % 2], "n": -place} for place, text in enumerate(FORMULAS)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    experiment = recorded(tmp_path, tmp_path / "data.jsonl")
+    expected = {
+        False: FORMULAS,
+        True: ["'=1+1 good", "'@user", "'- item", "-1", "'\t'=1", "' =1", "a;'=1", "a\n'+1", "'\uff1d1", "plain"],
+    }
+    for escape, texts in expected.items():
+        output = tmp_path / f"{escape}.csv"
+        manifest = experiment.export("full", output, escape_formulas=escape)
+        with output.open(newline="") as file:
+            read = list(csv.DictReader(file))
+        assert [row["text"] for row in read] == texts
+        assert [int(row["n"]) for row in read] == [-place for place in range(len(FORMULAS))]
+        assert manifest["output"]["format"] == "csv" and manifest["cells"] == {"formulas_escaped": escape}
+        assert any("--escape-formulas" in sentence for sentence in manifest["warnings"])
+        assert ("--escape-formulas" in manifest["command"]) == escape
+        assert (", formulas escaped," in verified(output)) == escape
+        subset = experiment.subset("full")
+        assert writer.is_current(manifest, experiment, subset, escape)
+        assert not writer.is_current(manifest, experiment, subset, not escape)
+    with pytest.raises(UsageError, match="Only csv has cells to escape; jsonl has none"):
+        experiment.export("full", tmp_path / "out.jsonl", escape_formulas=True)
+
+
+def test_an_export_of_before_still_verifies_and_is_out_of_date(tmp_path: Path) -> None:
+    """CSV was always escaped, and its manifest did not say so."""
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps({"text": f"film {i}", "label": "ab"[i % 2]}) + "\n" for i in range(4)))
+    experiment = recorded(tmp_path, tmp_path / "data.jsonl")
+    experiment.export("full", tmp_path / "out.csv")
+    path = writer.manifest_path(tmp_path / "out.csv")
+    manifest = json.loads(path.read_text())
+    del manifest["cells"]
+    path.write_text(json.dumps(manifest))
+    assert "is what its manifest says: full, 4 rows, sha256" in verified(tmp_path / "out.csv")
+    assert not writer.is_current(manifest, experiment, experiment.subset("full"))
+
+
+@pytest.mark.parametrize(
+    ("output", "format", "expected"),
+    [
+        ("o.csv", None, "csv"),
+        ("o.CSV", None, "csv"),
+        ("o.parquet", None, "parquet"),
+        ("o.ndjson", None, "jsonl"),
+        ("o.data", None, "jsonl"),
+        ("folder", "hf", "hf"),
+        ("v1.2", "parquet", "parquet"),
+        ("o.csv", "parquet", "o.csv names csv by its ending, but format is parquet"),
+        ("o.parquet", "hf", "o.parquet names parquet by its ending, but format is hf"),
+        ("o.tsv", None, "No format is written as .tsv"),
+        ("o.json", None, "No format is written as .json"),
+        ("o.json", "jsonl", "jsonl"),
+        ("o.jsonl.gz", None, "would not be compressed"),
+        ("o.csv", "xlsx", "format must be one of"),
+        (None, None, "jsonl"),
+    ],
+)
+def test_the_ending_names_the_format(output: str | None, format: str | None, expected: str) -> None:
+    path = None if output is None else Path(output)
+    if expected in FORMATS:
+        assert of_output(path, format) == expected
+    else:
+        with pytest.raises(UsageError, match=re.escape(expected)):
+            of_output(path, format)
 
 
 STARS = ("1", "2", "3", "4", "5")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pruning.errors import ExportError
+from pruning.errors import ExportError, UsageError
 from pruning.experiment import Experiment
 from pruning.export import target, writer
 from tests.support.subsets import some
@@ -23,7 +23,7 @@ def assert_refused(experiment: Experiment, output: Path, says: str, format: str 
     """Assert that exporting there is refused, with --force too, and changes no file."""
     before = everything(watched or output.parent)
     for force in (True, False):
-        with pytest.raises(ExportError, match=says):
+        with pytest.raises((ExportError, UsageError), match=says):
             writer.build(experiment, some(experiment), output, format, force=force)
     assert everything(watched or output.parent) == before
 
@@ -68,7 +68,7 @@ def test_nothing_in_an_experiment_is_written_over(scored: Experiment, tmp_path: 
     (tmp_path / "way").symlink_to(root)
     for name in ("", "views.jsonl", "source.jsonl", "new.jsonl", "dynamics", "exports", "exports/../events.jsonl", "dynamics/run=0/x"):
         for format in ("jsonl", "hf"):
-            assert_refused(scored, root / name, "part of the experiment|exists", format, root)
+            assert_refused(scored, root / name, "part of the experiment|exists|names jsonl by its ending", format, root)
     assert_refused(scored, tmp_path / "way" / "views.jsonl", "part of the experiment", watched=root)
     writer.build(scored, some(scored), root / "exports" / "mine.jsonl")
     assert writer.verify(root / "exports" / "mine.jsonl") and scored.verify()

@@ -157,6 +157,23 @@ def other_label(experiment: Experiment, example: int) -> str:
     return experiment.label_names[1 - experiment.labels[example]]
 
 
+def test_the_export_page_offers_to_escape_formulas_in_csv(audited: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where there are cells; an export without it is out of date once it is on, and the page names the risk."""
+    app = open_page("export", audited.folder.root.parent, monkeypatch)
+    assert not [toggle for toggle in app.toggle if toggle.label == "Escape formulas"]
+    app.session_state["format"] = "csv"
+    app.run()
+    app.button(key="build").click().run()
+    assert said(app, "verified against the manifest") and said(app, "Cells are written as they are")
+    app.toggle(key="escape").set_value(True).run()
+    assert said(app, "is out of date")
+    app.button(key="build").click().run()
+    assert said(app, "verified against the manifest") and said(app, "do not train on this file")
+    manifest = writer.verify(audited.folder.exports / "winning-ticket-csv" / "data.csv")
+    assert manifest["cells"] == {"formulas_escaped": True}
+    assert not app.exception
+
+
 def test_every_format_is_offered_and_folders_come_as_a_zip(audited: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_page("export", audited.folder.root.parent, monkeypatch)
     assert app.segmented_control(key="format").options == list(FORMATS)

@@ -200,6 +200,9 @@ _UNPACK: dict[str, Callable[[Path], Any]] = {
 }
 """Ending of a compressed file -> its bytes when unpacked."""
 
+PACKED = tuple(_UNPACK)
+"""Endings of compressed files that can be read."""
+
 
 def _check_kind(path: Path, name: str, kind: str) -> None:
     """Refuse a file whose first bytes show that it is something else than its name says."""
