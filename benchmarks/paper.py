@@ -117,7 +117,7 @@ def chosen(preset: str, model: str | None, data: str | None, evaluation: str | N
     if preset == "sample":
         train, held_out = sample_split(limit or 4000, EVALUATION)
         return Settings(data=str(train), evaluation=str(held_out), model=model or "sample")
-    settings = presets.find(preset).settings(model or PAPERS_MODEL, limit=limit)
+    settings = presets.find_preset(preset).settings(model or PAPERS_MODEL, limit=limit)
     return settings.with_changes(data=data or settings.data, evaluation=evaluation or settings.evaluation)
 
 

@@ -66,7 +66,7 @@ class Preset:
         return replace(self.scoring, learning_rate=FRONTIER_LEARNING_RATES.get(model, self.scoring.learning_rate))
 
 
-def find(name: str) -> Preset:
+def find_preset(name: str) -> Preset:
     """Return the preset of that name. Raises UsageError naming those that exist."""
     if name not in PRESETS:
         raise UsageError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}.", "preset")
@@ -79,7 +79,7 @@ def starting(data: str | None, preset: str | None, file: str | None, changes: Ma
         raise UsageError("Give the data to score, a --preset or a --settings file, exactly one of them.")
     model = changes.get("model")
     if preset is not None:
-        settings = find(preset).settings(model or "roberta-large")
+        settings = find_preset(preset).settings(model or "roberta-large")
     else:
         settings = Settings(data=data) if data is not None else read_settings(file or "")
     return settings.with_changes(**{**changes, **({"model": MODELS.get(model, model)} if model else {})})

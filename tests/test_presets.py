@@ -12,7 +12,7 @@ from datasets import ClassLabel, List, Value
 from pruning.data.examples import load_pair
 from pruning.data.tasks import TASKS
 from pruning.errors import UsageError
-from pruning.presets import MODELS, PRESETS, find
+from pruning.presets import MODELS, PRESETS, find_preset
 from tests.support.tiny import tiny_tokenizer
 
 NLI = ClassLabel(names=["entailment", "neutral", "contradiction"])
@@ -89,10 +89,10 @@ def test_the_papers_hyperparameters() -> None:
 
 
 def test_another_model_and_other_seeds_can_be_asked_for(tmp_path: Path) -> None:
-    settings = find("race").settings(str(tmp_path), seeds=(1,))
+    settings = find_preset("race").settings(str(tmp_path), seeds=(1,))
     assert settings.model == str(tmp_path) and settings.runs == 1
 
 
 def test_a_preset_that_does_not_exist_is_named_with_those_that_do() -> None:
     with pytest.raises(UsageError, match="preset must be one of sst2, mnli, snli, race, squad_v2, got 'cola'"):
-        find("cola")
+        find_preset("cola")

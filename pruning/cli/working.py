@@ -25,6 +25,9 @@ def frontier(
     seeds: Annotated[int, typer.Option(help="Fine-tunings per point; use at least 3 for a useful interval.")] = USUAL_SEEDS,
     budget: Budget = "epochs",
     burn_in: BurnIn = None,
+    with_decisions: Annotated[
+        bool, typer.Option("--with-decisions", help="Measure every subset with the decisions made by hand, not as its rule chooses.")
+    ] = False,
     margin: Margin = 100 * MARGIN,
 ) -> None:
     """Fine-tune on each subset and measure it on the evaluation data; finished points are kept."""
@@ -32,7 +35,7 @@ def frontier(
 
     names, allowed = [] if subsets == "auto" else words(subsets), margin_of(margin)
     with report.listener("Measuring the frontier") as listen:
-        experiment = worker.frontier(directory, names, words(baselines), seeds, budget, burn_in, listen)
+        experiment = worker.frontier(directory, names, words(baselines), seeds, budget, burn_in, listen, with_decisions)
     report.show(experiment.reading(burn_in), budget, allowed)
 
 

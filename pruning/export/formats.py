@@ -224,7 +224,7 @@ ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "pa
 """Ending of an output -> the format that it names."""
 
 
-def find(name: str) -> Format:
+def find_format(name: str) -> Format:
     """Return the format of that name. Raises UsageError listing the formats."""
     if name not in FORMATS:
         raise UsageError(f"format must be one of {', '.join(FORMATS)}, got {name!r}.", "format")
@@ -237,7 +237,7 @@ def of_output(output: Path | None, format: str | None) -> str:
     Raises UsageError where the ending names another format, or a kind of file that is not written.
     """
     if format is not None:
-        find(format)
+        find_format(format)
     ending = "" if output is None else output.suffix.lower()
     named = ENDINGS.get(ending)
     if format is not None and named not in (None, format):
@@ -251,5 +251,5 @@ def of_output(output: Path | None, format: str | None) -> str:
 
 def check_escape(name: str, escape: bool) -> None:
     """Raise UsageError where formulas are to be escaped in a format without cells."""
-    if escape and find(name).escape is None:
+    if escape and find_format(name).escape is None:
         raise UsageError(f"Only csv has cells to escape; {name} has none.", "escape_formulas")

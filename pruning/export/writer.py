@@ -28,7 +28,7 @@ from pruning.analysis.learned import Verdict
 from pruning.errors import ExportError
 from pruning.export import target
 from pruning.export.exportable import Exportable
-from pruning.export.formats import Format, check_escape, find, of_output
+from pruning.export.formats import Format, check_escape, find_format, of_output
 from pruning.export.rows import as_written, text_only
 from pruning.export.target import files_of, manifest_path
 from pruning.files import atomic_write, sha256
@@ -78,7 +78,7 @@ def build(
     output = Path(output)
     format = of_output(output, format)
     check_escape(format, escape_formulas)
-    chosen = find(format)
+    chosen = find_format(format)
     write = chosen.escape if escape_formulas and chosen.escape is not None else chosen.write
     if subset.size == 0:
         raise ExportError(f"{subset.name} keeps no example; there is nothing to export.")
@@ -191,7 +191,7 @@ def default_output(source: Exportable, subset: Subset, format: str) -> Path:
 
     Raises UsageError for an unknown format.
     """
-    ending = "data" if find(format).folder else f"data.{format}"
+    ending = "data" if find_format(format).folder else f"data.{format}"
     plain = subset.name.replace("@", "-of-").replace("+", "-with-")
     safe = re.sub(r"[^\w.=%-]", "_", plain).lstrip(".")[:80]
     if safe != plain:
@@ -234,9 +234,9 @@ def _output(output: Path, format: str, rows: int, written: Path) -> dict[str, An
 def _content(source: Exportable, subset: Subset, format: str, escape_formulas: bool) -> dict[str, Any]:
     """Return the part of a manifest that decides what is in the export."""
     decided, by_hand = source.applied, subset.name.endswith(DECISIONS)
-    labels = _labels(source, subset, find(format))
+    labels = _labels(source, subset, find_format(format))
     return {
-        **({"cells": {"formulas_escaped": escape_formulas}} if find(format).escape else {}),
+        **({"cells": {"formulas_escaped": escape_formulas}} if find_format(format).escape else {}),
         "data": {"source": source.settings.data, **source.info["data"]},
         "subset": {
             "name": subset.name,
@@ -271,7 +271,7 @@ def format_warnings(source: Exportable, format: str, escape_formulas: bool = Fal
         return [
             "Text that a spreadsheet would run as a formula has an apostrophe before it (--escape-formulas); do not train on this file."
         ]
-    if find(format).escape:
+    if find_format(format).escape:
         return [FORMULA_RISK]
     found = [] if format != "jsonl" else text_only(source)
     return [f"Columns {', '.join(map(repr, found))} hold dates, times or decimals, which JSON has as text (ISO 8601)."] if found else []

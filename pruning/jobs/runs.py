@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
 from pruning.analysis.divergence import REDO, stuck_at
 from pruning.data import model_checks, models
-from pruning.data.tasks import TASKS
+from pruning.data.tasks import TASKS, Task
 from pruning.errors import Diverged, TrainingError
 from pruning.experiment import Experiment
 from pruning.formatting import counted
 from pruning.jobs.progress import JobProgress, Listener, Stop
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
-from pruning.settings import TrainSettings
+from pruning.settings import Settings, TrainSettings
 from pruning.store.lock import turn
 
 logger = logging.getLogger(__name__)
@@ -51,51 +52,26 @@ def train_runs(
     `held_out` are the examples to predict at the end of each run (default: the experiment's evaluation data). `on_diverged` is called
     for a run whose loss became NaN (default: raise TrainingError naming these runs once the others have finished).
     """
-    from pruning.training import checkpoint, train
+    from pruning.training import train
     from pruning.training.devices import pick_device
 
     if not plans:
         return
-    settings = experiment.settings
-    task = TASKS[settings.task]
-    model = models.locate(settings.model)
-    models.check_unchanged(model, settings.model, experiment.info["model"], experiment.folder.root)
-    tokenizer = models.load_tokenizer(model)
-    examples, held_out = experiment.examples(), experiment.evaluation() if held_out is None else held_out
-    max_length = settings.max_length or task.max_length
-    encoded = task.encode(examples, tokenizer, max_length)
-    evaluation = task.encode(held_out, tokenizer, max_length)
-    model_checks.check_data(model, settings.model, encoded, evaluation)
-    if encoded.truncated:
-        progress.say(
-            "note", message=f"{counted(encoded.truncated, 'example is', 'examples are')} longer than {max_length} tokens and truncated."
-        )
-    if settings.checkpoints:
-        size = models.checkpoint_bytes(model) / 1e6
-        progress.say("note", message=f"Each run saves its state on disk, up to {size:,.0f} MB; --no-checkpoints turns this off.")
-    for plan in plans:
-        if plan.checkpoint and (problem := checkpoint.discard_damaged(plan.checkpoint)):
-            progress.say("note", message=problem)
+    data = _encode(experiment, held_out)
+    _announce(experiment.settings, data, plans, progress)
     waiting = {plan.key: plan for plan in plans}
 
     def take(item: Progress | EpochRecord | RunResult) -> None:
-        plan = waiting[item.key]
         if isinstance(item, Progress):
             progress.update(item)
             listen(progress)
         elif isinstance(item, EpochRecord):
-            on_epoch(plan, item)
+            on_epoch(waiting[item.key], item)
             logger.info("%s epoch %d recorded", item.key, item.epoch + 1)
         else:
-            assert item.outputs is not None
-            if item.micro_batch:
-                progress.say(
-                    "note", message=f"{item.key} trained {item.micro_batch} examples at a time to save memory; batches are unchanged."
-                )
-            metrics = task.metrics(held_out, item.outputs, evaluation)
-            on_result(Done(plan=plan, result=item, metrics=metrics, stuck=_stuck(evaluation, item), evaluation=evaluation))
-            logger.info("%s finished in %.1f s: %s", item.key, item.seconds, dict(metrics))
-            progress.end(waiting.pop(item.key))
+            plan = waiting.pop(item.key)
+            on_result(_done(plan, item, data, progress))
+            progress.end(plan)
             listen(progress)
         progress.beat()
 
@@ -111,9 +87,9 @@ def train_runs(
         logger.info("training on %s: %s", device, ", ".join(waiting))
         while waiting:
             try:
-                for item in train([*waiting.values()], encoded, evaluation, str(model), recipe, stop=stop):
+                for item in train([*waiting.values()], data.training, data.evaluation, str(data.model), recipe, stop=stop):
                     take(item)
-            except Diverged as error:  # the others go on after their last whole epoch
+            except Diverged as error:  # the other runs resume after their last complete epoch
                 plan = waiting.pop(error.key)
                 progress.runs.clear()
                 if on_diverged is not None:
@@ -122,7 +98,60 @@ def train_runs(
                 diverged.append(str(error))
                 progress.say("diverged", message=str(error), key=error.key)
     if diverged:
-        raise TrainingError(f"{' '.join(diverged)} What did not diverge is finished. {REDO}")
+        raise TrainingError(f"{' '.join(diverged)} The other runs are complete. {REDO}")
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Data:
+    """Data of a job as the engine reads it, with the model that encoded it."""
+
+    task: Task
+    model: Path
+    max_length: int
+    training: Encoded
+    evaluation: Encoded
+    held_out: pa.Table
+    """The rows of `evaluation`."""
+
+
+def _encode(experiment: Experiment, held_out: pa.Table | None) -> _Data:
+    """Encode the training and held-out examples. Raises ModelError if the model changed or does not fit the data."""
+    settings = experiment.settings
+    task = TASKS[settings.task]
+    model = models.locate(settings.model)
+    models.check_unchanged(model, settings.model, experiment.info["model"], experiment.folder.root)
+    tokenizer = models.load_tokenizer(model)
+    rows = experiment.evaluation() if held_out is None else held_out
+    max_length = settings.max_length or task.max_length
+    training, evaluation = (task.encode(each, tokenizer, max_length) for each in (experiment.examples(), rows))
+    model_checks.check_data(model, settings.model, training, evaluation)
+    return _Data(task=task, model=model, max_length=max_length, training=training, evaluation=evaluation, held_out=rows)
+
+
+def _announce(settings: Settings, data: _Data, plans: Sequence[RunPlan], progress: JobProgress) -> None:
+    """Write an event for each fact about the training that the user should know before it starts."""
+    from pruning.training import checkpoint
+
+    if truncated := data.training.truncated:
+        sentence = f"{counted(truncated, 'example is', 'examples are')} longer than {data.max_length} tokens and truncated."
+        progress.say("note", message=sentence)
+    if settings.checkpoints:
+        size = models.checkpoint_bytes(data.model) / 1e6
+        progress.say("note", message=f"Each run saves its state on disk, up to {size:,.0f} MB; --no-checkpoints turns this off.")
+    for plan in plans:
+        if plan.checkpoint and (problem := checkpoint.discard_damaged(plan.checkpoint)):
+            progress.say("note", message=problem)
+
+
+def _done(plan: RunPlan, result: RunResult, data: _Data, progress: JobProgress) -> Done:
+    """Return a finished plan with its metrics on the held-out data."""
+    assert result.outputs is not None
+    if result.micro_batch:
+        sentence = f"{plan.key} trained {result.micro_batch} examples at a time to save memory; batches are unchanged."
+        progress.say("note", message=sentence)
+    metrics = data.task.metrics(data.held_out, result.outputs, data.evaluation)
+    logger.info("%s finished in %.1f s: %s", plan.key, result.seconds, dict(metrics))
+    return Done(plan=plan, result=result, metrics=metrics, stuck=_stuck(data.evaluation, result), evaluation=data.evaluation)
 
 
 def _stuck(evaluation: Encoded, result: RunResult) -> bool:

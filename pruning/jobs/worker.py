@@ -104,8 +104,12 @@ def frontier(
     budget: str = "epochs",
     burn_in: int | None = None,
     listen: Listener = lambda progress: None,
+    with_decisions: bool = False,
 ) -> Experiment:
     """Fine-tune full data, the named subsets (none = the ladder) and a baseline of equal size for each; finished points are kept.
+
+    Each subset has the rows its rule chooses; `with_decisions` measures all of them with the decisions made by hand, like the suffix
+    "+decisions" on each name. The name of a point says which of the two it is.
 
     Raises SubsetError for a name that does not exist or rows that cannot be trained on, UsageError for a wrong baseline or
     budget, and what `score` raises.
@@ -116,7 +120,10 @@ def frontier(
     experiment = Experiment(directory, burn_in)
     if not (experiment.settings.model and experiment.evaluation(["id"]).num_rows):
         raise ExperimentError(f"{experiment.folder.root} lacks a model or evaluation data to measure with; record it with both.")
-    chosen, left_out = _chosen(experiment, names, baselines)
+    wanted = list(names) if names else experiment.ladder()
+    if with_decisions:
+        wanted = [experiment.subset(name).name for name in wanted]
+    chosen, left_out = _chosen(experiment, wanted, baselines, refuse=bool(names))
     asked = {"names": chosen, "baselines": [], "seeds": seeds, "budget": budget, "burn_in": burn_in}
     with stop_on_signals() as stop, job(experiment.folder, "frontier", asked) as progress:
         if left_out:
@@ -262,16 +269,18 @@ def _checkpoint(experiment: Experiment, name: str) -> str | None:
     return str(experiment.folder.checkpoint(name)) if experiment.settings.checkpoints else None
 
 
-def _chosen(experiment: Experiment, names: Sequence[str], baselines: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Every subset to measure, full data first; and what is left out, being automatic and nothing to train on. Named ones are refused."""
+def _chosen(experiment: Experiment, wanted: Sequence[str], baselines: Sequence[str], refuse: bool) -> tuple[list[str], list[str]]:
+    """Return the subsets to measure with their baselines, full data first, and those that cannot be trained on.
+
+    With `refuse`, a subset of `wanted` that cannot be trained on raises SubsetError.
+    """
     for baseline in baselines:
         if baseline not in rules.BASELINES:
             raise UsageError(f"baselines must be any of {', '.join(rules.BASELINES)}, got {baseline!r}.", "baselines")
-    wanted = list(names) if names else experiment.ladder()
     chosen, left_out = ["full"], []
     for name in wanted:
         subset = experiment.named(name)
-        if names:
+        if refuse:
             rules.check_trainable(subset, experiment.labels, experiment.ids)
         elif not rules.trainable(subset, experiment.labels, experiment.ids):
             left_out.append(name)
@@ -314,8 +323,8 @@ def _frontier(
     for name in chosen:
         for seed in all_seeds:
             subset = experiment.named(name, seed=seed)
-            own_budget, sha256 = "epochs" if name == "full" else budget, rows_sha256(subset.kept)
-            if (name, sha256, seed, own_budget) in finished:
+            own_budget, sha256 = "epochs" if subset.name == "full" else budget, rows_sha256(subset.kept)
+            if (subset.name, sha256, seed, own_budget) in finished:
                 continue
             if not rules.trainable(subset, experiment.labels, experiment.ids):
                 progress.say("note", message=f"{name} with seed {seed} was not trained: only one class of it was drawn.")

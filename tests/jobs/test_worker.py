@@ -19,6 +19,7 @@ from pruning.settings import Settings
 from pruning.store.lock import owned
 from pruning.subsets.decisions import Decision
 from tests.conftest import EPOCHS, SEEDS
+from tests.support.commands import winnow
 
 pytestmark = pytest.mark.process
 
@@ -148,6 +149,24 @@ def test_what_is_compared_with_random_has_its_very_size(scored: Experiment) -> N
     for name in names[:-1]:
         assert points[name].vs_random is not None, name
     assert points["random@0.4"].vs_random is None
+
+
+def test_one_switch_measures_every_subset_as_decided(scored: Experiment) -> None:
+    """A subset that no decision changes keeps its rule's name, and is not entered again when the command is repeated."""
+    easy = scored.ids[scored.h_score() == scored.dynamics.runs]
+    scored.decide(Decision(kind=DecisionKind.DROP, ids=tuple(easy[:3].tolist())))
+    untouched = "drop-easy"
+    for _ in range(2):
+        done = winnow(
+            "frontier", scored.folder.root, "--subsets", f"drop-hard,{untouched}", "--baselines", "", "--seeds", "1", "--with-decisions"
+        )
+        assert done.returncode == 0, done.stderr
+    measured = Experiment(scored.folder.root)
+    sizes = {point.subset: point.kept for point in measured.frontier()}
+    rules = {name: measured.rule(name).size for name in ("full", "drop-hard", untouched)}
+    assert sizes == {"full": rules["full"], "drop-hard+decisions": rules["drop-hard"] - 3, untouched: rules[untouched]}
+    rows = measured.finished()
+    assert len(rows) == len(rows.drop_duplicates(["subset", "seed", "budget"]))
 
 
 def test_a_drawn_subset_is_exported_as_it_was_trained_on(scored: Experiment) -> None:
