@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from pruning.formatting import counted
-from pruning.ui import address, charts, filters, reliability, state, widgets
+from pruning.ui import address, charts, confusion, filters, reliability, state, widgets
 from pruning.ui import difficulty_selection as picking
 
 view = state.scored()
@@ -65,4 +65,8 @@ if box is not None:
     picking.listed(view, chosen, kept, f"{counted(len(chosen), 'example')} in the box ({len(chosen) / max(1, len(h)):.0%} of all).")
     in_subset = int(np.count_nonzero(kept[chosen]))
     st.caption(f"This subset keeps {in_subset:,} of them.")
-reliability.show(view)
+below = st.columns(2, gap="medium")
+with below[0]:
+    confusion.show(view)
+with below[1]:
+    reliability.show(view)

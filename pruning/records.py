@@ -198,6 +198,10 @@ class Subset:
         return np.isin(ids, self.kept)
 
 
+CLASS_ACCURACY = "class_accuracy."
+"""Before a class's name: the column of frontier.parquet with the accuracy on that class."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FineTuning:
     """One finished fine-tuning of a subset. The fields are the columns of frontier.parquet in their order, each metric one of its own."""
@@ -233,14 +237,19 @@ class FineTuning:
     """As `EpochRecord.micro_batch`, of the whole run."""
     stuck: bool = False
     """True when nearly every evaluation example gets the same prediction, so nothing was learned."""
+    class_accuracy: Mapping[str, float] = field(default_factory=dict)
+    """Class name -> share of its evaluation examples that were predicted right; empty where the task has no classes."""
 
     @property
     def row(self) -> dict[str, Any]:
-        """Its row of frontier.parquet: a value for each field, and in the place of `metrics` one for each metric."""
+        """Its row of frontier.parquet: a value for each field, in the place of `metrics` one for each metric, and one for each class."""
         values: dict[str, Any] = {}
         for column in fields(self):
             value = getattr(self, column.name)
-            values |= value if column.name == "metrics" else {column.name: value}
+            values |= {
+                "metrics": value,
+                "class_accuracy": {f"{CLASS_ACCURACY}{name}": share for name, share in self.class_accuracy.items()},
+            }.get(column.name, {column.name: value})
         return values
 
 
@@ -272,6 +281,8 @@ class FrontierPoint:
     steps_saved: int
     looks: int = 1
     """How often its difference to full data was judged so far: at the end of each job that added to its seeds."""
+    class_accuracy: Mapping[str, float] = field(default_factory=dict)
+    """Class name -> accuracy on the evaluation examples of that class, mean over the seeds that recorded it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,11 +15,11 @@ from scipy.special import stdtrit
 
 from pruning.errors import UsageError
 from pruning.formatting import counted
-from pruning.records import DECISIONS, Difference, FineTuning, FrontierPoint, Subset
+from pruning.records import CLASS_ACCURACY, DECISIONS, Difference, FineTuning, FrontierPoint, Subset
 from pruning.settings import Settings
 
 NOT_METRICS = frozenset(column.name for column in fields(FineTuning)) - {"metrics"}
-"""Columns of the table of fine-tunings that say which one it is and what it cost; every other column is a metric."""
+"""Columns of the table of fine-tunings that say which one it is and what it cost; the others are metrics, or of one class."""
 
 CONFIDENCE = 0.95
 
@@ -76,7 +76,8 @@ def points(finished: pd.DataFrame, total: int, metric: str | None = None, starts
     seeds, nan with one seed. Differences are paired by seed, in `metric` (None: the headline). `starts` are the times at which jobs
     that measured started, in seconds since 1970 as in the column `finished`.
     """
-    metrics = [name for name in finished.columns if name not in NOT_METRICS and finished[name].notna().any()]
+    measured = [name for name in finished.columns if name not in NOT_METRICS and finished[name].notna().any()]
+    metrics = [name for name in measured if not name.startswith(CLASS_ACCURACY)]
     if not metrics:
         return []
     compared = metric or headline_of(metrics)
@@ -123,6 +124,11 @@ def _point(
         steps=steps,
         steps_saved=full_steps - steps,
         looks=_looks(group, full, starts) if starts and full is not None else 1,
+        class_accuracy={
+            str(column).removeprefix(CLASS_ACCURACY): float(group[column].mean())
+            for column in group.columns
+            if str(column).startswith(CLASS_ACCURACY) and group[column].notna().any()
+        },
     )
 
 

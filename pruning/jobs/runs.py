@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pruning.analysis.confusion import class_accuracy
 from pruning.analysis.divergence import REDO, stuck_at
 from pruning.data import model_checks, models
 from pruning.data.tasks import TASKS, Task
@@ -30,6 +31,7 @@ class Done:
     plan: RunPlan
     result: RunResult
     metrics: Mapping[str, float]
+    class_accuracy: Mapping[str, float]
     stuck: bool
     evaluation: Encoded
     """The data that `result.outputs` and `metrics` are of."""
@@ -70,7 +72,7 @@ def train_runs(
             logger.info("%s epoch %d recorded", item.key, item.epoch + 1)
         else:
             plan = waiting.pop(item.key)
-            on_result(_done(plan, item, data, progress))
+            on_result(_done(plan, item, data, experiment.label_names, progress))
             progress.end(plan)
             listen(progress)
         progress.beat()
@@ -143,7 +145,7 @@ def _announce(settings: Settings, data: _Data, plans: Sequence[RunPlan], progres
             progress.say("note", message=problem)
 
 
-def _done(plan: RunPlan, result: RunResult, data: _Data, progress: JobProgress) -> Done:
+def _done(plan: RunPlan, result: RunResult, data: _Data, names: Sequence[str], progress: JobProgress) -> Done:
     """Return a finished plan with its metrics on the held-out data."""
     assert result.outputs is not None
     if result.micro_batch:
@@ -151,7 +153,14 @@ def _done(plan: RunPlan, result: RunResult, data: _Data, progress: JobProgress) 
         progress.say("note", message=sentence)
     metrics = data.task.metrics(data.held_out, result.outputs, data.evaluation)
     logger.info("%s finished in %.1f s: %s", plan.key, result.seconds, dict(metrics))
-    return Done(plan=plan, result=result, metrics=metrics, stuck=_stuck(data.evaluation, result), evaluation=data.evaluation)
+    return Done(
+        plan=plan,
+        result=result,
+        metrics=metrics,
+        class_accuracy=_class_accuracy(data.evaluation, result, names),
+        stuck=_stuck(data.evaluation, result),
+        evaluation=data.evaluation,
+    )
 
 
 def _stuck(evaluation: Encoded, result: RunResult) -> bool:
@@ -159,3 +168,10 @@ def _stuck(evaluation: Encoded, result: RunResult) -> bool:
     if evaluation.kind != "classification" or result.outputs is None:
         return False
     return stuck_at(result.outputs.argmax(axis=1), evaluation.labels) is not None
+
+
+def _class_accuracy(evaluation: Encoded, result: RunResult, names: Sequence[str]) -> dict[str, float]:
+    """Return a fine-tuning's accuracy on each class of the evaluation examples; empty where the task has no classes."""
+    if evaluation.kind != "classification" or result.outputs is None:
+        return {}
+    return class_accuracy(result.outputs.argmax(axis=1), evaluation.labels, names)

@@ -366,4 +366,5 @@ def _fine_tuning(subset: Subset, budget: str, burn_in: int, done: Done) -> FineT
         metrics=done.metrics,
         micro_batch=done.result.micro_batch,
         stuck=done.stuck,
+        class_accuracy=done.class_accuracy,
     )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pruning.analysis import audit, scores
 from pruning.analysis.audit import Hard, LabelErrors
+from pruning.analysis.confusion import confusion
 from pruning.analysis.duplicates import Duplicates
 from pruning.analysis.stability import BurnInAdvice, Stability, burn_in_advice, stability
 from pruning.data.examples import SOURCE_PREFIX
@@ -56,6 +57,8 @@ class Filter:
     labels: tuple[str, ...] = ()
     predicted: tuple[str, ...] = ()
     """What the model said most often in its last epoch."""
+    answered: tuple[str, ...] = ()
+    """Predictions of which at least one run ended with one."""
     column: str = ""
     values: tuple[str, ...] = ()
     """Slices of `column` (see `audit.slices`)."""
@@ -92,6 +95,7 @@ class View:
         self._found: dict[str, NDArray[np.bool_]] = {}
         self._masks: dict[int, tuple[Subset, NDArray[np.bool_]]] = {}
         self._labels: dict[int, NDArray[np.int64]] = {}
+        self._confusions: dict[int, pd.DataFrame | None] = {}
         self._matches: dict[tuple[Filter, int, int, int], Matches] = {}
         self._frontier: dict[tuple[str, str | None, int, int], list[FrontierPoint]] = {}
         self._audited = False
@@ -143,6 +147,23 @@ class View:
         classes = len(self.experiment.label_names)
         votes = np.stack([(last == label).sum(axis=0, dtype=np.int16) for label in range(classes)])
         return np.where(votes.max(axis=0) > 0, votes.argmax(axis=0), -1).astype(np.int16)
+
+    @property
+    def confusion(self) -> pd.DataFrame | None:
+        """Examples of each label (row) by prediction in the last epoch (column), mean over runs; None without classes or predictions."""
+        size = self._read_decisions()[0]
+        if size not in self._confusions:
+            self._confusions = {size: self._confused()}
+        return self._confusions[size]
+
+    def _confused(self) -> pd.DataFrame | None:
+        labels, names = self.labels, list(self.experiment.label_names)
+        if labels is None:
+            return None
+        last = self.experiment.dynamics.predicted[:, -1]
+        if not (last >= 0).any():
+            return None
+        return pd.DataFrame(confusion(last, labels, len(names)), index=pd.Index(names, name="label"), columns=names)
 
     @cached_property
     def columns(self) -> list[str]:
@@ -281,6 +302,9 @@ class View:
             found &= np.isin(self.labels, [labels.index(name) for name in wanted.labels if name in labels])
         if wanted.predicted and labels:
             found &= np.isin(self.said, [labels.index(name) for name in wanted.predicted if name in labels])
+        if wanted.answered and labels:
+            last = self.experiment.dynamics.predicted[:, -1]
+            found &= np.isin(last, [labels.index(name) for name in wanted.answered if name in labels]).any(axis=0)
         if wanted.column and wanted.values:
             found &= self.slices(wanted.column)[1].isin(list(wanted.values)).to_numpy()
         if wanted.only:

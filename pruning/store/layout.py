@@ -25,7 +25,8 @@
 
 The columns of frontier.parquet say what a fine-tuning was of (subset, method, rule, kept, kept_fraction, rows_sha256, budget,
 burn_in), how it was trained (seed, epochs, seconds, steps, and finished: when, in seconds since 1970), what the evaluation data
-gave (a column for each metric) and how it went (micro_batch, stuck); `records.FineTuning` describes each.
+gave (a column for each metric, and class_accuracy.NAME for each class) and how it went (micro_batch, stuck);
+`records.FineTuning` describes each.
 
 A saved subset has one column, id (int64, in source order), and in its schema's metadata, as "subset", one JSON value: rule (the name of the
 subset it was made from), words (that rule in words), burn_in, seed, runs (how many were complete), total (examples before pruning) and

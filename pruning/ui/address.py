@@ -16,6 +16,7 @@ EXPERIMENT, SUBSET, BURN_IN = "experiment", "subset", "burn_in"
 STACK, X, Y, LEVEL = "stack", "x", "y", "level"
 BUDGET, METRIC, MARGIN = "budget", "metric", "margin"
 QUEUE, SHOW, SEARCH, LEVELS, LABELS, SAID, COLUMN, VALUES = "queue", "show", "q", "h", "label", "said", "column", "values"
+ANSWERED = "answered"
 ONLY, SCORE, SORT, DESCENDING, VERSUS, SIZE, PAGE, EXAMPLE, PLACE = (
     *("only", "score", "sort", "desc", "versus", "size", "page", "example", "at"),
 )
@@ -39,6 +40,7 @@ GO = "_go"
 """In the session: a callback opened examples or data, and the page that shows them comes next."""
 
 ROWS, HISTOGRAM, BARS, MAP, POINTS, POINT_TABLE, EXPERIMENTS = "rows", "histogram", "bars", "map", "frontier", "points", "experiments"
+CONFUSION = "confusion"
 """Charts and tables whose selection is read."""
 
 SIZES = (50, 100)
@@ -114,6 +116,7 @@ _PARAMETERS = {
     LEVELS: _Parameter(_wholes, "inspect"),
     LABELS: _Parameter(_texts, "inspect"),
     SAID: _Parameter(_texts, "inspect"),
+    ANSWERED: _Parameter(_texts, "inspect"),
     COLUMN: _Parameter(_text, "inspect"),
     VALUES: _Parameter(_texts, "inspect"),
     ONLY: _Parameter(_text, "inspect"),
@@ -136,7 +139,7 @@ _PREFIXES = {
     RANGE: _Parameter(_range, "inspect"),
 }
 
-FILTERS = (QUEUE, SHOW, SEARCH, LEVELS, LABELS, SAID, COLUMN, VALUES, ONLY, SCORE, SORT, DESCENDING, VERSUS)
+FILTERS = (QUEUE, SHOW, SEARCH, LEVELS, LABELS, SAID, ANSWERED, COLUMN, VALUES, ONLY, SCORE, SORT, DESCENDING, VERSUS)
 """Keys of Inspect's filters; a score's range is RANGE and its name."""
 
 

@@ -60,6 +60,7 @@ def _check(view: View) -> None:
     address.among(address.LEVELS, range(runs + 1), "H")
     address.among(address.LABELS, labels, "label")
     address.among(address.SAID, labels, "label")
+    address.among(address.ANSWERED, labels, "label")
     address.among(address.ONLY, browse.ONLY, "filter")
     address.among(address.COLUMN, view.columns, "column")
     address.among(address.SCORE, scores, "score")
@@ -84,6 +85,7 @@ def _more(view: View) -> tuple[Filter, str | None]:
     only = st.selectbox("Only", browse.ONLY, index=None, key=address.ONLY, placeholder="anything")
     label = st.multiselect("Label", labels, key=address.LABELS, placeholder="any") if labels else []
     said = st.multiselect("Majority prediction", labels, key=address.SAID, placeholder="any") if labels else []
+    answered = st.multiselect("Predicted by any run (last epoch)", labels, key=address.ANSWERED, placeholder="any") if labels else []
     column = st.selectbox("Column", view.columns, index=None, key=address.COLUMN, placeholder="any")
     slices = [str(name) for name in view.slices(column)[1].cat.categories] if column else []
     values = st.multiselect("Its values", slices, key=address.VALUES, placeholder="any", disabled=not column)
@@ -106,6 +108,7 @@ def _more(view: View) -> tuple[Filter, str | None]:
         levels=tuple(levels),
         labels=tuple(label),
         predicted=tuple(said),
+        answered=tuple(answered),
         column=column or "",
         values=tuple(values),
         only=only,
@@ -151,6 +154,8 @@ def chips(wanted: Filter) -> list[Chip]:
         on.append(Chip(f"label: {_list(wanted.labels)}", replace(wanted, labels=()), (address.LABELS,)))
     if wanted.predicted:
         on.append(Chip(f"predicted: {_list(wanted.predicted)}", replace(wanted, predicted=()), (address.SAID,)))
+    if wanted.answered:
+        on.append(Chip(f"a run predicted: {_list(wanted.answered)}", replace(wanted, answered=()), (address.ANSWERED,)))
     if wanted.column and wanted.values:
         on.append(Chip(f"{wanted.column}: {_list(wanted.values)}", replace(wanted, values=()), (address.VALUES, address.COLUMN)))
     if wanted.only:

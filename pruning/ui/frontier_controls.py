@@ -70,6 +70,8 @@ def cost(view: View, subset: Subset, points: Sequence[FrontierPoint], metric: st
             st.caption("Not measured: its cost in accuracy is unknown.")
         else:
             _numbers(view, point, metric)
+        if point is not None:
+            _by_class(point, points)
         _pruned(view, subset, kept)
         with st.container(horizontal=True):
             pruned = st.button(
@@ -101,6 +103,24 @@ def _numbers(view: View, point: FrontierPoint, metric: str) -> None:
         st.caption(f"Saves {point.steps_saved:,} steps, about {duration(max(0.0, saved))}, in each fine-tuning{back}.")
 
 
+def _by_class(point: FrontierPoint, points: Sequence[FrontierPoint]) -> None:
+    """Accuracy on each class's evaluation examples, full data's and the subset's, most lost first."""
+    full = next((other.class_accuracy for other in points if other.subset == "full"), {})
+    names = [name for name in full if name in point.class_accuracy]
+    if not names:
+        return
+    st.caption("Accuracy by class, on the evaluation data")
+    table = pd.DataFrame({"class": names, "full data": [full[n] for n in names], "this subset": [point.class_accuracy[n] for n in names]})
+    table["pp"] = ((table["this subset"] - table["full data"]) * 100).round(1)
+    st.dataframe(
+        table.sort_values("pp", kind="stable"),
+        hide_index=True,
+        column_config=BY_CLASS,
+        height=min(len(names), CLASSES) * 35 + 38,
+        alt="Accuracy on each class with full data and with this subset, and the difference in percentage points",
+    )
+
+
 def _pruned(view: View, subset: Subset, kept: NDArray[np.bool_]) -> None:
     """What is pruned by H and by class, and three examples of it."""
     runs = view.experiment.dynamics.runs
@@ -128,6 +148,12 @@ def _pruned(view: View, subset: Subset, kept: NDArray[np.bool_]) -> None:
 
 CLASSES = 12
 """More classes than this are on Export."""
+
+BY_CLASS = {
+    "full data": st.column_config.NumberColumn("full data", format="%.3f"),
+    "this subset": st.column_config.NumberColumn("this subset", format="%.3f"),
+    "pp": st.column_config.NumberColumn("change (pp)", format="%+.1f"),
+}
 
 SHARES = {
     "before": st.column_config.NumberColumn("before", format="percent"),

@@ -139,8 +139,7 @@ def _histogram(view: View) -> None:
         config={"displayModeBar": False},
         alt=f"Histogram of H from 0 to {runs}, kept and pruned; the queues beside it open the same examples.",
     )
-    if st.session_state.pop(address.GO, False):
-        st.switch_page(state.page("inspect"))
+    state.open_chosen()
 
 
 def _bar() -> None:

@@ -125,6 +125,12 @@ def page(name: str) -> str:
     return str(dashboard_folder() / "pages" / f"{name}.py")
 
 
+def open_chosen() -> None:
+    """Go to Inspect where a callback just chose the examples to open there."""
+    if st.session_state.pop(address.GO, False):
+        st.switch_page(page("inspect"))
+
+
 def subset_names(experiment: Reading) -> list[str]:
     """Every subset a person can choose: the ladder, what was saved, the ladder's ends, and whatever was measured."""
     runs = len(experiment.finished_runs())

@@ -106,6 +106,8 @@ def test_the_columns_of_the_frontier_are_those_of_the_public_format(scored: Expe
         ("mcc", "double"),
         ("micro_batch", "int64"),
         ("stuck", "bool"),
+        ("class_accuracy.negative", "double"),
+        ("class_accuracy.positive", "double"),
     ]
     assert len(measured.finished()) == len(SEEDS) + 3
     assert all(list(point.metrics) == ["accuracy", "macro_f1", "mcc"] for point in measured.frontier())

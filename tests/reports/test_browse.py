@@ -247,3 +247,18 @@ def test_views_are_saved_by_name_and_forgotten(scored: Experiment) -> None:
 
 def test_source_columns_have_their_own_names(scored: Experiment) -> None:
     assert browse.source_columns(scored) == ["sentence", "label", "source"]
+
+
+def test_a_cell_of_the_confusion_has_its_examples(scored: Experiment) -> None:
+    """Those of its label that a run predicted so; each run that did is counted once, whatever decisions changed."""
+    scored.decide(Decision(kind=DecisionKind.RELABEL, ids=(int(scored.ids[4]),), value=scored.label_names[1]))
+    view = View(scored, scored.settings.burn_in)
+    counts, labels, last = view.confusion, view.labels, scored.dynamics.predicted[:, -1]
+    assert counts is not None and labels is not None and labels[4] == 1
+    everything = np.ones(len(view.h), dtype=bool)
+    for gold, name in enumerate(scored.label_names):
+        for said, predicted in enumerate(scored.label_names):
+            found = view.matching(Filter(labels=(name,), answered=(predicted,)), everything)
+            assert found.tolist() == np.flatnonzero((labels == gold) & (last == said).any(axis=0)).tolist()
+            assert counts.loc[name, predicted] == pytest.approx((last[:, found] == said).sum() / len(last))
+    assert counts.to_numpy().sum() == pytest.approx(len(view.h))
