@@ -1,9 +1,4 @@
-"""Does H tell difficulty or luck, and are the runs enough? Pure functions over a recording.
-
-Two questions that a recording can answer about itself, each with numbers for a chart and one sentence for a person:
-`burn_in_advice` (how much being right depended on when an example came up, and which epochs to leave out of H) and `stability`
-(would another scoring rank the examples the same, and how much would more runs change).
-"""
+"""How reproducible H is, and how much more runs would change. Pure functions over a recording."""
 
 from __future__ import annotations
 
@@ -15,206 +10,95 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from pruning.analysis.scores import check_burn_in, missing
-from pruning.errors import ScoreError
+from pruning.analysis.scores import check_burn_in
 from pruning.formatting import counted, from_to
-from pruning.records import Dynamics
 
 Floats = NDArray[np.float64]
 
-BINS = 20
-"""Places within an epoch that the order effect is shown at."""
-
-LUCK = 0.25
-"""Share of easy examples that luck may keep from the highest H before an epoch is better left out."""
-
-UNTRAINED = 64
-"""The first so many places of a run (but at most one bin): what a model that has learned nothing gets right there."""
-
-BEGUN = 0.5
-"""Share of what the model learns in all from which it counts as having begun to learn."""
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class OrderEffect:
-    """How being right depended on the place within one epoch."""
-
-    epoch: int
-    accuracy: Floats
-    """[R, bins] share right, by run and place within the epoch; nan where a bin is empty."""
-    early: float
-    """Share right in the first fifth of the epoch, over all runs."""
-    settled: float
-    """Share right in the last quarter of the epoch, over all runs."""
-    begun: bool
-    """True when the model had learned at least BEGUN of what it knows in the end when the epoch ended."""
-    lost: float
-    """Share of looks lost to coming early: `settled` (of the last epoch where this one had not `begun`) minus the epoch's accuracy; 0
-    where that is not beyond chance (2 errors)."""
-    luck: float
-    """Chance that an example which the settled model gets right is wrong in some run for coming early: 1 - (1 - lost)^R."""
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class BurnInAdvice:
-    """How many epochs to leave out of H, and why."""
-
-    burn_in: int
-    effects: tuple[OrderEffect, ...]
-    """One per epoch."""
-    sentence: str
-
-
-def burn_in_advice(dynamics: Dynamics) -> BurnInAdvice:
-    """Leave out the first epochs in which luck decides: those with `luck` above LUCK, but never the last epoch.
-
-    Raises ScoreError when the recording does not say where in its epoch an example came.
-    """
-    effects = order_effects(dynamics)
-    advised = next((effect.epoch for effect in effects if effect.luck <= LUCK), dynamics.epochs - 1)
-    return BurnInAdvice(burn_in=advised, effects=effects, sentence=_advice(effects, advised, dynamics.runs))
-
-
-def order_effects(dynamics: Dynamics) -> tuple[OrderEffect, ...]:
-    """Of each epoch, the share right by place within it. Orders are random, so any trend is the model's, not the examples'.
-
-    An epoch at whose end the model had learned less than BEGUN of what it knows in the end is compared with that end: there
-    being right is a toss of a coin wherever an example came. Raises ScoreError when the recording has no position.
-    """
-    if "position" in missing(dynamics):
-        raise ScoreError("The order effect needs position, which this recording does not have.")
-    places = [_places(dynamics, epoch) for epoch in range(dynamics.epochs)]
-    untrained = dynamics.position[:, 0] < min(UNTRAINED, -(-dynamics.examples // BINS))
-    start, looks = float(dynamics.correct[:, 0][untrained].mean()), untrained.sum()
-    end, at_end = _settled(*places[-1])
-    learned = end - start if end - start > 3 * sqrt(0.25 / looks + 0.25 / max(1, at_end)) else 0.0
-    effects = []
-    for epoch, (right, seen) in enumerate(places):
-        settled, _ = _settled(right, seen)
-        begun = not learned or settled - start >= BEGUN * learned
-        known, n, overall = settled if begun else end, seen.sum(), right.sum() / seen.sum()
-        error = sqrt(max(known * (1 - known), overall * (1 - overall)) * 3 / n)  # of 3/4 (last quarter - the rest)
-        lost = known - overall if known - overall > 2 * error else 0.0
-        with np.errstate(invalid="ignore"):
-            accuracy = right / seen
-        fifth = BINS // 5
-        effects.append(
-            OrderEffect(
-                epoch=epoch,
-                accuracy=accuracy,
-                early=float(right[:, :fifth].sum() / max(1, seen[:, :fifth].sum())),
-                settled=settled,
-                begun=begun,
-                lost=float(lost),
-                luck=float(1 - (1 - lost) ** dynamics.runs),
-            )
-        )
-    return tuple(effects)
-
-
-def _places(dynamics: Dynamics, epoch: int) -> tuple[Floats, Floats]:
-    """[R, bins] how many were right, and how many came, at each place within that epoch."""
-    right, seen = np.zeros((dynamics.runs, BINS)), np.zeros((dynamics.runs, BINS))
-    for run in range(dynamics.runs):
-        place = dynamics.position[run, epoch].astype(np.int64) * BINS // dynamics.examples
-        right[run] = np.bincount(place, dynamics.correct[run, epoch], minlength=BINS)
-        seen[run] = np.bincount(place, minlength=BINS)
-    return right, seen
-
-
-def _settled(right: Floats, seen: Floats) -> tuple[float, float]:
-    """The share right in the last quarter of an epoch, and of how many looks."""
-    looks = float(seen[:, BINS - BINS // 4 :].sum())
-    return float(right[:, BINS - BINS // 4 :].sum()) / max(1.0, looks), looks
-
-
-def _advice(effects: tuple[OrderEffect, ...], advised: int, runs: int) -> str:
-    first, last = effects[0], effects[advised]
-    trend = f"In the first epoch {first.early:.0%} were right early on and {first.settled:.0%} at its end"
-    if advised == 0 and first.luck <= LUCK:
-        return f"{trend}: when an example came up hardly matters, so H can count every epoch."
-    why = "luck alone" if first.begun else "the model had hardly begun to learn, and luck alone"
-    luck = f"{trend}: {why} keeps {first.luck:.0%} of the easy examples from H = {runs}"
-    if len(effects) == 1:
-        return f"{luck}, and there is no other epoch to count; score with more epochs."
-    out = "that epoch" if advised == 1 else f"the first {advised} epochs"
-    if last.luck > LUCK:
-        return f"{luck}. Leave {out} out (burn-in {advised}), and score with more epochs: even the last one still depends on the order."
-    return f"{luck}. Leave {out} out (burn-in {advised})."
+STRONG, WEAK = 0.7, 0.4
+"""Rank agreement from which it is called good, and below which it is called weak."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """Measured or expected result of a scoring with this many runs."""
+    """Measured or expected result of scoring with this many runs."""
 
     runs: int
     ticket: int
     """Expected size of the ticket (0 < H < R), which only grows with runs."""
     rank_agreement: float
-    """Expected Spearman correlation of its H with that of another such scoring; nan where it cannot be estimated."""
+    """Expected rank agreement (Spearman) of its H with that of an independent scoring of this size; nan where it cannot be estimated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stability:
-    """How far H rests on these very runs."""
+    """How much H depends on the particular runs."""
 
     runs: int
     ticket: int
     """Examples with 0 < H < R."""
     last_run_added: float
-    """Share of the ticket that the last run added, averaged over which run is last; nan for an empty ticket."""
+    """Share of the ticket added by the last run, averaged over the choice of the last run; nan for an empty ticket."""
     rank_agreement: float
-    """Expected Spearman correlation of H with that of another scoring of as many runs; nan with one run."""
+    """Expected rank agreement (Spearman) of H with that of an independent scoring with as many runs; nan with one run."""
     rank_ci95: tuple[float, float]
-    """Student's t interval over runs and examples (jackknife of runs, bootstrap of examples); (nan, nan) below three runs."""
+    """Student's t interval over runs and examples (jackknife over runs, bootstrap over examples); (nan, nan) below three runs."""
     half_rank: float
-    """Spearman correlation of H between disjoint halves of the runs; nan with one run."""
+    """Rank agreement (Spearman) of H between disjoint halves of the runs; nan with one run."""
     half_rank_ci95: tuple[float, float]
-    """Bootstrap interval over examples, for these very runs."""
+    """Bootstrap interval over examples; the runs are fixed."""
     half_jaccard: float
-    """Overlap of the tickets of two disjoint halves of the runs, 0..1; nan below four runs (a half of one run has no ticket)."""
+    """Split-half overlap (Jaccard) of the tickets, 0..1; nan below four runs (a half of one run has no ticket)."""
     half_jaccard_ci95: tuple[float, float]
     by_runs: tuple[Outlook, ...]
-    """One to R of these runs, the ticket averaged over which they are."""
+    """One to R of these runs, the ticket averaged over the choice of runs."""
     outlook: tuple[Outlook, ...]
-    """Two and six runs more."""
+    """Forecast for two and six more runs."""
     sentence: str
 
     @property
     def so_far(self) -> str:
-        """The sentence as it is said while more runs are to come: after how many."""
+        """The sentence while more runs are still to come, preceded by their number so far."""
         return f"After {counted(self.runs, 'run')}: {self.sentence}"
 
     @property
     def about_halves(self) -> str:
-        """Agreement of two halves of the runs, in a sentence; empty where it cannot be estimated."""
+        """Agreement between two halves of the runs, in a sentence; empty where it cannot be estimated."""
         if isnan(self.half_rank):
             return ""
-        ranks = f"Two halves of the runs rank the examples alike to {self.half_rank:.2f} ({from_to(self.half_rank_ci95, '.2f')})"
+        ranks = f"Two halves of the runs: rank agreement (Spearman) {self.half_rank:.2f} ({from_to(self.half_rank_ci95, '.2f')})"
         if isnan(self.half_jaccard):
             return f"{ranks}."
-        return f"{ranks}, and their tickets have {self.half_jaccard:.0%} in common ({from_to(self.half_jaccard_ci95, '.0%')})."
+        return f"{ranks}, split-half overlap (Jaccard) {self.half_jaccard:.0%} ({from_to(self.half_jaccard_ci95, '.0%')})."
 
     @property
     def about_more(self) -> str:
-        """Likely effect of more runs, in a sentence; empty where it cannot be estimated."""
+        """Forecast for more runs, in a sentence; empty where it cannot be estimated."""
         if isnan(self.rank_agreement):
             return ""
-        told = [
-            f"with {later.runs - self.runs} more runs the ticket would have about {later.ticket:,} examples and the ranks would agree to "
-            f"{later.rank_agreement:.2f}"
-            for later in self.outlook
-        ]
-        now = f"Now the ticket has {self.ticket:,} examples and the ranks agree to {self.rank_agreement:.2f}"
-        return f"{now}; {'; '.join(told)}."
+        now = f"Winning ticket and rank agreement with {counted(self.runs, 'run')}: {self.ticket:,} and {self.rank_agreement:.2f}"
+        later = [f"with {each.runs}: about {each.ticket:,} and {each.rank_agreement:.2f}" for each in self.outlook]
+        return f"{'; '.join((now, *later))}."
 
     def ranks_settled(self, threshold: float) -> bool:
-        """Return True when the rank agreement is at least `threshold` with 95% confidence. The set itself keeps growing with runs."""
+        """Return True if the rank agreement is at least `threshold` with 95% confidence. The ticket itself keeps growing with runs."""
         return self.rank_ci95[0] >= threshold
 
 
 def stability(correct: NDArray[np.bool_], burn_in: int = 0, resamples: int = 200, seed: int = 0) -> Stability:
-    """What H of a recording [R, E, N] rests on. Everything follows from how often each pattern of runs occurs."""
+    """Measure how much H of a recording depends on its runs.
+
+    Parameters
+    ----------
+    correct
+        [R, E, N] True where the prediction was right.
+    burn_in
+        First epochs that H leaves out, 0 to E - 1; otherwise UsageError is raised.
+    resamples
+        Bootstrap samples of the examples.
+    seed
+        Seed of the bootstrap and, above six runs, of the splits into halves.
+    """
     check_burn_in(burn_in, correct.shape[1])
     runs, examples = correct.shape[0], correct.shape[2]
     patterns, counts = _patterns(np.asarray(correct[:, burn_in:].all(axis=1)))
@@ -247,16 +131,16 @@ def stability(correct: NDArray[np.bool_], burn_in: int = 0, resamples: int = 200
 
 
 def _patterns(whole: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """The different columns of [R, N], as [R, P], and how often each occurs, [P]."""
+    """Return the distinct columns of [R, N], as [R, P], and the number of times each occurs, [P]."""
     code = np.zeros(whole.shape[1], dtype=np.int64)
-    for run in whole:  # renumbered on the way, so that any number of runs fits
+    for run in whole:  # renumbered after each run, so that any number of runs fits
         _, code = np.unique(2 * code + run, return_inverse=True)
     _, first, counts = np.unique(code, return_index=True, return_counts=True)
     return whole[:, first], counts
 
 
 def _halves(patterns: NDArray[np.bool_], counts: NDArray[np.int64], seed: int) -> tuple[Floats, Floats]:
-    """Mean rank correlation of H, and mean Jaccard of tickets, between disjoint halves; for each row of counts [B, P]."""
+    """Return mean Spearman correlation of H and mean Jaccard overlap of tickets between disjoint halves, for each row of counts [B, P]."""
     runs, half = len(patterns), len(patterns) // 2
     if half == 0:
         return np.full(len(counts), nan), np.full(len(counts), nan)
@@ -275,9 +159,9 @@ def _halves(patterns: NDArray[np.bool_], counts: NDArray[np.int64], seed: int) -
 
 
 def _over_runs(patterns: NDArray[np.bool_], counts: NDArray[np.int64], agreement: Floats, seed: int) -> tuple[float, float]:
-    """The interval of agreement[0], whose bootstrap over examples follows it: other runs would have other luck as well.
+    """Return the interval of agreement[0] over runs as well as examples; agreement[1:] is the bootstrap over examples.
 
-    Simulated, its lower end lies above the truth in at most 4% of scorings; that of the bootstrap alone in up to 39%.
+    In simulation its lower end lies above the truth in at most 4% of scorings; that of the bootstrap alone in up to 39%.
     """
     runs = len(patterns)
     if runs < 3 or np.isnan(agreement).all():
@@ -291,7 +175,7 @@ def _over_runs(patterns: NDArray[np.bool_], counts: NDArray[np.int64], agreement
 
 
 def _splits(runs: int, seed: int, most: int = 20) -> list[tuple[list[int], list[int]]]:
-    """Different ways to take two disjoint halves of the runs: all of them, or `most` at random; a run left over sits out."""
+    """Return pairs of disjoint halves of the runs: all of them up to six runs, else `most` at random; an odd run is left out."""
     half = runs // 2
     if runs <= 6:
         pairs = [(a, b) for a in combinations(range(runs), half) for b in combinations(sorted(set(range(runs)) - set(a)), half) if a < b]
@@ -301,7 +185,7 @@ def _splits(runs: int, seed: int, most: int = 20) -> list[tuple[list[int], list[
 
 
 def _spearman(tables: Floats) -> Floats:
-    """[B] Spearman correlation (ties at their mean rank) of the two coordinates of each contingency table [B, m, m]."""
+    """Return [B] Spearman correlations (ties at their mean rank) of the two coordinates of contingency tables [B, m, m]."""
     total = tables.sum(axis=(1, 2))
     centred = []
     for axis in (2, 1):
@@ -314,9 +198,9 @@ def _spearman(tables: Floats) -> Floats:
 
 
 def _stepped(correlation: Floats, of: int, to: int) -> Floats:
-    """Spearman-Brown: from the correlation between two sets of `of` runs, that between two sets of `to` runs.
+    """Predict the correlation between two sets of `to` runs from that between two sets of `of` runs (Spearman-Brown).
 
-    No agreement (0 or less) stays what it is: more of it is not more agreement.
+    A correlation of 0 or less is returned unchanged.
     """
     if of == 0:
         return np.full_like(correlation, nan)
@@ -325,7 +209,7 @@ def _stepped(correlation: Floats, of: int, to: int) -> Floats:
 
 
 def _expected_ticket(histogram: NDArray[np.int64], more: int) -> int:
-    """Ticket after `more` runs, if success rates follow the beta distribution that fits the histogram of H best."""
+    """Return the expected ticket after `more` runs, for success rates from the beta distribution that best fits the histogram of H."""
     runs = len(histogram) - 1
     h = np.arange(runs + 1)
 
@@ -339,7 +223,7 @@ def _expected_ticket(histogram: NDArray[np.int64], more: int) -> int:
 
 
 def _mean_ticket(histogram: NDArray[np.int64], fewer: int) -> int:
-    """Mean size of the tickets that `fewer` of the runs have, over all ways to choose them."""
+    """Return the mean size of the ticket of `fewer` runs, over all ways to choose them."""
     runs = len(histogram) - 1
     h = np.arange(runs + 1)
     agreed = (special.comb(h, fewer) + special.comb(runs - h, fewer)) / special.comb(runs, fewer)
@@ -357,11 +241,14 @@ def _percentiles(values: Floats) -> tuple[float, float]:
 def _verdict(histogram: NDArray[np.int64], added: float, agreement: float, outlook: tuple[Outlook, ...]) -> str:
     runs, ticket, more = len(histogram) - 1, int(histogram[1:-1].sum()), outlook[0]
     if runs == 1:
-        return "One run cannot say how steady H is; score with more runs."
+        return "One run does not show how stable H is; score with more runs."
     if np.count_nonzero(histogram) == 1:
         return "H is the same for every example."
     if isnan(agreement):
-        return "In half of the runs H is the same for every example, so how steady it is cannot be told."
-    grown = f"two more runs would let about {more.ticket - ticket:,} more examples into the ticket" if ticket else "the ticket is empty"
-    share = "" if isnan(added) else f"the last run added {added:.0%} of the ticket, and "
-    return f"Another {runs} runs would rank the examples alike to {agreement:.2f} (1 = exactly); {share}{grown}."
+        return "In half of the runs H is the same for every example, so its stability cannot be estimated."
+    how = "well" if agreement >= STRONG else "only weakly" if agreement < WEAK else "moderately"
+    ranks = f"{counted(runs, 'more run')} would agree {how} with these (Spearman {agreement:.2f})"
+    if isnan(added):
+        return f"{ranks}; the winning ticket is empty."
+    grown = f"; two more would add about {more.ticket - ticket:,}"
+    return f"{ranks}. The last run added {added:.0%} of the winning ticket{grown}."

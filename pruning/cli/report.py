@@ -19,8 +19,7 @@ from rich.table import Table
 
 from pruning.analysis.frontier import USUAL_SEEDS, headline_of, pareto, score_seconds
 from pruning.analysis.recommendation import MARGIN, cost, recommend
-from pruning.analysis.scores import missing
-from pruning.analysis.stability import burn_in_advice, stability
+from pruning.analysis.stability import stability
 from pruning.errors import WinnowError
 from pruning.formatting import bracketed, counted, duration, printable, scientific
 from pruning.records import Difference, FrontierPoint
@@ -194,8 +193,6 @@ def _show_histogram(experiment: Experiment) -> None:
         console.print(f"  H = {h:<2} {count:>8,}  {bar} {meaning}")
     if experiment.stopped:
         console.print(experiment.stopped)
-    if "position" not in missing(dynamics):
-        console.print(burn_in_advice(dynamics).sentence)
     steady = stability(dynamics.correct, experiment.burn_in)
     for sentence in filter(None, (steady.sentence, steady.about_halves, steady.about_more)):
         console.print(sentence)

@@ -19,7 +19,7 @@ from pruning.analysis import audit, scores
 from pruning.analysis.audit import Hard, LabelErrors
 from pruning.analysis.confusion import confusion
 from pruning.analysis.duplicates import Duplicates
-from pruning.analysis.stability import BurnInAdvice, Stability, burn_in_advice, stability
+from pruning.analysis.stability import Stability, stability
 from pruning.data.examples import SOURCE_PREFIX
 from pruning.reading import Reading
 from pruning.records import FrontierPoint, Subset
@@ -112,13 +112,6 @@ class View:
     def stability(self) -> Stability:
         """How far H rests on these very runs."""
         return stability(self.experiment.dynamics.correct, self.burn_in)
-
-    @cached_property
-    def advice(self) -> BurnInAdvice:
-        """How many epochs to leave out of H. Raises ScoreError when the recording does not say where in its epoch an example came."""
-        advice = burn_in_advice(self.experiment.dynamics)
-        self.release()
-        return advice
 
     @cached_property
     def score_names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The verdict on an experiment and the one thing to do next, from its frontier. Face-free."""
+"""Verdict on an experiment and the next step, from its frontier; shared by the pages and the command line."""
 
 from __future__ import annotations
 
@@ -14,20 +14,32 @@ from pruning.subsets.titles import short
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextStep:
-    """What the frontier says so far, and the one thing to do about it."""
+    """Verdict of the frontier so far, and the next step."""
 
     headline: str
     detail: str
     choose: str | None = None
-    """The subset to take."""
+    """Subset to use."""
     measure: tuple[str, ...] = ()
-    """The subsets to measure; empty with `seeds` = 0 when nothing is left to measure."""
+    """Subsets to measure; empty, with `seeds` = 0, if nothing is left to measure."""
     seeds: int = 0
-    """Seeds that each of `measure` needs in all."""
+    """Total seeds for each of `measure`."""
 
 
-def next_step(points: Sequence[FrontierPoint], ladder: Sequence[str], margin: float, usual_seeds: int, measuring: bool = False) -> NextStep:
-    """The verdict within `margin` (a share, 0.005 = half a point). `ladder` are the subsets to measure where none is."""
+def next_step(
+    points: Sequence[FrontierPoint],
+    ladder: Sequence[str],
+    margin: float,
+    usual_seeds: int,
+    measuring: bool = False,
+    refusal: str = "",
+) -> NextStep:
+    """Return the verdict within `margin` (a share; 0.005 = 0.5 pp) and the next step.
+
+    `ladder` are the subsets to measure if none was. With a `refusal` (`Learned.refusal`) no subset is chosen.
+    """
+    if refusal:
+        return NextStep(headline="The model has not learned", detail=refusal)
     measured = [point for point in points if point.vs_full is not None]
     if measuring:
         return NextStep(headline="Measuring the frontier", detail="The verdict comes when every point is complete.")
@@ -48,15 +60,11 @@ def next_step(points: Sequence[FrontierPoint], ladder: Sequence[str], margin: fl
     if found.more_seeds:
         fewest = min(point.seeds for point in points if point.subset in found.measure)
         return NextStep(headline=headline, detail=detail, measure=found.measure, seeds=fewest + found.more_seeds)
-    safe = found.safe
-    if safe is None:
-        return NextStep(headline=headline, detail=detail)
-    seeds = max(point.seeds for point in measured)
-    return NextStep(headline=headline, detail=f"{detail} Next: measure {short(safe)}.", measure=(safe,), seeds=seeds)
+    return NextStep(headline=headline, detail=f"{detail} {against_random(best)}".strip())
 
 
 def loss(point: FrontierPoint) -> str:
-    """The mean difference to full data as a person says it: "loses 0.4 pp"."""
+    """Return the mean difference from full data in words, such as "loses 0.4 pp"."""
     mean = _mean(point) * 100
     if isnan(mean):
         return "was not compared with full data"
@@ -66,7 +74,7 @@ def loss(point: FrontierPoint) -> str:
 
 
 def against_random(point: FrontierPoint) -> str:
-    """Whether the rule is better than chance at its size, in one sentence; empty where that is not known."""
+    """Compare the rule with random of its size in one sentence; empty where that was not measured."""
     difference = point.vs_random
     if difference is None or not difference.pairs or isnan(difference.low):
         return ""
@@ -82,7 +90,7 @@ def _mean(point: FrontierPoint) -> float:
 
 
 def seconds_to_measure(points: Sequence[FrontierPoint], fractions: Sequence[float], seeds: int, baselines: int) -> float | None:
-    """Estimate of measuring subsets of these sizes and a baseline beside each, from full data's own time; None where that is not known."""
+    """Estimate the seconds to measure subsets of these sizes with their baselines, from full data's time; None where that is unknown."""
     full = next((point for point in points if point.subset == "full"), None)
     if full is None or isnan(full.seconds):
         return None
@@ -90,9 +98,9 @@ def seconds_to_measure(points: Sequence[FrontierPoint], fractions: Sequence[floa
 
 
 def seconds_saved(point: FrontierPoint) -> float:
-    """Training time that the subset saves in each fine-tuning: full data's own time by the share of optimizer steps saved.
+    """Return the seconds saved per fine-tuning: full data's time multiplied by the share of optimizer steps saved.
 
-    Wall clock of two fine-tunings compares what else the machine did; steps do not. nan where full data was not timed.
+    Steps, not wall clocks, are compared: clocks depend on what else the machine does. nan where full data was not timed.
     """
     full_steps, full_seconds = point.steps + point.steps_saved, point.seconds + point.seconds_saved
     return full_seconds * point.steps_saved / full_steps if full_steps else float("nan")

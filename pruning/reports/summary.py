@@ -10,10 +10,9 @@ import numpy as np
 
 from pruning.analysis.frontier import BUDGETS, score_seconds
 from pruning.analysis.recommendation import recommend
-from pruning.analysis.scores import missing
-from pruning.analysis.stability import burn_in_advice, stability
+from pruning.analysis.stability import stability
 from pruning.reading import Reading
-from pruning.records import Dynamics, FrontierPoint, Subset
+from pruning.records import FrontierPoint, Subset
 from pruning.subsets.decisions import Decided, without_suffix
 
 
@@ -47,7 +46,6 @@ def summary(reading: Reading, budget: str, margin: float) -> dict[str, Any]:
         "frontier": [_point(point) for each in BUDGETS for point in reading.frontier(each) if each == BUDGETS[0] or point.subset != "full"],
         "recommendation": {**asdict(recommended), "margin": margin, "budget": budget},
         "score_seconds": score_seconds(reading.finished(), reading.settings),
-        "burn_in_advice": _advice(dynamics),
         "stability": asdict(stability(dynamics.correct, reading.burn_in)),
     }
     plain: dict[str, Any] = _plain(found)
@@ -68,15 +66,6 @@ def _subset(subset: Subset) -> dict[str, Any]:
 def _point(point: FrontierPoint) -> dict[str, Any]:
     """Everything of a point, and its accuracy under names of its own: null where another metric was measured."""
     return {**asdict(point), "accuracy_mean": point.metrics.get("accuracy"), "accuracy_ci95": point.ci95.get("accuracy")}
-
-
-def _advice(dynamics: Dynamics) -> dict[str, Any] | None:
-    """The burn-in that the order effect asks for, and that effect in the first epoch; None where positions were not recorded."""
-    if "position" in missing(dynamics):
-        return None
-    advice = burn_in_advice(dynamics)
-    accuracy = advice.effects[0].accuracy.tolist()
-    return {"burn_in": advice.burn_in, "sentence": advice.sentence, "first_epoch_accuracy_by_place": accuracy}
 
 
 def _plain(value: Any) -> Any:

@@ -19,9 +19,7 @@ SUBSET_HELP = (
     "and never right (H = 0). Type any rule: ccs@0.3, random@500, floor-0.2@winning-ticket, drop-hard minus remove-0-1-6, "
     "or a name saved on Export."
 )
-BURN_IN_HELP = (
-    "Epochs at the start of each run that H ignores. 0 is the paper; on small sets the first epoch measures luck more than difficulty."
-)
+BURN_IN_HELP = "Epochs at the start of each run that H ignores. 0 counts every epoch, as in the paper."
 WITHOUT_SUBSET = ("score",)
 """Pages that are about no subset."""
 

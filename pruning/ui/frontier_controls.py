@@ -179,9 +179,6 @@ def advise(view: View, points: Sequence[FrontierPoint], margin: float, chosen: s
             if st.button(f"{counted(found.more_seeds, 'more seed')} of {of}", icon=":material/add:", disabled=running):
                 fewest = min(seeds[name] for name in found.measure)
                 start(view, found.measure, ["random"] if one else [], fewest + found.more_seeds, budget)
-        safe = found.safe
-        if safe is not None and st.button(f"Measure {escaping.markdown(short(safe))}", icon=":material/play_arrow:", disabled=running):
-            start(view, [safe], ["random"], max(count for name, count in seeds.items() if name != "full"), budget)
 
 
 def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -> None:

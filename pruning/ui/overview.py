@@ -57,7 +57,7 @@ def _experiment(experiment: Experiment) -> None:
 def _next(view: View, points: list[FrontierPoint]) -> NextStep:
     runs = view.experiment.dynamics.runs
     ladder = [rules.subset_name(removes, runs) for removes in rules.ladder(runs)]
-    return next_step.next_step(points, ladder, MARGIN, USUAL_SEEDS, view.experiment.status().measuring)
+    return next_step.next_step(points, ladder, MARGIN, USUAL_SEEDS, view.experiment.status().measuring, view.experiment.learned.refusal)
 
 
 def _verdict(view: View, points: list[FrontierPoint], step: NextStep) -> None:

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from itertools import combinations
 from math import isnan, nan
 from typing import Any
@@ -10,68 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from pruning.analysis.scores import h_score
-from pruning.analysis.stability import BINS, burn_in_advice, order_effects, stability
-from pruning.errors import ScoreError, UsageError
-from pruning.records import Dynamics
+from pruning.analysis.stability import stability
+from pruning.errors import UsageError
 from tests.support.recordings import recording
-
-
-def learning(runs: int, epochs: int, examples: int, ramp: float, seed: int = 0) -> Dynamics:
-    """Examples right with probability .95 once the model has learned, which takes `ramp` epochs from a guess of .5."""
-    whole, random = recording(runs, epochs, examples, 2, seed), np.random.default_rng(seed)
-    time = whole.position / examples + np.arange(epochs)[None, :, None]
-    return replace(whole, correct=random.random(time.shape) < 0.5 + 0.45 * np.clip(time / ramp, 0, 1))
-
-
-@pytest.mark.parametrize(("ramp", "advised"), [(0.05, 0), (0.9, 1), (1.9, 2)])
-def test_epochs_in_which_luck_decides_are_left_out(ramp: float, advised: int) -> None:
-    """A model that learned after a twentieth of the first epoch, late in it, or in the second."""
-    advice = burn_in_advice(learning(6, 3, 2000, ramp))
-    assert advice.burn_in == advised
-    assert ("burn-in" in advice.sentence) == (advised > 0)
-
-
-def test_a_model_that_never_settles_is_said_to_need_more_epochs() -> None:
-    advice = burn_in_advice(learning(6, 3, 2000, 3.0))
-    assert advice.burn_in == 2
-    assert "more epochs" in advice.sentence
-    assert "no other epoch" in burn_in_advice(learning(6, 1, 2000, 1.0)).sentence
-
-
-def test_an_epoch_spent_at_chance_is_left_out_though_no_place_in_it_is_better() -> None:
-    """Nothing is learned in the first epoch, all in the second: no order effect in the first, and yet it is a toss of a coin."""
-    whole = learning(6, 3, 800, 0.1)
-    tossed = whole.correct.copy()
-    tossed[:, 0] = np.random.default_rng(1).random(tossed[:, 0].shape) < 0.5
-    advice = burn_in_advice(replace(whole, correct=tossed))
-    assert advice.burn_in == 1 and not advice.effects[0].begun and advice.effects[1].begun
-    assert "hardly begun to learn" in advice.sentence and advice.effects[0].luck > 0.9
-
-
-def test_the_order_effect_by_hand() -> None:
-    """One run, 40 examples in order: the first half wrong, the second right. Settled 1, accuracy .5, so half of all looks are lost."""
-    whole = recording(1, 1, 40, 2, 0)
-    position = np.arange(40, dtype=np.int32)[None, None]
-    effect = order_effects(replace(whole, position=position, correct=position >= 20))[0]
-    assert effect.accuracy[0].tolist() == [0.0] * 10 + [1.0] * 10
-    assert (effect.early, effect.settled, effect.lost, effect.luck) == (0.0, 1.0, 0.5, 0.5)
-
-
-def test_chance_alone_is_no_order_effect() -> None:
-    advised = [burn_in_advice(recording(6, 3, 60, 2, seed)).burn_in for seed in range(50)]
-    assert np.mean(np.array(advised) > 0) <= 0.1
-
-
-def test_few_examples_leave_places_empty_not_wrong() -> None:
-    effect = order_effects(recording(2, 1, 7, 2, 0))[0]
-    assert effect.accuracy.shape == (2, BINS)
-    assert np.isnan(effect.accuracy).any()
-
-
-def test_without_positions_the_order_effect_is_refused() -> None:
-    whole = recording(2, 2, 10, 2, 0)
-    with pytest.raises(ScoreError, match="needs position"):
-        burn_in_advice(replace(whole, position=np.full_like(whole.position, -1)))
 
 
 @pytest.mark.process
@@ -167,12 +107,20 @@ def test_the_ticket_of_fewer_runs_is_the_mean_over_which_they_are() -> None:
     assert (found.by_runs[-1].ticket, found.by_runs[-1].rank_agreement) == (found.ticket, pytest.approx(found.rank_agreement))
 
 
-def test_halves_and_more_runs_are_told_with_their_numbers() -> None:
+def test_halves_and_more_runs_are_described_with_their_numbers() -> None:
     found = stability(recording(4, 2, 300, 2, 3).correct)
-    assert f"alike to {found.half_rank:.2f} (95% interval {found.half_rank_ci95[0]:.2f} to" in found.about_halves
-    assert f"{found.half_jaccard:.0%} in common" in found.about_halves
-    assert f"with 6 more runs the ticket would have about {found.outlook[1].ticket} examples" in found.about_more
-    assert "in common" not in stability(recording(3, 2, 300, 2, 3).correct).about_halves
+    assert f"rank agreement (Spearman) {found.half_rank:.2f} (95% interval {found.half_rank_ci95[0]:.2f} to" in found.about_halves
+    assert f"split-half overlap (Jaccard) {found.half_jaccard:.0%}" in found.about_halves
+    assert f"with 10: about {found.outlook[1].ticket} and {found.outlook[1].rank_agreement:.2f}." in found.about_more
+    assert "overlap" not in stability(recording(3, 2, 300, 2, 3).correct).about_halves
+
+
+@pytest.mark.parametrize(("low", "high", "how"), [(0.05, 0.95, "well"), (0.3, 0.7, "moderately"), (0.45, 0.55, "only weakly")])
+def test_rank_agreement_is_put_in_words(low: float, high: float, how: str) -> None:
+    """Six runs of examples that are right with probability `low` or `high`: the wider apart, the better two scorings agree."""
+    rates = np.repeat([low, high], 500)
+    found = stability(np.random.default_rng(0).random((6, 1, 1000)) < rates)
+    assert found.sentence.startswith(f"6 more runs would agree {how} with these (Spearman {found.rank_agreement:.2f}). The last run added ")
 
 
 def test_more_than_eight_runs_are_told_apart() -> None:

@@ -39,7 +39,7 @@ def test_the_margin_decides_what_is_recommended(scored: Experiment, capsys: pyte
     assert "None yet: remove-0" in capsys.readouterr().out
     report.show(measured, margin=margin_of(3))
     told = " ".join(capsys.readouterr().out.split())
-    assert "Recommended: remove-0" in told and "at most 3 points worse" in told
+    assert "Recommended: remove-0" in told and "at most 3 pp worse" in told
     assert measured.summary()["recommendation"]["subset"] is None
     assert measured.summary(margin=0.03)["recommendation"]["subset"] == "remove-0"
 
@@ -97,7 +97,7 @@ def test_what_scoring_cost_and_when_it_pays_back(scored: Experiment, capsys: pyt
     assert score_seconds(measured.finished(), measured.settings) == 60
     report.show(measured)
     told = " ".join(capsys.readouterr().out.split())
-    assert "Scoring took 60 s of training; remove-0 saves 8.0 s a fine-tuning, so that has paid for itself after 8 fine-tunings." in told
+    assert "Scoring took 60 s of training; remove-0 saves 8.0 s per fine-tuning (6 steps), so it pays back after 8 fine-tunings." in told
     assert report.cost(60, point(measured, "full")) == "Scoring took 60 s of training; full saves no time."
     assert report.cost(60, replace(point(measured, "remove-0"), seconds_saved=math.nan)) == "Scoring took 60 s of training."
 
@@ -119,7 +119,8 @@ def test_a_cost_that_was_not_recorded_is_not_guessed(scored: Experiment, capsys:
 def test_how_steady_the_runs_are_is_said_and_is_data(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
     report.show(scored)
     told = " ".join(capsys.readouterr().out.split())
-    assert "Another 3 runs would rank" in told and "Two halves of the runs rank" in told and "with 6 more runs the ticket" in told
+    assert "3 more runs would agree" in told and "Two halves of the runs: rank agreement" in told and "; with 9: about" in told
+    assert "burn-in" not in told and "burn_in_advice" not in scored.summary()
     found = json.loads(json.dumps(scored.summary(), allow_nan=False))["stability"]
     assert [later["runs"] for later in found["outlook"]] == [5, 9] and found["half_jaccard"] is None
     assert found["ticket"] <= found["outlook"][0]["ticket"] <= EXAMPLES
@@ -162,7 +163,7 @@ def test_the_line_stands_above_the_bar_and_only_while_scoring(settings: Settings
         worker.score(settings, tmp_path / "x", listen)
         worker.frontier(tmp_path / "x", ["remove-0"], [], seeds=1, listen=listen)
     assert isinstance(terminal.file, StringIO)
-    runs = re.findall(r"After (\d) runs: (?:Another|In half|H is)", terminal.file.getvalue())
+    runs = re.findall(r"After (\d) runs: (?:\d more|In half|H is)", terminal.file.getvalue())
     assert runs[-1] == "3" and runs == sorted(set(runs)), "each number once, also where runs ended together"
 
 

@@ -28,7 +28,7 @@ def test_a_set_that_holds_accuracy_is_to_be_chosen() -> None:
 def test_a_set_that_loses_too_much_is_not_chosen() -> None:
     found = step(point("remove-0", 500, 0.75, mean=-0.05, half=0.001, random=0.01))
     assert found.choose is None and found.headline == "No smaller set is shown to hold accuracy within 0.5 pp"
-    assert found.detail == "The best, Drop H = 0, keeps 50% and loses 5.0 pp."
+    assert found.detail == "The best, Drop H = 0, keeps 50% and loses 5.0 pp. It beats random of the same size by 1.0 pp."
 
 
 def test_where_more_seeds_would_settle_it_they_are_next() -> None:
@@ -36,9 +36,20 @@ def test_where_more_seeds_would_settle_it_they_are_next() -> None:
     assert found.measure == ("remove-0",) and found.seeds > 3
 
 
-def test_where_no_rule_beats_random_the_safe_rule_is_next() -> None:
+def test_where_no_rule_beats_random_and_nothing_is_left_to_measure_that_is_said() -> None:
     found = step(point("remove-0", 500, 0.75, mean=-0.05, half=0.001, random=0.0))
-    assert found.measure == ("stratified@500",) and found.detail.endswith("Next: measure Random by class and H, 500.")
+    assert found.measure == () and found.detail.endswith("Random of the same size does as well (-0.1 to +0.1 pp).")
+
+
+def test_a_model_that_has_not_learned_chooses_nothing() -> None:
+    held = point("remove-0", 500, 0.799, mean=-0.001, half=0.0005, random=0.01)
+    found = next_step.next_step([FULL, held], LADDER, 0.005, 3, refusal="Not learned: fit the rate.")
+    assert (found.headline, found.detail, found.choose, found.measure) == (
+        "The model has not learned",
+        "Not learned: fit the rate.",
+        None,
+        (),
+    )
 
 
 def test_while_it_is_measured_there_is_no_verdict() -> None:
