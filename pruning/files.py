@@ -20,8 +20,8 @@ from pruning.errors import ExperimentError, UsageError
 
 logger = logging.getLogger(__name__)
 
-LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>tmp|old)|.+\.pt\.part")
-"""Names of what a killed writer leaves: half of a new file, an old folder that was about to be replaced, half a checkpoint."""
+LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}(?:-[0-9]+-[0-9]*\.export)?\.(?P<kind>tmp|old)|.+\.pt\.part")
+"""Names of what a killed writer leaves: half of a new file or export, an old folder about to be replaced, half a checkpoint."""
 
 
 UMASK = "WINNOW_UMASK"

@@ -14,6 +14,15 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(letter if letter.isprintable() or letter in "\n\t" else " " for letter in text)
 
 
+def one_line(text: object) -> str:
+    """Return a sentence on one line: what `printable` leaves out, line ends and tabs become spaces, so that data draws no line of its own.
+
+    >>> one_line("the class 'x\\nError: disk full\\u2028' is rare")
+    "the class 'x Error: disk full ' is rare"
+    """
+    return printable(str(text)).replace("\n", " ").replace("\t", " ")
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """A number and what it counts; `many` is for words that take more than an s.
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pruning.files import make_folder, umask
+from pruning.formatting import one_line
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -106,6 +107,14 @@ def _receiving(handler: logging.Handler) -> Iterator[None]:
         handler.close()
 
 
+class _OneLine(logging.Formatter):
+    """Formats a message as one line, whatever it quotes from data; tracebacks keep their lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
+
+
 def _formatted(handler: logging.Handler) -> logging.Handler:
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.setFormatter(_OneLine(FORMAT))
     return handler

@@ -123,7 +123,12 @@ class Settings:
     """Everything that decides an experiment's recording. Written to experiment.json before any work."""
 
     data: Annotated[
-        str, Option("A .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by datasets, a hub name, or 'sample'.", flag=None)
+        str,
+        Option(
+            "Files (.jsonl, .ndjson, .json, .csv, .tsv, .parquet, .arrow; texts also as .gz), a folder or glob of them, a folder saved by "
+            "datasets, a hub name, - for standard input, or 'sample'.",
+            flag=None,
+        ),
     ]
     task: Annotated[str, Option("Name of the task.", group=DATA, default="auto-detected")] = "auto"
     columns: Annotated[

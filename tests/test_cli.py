@@ -222,3 +222,19 @@ def test_a_recording_of_cartography_goes_in_and_out(scored: Experiment, reviews:
     assert Experiment(tmp_path / "again", 0).h_score().tolist() == scored.reading(0).h_score().tolist()
     done = winnow("import", runs[0], "--data", reviews[0], "--experiment", tmp_path / "third", "--runs", "6")
     assert done.returncode == 1 and done.stderr.startswith("Error: ") and "1 runs instead of 6" in done.stderr
+
+
+@pytest.mark.process
+def test_several_files_are_scored_as_one(reviews: tuple[Path, Path], tiny: str, tmp_path: Path) -> None:
+    """As a shell hands them over for data/*.jsonl; a comma in a name would separate files, so it is refused."""
+    lines = reviews[0].read_bytes().splitlines(keepends=True)
+    parts = [tmp_path / f"part-{number}.jsonl" for number in range(3)]
+    for number, part in enumerate(parts):
+        part.write_bytes(b"".join(lines[number * 40 : number * 40 + 40]))
+    options = ("--model", tiny, "--runs", "2", "--epochs", "1", "--learning-rate", "1e-3", "--experiment", tmp_path / "x")
+    assert winnow("score", *parts, *options).returncode == 0
+    assert (tmp_path / "x" / "source.jsonl").read_bytes() == reviews[0].read_bytes()
+    (tmp_path / "a,b.jsonl").write_bytes(lines[0])
+    for verb in ("score", "fit"):
+        done = winnow(verb, parts[0], tmp_path / "a,b.jsonl", "--experiment", tmp_path / "y")
+        assert done.returncode == 2 and "has a comma in its name" in done.stderr

@@ -524,6 +524,49 @@ def test_what_is_exchanged_while_it_is_read_changes_nothing(confined: Path) -> N
     assert not opened.exists()
 
 
+def damaged_files(folder: Path, tiny: str) -> list[str]:
+    """Write files and folders that cannot be read, each in its own way, and return their names."""
+    contents = {
+        "lines.jsonl.gz": b"no gzip",
+        "two.zip": b"PK no zip",
+        "table.parquet": b"PAR1 no table",
+        "table.arrow": b"ARROW1 no table",
+        "wide.csv": b"a,b\n1,2,3\n",
+        "latin.csv": b"text,label\n\xe9,1\n",
+        "empty.jsonl": b"",
+        "document.json": b"{",
+        "other.jsonl": b"PAR1",
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    for name, file in (("dataset", "state.json"), ("splits", "dataset_dict.json")):
+        (folder / name).mkdir()
+        (folder / name / file).write_text("{")
+    (folder / "mixed").mkdir()
+    (folder / "mixed" / "a.jsonl").write_bytes(b"{")
+    shutil.copytree(tiny, folder / "model")
+    return [*contents, "dataset", "splits", "mixed"]
+
+
+def test_no_message_shows_the_private_path_of_an_opened_file(confined: Path, tiny: str) -> None:
+    """Files, folders and models are named as typed, relative or absolute, wherever the error comes from."""
+    for name in damaged_files(confined, tiny):
+        for typed in (name, str(confined / name), f"./{name}"):
+            for read in (load, readers.splits):
+                try:
+                    read(typed)  # type: ignore[operator]
+                except DataError as error:
+                    assert str(typed) in str(error) or typed.removeprefix("./") in str(error), error
+                    assert access.PRIVATE not in str(error)
+                else:
+                    assert read is readers.splits
+    folder = models.locate("model")
+    assert access.PRIVATE in str(folder) and access.as_typed(folder / "config.json") == "model/config.json"
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match=r"^model has no tokenizer"):
+        models.load_tokenizer(folder)
+
+
 def test_messages_name_the_file_as_the_user_did(confined: Path) -> None:
     (confined / "bad.jsonl").write_text('{"text": "a", "label": 0}\nnot JSON\n')
     with pytest.raises(DataError, match=r"^bad\.jsonl line 2 is not JSON"):

@@ -15,7 +15,7 @@ from pruning.cli import reading as reading
 from pruning.cli import dashboard as dashboard
 
 # isort: on
-from pruning.cli.base import Unbroken
+from pruning.cli.base import Unbroken, say
 from pruning.cli.base import app as app
 from pruning.cli.base import one_sentence as one_sentence
 from pruning.errors import UsageError
@@ -28,6 +28,6 @@ def main() -> None:
     try:
         keep_private()
     except UsageError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        say(f"Error: {error}", error=True)
         sys.exit(2)
     app(prog_name="winnow" if Path(sys.argv[0]).name == "winnow" else "python -m pruning")

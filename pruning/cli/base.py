@@ -16,7 +16,7 @@ from typer.models import OptionInfo
 
 from pruning import logs
 from pruning.errors import Cancelled, UsageError, WinnowError
-from pruning.formatting import printable
+from pruning.formatting import one_line, printable
 from pruning.options import Setting, parse, settings_of
 from pruning.settings import DATA, GROUPS, Settings, TrainSettings
 
@@ -82,6 +82,11 @@ class Unbroken:
         os.close(null)
 
 
+def say(sentence: object, error: bool = False) -> None:
+    """Print a sentence as one line, to stderr if `error`. Everything but JSON and tables is printed here."""
+    print(one_line(sentence), file=sys.stderr if error else sys.stdout, flush=True)
+
+
 def one_sentence(verb: Callable[..., None]) -> Callable[..., None]:
     """Wrap a verb: an error the user can fix becomes one sentence on stderr and an exit code (2 wrong usage, 130 cancelled, else 1)."""
 
@@ -91,10 +96,10 @@ def one_sentence(verb: Callable[..., None]) -> Callable[..., None]:
             with logs.to_stderr() if verbose else nullcontext():
                 verb(*args, **kwargs)
         except Cancelled as stopped:
-            print(stopped, file=sys.stderr)
+            say(stopped, error=True)
             raise typer.Exit(130) from None
         except WinnowError as error:
-            print(f"Error: {with_flag(error, verb)}", file=sys.stderr)
+            say(f"Error: {with_flag(error, verb)}", error=True)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
 
     own = [*signature(verb, eval_str=True).parameters.values()]
@@ -124,6 +129,18 @@ def _flags(verb: Callable[..., None]) -> dict[str, str]:
                 declared = [*([extra.default] if isinstance(extra.default, str) else []), *(extra.param_decls or ())]
                 found[name] = declared[0].partition("/")[0] if declared else f"--{name.replace('_', '-')}"
     return found
+
+
+def several(data: list[str] | None) -> str | None:
+    """Return data given as several arguments (a glob that the shell expanded) as one name; None for none.
+
+    Raises UsageError where a comma in a name would be read as a separator.
+    """
+    if not data:
+        return None
+    if len(data) > 1 and (comma := next((name for name in data if "," in name), None)):
+        raise UsageError(f"{comma} has a comma in its name, which separates files; give the folder, or the glob in quotes.")
+    return ",".join(data)
 
 
 def columns_of(changes: dict[str, Any], **named: str | None) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from pruning.cli import report
-from pruning.cli.base import Json, app, one_sentence
+from pruning.cli.base import Json, app, one_sentence, several
 from pruning.settings import Settings, TrainSettings
 
 
 @app.command()
 @one_sentence
 def fit(
-    data: Annotated[str, typer.Argument(metavar="DATA|DIR", help="The data, or the folder of an experiment.")],
+    data: Annotated[list[str], typer.Argument(metavar="DATA...|DIR", help="The data, or the folder of an experiment.")],
     experiment: Annotated[
         Path | None, typer.Option("--experiment", help="Folder for the result. Default: experiments/NAME, named after the data.")
     ] = None,
@@ -38,11 +38,12 @@ def fit(
     from pruning.store.library import title
 
     with report.listener("Fitting the learning rate") as listen:
-        if (Path(data) / "experiment.json").exists():
-            fitted: Experiment = worker.fit_again(data, listen)
+        named = several(data) or ""
+        if (Path(named) / "experiment.json").exists():
+            fitted: Experiment = worker.fit_again(named, listen)
         else:
             settings = Settings(
-                data=data,
+                data=named,
                 task=task,
                 columns={field: column for field, column in (("text", text), ("label", label)) if column},
                 evaluation=evaluation,
@@ -50,7 +51,7 @@ def fit(
                 max_length=max_length,
                 train=TrainSettings(epochs=epochs, batch_size=batch_size),
             )
-            fitted = worker.fit(settings, experiment or Path("experiments") / (title(data) or "experiment"), listen)
+            fitted = worker.fit(settings, experiment or Path("experiments") / (title(named) or "experiment"), listen)
     if as_json:
         print(json.dumps({name: found.to_dict() for name, found in fitted.learning_rates.items()}))
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import typer
 from pruning.analysis.frontier import check_budget
 from pruning.analysis.recommendation import MARGIN, margin_of
 from pruning.cli import report
-from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, SubsetName, WithoutDecisions, app, one_sentence
+from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, SubsetName, WithoutDecisions, app, one_sentence, say
 from pruning.export.formats import ESCAPE_HELP, FORMATS_HELP, of_output
 from pruning.formatting import counted
 from pruning.store.saved_subsets import NAMING
@@ -61,12 +60,13 @@ def audit(
     experiment = Experiment(directory, burn_in, not without_decisions)
     if duplicates is not None:
         decision = experiment.resolve_duplicates(subset, duplicates)
-        print(f"{decision.value}: {counted(len(decision.ids), 'example')} decided by hand.", file=sys.stderr)
+        say(f"{decision.value}: {counted(len(decision.ids), 'example')} decided by hand.", error=True)
     found = experiment.audit(subset)
     if as_json:
         print(json.dumps(found.to_dict(), allow_nan=False))
     else:
-        print("\n".join(found.sentences()))
+        for sentence in found.sentences():
+            say(sentence)
 
 
 @app.command()
@@ -84,7 +84,7 @@ def save(
     experiment = Experiment(directory, burn_in, not without_decisions)
     chosen = experiment.subset(subset)
     path = experiment.save(name, chosen)
-    print(f"Saved {chosen.size} of {chosen.total} examples ({chosen.rule}) as {name} in {path}.")
+    say(f"Saved {chosen.size} of {chosen.total} examples ({chosen.rule}) as {name} in {path}.")
 
 
 @app.command()
@@ -94,7 +94,7 @@ def forget(directory: Directory, name: Annotated[str, typer.Argument(metavar="NA
     from pruning.experiment import Experiment
 
     Experiment(directory).forget(name)
-    print(f"Removed the saved subset {name}.")
+    say(f"Removed the saved subset {name}.")
 
 
 @app.command()
@@ -119,8 +119,8 @@ def export(
     place = output or exports.default_output(experiment, chosen, named)
     manifest = exports.build(experiment, chosen, place, named, force, escape_formulas)
     for sentence in manifest["warnings"]:
-        print(f"Warning: {sentence}", file=sys.stderr)
-    print(f"Wrote {chosen.size} of {chosen.total} examples ({chosen.rule}) to {place}; its manifest is {exports.manifest_path(place)}.")
+        say(f"Warning: {sentence}", error=True)
+    say(f"Wrote {chosen.size} of {chosen.total} examples ({chosen.rule}) to {place}; its manifest is {exports.manifest_path(place)}.")
 
 
 @app.command()
@@ -129,4 +129,4 @@ def verify(output: Annotated[Path, typer.Argument(metavar="FILE", help="An expor
     """Check an export against its manifest, or every file of an experiment against its checksum."""
     from pruning.experiment import verified
 
-    print(verified(output))
+    say(verified(output))

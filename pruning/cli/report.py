@@ -20,8 +20,9 @@ from rich.table import Table
 from pruning.analysis.frontier import USUAL_SEEDS, headline_of, pareto, score_seconds
 from pruning.analysis.recommendation import MARGIN, cost, recommend
 from pruning.analysis.stability import stability
+from pruning.cli.base import say
 from pruning.errors import WinnowError
-from pruning.formatting import bracketed, counted, duration, printable, scientific
+from pruning.formatting import bracketed, counted, duration, one_line, printable, scientific
 from pruning.records import Difference, FrontierPoint
 from pruning.settings import Settings
 from pruning.store.saved_subsets import saved_names
@@ -49,6 +50,11 @@ class _Clean(Console):
 console = _Clean(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
+def _line(sentence: str, style: str = "") -> None:
+    """Print a sentence as one line, whatever it quotes from data."""
+    console.print(one_line(sentence), style=style or None, markup=False)
+
+
 @contextmanager
 def listener(title: str) -> Iterator[Callable[[JobProgress], None]]:
     """Follow a job: a bar on a terminal, a line every ten seconds elsewhere, and a line for each new fact about it (see `_news`)."""
@@ -58,7 +64,7 @@ def listener(title: str) -> Iterator[Callable[[JobProgress], None]]:
 
         def in_lines(progress: JobProgress) -> None:
             for sentence in news(progress):
-                print(sentence, flush=True)
+                say(sentence)
             if not progress.waiting:
                 line(progress)
 
@@ -76,7 +82,7 @@ def listener(title: str) -> Iterator[Callable[[JobProgress], None]]:
 
         def above_bar(progress: JobProgress) -> None:
             for sentence in news(progress):
-                console.print(sentence, markup=False)
+                _line(sentence)
             bar.update(task, total=progress.total, completed=progress.done, note=f"{progress.rate:.0f}/s")
 
         yield above_bar
@@ -107,7 +113,7 @@ def _plain(title: str) -> Callable[[JobProgress], None]:
         last = time.monotonic()
         runs = "; ".join(f"{key} epoch {run.epoch} accuracy {run.accuracy:.2f}" for key, run in sorted(progress.runs.items()))
         left = f", {duration((progress.total - progress.done) / progress.rate)} left" if progress.rate else ""
-        print(f"{title}: {progress.done:,} of {progress.total:,} examples, {progress.rate:.0f}/s{left} ({runs})", flush=True)
+        say(f"{title}: {progress.done:,} of {progress.total:,} examples, {progress.rate:.0f}/s{left} ({runs})")
 
     return listen
 
@@ -141,7 +147,8 @@ def _steady() -> Callable[[JobProgress], str]:
 
 def show(experiment: Experiment, budget: str = "epochs", margin: float = MARGIN) -> None:
     """Print histogram, subsets and frontier. `margin` is the accuracy that the recommended subset may lose, as a share."""
-    console.print(f"\n{experiment.learned.sentence}", markup=False)
+    console.print()
+    _line(experiment.learned.sentence)
     _show_histogram(experiment)
     _show_subsets(experiment)
     points = experiment.frontier(budget)
@@ -149,7 +156,7 @@ def show(experiment: Experiment, budget: str = "epochs", margin: float = MARGIN)
         _show_frontier(points, budget, experiment.learned.majority)
         _show_recommendation(experiment, points, margin)
     for sentence in experiment.warnings():
-        console.print(sentence, style="yellow", markup=False)
+        _line(sentence, "yellow")
 
 
 def say_estimate(settings: Settings, as_json: bool = False) -> None:
@@ -161,19 +168,19 @@ def say_estimate(settings: Settings, as_json: bool = False) -> None:
         print(json.dumps(asdict(found)))
         return
     if found.fit_seconds:
-        print(f"Fitting the learning rate: {duration(found.fit_seconds)}, part of scoring.")
-    print(f"Scoring {found.examples:,} examples, {settings.runs} runs x {settings.scoring.epochs} epochs: {duration(found.score_seconds)}.")
-    print(f"The whole frontier with both baselines, {USUAL_SEEDS} seeds each: about {duration(found.frontier_seconds)}.")
+        say(f"Fitting the learning rate: {duration(found.fit_seconds)}, part of scoring.")
+    say(f"Scoring {found.examples:,} examples, {settings.runs} runs x {settings.scoring.epochs} epochs: {duration(found.score_seconds)}.")
+    say(f"The whole frontier with both baselines, {USUAL_SEEDS} seeds each: about {duration(found.frontier_seconds)}.")
     if found.rough:
-        print(ROUGH)
+        say(ROUGH)
     if found.truncated:
-        print(f"{counted(found.truncated, 'example is', 'examples are')} longer than the maximum length and would be truncated.")
+        say(f"{counted(found.truncated, 'example is', 'examples are')} longer than the maximum length and would be truncated.")
 
 
 def say_data(experiment: Experiment) -> None:
     """Print the detected columns, and the rows that were skipped or split off."""
     for note in (*experiment.info["data"]["notes"], *experiment.info["data"]["evaluation"]["notes"]):
-        print(note)
+        say(note)
 
 
 def _show_histogram(experiment: Experiment) -> None:
@@ -183,7 +190,7 @@ def _show_histogram(experiment: Experiment) -> None:
     console.print(f"\n[bold]{dynamics.examples:,} examples[/bold], {dynamics.runs} runs x {dynamics.epochs} epochs")
     show_learning_rates(experiment)
     if experiment.settings.caveat:
-        console.print(experiment.settings.caveat)
+        _line(experiment.settings.caveat)
     console.print(f"H = number of runs that got an example right in all {epochs} epochs counted")
     if dynamics.runs < experiment.settings.runs:
         console.print(f"Only {dynamics.runs} of {experiment.settings.runs} runs are complete; these numbers use only those.")
@@ -192,19 +199,19 @@ def _show_histogram(experiment: Experiment) -> None:
         meaning = {0: "never right", dynamics.runs: "always right"}.get(h, "")
         console.print(f"  H = {h:<2} {count:>8,}  {bar} {meaning}")
     if experiment.stopped:
-        console.print(experiment.stopped)
+        _line(experiment.stopped)
     steady = stability(dynamics.correct, experiment.burn_in)
     for sentence in filter(None, (steady.sentence, steady.about_halves, steady.about_more)):
-        console.print(sentence)
+        _line(sentence)
 
 
 def show_learning_rates(experiment: Experiment) -> None:
     """Print each fitted learning rate and the held-out losses it was chosen by."""
     for fit in experiment.learning_rates.values():
-        console.print(fit.sentence + (f" Taken over from {fit.taken_from}." if fit.taken_from else ""), markup=False)
+        _line(fit.sentence + (f" Taken over from {fit.taken_from}." if fit.taken_from else ""))
         for number, each in enumerate(fit.rounds, 1):
             losses = ", ".join(f"{scientific(one['rate'])} {_loss(one['loss'])}" for one in each["candidates"])
-            console.print(f"  round {number}, {each['rows']:,} rows, {each['steps']:,} steps: held-out loss {losses}", markup=False)
+            _line(f"  round {number}, {each['rows']:,} rows, {each['steps']:,} steps: held-out loss {losses}")
 
 
 def _loss(value: float | None) -> str:
@@ -217,9 +224,9 @@ def _show_subsets(experiment: Experiment) -> None:
         table.add_row(subset.name, " ".join(map(str, subset.removes or ())), f"{subset.size:,}", f"{subset.kept_fraction:.1%}")
     console.print(table)
     if experiment.applied.sentence:
-        console.print(f"Decisions count here: {experiment.applied.sentence} (--without-decisions leaves them out).", markup=False)
+        _line(f"Decisions count here: {experiment.applied.sentence} (--without-decisions leaves them out).")
     if saved := saved_names(experiment.folder):
-        console.print(f"Saved: {', '.join(saved)}", markup=False)
+        _line(f"Saved: {', '.join(saved)}")
 
 
 def _show_frontier(points: list[FrontierPoint], budget: str, majority: float) -> None:
@@ -257,12 +264,12 @@ def _show_frontier(points: list[FrontierPoint], budget: str, majority: float) ->
 
 def _show_recommendation(experiment: Experiment, points: list[FrontierPoint], margin: float) -> None:
     recommended = recommend(points, margin, measuring=experiment.status().measuring, refusal=experiment.learned.refusal)
-    console.print(recommended.sentence)
+    _line(recommended.sentence)
     smaller = [point for point in points if point.subset != "full"]
     seconds = score_seconds(experiment.finished(), experiment.settings)
     if smaller and seconds is not None:
         point = next((point for point in smaller if point.subset == recommended.subset), min(smaller, key=lambda point: point.kept))
-        console.print(cost(seconds, point), markup=False)
+        _line(cost(seconds, point))
 
 
 def _difference(difference: Difference | None) -> str:

@@ -10,7 +10,18 @@ import typer
 from pruning import presets
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.cli import report
-from pruning.cli.base import Json, LabelColumn, TextColumn, TextPairColumn, app, columns_of, one_sentence, settings_options
+from pruning.cli.base import (
+    Json,
+    LabelColumn,
+    TextColumn,
+    TextPairColumn,
+    app,
+    columns_of,
+    one_sentence,
+    say,
+    settings_options,
+    several,
+)
 from pruning.errors import UsageError
 from pruning.options import settings_of
 from pruning.settings import Settings, default_seeds
@@ -28,12 +39,15 @@ def demo(
     """Run everything on real text: score the sample, measure the frontier, export a subset, verify it."""
     from pruning.jobs.demo import demo as run_demo
 
-    print("Winnow's demo: movie-review sentences, the MiniLM model, all on this machine.", flush=True)
+    say("Winnow's demo: movie-review sentences, the MiniLM model, all on this machine.")
     done = run_demo(directory, train, evaluation, runs, seeds, report.listener)
     report.show(done.experiment)
-    print(f"\nExported {done.subset.size} of {done.subset.total} sentences to {done.output} and verified it against {done.manifest.name}.")
-    print(f"{done.suspected:,} labels look wrong; the dashboard's Inspect page shows them. Open it with:  make app\n")
-    print("\n".join(done.verdict))
+    say("")
+    say(f"Exported {done.subset.size} of {done.subset.total} sentences to {done.output} and verified it against {done.manifest.name}.")
+    say(f"{done.suspected:,} labels look wrong; the dashboard's Inspect page shows them. Open it with: make app")
+    say("")
+    for sentence in done.verdict:
+        say(sentence)
 
 
 @app.command()
@@ -41,7 +55,7 @@ def demo(
 @settings_options()
 def score(
     changes: dict[str, Any],
-    data: Annotated[str | None, typer.Argument(metavar="[DATA]", help=settings_of(Settings)["data"].option.help)] = None,
+    data: Annotated[list[str] | None, typer.Argument(metavar="[DATA]...", help=settings_of(Settings)["data"].option.help)] = None,
     experiment: Annotated[Path | None, typer.Option("--experiment", help="Experiment folder; created if it does not exist.")] = None,
     preset: Annotated[
         str | None, typer.Option(help=f"One of the paper's experiments: {', '.join(presets.PRESETS)}; other options change it.")
@@ -67,7 +81,7 @@ def score(
     changes = columns_of(changes, text=text, text_pair=text_pair, label=label)
     if runs is not None and "seeds" not in changes:
         changes["seeds"] = default_seeds(runs)
-    chosen = presets.starting(data, preset, settings, changes)
+    chosen = presets.starting(several(data), preset, settings, changes)
     if estimate:
         report.say_estimate(chosen, as_json)
         return

@@ -10,7 +10,7 @@ import typer
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.recommendation import MARGIN, margin_of
 from pruning.cli import report
-from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, app, one_sentence, words
+from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, app, one_sentence, say, words
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES
 
 
@@ -50,7 +50,8 @@ def status(directory: Directory, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps({**found.to_dict(), "notes": notes}))
     else:
-        print("\n".join((found.sentence, *notes)))
+        for sentence in (found.sentence, *notes):
+            say(sentence)
 
 
 @app.command()
@@ -60,7 +61,7 @@ def cancel(directory: Directory) -> None:
     from pruning.jobs import background
 
     stopped = background.cancel(directory)
-    print("Cancelled; finished work is kept." if stopped else "Stop requested; the worker is finishing a step.")
+    say("Cancelled; finished work is kept." if stopped else "Stop requested; the worker is finishing a step.")
 
 
 @app.command()

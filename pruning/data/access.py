@@ -19,10 +19,16 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from pruning.errors import DataError
+from pruning.errors import DataError, WinnowError
 
 ROOTS = "WINNOW_ROOTS"
 """Environment variable: folders, separated like those of PATH."""
+
+PRIVATE = "winnow-held-"
+"""Start of the name of a private folder."""
+
+_TYPED: dict[str, str] = {}
+"""Private path of a model -> its name as typed."""
 
 MOST_INSIDE = 1_000
 """Most files within a folder, those that its links lead to included; each is opened to see where it lies."""
@@ -91,18 +97,19 @@ def refusal(name: str) -> str | None:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[Path]:
+def held(path: Path, typed: str | None = None) -> Iterator[Path]:
     """Open a resolved file or folder, and yield a path that leads to exactly the opened files, whatever is exchanged meanwhile.
 
-    The path ends like `path`. Without a rule, or where the system has no /proc, it is `path` itself. Raises DataError when an
-    opened file lies outside the folders that may be read.
+    The path ends like `path`. Without a rule, or where the system has no /proc, it is `path` itself. Errors raised in the block
+    have `typed` (None: `path`) in place of the private path. Raises DataError when an opened file lies outside the folders that may
+    be read.
     """
     roots = allowed()
     if roots is None or not os.path.isdir("/proc/self/fd"):
         yield path
         return
     with ExitStack() as stack:
-        private = stack.enter_context(tempfile.TemporaryDirectory(prefix="winnow-", ignore_cleanup_errors=True))
+        private = stack.enter_context(tempfile.TemporaryDirectory(prefix=PRIVATE, ignore_cleanup_errors=True))
         top = Path(private, *path.parts[1:])
         _raise_limit()
         try:
@@ -117,18 +124,37 @@ def held(path: Path) -> Iterator[Path]:
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(f"/proc/{os.getpid()}/fd/{handle}")
         except OSError as error:
-            raise DataError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
-        yield top
+            raise DataError(f"{typed or path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
+        try:
+            yield top
+        except WinnowError as error:
+            error.args = tuple(
+                as_typed(part.replace(str(top), typed or str(path))) if isinstance(part, str) else part for part in error.args
+            )
+            raise
 
 
 @cache
-def kept(path: Path) -> Path:
-    """Return what `held` yields, until this process ends: a model is read again and again, by its child processes too."""
+def kept(path: Path, name: str) -> Path:
+    """Return what `held` yields, until this process ends: a model is read again and again, by its child processes too.
+
+    `as_typed` has `name` in place of its path from then on.
+    """
     import atexit
 
     stack = ExitStack()
     atexit.register(stack.close)
-    return stack.enter_context(held(path))
+    private = stack.enter_context(held(path, name))
+    _TYPED[str(private)] = name
+    return private
+
+
+def as_typed(text: str | Path) -> str:
+    """Return a text with paths as the user typed them in place of the private ones of `held`, or resolved where that is unknown."""
+    text = str(text)
+    for private, name in _TYPED.items():
+        text = text.replace(private, name)
+    return re.sub(re.escape(tempfile.gettempdir()) + rf"/{PRIVATE}\w{{8}}(?=/)", "", text)
 
 
 def open_inside(path: str | Path, roots: Iterable[str]) -> int:

@@ -276,6 +276,7 @@ def preview(
     task: str = "auto",
     columns: Mapping[str, str] | None = None,
     drop_invalid: bool = False,
+    id_column: str | None = None,
     missing_label: str | None = None,
     header: bool | None = None,
 ) -> Preview:
@@ -295,7 +296,7 @@ def preview(
         fields = found.read(source, guess.columns, missing_label=missing_label)
         keep, dropped = _keep(source, fields, drop_invalid)
         notes, counts = (*notes, *dropped), _count(fields, keep)
-        _ids(source, None, keep)
+        _ids(source, id_column, keep)
         problem = _too_few_classes(counts) if fields.label_names else None
     except (DataError, UsageError) as error:
         problem = str(error)

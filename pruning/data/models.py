@@ -34,7 +34,7 @@ def locate(model: str) -> Path:
     try:
         path = access.resolve(model)
         if path is not None and path.is_dir():
-            path = access.kept(path)
+            path = access.kept(path, model)
     except DataError as error:
         raise ModelError(str(error)) from None
     if path is None:
@@ -42,7 +42,7 @@ def locate(model: str) -> Path:
     elif not path.is_dir():
         raise ModelError(f"{model} is a file; --model takes a folder, a hub name or 'sample'.")
     model_checks.check_files(path, model)
-    logger.info("model %s is in %s", model, path)
+    logger.info("model %s is in %s", model, access.as_typed(path))
     return path
 
 
@@ -118,7 +118,9 @@ def load_tokenizer(path: Path) -> Any:
     """Return the folder's fast tokenizer. Raises ModelError when there is none, or it cannot be loaded."""
     present = [path / name for name in TOKENIZER_FILES if (path / name).is_file()]
     if not any(file.name in VOCABULARIES for file in present):
-        raise ModelError(f"{path} has no tokenizer: it needs one of {', '.join(VOCABULARIES)}; save it with tokenizer.save_pretrained.")
+        raise ModelError(
+            f"{access.as_typed(path)} has no tokenizer: it needs one of {', '.join(VOCABULARIES)}; save it with tokenizer.save_pretrained."
+        )
     return _load_tokenizer(path, tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in present))
 
 
@@ -131,7 +133,10 @@ def _load_tokenizer(path: Path, stamps: tuple[tuple[str, int, int], ...]) -> Any
         return AutoTokenizer.from_pretrained(str(path), use_fast=True, trust_remote_code=False)
     except Exception as error:  # tokenizers raises nothing narrower
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{path} has no tokenizer that can be loaded ({reason}); save it again with tokenizer.save_pretrained.") from None
+        where = access.as_typed(path)
+        raise ModelError(
+            f"{where} has no tokenizer that can be loaded ({access.as_typed(reason)}); save it with save_pretrained."
+        ) from None
 
 
 def _snapshot(model: str) -> Path:

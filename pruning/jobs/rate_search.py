@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pruning.analysis import learning_rate as search
 from pruning.analysis.learning_rate import Baseline, RateFit, Round, Trial
 from pruning.analysis.predictions import guesses, outcomes
+from pruning.data.models import changed_parts
 from pruning.errors import DataError, Diverged, ExperimentError, TrainingError
 from pruning.experiment import Experiment
 from pruning.files import atomic_write
@@ -68,7 +69,6 @@ def take_over(experiment: Experiment, other: Experiment) -> Experiment:
     ours, theirs = experiment.asked, other.asked
     for what, one, two in (
         ("data", experiment.info["data"]["fingerprint"], other.info["data"]["fingerprint"]),
-        ("model", experiment.info["model"]["fingerprint"], other.info["model"]["fingerprint"]),
         ("max_length", ours.max_length, theirs.max_length),
         *((key, *both) for key, both in _recipes(ours.train, theirs.train)),
     ):
@@ -77,6 +77,11 @@ def take_over(experiment: Experiment, other: Experiment) -> Experiment:
                 f"--learning-rate-from {other.folder.root} has other {what} ({str(two)[:12]}, here {str(one)[:12]}); "
                 "take the rate of an experiment on the same data and model, or leave it out to fit one."
             )
+    if changed := changed_parts(experiment.info["model"], other.info["model"]):
+        raise ExperimentError(
+            f"--learning-rate-from {other.folder.root} has another model (its {' and '.join(changed)} differs); "
+            "take the rate of an experiment on the same data and model, or leave it out to fit one."
+        )
     found = {name: fit for name, fit in other.learning_rates.items() if fit.rate is not None}
     if not found:
         raise ExperimentError(f"--learning-rate-from {other.folder.root} has no fitted learning rate; fit one there, or leave it out.")

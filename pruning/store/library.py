@@ -10,13 +10,14 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
+from pruning.data.readers import files
 from pruning.errors import BusyError, DataError, ExperimentError, UsageError
 from pruning.files import LEFTOVER, atomic_write, sha256, write_text
 from pruning.store.layout import Folder
 from pruning.store.lock import owned
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-KINDS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+KINDS = (*files.KINDS, *(kind + ".gz" for kind in files.KINDS if kind not in files.TABLES))
 """Endings of files that can be uploaded."""
 
 LARGEST = 200 * 2**20
@@ -80,9 +81,10 @@ def keep_upload(root: Path, name: str, content: BinaryIO) -> Path:
 
     Raises DataError for a kind of file that Winnow does not read, an empty one, and one that is too large.
     """
-    ending, stem = Path(name).suffix.lower(), re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:48] or "data"
-    if ending not in KINDS:
-        raise DataError(f"{name} is no {', '.join(KINDS[:-1])} or {KINDS[-1]} file.")
+    ending = max((kind for kind in KINDS if name.lower().endswith(kind)), key=len, default="")
+    if not ending:
+        raise DataError(f"{name} has an unsupported file type; supported are {', '.join(files.KINDS)} (texts also as .gz).")
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).name[: -len(ending)]).strip("-")[:48] or "data"
     digest, size = hashlib.sha256(), 0
     content.seek(0)
     while part := content.read(_CHUNK):
@@ -112,8 +114,12 @@ def title(data: str) -> str:
     >>> title("experiments/uploads/my-reviews-0a1b2c3d.csv"), title("data/reviews/"), title("org/reviews")
     ('my-reviews', 'reviews', 'reviews')
     """
-    path = Path(data)
-    return re.sub(r"-(?:[0-9a-f]{8}|[0-9a-f]{64}(?:-\d+)?)$", "", path.stem) if path.parent.name == "uploads" else path.stem
+    path = Path(data.partition(",")[0])
+    ending = max((kind for kind in KINDS if path.name.lower().endswith(kind)), key=len, default=path.suffix)
+    stem = re.sub(r"[*?[\]]+", "", path.name[: len(path.name) - len(ending)]).strip("-._")
+    if not stem and path.parent.name:  # a glob such as data/*.jsonl
+        return path.parent.name
+    return re.sub(r"-(?:[0-9a-f]{8}|[0-9a-f]{64}(?:-\d+)?)$", "", stem) if path.parent.name == "uploads" else stem
 
 
 def _idle(root: Path, name: str) -> Path:

@@ -14,6 +14,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging
 
+from pruning.data.access import as_typed
 from pruning.errors import ModelError
 from pruning.records import Encoded, Kind
 from pruning.training.batches import Batch
@@ -103,6 +104,7 @@ def load_network(path: str, data: Encoded, used: NDArray[np.int64], depth: float
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(_sentence(path, error)) from error
     _check_weights(path, model, report["missing_keys"])
+    _renew_head(model, report["missing_keys"])
     _check_lengths(path, model, int(np.diff(data.offsets).max()))
     network = Network(model, data.kind)
     if not network.packed:
@@ -170,13 +172,13 @@ def _load_config(path: str, labels: int) -> Any:
 
 
 def _sentence(path: str, error: Exception) -> str:
+    name = as_typed(path)
     if Path(path).is_dir():
         present = ", ".join(sorted(file.name for file in Path(path).iterdir())[:8]) or "nothing"
-        reason = str(error).strip().split("\n")[0]
-        return f"The folder {path} has no model that can be loaded: it needs config.json and *.safetensors, and has {present} ({reason})"
-    return (
-        f"There is no model {path!r}: it is no folder here and could not be fetched from the hub as safetensors ({type(error).__name__})."
-    )
+        reason = as_typed(str(error).strip().split("\n")[0])
+        return f"The folder {name} has no model that can be loaded: it needs config.json and *.safetensors, and has {present} ({reason})"
+    kind = type(error).__name__
+    return f"There is no model {name!r}: it is not a folder here and could not be fetched from the hub as safetensors ({kind})."
 
 
 def _check_weights(path: str, model: PreTrainedModel, missing: Any) -> None:
@@ -185,8 +187,21 @@ def _check_weights(path: str, model: PreTrainedModel, missing: Any) -> None:
     lost = sorted(name for name in missing if name.startswith(prefix) and "pooler." not in name)
     if lost:
         raise ModelError(
-            f"The weights of {path} do not fit its config.json: {len(lost)} tensors of the model's body are missing, first {lost[0]}."
+            f"The weights of {as_typed(path)} do not fit its config.json: {len(lost)} tensors of the model's body are missing, "
+            f"first {lost[0]}."
         )
+
+
+def _renew_head(model: PreTrainedModel, missing: Any) -> None:
+    """Initialise the head weights that the folder has: those of a trained model know its labels, and are the same for every seed."""
+    body = {id(parameter) for parameter in model.base_model.parameters()}
+    for name, module in model.named_modules():
+        own = dict(module.named_parameters(recurse=False))
+        stored = [inner for inner in own if f"{name}.{inner}".lstrip(".") not in missing]
+        if stored and not body.intersection(map(id, own.values())):
+            for parameter in own.values():
+                parameter._is_hf_initialized = False
+            model._init_weights(module)
 
 
 def _check_lengths(path: str, model: PreTrainedModel, longest: int) -> None:
@@ -195,7 +210,9 @@ def _check_lengths(path: str, model: PreTrainedModel, longest: int) -> None:
         return
     limit = model.config.max_position_embeddings - family.offset(model.base_model)
     if longest > limit:
-        raise ModelError(f"The longest sequence has {longest} tokens, but {path} takes at most {limit}; use --max-length {limit} or less.")
+        raise ModelError(
+            f"The longest sequence has {longest} tokens, but {as_typed(path)} takes at most {limit}; use --max-length {limit} or less."
+        )
 
 
 def _free_padding(path: str, model: PreTrainedModel, used: NDArray[np.int64]) -> int:
@@ -205,7 +222,7 @@ def _free_padding(path: str, model: PreTrainedModel, used: NDArray[np.int64]) ->
     if padding is None or padding in used:
         free = np.setdiff1d(np.arange(config.vocab_size), used)
         if not len(free):
-            raise ModelError(f"Every token id of {path} occurs in the data, so none is left to pad with.")
+            raise ModelError(f"Every token id of {as_typed(path)} occurs in the data, so none is left to pad with.")
         padding = int(free[-1])
     config.pad_token_id = padding
     return int(padding)

@@ -26,7 +26,7 @@ def show() -> None:
     with right.container(border=True, height="stretch"):
         st.subheader("Use your own data", anchor=False)
         st.file_uploader(
-            "A .jsonl, .json, .csv, .tsv or .parquet file",
+            "A data file",
             type=[kind.removeprefix(".") for kind in library.KINDS],
             key="first-upload",
             max_upload_size=library.LARGEST >> 20,

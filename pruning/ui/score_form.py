@@ -46,7 +46,7 @@ def source() -> tuple[str, str]:
         "Data",
         "sample",
         key="data",
-        help="A .jsonl, .json, .csv, .tsv or .parquet file, a folder saved by datasets, a hub name, or 'sample': movie-review sentences.",
+        help=f"{_help('data')} The sample is movie-review sentences.",
     )
     st.file_uploader(
         "Or upload a file",
@@ -69,7 +69,8 @@ def _take_upload() -> None:
 
 def columns(chosen: str) -> tuple[Preview, str, dict[str, str], bool]:
     """The first rows, the task and the columns as guessed and, where the person knows better, as changed; whether invalid rows go."""
-    guessed = _preview(chosen, "auto", (), False)
+    reading = _reading()
+    guessed = _preview(chosen, "auto", (), False, reading)
     tasks = list(TASKS)
     if guessed.task and "task" not in st.session_state:
         st.session_state["task"] = guessed.task
@@ -79,7 +80,7 @@ def columns(chosen: str) -> tuple[Preview, str, dict[str, str], bool]:
         st.stop()
     mapping = _mapping(guessed, task)
     drop_invalid = st.toggle("Skip rows without text or label", key="drop_invalid", help="The command line's --drop-invalid.")
-    preview = _preview(chosen, task, tuple(mapping.items()), drop_invalid)
+    preview = _preview(chosen, task, tuple(mapping.items()), drop_invalid, reading)
     for note in preview.notes:
         st.text(note)
     st.dataframe(pd.DataFrame([dict(row) for row in preview.rows[:ROWS]]), hide_index=True, alt="The first rows of the data")
@@ -261,13 +262,33 @@ def _ready(settings: Settings, limit: int) -> Settings:
     return settings
 
 
-def _preview(chosen: str, task: str, mapping: tuple[tuple[str, str], ...], drop_invalid: bool) -> Preview:
+Reading = tuple[str | None, str | None, bool | None]
+"""Column of ids, the value that means "no label", and whether the first line names the columns."""
+
+
+def _reading() -> Reading:
+    """Return how the data is read by the settings taken from another experiment, or as usual."""
+    taken = Settings.from_dict(st.session_state[TAKEN][1]) if TAKEN in st.session_state else Settings(data="")
+    return taken.id_column, taken.missing_label, taken.header
+
+
+def _preview(chosen: str, task: str, mapping: tuple[tuple[str, str], ...], drop_invalid: bool, reading: Reading) -> Preview:
     path = Path(chosen)
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    return _previewed(chosen, stamp, task, mapping, drop_invalid)
+    return _previewed(chosen, stamp, task, mapping, drop_invalid, reading)
 
 
 @st.cache_data(max_entries=16, show_spinner="Reading the data ...")
-def _previewed(chosen: str, stamp: int, task: str, mapping: tuple[tuple[str, str], ...], drop_invalid: bool) -> Preview:
-    found = examples.preview(chosen, rows=lengths.ROWS, task=task, columns=dict(mapping), drop_invalid=drop_invalid)
+def _previewed(chosen: str, stamp: int, task: str, mapping: tuple[tuple[str, str], ...], drop_invalid: bool, reading: Reading) -> Preview:
+    id_column, missing_label, header = reading
+    found = examples.preview(
+        chosen,
+        rows=lengths.ROWS,
+        task=task,
+        columns=dict(mapping),
+        drop_invalid=drop_invalid,
+        id_column=id_column,
+        missing_label=missing_label,
+        header=header,
+    )
     return replace(found, rows=lengths.first(found.rows, at_least=ROWS))

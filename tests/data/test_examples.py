@@ -432,3 +432,13 @@ def test_a_preview_of_readable_data_says_what_keeps_it_from_being_scored(tmp_pat
 def test_the_sample_is_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pruning.data.sample.sample_data", lambda: write_jsonl(tmp_path / "a.jsonl", ROWS))
     assert load(SAMPLE).source == "sample" and len(load_pair(Settings(data="sample", evaluation_fraction=0.5))[1]) == 2
+
+
+def test_the_preview_reads_as_scoring_would(tmp_path: Path) -> None:
+    """With the column of ids, the value that means no label, and no header."""
+    (tmp_path / "a.csv").write_text("a film,1,7\na plot,0,8\na cast,-1,7\n")
+    named = {"text": "column 1", "label": "column 2"}
+    seen = preview(tmp_path / "a.csv", task="classification", columns=named, header=False, missing_label="-1", id_column="column 3")
+    assert seen.problem is None and seen.label_counts == {"0": 1, "1": 1} and seen.total == 3
+    twice = preview(tmp_path / "a.csv", task="classification", columns=named, header=False, id_column="column 3")
+    assert twice.problem is not None and "gives the id 7 twice" in twice.problem

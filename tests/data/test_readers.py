@@ -259,3 +259,26 @@ def test_lost_data_is_restored_from_the_very_same_file_only(tmp_path: Path, name
     write_jsonl(changed, ROWS)
     Experiment.create(tmp_path / "x", settings, *load_pair(settings), "")
     assert not checksums.damaged(experiment.folder, experiment.folder.of_data)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_arrow_file_is_read_with_its_classes(tmp_path: Path, stream: bool) -> None:
+    """In the format that `datasets` writes and in Feather's, alone, from standard input or as shards; a cut-off one is refused."""
+    import datasets
+
+    data = datasets.Dataset.from_dict({"text": ["a good film", "dull"] * 3, "label": [1, 0] * 3})
+    table = data.cast_column("label", datasets.ClassLabel(names=["no", "yes"])).with_format("arrow")[:]
+    for part in ("a", "b"):
+        path = str(tmp_path / f"{part}.arrow")
+        with pa.OSFile(path, "wb") as file, (pa.ipc.new_stream if stream else pa.ipc.new_file)(file, table.schema) as writer:
+            writer.write_table(table)
+    assert load(tmp_path / "a.arrow").label_counts() == {"no": 3, "yes": 3}
+    assert len(load(tmp_path)) == 12
+    whole = (tmp_path / "a.arrow").read_bytes()
+    (tmp_path / "a.arrow").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"a\.arrow is not a whole Arrow file"):
+        load(tmp_path / "a.arrow")
+    if not stream:
+        (tmp_path / "b.arrow").rename(tmp_path / "b.csv")
+        with pytest.raises(DataError, match=r"b\.csv is actually an Arrow file; rename it to .*b\.arrow"):
+            load(tmp_path / "b.csv")

@@ -144,6 +144,17 @@ def test_another_experiment_on_the_same_data_takes_the_rate_over(fitted: Experim
         worker.score(auto.with_changes(limit=60), tmp_path / "fourth", rate_from=fitted.folder.root)
 
 
+def test_a_rate_of_a_model_with_another_tokenizer_is_not_taken_over(fitted: Experiment, auto: Settings, tmp_path: Path) -> None:
+    """Its weights are the same, and its inputs are not."""
+    for name, changed in (("other", True), ("same", False)):
+        shutil.copytree(auto.model, tmp_path / name)
+        if changed:
+            (tmp_path / name / "added_tokens.json").write_text('{"film-noir": 999}')
+    with pytest.raises(ExperimentError, match=r"has another model \(its tokenizer differs\)"):
+        worker.score(auto.with_changes(model=str(tmp_path / "other")), tmp_path / "x", rate_from=fitted.folder.root)
+    assert worker.score(auto.with_changes(model=str(tmp_path / "same")), tmp_path / "y", rate_from=fitted.folder.root)
+
+
 def test_a_folder_without_a_fit_gives_none(scored: Experiment, settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match="has no fitted learning rate"):
         worker.score(settings, tmp_path / "x", rate_from=scored.folder.root)

@@ -121,3 +121,26 @@ def test_an_upload_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(library, "LARGEST", 10)
     with pytest.raises(DataError, match="larger than"):
         library.keep_upload(tmp_path, "x.csv", io.BytesIO(b"a" * 11))
+
+
+@pytest.mark.parametrize("kind", library.KINDS)
+def test_every_kind_that_is_read_can_be_uploaded(tmp_path: Path, kind: str) -> None:
+    """Its whole ending is kept, so that it is read as what it is, and its name without it names the experiment."""
+    path = library.keep_upload(tmp_path, f"My reviews{kind.upper()}", io.BytesIO(b"content"))
+    assert path.name.endswith(kind) and library.title(str(path)) == "My-reviews"
+
+
+def test_names_of_data_give_titles() -> None:
+    titles = {"a/reviews.jsonl.gz": "reviews", "data/*.jsonl": "data", "a/x.csv,a/y.csv": "x", "a/v1.2": "v1", "data/": "data", "-": ""}
+    assert {name: library.title(name) for name in titles} == titles
+
+
+def test_half_an_export_is_not_copied(scored: Experiment) -> None:
+    """An export that a process was killed in leaves a file, or an old folder that it was about to replace."""
+    folder = scored.folder.exports / "full"
+    folder.mkdir(parents=True)
+    for ending in ("tmp", "old"):
+        (folder / f".data.jsonl.0123abcd-99-123.export.{ending}").write_bytes(b"half")
+    (folder / ".mine").write_bytes(b"kept")
+    made = library.duplicate(scored.folder.root.parent, "reviews", "films")
+    assert [path.name for path in (made / "exports" / "full").iterdir()] == [".mine"]

@@ -110,3 +110,28 @@ def test_keeping_the_occurring_rows_is_exact(family: str, tmp_path: Path) -> Non
         else:
             assert torch.equal(theirs[name][kept], ours[name])
             assert not np.delete(theirs[name].numpy(), kept, axis=0).any()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_stored_head_is_not_used(tmp_path: Path, family: str) -> None:
+    """A model saved after training has a head that fits; each seed draws its own all the same, as the model without a head does."""
+    data = tiny_data([4, 5])
+    path = tiny_model(tmp_path / "bare", family)
+    stored = AutoModelForSequenceClassification.from_pretrained(path, num_labels=2)
+    stored.save_pretrained(tmp_path / "trained")
+    body = {id(parameter) for parameter in stored.base_model.parameters()}
+    names = [name for name, parameter in stored.named_parameters() if id(parameter) not in body]
+    heads = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        network = load_network(str(tmp_path / "trained"), data, used_tokens(data))
+        found = dict(network.model.named_parameters())
+        heads.append(torch.cat([found[name].detach().flatten() for name in names if "weight" in name]))
+        kept = dict(stored.named_parameters())
+        inner = [name for name in found if name in kept and name not in names and "embed" not in name and "layer" in name]
+        assert inner and all(torch.equal(found[name], kept[name]) for name in inner if found[name].shape == kept[name].shape)
+    old = torch.cat([dict(stored.named_parameters())[name].detach().flatten() for name in names if "weight" in name])
+    assert torch.equal(heads[0], heads[1])
+    for other in (old, heads[2]):
+        assert torch.isclose(heads[0], other).float().mean() < 0.05, "but for the ones of a norm"
+    assert 0.5 < float(heads[0].std() / old.std()) < 2, "as the architecture initialises it"

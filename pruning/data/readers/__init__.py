@@ -18,7 +18,7 @@ from pruning.data.readers.files import File
 from pruning.data.readers.objects import read_jsonl
 from pruning.data.readers.origin import Origin
 from pruning.data.readers.source import Source
-from pruning.data.readers.tables import choose_split, hub_splits, read_hub, read_parquet, read_saved, saved_splits
+from pruning.data.readers.tables import choose_split, hub_splits, read_arrow, read_hub, read_parquet, read_saved, saved_splits
 from pruning.errors import DataError
 
 __all__ = ["FILES", "VALIDATION_SPLITS", "File", "Origin", "Source", "paths", "read", "splits"]
@@ -33,6 +33,7 @@ FILES: dict[str, Callable[[Sequence[File], bool | None], Source]] = {
     ".csv": read_csv,
     ".tsv": read_tsv,
     ".parquet": lambda found, _: read_parquet(found),
+    ".arrow": lambda found, _: read_arrow(found),
 }
 """File ending -> reader of files of that kind. One more format is one more line here (and in `files.KINDS`)."""
 
@@ -43,8 +44,8 @@ JSON_KINDS = {".jsonl", ".ndjson", ".json"}
 def read(data: str | Path, split: str | None = None, header: bool | None = None) -> Source:
     """Read files, a folder of them or one saved by `datasets`, or a hub dataset.
 
-    Files are .jsonl, .ndjson, .json, .csv, .tsv and .parquet, the texts among them also as .gz, .bz2, .xz, .zst or .zip. Several are
-    named by a glob, a folder, or with commas; "-" is standard input. A folder or hub name may carry the split after a `#`
+    Files are .jsonl, .ndjson, .json, .csv, .tsv, .parquet and .arrow, the texts among them also as .gz, .bz2, .xz, .zst or .zip.
+    Several are named by a glob, a folder, or with commas; "-" is standard input. A folder or hub name may carry the split after a `#`
     ("glue:sst2#validation"); without one the training split is read. `header` says whether the first line of CSV and TSV names the
     columns (None: it does, unless it looks like data, which is refused).
 
@@ -72,7 +73,7 @@ def splits(data: str | Path) -> tuple[str, ...]:
         return () if "#" in name or name == files.STDIN or files.expanded(name) or _ending(name) else hub_splits(name)
     if not path.is_dir():
         return ()
-    with access.held(path) as opened:
+    with access.held(path, str(_typed(name, path))) as opened:
         return saved_splits(opened) if _is_saved(opened) else tuple(files.shards(opened))
 
 
@@ -137,7 +138,7 @@ def _read_files(name: str, listed: list[tuple[Path, Path]], header: bool | None)
     try:
         with ExitStack() as stack:
             for path, typed in listed:
-                found.append(files.opened(stack.enter_context(access.held(path)), str(typed)))
+                found.append(files.opened(stack.enter_context(access.held(path, str(typed))), str(typed)))
             found = found or [files.from_stdin()]
             kinds = sorted({file.kind for file in found})
             if len(kinds) > 1 and not set(kinds) <= JSON_KINDS:
@@ -169,11 +170,8 @@ def _existing(name: str) -> Path | None:
 
 def _read_saved(path: Path, typed: Path, split: str | None) -> Source:
     """Read the very folder that was checked; messages and places keep the name that the user wrote."""
-    with access.held(path) as opened:
-        try:
-            source = read_saved(opened, split)
-        except DataError as error:
-            raise DataError(str(error).replace(str(opened), str(typed))) from None
+    with access.held(path, str(typed)) as opened:
+        source = read_saved(opened, split)
         if opened == path or source.origin is None:
             return source
         moved = tuple(replace(file, path=path / file.path.relative_to(opened), origin=None) for file in source.origin.files)

@@ -25,11 +25,15 @@ from pruning.files import sha256
 STDIN = "-"
 """Name of the data that stands for standard input."""
 
-KINDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+KINDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 """File endings that can be read."""
+
+TABLES = (".parquet", ".arrow")
+"""Those of files that are compressed themselves."""
 
 MAGIC = {
     b"PAR1": ".parquet",
+    b"ARROW1": ".arrow",
     b"\x1f\x8b": ".gz",
     b"PK\x03\x04": ".zip",
     b"BZh": ".bz2",
@@ -37,6 +41,9 @@ MAGIC = {
     b"\x28\xb5\x2f\xfd": ".zst",
 }
 """First bytes of files that often carry a wrong name, and the ending they should have."""
+
+STREAM = b"\xff\xff\xff\xff"
+"""First bytes of an Arrow file in the stream format, as `datasets` writes it."""
 
 SPLIT = re.compile(r"(?:^|[^a-z])(?P<name>train|training|validation|valid|val|dev|test|eval)(?:[^a-z]|$)")
 """Words in the names of shards that name their split, as the hub's data sets have them."""
@@ -80,10 +87,10 @@ def opened(path: Path, name: str | None = None) -> File:
     kind = (endings[-2] if len(endings) > 1 else "") if packed else (endings[-1] if endings else "")
     if packed == ".zip" and kind not in KINDS:
         kind = _kind_in_zip(path)
-    if kind not in KINDS or (packed and kind == ".parquet"):
+    if kind not in KINDS or (packed and kind in TABLES):
         raise DataError(
-            f"{name} has an unsupported file type; supported are {', '.join(KINDS)} (all but .parquet also as {', '.join(_UNPACK)}), "
-            "a folder of them or one saved by datasets, and hub names."
+            f"{name} has an unsupported file type; supported are {', '.join(KINDS)} "
+            f"(all but {' and '.join(TABLES)} also as {', '.join(_UNPACK)}), a folder of them or one saved by datasets, and hub names."
         )
     if not path.is_file():
         raise DataError(f"{name} is neither a file nor a folder.")
@@ -106,13 +113,21 @@ def from_stdin() -> File:
         raise DataError("The dashboard does not read standard input; give a file.")
     held, copy = _copy_of(lambda: sys.stdin.buffer, "standard input", "")
     start = _start(copy)
-    packed = next((ending for magic, ending in MAGIC.items() if start.startswith(magic) and ending != ".parquet"), "")
+    packed = next((ending for magic, ending in MAGIC.items() if start.startswith(magic) and ending not in TABLES), "")
     if packed:
         inner, outer = copy, held
         held, copy = _copy_of(lambda: _UNPACK[packed](inner), "standard input", "")
         outer.cleanup()
         start = _start(copy)
-    kind = ".parquet" if start.startswith(b"PAR1") else ".jsonl" if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[") else ".csv"
+    kind = (
+        ".parquet"
+        if start.startswith(b"PAR1")
+        else ".arrow"
+        if start.startswith((b"ARROW1", STREAM))
+        else ".jsonl"
+        if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+        else ".csv"
+    )
     if not copy.stat().st_size:
         raise DataError("Standard input is empty.")
     return File(path=copy, name="standard input", kind=kind, sha256=_digest(copy), held=held)
@@ -208,10 +223,14 @@ def _check_kind(path: Path, name: str, kind: str) -> None:
     """Refuse a file whose first bytes show that it is something else than its name says."""
     start = _start(path)
     for magic, ending in MAGIC.items():
-        if start.startswith(magic) and not (ending == kind == ".parquet"):
+        if start.startswith(magic) and not (ending == kind and ending in TABLES):
             stem = name.removesuffix(kind)
-            what = "Parquet" if ending == ".parquet" else {".gz": "gzip", ".bz2": "bzip2", ".zst": "zstd"}.get(ending, ending[1:])
-            raise DataError(f"{name} is actually a {what} file; rename it to {stem}{ending if ending == '.parquet' else kind + ending}.")
+            what = _CALLED.get(ending, f"a {ending[1:]}")
+            raise DataError(f"{name} is actually {what} file; rename it to {stem}{ending if ending in TABLES else kind + ending}.")
+
+
+_CALLED = {".parquet": "a Parquet", ".arrow": "an Arrow", ".gz": "a gzip", ".bz2": "a bzip2", ".xz": "an xz", ".zst": "a zstd"}
+"""Ending -> name of the kind of file."""
 
 
 def _start(path: Path) -> bytes:

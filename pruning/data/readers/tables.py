@@ -34,7 +34,15 @@ HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*(?:/[\w-][\w.-]*)?)(?::(?P<config>[
 
 def read_parquet(files: Sequence[File]) -> Source:
     """Read Parquet files of the same columns, each checked before and after it unpacks."""
-    sources = [_read_parquet(file) for file in files]
+    return _together(files, [_read_parquet(file) for file in files])
+
+
+def read_arrow(files: Sequence[File]) -> Source:
+    """Read Arrow files of the same columns, in the file format (Feather) or the stream format, as `datasets` writes it."""
+    return _together(files, [_read_arrow(file) for file in files])
+
+
+def _together(files: Sequence[File], sources: list[Source]) -> Source:
     if len({tuple(sorted(source.table.column_names)) for source in sources}) > 1:
         raise DataError(f"{name_of(files)} have different columns; each shard must have the same.")
     if len({tuple(sorted(source.class_names.items())) for source in sources}) > 1:
@@ -61,6 +69,21 @@ def _read_parquet(path: File) -> Source:
         return _source(str(path), table)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is not a whole Parquet file: {one_line(error)}.") from None
+
+
+def _read_arrow(path: File) -> Source:
+    try:
+        with pa.OSFile(str(path.path)) as file:
+            own = file.read(6) == b"ARROW1"
+            file.seek(0)
+            with (pa.ipc.open_file if own else pa.ipc.open_stream)(file) as reader:
+                table = reader.read_all()
+        if (size := sum(_unpacked(column) for column in table.columns)) > limits.MAX_BYTES:
+            raise DataError(f"{path} has {size:,} bytes when unpacked; at most {limits.MAX_BYTES:,} can be read.")
+        table.validate(full=True)
+        return _source(str(path), table)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} is not a whole Arrow file: {one_line(error)}.") from None
 
 
 def _check_unpacked(path: File, metadata: Any) -> None:
