@@ -71,6 +71,26 @@ def audit(
 
 @app.command()
 @one_sentence
+def compare(
+    directory: Directory,
+    other: Annotated[Path, typer.Argument(metavar="DIR", help="Experiment folder to compare it with.")],
+    burn_in: BurnIn = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two experiments on the examples that both have: H against H, rank agreement, tickets in common, who changed most."""
+    from pruning.experiment import Experiment
+    from pruning.reports import comparison
+
+    first, second = Experiment(directory, burn_in), Experiment(other, burn_in)
+    found = comparison.compare(first, second)
+    if as_json:
+        print(json.dumps(comparison.plain(first, found), allow_nan=False))
+    else:
+        report.compare(found, comparison.changed(first, found, report.MOST_CHANGED))
+
+
+@app.command()
+@one_sentence
 def save(
     directory: Directory,
     subset: Annotated[str, typer.Argument(help="A subset's name. Decisions made by hand count.")],

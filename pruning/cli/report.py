@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.table import Table
@@ -28,11 +29,15 @@ from pruning.settings import Settings
 from pruning.store.saved_subsets import saved_names
 
 if TYPE_CHECKING:
+    from pruning.analysis.comparison import Comparison
     from pruning.experiment import Experiment
     from pruning.jobs.progress import JobProgress
 
 PLAIN_INTERVAL = 10.0
 """Seconds between two lines without a terminal."""
+
+MOST_CHANGED, LONGEST_TEXT = 10, 100
+"""Examples that a printed comparison lists, and characters of their texts."""
 
 PLAIN_WIDTH = 140
 """Width of the tables without a terminal."""
@@ -270,6 +275,24 @@ def _show_recommendation(experiment: Experiment, points: list[FrontierPoint], ma
     if smaller and seconds is not None:
         point = next((point for point in smaller if point.subset == recommended.subset), min(smaller, key=lambda point: point.kept))
         _line(cost(seconds, point))
+
+
+def compare(found: Comparison, changed: list[dict[str, Any]]) -> None:
+    """Print a comparison: the numbers, H against H, and the examples that changed most."""
+    for sentence in found.sentences:
+        console.print(sentence, markup=False)
+    title = f"Examples by H in {found.first.name} (rows) and in {found.second.name} (columns)"
+    table = Table("H", *map(str, range(found.second.runs + 1)), title=escape(title), title_justify="left", box=None)
+    for h, row in enumerate(found.counts.tolist()):
+        table.add_row(str(h), *(f"{count:,}" for count in row))
+    console.print(table)
+    if changed:
+        console.print("Changed most (id, H in both, text):")
+    for row in changed:
+        first, second = row["h"]
+        text = " ".join(row["text"].split())
+        words = text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}\u2026"
+        console.print(f"  {row['id']:>8}  {first} of {found.first.runs}, {second} of {found.second.runs}  {words}", markup=False)
 
 
 def _difference(difference: Difference | None) -> str:

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from pruning.analysis import audit, scores
 from pruning.analysis.audit import Hard, LabelErrors
+from pruning.analysis.comparison import Comparison
 from pruning.analysis.confusion import confusion
 from pruning.analysis.duplicates import Duplicates
 from pruning.analysis.stability import Stability, stability
 from pruning.data.examples import SOURCE_PREFIX
 from pruning.reading import Reading
 from pruning.records import FrontierPoint, Subset
+from pruning.reports.comparison import compare
 from pruning.subsets import decisions as by_hand
 from pruning.subsets.decisions import DECIDED_BY_HAND, Decided, Decision
 
@@ -64,6 +66,9 @@ class Filter:
     """Slices of `column` (see `audit.slices`)."""
     only: str | None = None
     """One of ONLY."""
+    beside: str = ""
+    beside_levels: tuple[int, ...] = ()
+    """H-values wanted in the experiment of the name `beside`, in the same folder."""
     score: str = ""
     between: tuple[float, float] | None = None
     """Range of `score`, ends included."""
@@ -96,6 +101,7 @@ class View:
         self._masks: dict[int, tuple[Subset, NDArray[np.bool_]]] = {}
         self._labels: dict[int, NDArray[np.int64]] = {}
         self._confusions: dict[int, pd.DataFrame | None] = {}
+        self._compared: dict[tuple[str, int, int], Comparison] = {}
         self._matches: dict[tuple[Filter, int, int, int], Matches] = {}
         self._frontier: dict[tuple[str, str | None, int, int], list[FrontierPoint]] = {}
         self._audited = False
@@ -249,6 +255,12 @@ class View:
         asked = (budget, metric, measured, decided)
         return _remembered(self._frontier, asked, 3, lambda: self.experiment.frontier(budget, metric))
 
+    def compared(self, name: str) -> Comparison:
+        """Compare with the experiment of that name in the same folder. Raises what `reports.comparison.compare` raises."""
+        other = Reading(self.experiment.folder.root.parent / name)
+        key = (name, other.folder.manifest.stat().st_mtime_ns, len(other.finished_runs()))
+        return _remembered(self._compared, key, 2, lambda: compare(self.experiment, other))
+
     # -- what matches ----------------------------------------------------------------------------------------
 
     @property
@@ -302,6 +314,8 @@ class View:
             found &= self.slices(wanted.column)[1].isin(list(wanted.values)).to_numpy()
         if wanted.only:
             found &= self._only(wanted.only)
+        if wanted.beside and wanted.beside_levels:
+            found &= np.isin(self.compared(wanted.beside).h_in_second, wanted.beside_levels)
         if wanted.score and wanted.between is not None:
             values = self.score(wanted.score)
             found &= (values >= np.float32(wanted.between[0])) & (values <= np.float32(wanted.between[1]))

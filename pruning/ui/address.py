@@ -16,11 +16,12 @@ EXPERIMENT, SUBSET, BURN_IN = "experiment", "subset", "burn_in"
 STACK, X, Y, LEVEL = "stack", "x", "y", "level"
 BUDGET, METRIC, MARGIN = "budget", "metric", "margin"
 QUEUE, SHOW, SEARCH, LEVELS, LABELS, SAID, COLUMN, VALUES = "queue", "show", "q", "h", "label", "said", "column", "values"
-ANSWERED = "answered"
+ANSWERED, BESIDE, BESIDE_H = "answered", "beside", "beside_h"
 ONLY, SCORE, SORT, DESCENDING, VERSUS, SIZE, PAGE, EXAMPLE, PLACE = (
     *("only", "score", "sort", "desc", "versus", "size", "page", "example", "at"),
 )
 BY, FORMAT, ESCAPE, DATA = "by", "format", "escape", "data"
+OTHER = "with"
 RANGE_X, RANGE_Y, RANGE = "x-", "y-", "in-"
 """Before a score's name: the part of it that a slider lets through."""
 
@@ -40,7 +41,7 @@ GO = "_go"
 """In the session: a callback opened examples or data, and the page that shows them comes next."""
 
 ROWS, HISTOGRAM, BARS, MAP, POINTS, POINT_TABLE, EXPERIMENTS = "rows", "histogram", "bars", "map", "frontier", "points", "experiments"
-CONFUSION = "confusion"
+CONFUSION, AGAINST, CHANGED = "confusion", "against", "changed"
 """Charts and tables whose selection is read."""
 
 SIZES = (50, 100)
@@ -117,6 +118,8 @@ _PARAMETERS = {
     LABELS: _Parameter(_texts, "inspect"),
     SAID: _Parameter(_texts, "inspect"),
     ANSWERED: _Parameter(_texts, "inspect"),
+    BESIDE: _Parameter(_text, "inspect"),
+    BESIDE_H: _Parameter(_wholes, "inspect"),
     COLUMN: _Parameter(_text, "inspect"),
     VALUES: _Parameter(_texts, "inspect"),
     ONLY: _Parameter(_text, "inspect"),
@@ -128,6 +131,7 @@ _PARAMETERS = {
     PAGE: _Parameter(_whole, "inspect", 1),
     EXAMPLE: _Parameter(_whole, "inspect"),
     PLACE: _Parameter(_whole, "inspect"),
+    OTHER: _Parameter(_text, "overview"),
     BY: _Parameter(_text, "export"),
     FORMAT: _Parameter(_text, "export", "jsonl"),
     ESCAPE: _Parameter(_flag, "export", False),
@@ -139,7 +143,7 @@ _PREFIXES = {
     RANGE: _Parameter(_range, "inspect"),
 }
 
-FILTERS = (QUEUE, SHOW, SEARCH, LEVELS, LABELS, SAID, ANSWERED, COLUMN, VALUES, ONLY, SCORE, SORT, DESCENDING, VERSUS)
+FILTERS = (QUEUE, SHOW, SEARCH, LEVELS, LABELS, SAID, ANSWERED, BESIDE, BESIDE_H, COLUMN, VALUES, ONLY, SCORE, SORT, DESCENDING, VERSUS)
 """Keys of Inspect's filters; a score's range is RANGE and its name."""
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from pruning.analysis.scores import SCORES
+from pruning.errors import WinnowError
+from pruning.experiment import list_experiments
 from pruning.jobs import precompute
 from pruning.reports import browse, review
 from pruning.reports.browse import Filter, View
@@ -62,6 +64,7 @@ def _check(view: View) -> None:
     address.among(address.SAID, labels, "label")
     address.among(address.ANSWERED, labels, "label")
     address.among(address.ONLY, browse.ONLY, "filter")
+    address.among(address.BESIDE, _beside(view), "experiment")
     address.among(address.COLUMN, view.columns, "column")
     address.among(address.SCORE, scores, "score")
     address.among(address.SORT, [browse.SOURCE_ORDER, *scores], "score")
@@ -89,6 +92,8 @@ def _more(view: View) -> tuple[Filter, str | None]:
     column = st.selectbox("Column", view.columns, index=None, key=address.COLUMN, placeholder="any")
     slices = [str(name) for name in view.slices(column)[1].cat.categories] if column else []
     values = st.multiselect("Its values", slices, key=address.VALUES, placeholder="any", disabled=not column)
+    beside = st.selectbox("Another experiment", _beside(view), index=None, key=address.BESIDE, placeholder="none")
+    levels_there = _levels_beside(view, beside) if beside else []
     score = st.selectbox(
         "Score", view.score_names, index=None, key=address.SCORE, placeholder="any", format_func=_title, help=meanings(view)
     )
@@ -112,6 +117,8 @@ def _more(view: View) -> tuple[Filter, str | None]:
         column=column or "",
         values=tuple(values),
         only=only,
+        beside=beside or "",
+        beside_levels=tuple(levels_there),
         score=score or "",
         between=between,
         sort=sort or browse.SOURCE_ORDER,
@@ -156,6 +163,9 @@ def chips(wanted: Filter) -> list[Chip]:
         on.append(Chip(f"predicted: {_list(wanted.predicted)}", replace(wanted, predicted=()), (address.SAID,)))
     if wanted.answered:
         on.append(Chip(f"a run predicted: {_list(wanted.answered)}", replace(wanted, answered=()), (address.ANSWERED,)))
+    if wanted.beside and wanted.beside_levels:
+        words = f"H in {wanted.beside}: {_list(wanted.beside_levels)}"
+        on.append(Chip(words, replace(wanted, beside_levels=()), (address.BESIDE_H, address.BESIDE)))
     if wanted.column and wanted.values:
         on.append(Chip(f"{wanted.column}: {_list(wanted.values)}", replace(wanted, values=()), (address.VALUES, address.COLUMN)))
     if wanted.only:
@@ -220,6 +230,21 @@ def _title(name: str) -> str:
 
 def _others(view: View) -> list[str]:
     return [name for name in state.subset_names(view.experiment) if name != state.subset_name()]
+
+
+def _beside(view: View) -> list[str]:
+    """The other experiments of the folder."""
+    return [folder.name for folder in list_experiments(state.root()) if folder.name != view.experiment.name]
+
+
+def _levels_beside(view: View, name: str) -> list[int]:
+    try:
+        runs = view.compared(name).second.runs
+    except WinnowError as error:
+        st.error(escaping.markdown(error), icon=":material/error:")
+        return []
+    address.among(address.BESIDE_H, range(runs + 1), f"H in {name}")
+    return st.multiselect(f"H in {name}", list(range(runs + 1)), key=address.BESIDE_H, placeholder="any")
 
 
 def _between(view: View, score: str) -> tuple[float, float] | None:

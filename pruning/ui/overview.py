@@ -18,7 +18,7 @@ from pruning.reports.browse import View
 from pruning.reports.next_step import NextStep
 from pruning.subsets import rules
 from pruning.subsets.titles import short
-from pruning.ui import address, charts, escaping, first_visit, frontier_controls, history, job_progress, state, theme
+from pruning.ui import address, charts, comparing, escaping, first_visit, frontier_controls, history, job_progress, state, theme
 
 
 def show() -> None:
@@ -34,6 +34,8 @@ def show() -> None:
         job_progress.panel(experiment)
     st.subheader("Experiments", anchor=False)
     history.opener(folders)
+    if experiment is not None and experiment.finished_runs() and len(folders) > 1:
+        comparing.show(state.view(experiment), [folder.name for folder in folders])
 
 
 def _experiment(experiment: Experiment) -> None:
