@@ -142,7 +142,9 @@ class Reading(Stored):
     @property
     def finds_label_errors(self) -> bool:
         """Return True where `label_errors` is not None; takes no time."""
-        return self.labels is not None and not score_registry.missing(self.dynamics) & audit.NEEDED
+        if self.labels is None or audit.too_large(len(self.labels), len(self.label_names)):
+            return False
+        return not score_registry.missing(self.dynamics) & audit.NEEDED
 
     @property
     def _stamp_of_data(self) -> str:
@@ -266,9 +268,10 @@ class Reading(Stored):
         return [event for event in self.events(but="progress") if event["event"] == "diverged" and {"key", "message"} <= event.keys()]
 
     def warnings(self) -> list[str]:
-        """Sentences about damaged lines, diverged runs and fine-tunings: nothing is left out or counted silently."""
+        """Return sentences about damaged lines, diverged runs and fine-tunings, and label errors that are not looked for."""
         finished = self.finished()
-        return self.complaints() + divergence.warnings(self.diverged(), finished[~self.set_aside(finished)])
+        large = "" if self.labels is None else audit.too_large(len(self.labels), len(self.label_names))
+        return [*self.complaints(), *divergence.warnings(self.diverged(), finished[~self.set_aside(finished)]), *([large] if large else [])]
 
     # -- the frontier ----------------------------------------------------------------------------------------
 

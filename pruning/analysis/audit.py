@@ -44,6 +44,12 @@ LABEL_EPOCHS = 2
 """Epochs whose online predictions are used to find wrong labels. The first alone is out of sample but unsure in small sets; from the
 third on a model has memorized many wrong labels, so the list ends too early (benchmarks/results/label-noise.md)."""
 
+MOST_CELLS = 2**28
+"""Most examples x classes for which label errors are looked for: their probabilities are 1 GiB then, and the search takes a few of them."""
+
+BLOCK = 2**22
+"""Examples x classes whose probabilities are rebuilt at a time."""
+
 RARE = 0.9
 """Examples whose words are rarer than in this share of all examples count as rare."""
 
@@ -159,13 +165,31 @@ class LabelErrors:
         return found[np.argsort(self.quality[found], kind="stable")]
 
 
+def too_large(examples: int, classes: int) -> str:
+    """Return why label errors are not looked for, in a sentence; empty where they are.
+
+    >>> too_large(70_000, 2), too_large(100_000, 100_000)[:67]
+    ('', 'Label errors are not looked for: the probabilities of 100,000 examp')
+    """
+    if examples * classes <= MOST_CELLS:
+        return ""
+    size = 4 * examples * classes / 2**30
+    return (
+        f"Label errors are not looked for: the probabilities of {counted(examples, 'example')} and {counted(classes, 'class', 'classes')} "
+        f"take {size:,.1f} GiB, more than {4 * MOST_CELLS / 2**30:g} GiB; merge rare classes, or score fewer examples (--limit)."
+    )
+
+
 def label_errors(dynamics: Dynamics, labels: NDArray[np.int64], classes: int, epochs: int = LABEL_EPOCHS) -> LabelErrors:
     """Confident learning (Northcutt et al. 2021, by cleanlab) on the first `epochs` epochs' online predictions, averaged over runs.
 
     They cost nothing: each was made at the example's own step, before its update. With `epochs` = 1 the model had never trained on
     the example, so the predictions are out of sample; with few more it has seen it once or twice, but is much surer of the rest.
-    Raises ScoreError when the recording lacks gold_prob, gold_margin or predicted, and UsageError for fewer than two classes.
+    Raises ScoreError when the recording lacks gold_prob, gold_margin or predicted, or examples x classes exceed `MOST_CELLS`, and
+    UsageError for fewer than two classes.
     """
+    if reason := too_large(len(labels), classes):
+        raise ScoreError(reason)
     if classes < 2:
         raise UsageError(f"Label errors need at least two classes; there {'is' if classes == 1 else 'are'} {classes}.")
     from cleanlab.filter import find_label_issues
@@ -173,9 +197,11 @@ def label_errors(dynamics: Dynamics, labels: NDArray[np.int64], classes: int, ep
 
     probabilities = class_probabilities(dynamics, labels, classes, epochs)
     quality = np.asarray(get_label_quality_scores(labels, probabilities, method="normalized_margin"), dtype=np.float64)
-    other = probabilities.copy()
-    other[np.arange(len(labels)), labels] = -1
-    best_other = other.argmax(axis=1)
+    rows = np.arange(len(labels))
+    given = probabilities[rows, labels]
+    probabilities[rows, labels] = -1
+    best_other = probabilities.argmax(axis=1)
+    probabilities[rows, labels] = given
     found = np.zeros(len(labels), dtype=bool)
     if len(np.unique(labels)) > 1:
         found = np.asarray(find_label_issues(labels, probabilities, filter_by="prune_by_noise_rate", n_jobs=1), dtype=bool)
@@ -189,20 +215,20 @@ def label_errors(dynamics: Dynamics, labels: NDArray[np.int64], classes: int, ep
 def class_probabilities(dynamics: Dynamics, labels: NDArray[np.int64], classes: int, epochs: int = 1) -> NDArray[np.float32]:
     """[N, classes] probabilities, mean over runs and the first `epochs` epochs, rebuilt from what is recorded.
 
-    See `run_probabilities` for how exact they are. Raises ScoreError when the recording lacks what they follow from.
+    See `rebuilt` for how exact they are. Raises ScoreError when the recording lacks what they follow from.
     """
     lacking = missing(dynamics) & NEEDED
     if lacking:
         raise ScoreError(f"Class probabilities need {', '.join(sorted(lacking))}, which this recording does not have.")
     total = np.zeros((len(labels), classes), dtype=np.float32)
+    size = max(1, BLOCK // classes)
     for run, epoch in product(range(dynamics.runs), range(min(epochs, dynamics.epochs))):
-        total += run_probabilities(dynamics, labels, classes, run, epoch)
-    return total / total.sum(axis=1, keepdims=True)
-
-
-def run_probabilities(dynamics: Dynamics, labels: NDArray[np.int64], classes: int, run: int, epoch: int) -> NDArray[np.float32]:
-    """[N, classes] probabilities of one epoch of one run, see `rebuilt`."""
-    return rebuilt(dynamics.gold_prob[run, epoch], dynamics.gold_margin[run, epoch], dynamics.predicted[run, epoch], labels, classes)
+        gold, margin, predicted = dynamics.gold_prob[run, epoch], dynamics.gold_margin[run, epoch], dynamics.predicted[run, epoch]
+        for start in range(0, len(labels), size):
+            some = slice(start, start + size)
+            total[some] += rebuilt(gold[some], margin[some], predicted[some], labels[some], classes)
+    total /= total.sum(axis=1, keepdims=True)
+    return total
 
 
 def rebuilt(

@@ -32,6 +32,9 @@ from pruning.export.typed import typed_batches
 from pruning.files import sha256
 from pruning.store.layout import read_table
 
+CELLS = 2**20
+"""Examples x classes whose logits are computed at a time."""
+
 Writer = Callable[[Exportable, NDArray[np.int64], Mapping[int, Any], Path], int]
 """Writes (source, kept ids, labels changed by hand as the source writes them, path) and returns the number of rows."""
 
@@ -178,10 +181,11 @@ def _write_cartography(source: Exportable, kept: NDArray[np.int64], labels: Mapp
 def _cartography_lines(source: Exportable, chosen: NDArray[np.int64], recorded: Path, epoch: int) -> Iterator[str]:
     """Yield the lines of the examples at those places from one epoch's file alone, at most `BATCH` computed at a time."""
     table, labels, classes = read_table(recorded, sorted(NEEDED)), source.labels, len(source.label_names)
+    size = min(BATCH, max(1, CELLS // classes))
     gold_prob, gold_margin = (np.asarray(table[name], dtype=np.float32) for name in ("gold_prob", "gold_margin"))
     predicted = np.asarray(table["predicted"], dtype=np.int64)
-    for start in range(0, len(chosen), BATCH):
-        some = chosen[start : start + BATCH]
+    for start in range(0, len(chosen), size):
+        some = chosen[start : start + size]
         gold = np.asarray(labels)[some]
         probabilities = rebuilt(gold_prob[some], gold_margin[some], predicted[some], gold, classes)
         logits = np.log(np.maximum(probabilities, 1e-30)).round(6)

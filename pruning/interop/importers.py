@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pruning.data.examples import SOURCE_PREFIX, load_training
 from pruning.errors import DataError, UsageError
 from pruning.experiment import Experiment
-from pruning.interop.logits import aligned, from_logits, from_success
+from pruning.interop.logits import aligned, check_size, from_logits, from_success
 from pruning.interop.recorder import make
 from pruning.records import EpochRecord, JobState
 from pruning.settings import PAPER_SEEDS, Settings, default_seeds
@@ -134,6 +134,7 @@ def _epoch(file: Path, epoch: int, place: dict[str, int], classes: int) -> tuple
         if not (isinstance(values, list) and values and all(type(value) in (int, float) and abs(value) < LARGEST for value in values)):
             raise DataError(f"{where} has a {column} that is no list of finite numbers.")
         if not len(logits):
+            check_size(len(place), classes or len(values))
             logits = np.empty((len(place), classes or len(values)))
         if len(values) != logits.shape[1]:
             raise DataError(f"{where} has {len(values)} numbers in {column} instead of {logits.shape[1]}, one for each class.")

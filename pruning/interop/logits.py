@@ -90,12 +90,34 @@ def aligned(logits: NDArray[np.floating], gold: Ids, labels: Ids, classes: int, 
 
 def class_order(gold: Ids, labels: Ids, classes: int) -> Ids:
     """Return [classes] the recording's number of each of the data's classes: the one it occurs with most often, each used once."""
-    table = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(table, (labels, gold), 1)
-    order = np.full(classes, -1, dtype=np.int64)
-    for ours in np.argsort(-table.max(axis=1), kind="stable"):
-        order[ours] = np.argmax(np.where(np.isin(np.arange(classes), order), -1, table[ours]))
+    pairs, counts = np.unique(labels * classes + gold, return_counts=True)  # never a table of classes x classes
+    ours, theirs = np.divmod(pairs, classes)
+    most = np.zeros(classes, dtype=np.int64)
+    np.maximum.at(most, ours, counts)
+    liked = np.lexsort((theirs, -counts, ours))
+    first = np.searchsorted(ours[liked], np.arange(classes + 1))
+    order, used, free = np.full(classes, -1, dtype=np.int64), np.zeros(classes, dtype=np.bool_), 0
+    for one in np.argsort(-most, kind="stable"):
+        candidates = theirs[liked[first[one] : first[one + 1]]]
+        candidates = candidates[~used[candidates]]
+        while used[free]:
+            free += 1
+        order[one] = candidates[0] if len(candidates) else free
+        used[order[one]] = True
     return order
+
+
+MOST_LOGITS = 2**31
+"""Logits of one epoch (examples x classes) that fit into memory, 8 GiB as float32."""
+
+
+def check_size(examples: int, classes: int) -> None:
+    """Raise DataError for more logits an epoch than `MOST_LOGITS`."""
+    if examples * classes > MOST_LOGITS:
+        raise DataError(
+            f"The logits of {examples:,} examples and {classes:,} classes would take {4 * examples * classes / 2**30:,.0f} GiB an epoch, "
+            f"more than {4 * MOST_LOGITS / 2**30:.0f}; record fewer examples, or score with `winnow score`, which keeps no logits."
+        )
 
 
 def as_array(values: Any) -> NDArray[Any]:

@@ -32,7 +32,7 @@ from pruning.data.tasks import TASKS
 from pruning.errors import TrainingError, UsageError
 from pruning.experiment import Experiment
 from pruning.formatting import counted
-from pruning.interop.logits import aligned, as_array, from_logits, hard_labels
+from pruning.interop.logits import aligned, as_array, check_size, from_logits, hard_labels
 from pruning.records import JobState
 from pruning.settings import Settings, TrainSettings, default_seeds
 
@@ -111,6 +111,7 @@ class RecordedRun:
     def __init__(self, recorder: Recorder, index: int) -> None:
         self.experiment, self.labels, self.index = recorder.experiment, recorder.labels, index
         self.classes = len(self.experiment.label_names)
+        check_size(len(self.labels), self.classes)
         self.epochs = self.experiment.settings.scoring.epochs
         self.epoch = 0
         self.seen = 0

@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pruning.errors import WinnowError
-from pruning.experiment import Experiment
+from pruning.reports.listing import Listing
 from pruning.store import library
 from pruning.ui import address, escaping, score_form, state
 
 
 def table(folders: Sequence[Path]) -> pd.DataFrame:
     """One row an experiment, latest first; a folder that cannot be read says why."""
-    return pd.DataFrame([_row(folder) for folder in folders])
+    return pd.DataFrame(_listing(state.root()).rows(folders))
 
 
 COLUMNS = {
@@ -71,63 +69,9 @@ def listed(folders: Sequence[Path]) -> None:
             st.button("Move it to the trash", type="primary", on_click=_discard, args=(name,))
 
 
-def _row(folder: Path) -> dict[str, object]:
-    stamp = tuple(_written(folder / name) for name in ("experiment.json", "events.jsonl", "frontier.parquet", "dynamics"))
-    kept = _rows().get(folder)
-    if kept is None or kept[0] != stamp:
-        row, under_way = _read(folder)
-        kept = None if under_way else stamp, row
-        _rows()[folder] = kept
-    return kept[1]
-
-
 @st.cache_resource(show_spinner=False)
-def _rows() -> dict[Path, tuple[tuple[int, ...] | None, dict[str, object]]]:
-    """Rows of the table as they were last read, each with the times of the files that it was made of."""
-    return {}
-
-
-def _written(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _read(folder: Path) -> tuple[dict[str, object], bool]:
-    """Return an experiment's row, and if a job is under way in it. A folder that cannot be read says why and disturbs no other."""
-    try:
-        experiment = Experiment(folder)
-        settings, finished = experiment.settings, len(experiment.finished_runs())
-        counts, accuracy = _results(str(folder), finished, _stamp(experiment)) if finished else ([], None)
-        status = experiment.status()
-    except (WinnowError, OSError) as error:
-        return {"experiment": folder.name, "latest job": str(error)}, False
-    return {
-        "experiment": experiment.name,
-        "latest job": status.sentence,
-        "runs": finished / max(1, settings.runs),
-        "examples": experiment.info["data"]["rows"],
-        "difficulty": counts,
-        "accuracy": accuracy,
-        "model": settings.model,
-        "created": str(experiment.info.get("created", ""))[:16].replace("T", " "),
-    }, status.state.under_way
-
-
-def _stamp(experiment: Experiment) -> float:
-    path = experiment.folder.frontier
-    return path.stat().st_mtime if path.exists() else 0.0
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _results(folder: str, finished: int, stamp: float) -> tuple[list[int], float | None]:
-    """Examples by H, and full data's accuracy where it was measured."""
-    experiment = Experiment(folder)
-    counts = np.bincount(experiment.h_score(), minlength=experiment.dynamics.runs + 1).tolist()
-    rows = experiment.finished()
-    full = rows.loc[rows["subset"] == "full", "accuracy"] if "accuracy" in rows else rows["subset"].iloc[:0]
-    return counts, float(full.mean()) if len(full) else None
+def _listing(root: Path) -> Listing:
+    return Listing(root)
 
 
 def _open(name: str) -> None:

@@ -1,3 +1,4 @@
+import tracemalloc
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -9,7 +10,7 @@ import pytest
 from scipy import stats
 
 from pruning.analysis import audit
-from pruning.errors import UsageError
+from pruning.errors import ScoreError, UsageError
 from pruning.records import Dynamics
 from tests.support.recordings import gold_labels
 
@@ -115,3 +116,41 @@ def test_lists_and_structures_are_sliced_by_what_they_hold() -> None:
     assert audit.slices("kind", kinds)[1].value_counts().to_dict() == {'{"tags": ["a", "b"]}': 10, '{"tags": []}': 10, "(missing)": 10}
     options = pa.array([[f"answer {i}", "none of these"] for i in range(40)]).to_pandas()
     assert audit.slices("options", options)[0] == "words in options"
+
+
+def made(correct: np.ndarray, classes: int) -> Dynamics:
+    """A recording in which the class after the label is predicted where the label is not; labels are positions modulo `classes`."""
+    examples = correct.shape[-1]
+    empty = np.zeros(correct.shape, dtype=np.float32)
+    labels = np.arange(examples) % classes
+    return Dynamics(
+        ids=np.arange(examples),
+        seeds=tuple(range(len(correct))),
+        correct=correct,
+        gold_prob=np.where(correct, 0.6, 0.3).astype(np.float32),
+        gold_margin=np.where(correct, 1, -0.5).astype(np.float32),
+        error_norm=empty,
+        loss=empty,
+        predicted=np.where(correct, labels, (labels + 1) % classes),
+        position=empty.astype(np.int32),
+    )
+
+
+def test_label_errors_of_100_000_classes_end_in_a_sentence_and_take_no_memory() -> None:
+    """The probabilities would be 37 GiB, and be held twice."""
+    classes = 100_000
+    labels = np.arange(classes)
+    dynamics = made(np.ones((2, 1, classes), dtype=bool), classes)
+    tracemalloc.start()
+    with pytest.raises(ScoreError, match=r"the probabilities of 100,000 examples and 100,000 classes take 37\.3 GiB, more than 1 GiB"):
+        audit.label_errors(dynamics, labels, classes)
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+
+
+def test_probabilities_rebuilt_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    labels, dynamics = np.arange(50) % 5, made(random.random((2, 2, 50)) < 0.7, 5)
+    whole = audit.class_probabilities(dynamics, labels, 5, epochs=2)
+    monkeypatch.setattr(audit, "BLOCK", 35)
+    assert np.array_equal(audit.class_probabilities(dynamics, labels, 5, epochs=2), whole)

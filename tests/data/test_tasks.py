@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from pruning.data.examples import Examples, load, load_pair, preview
 from pruning.data.tasks import TASKS, squad
+from pruning.data.tasks.classification import correlation
 from pruning.errors import DataError
 from pruning.records import Encoded
 from pruning.settings import Settings
@@ -485,3 +487,20 @@ def test_an_answer_is_marked_in_its_context(tmp_path: Path) -> None:
     assert (question.name, context.name) == ("question", "context") and [part.text for part in answers] == ["slow", "was slow"]
     assert [context.text[slice(*span)] for span in context.spans] == ["was slow", "slow"]
     assert TASKS["question-answering"].display(rows[1])[-1].text == "(none in this context)"
+
+
+def test_the_correlation_is_scikit_learns() -> None:
+    """Without its table of classes x classes, so that 100,000 classes take a few megabytes."""
+    from sklearn.metrics import matthews_corrcoef
+
+    random = np.random.default_rng(0)
+    for classes in (1, 2, 3, 50):
+        for size in (1, 10, 400):
+            gold, predicted = random.integers(classes, size=size), random.integers(classes, size=size)
+            for said in (predicted, gold, np.where(random.random(size) < 0.5, gold, predicted), np.zeros_like(gold)):
+                assert correlation(gold, said) == pytest.approx(matthews_corrcoef(gold, said), abs=1e-12)
+    many = random.permutation(100_000)
+    tracemalloc.start()
+    assert correlation(many, many) == pytest.approx(1) and correlation(many, (many + 1) % 100_000) == pytest.approx(-1e-5, rel=0.01)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()

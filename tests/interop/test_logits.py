@@ -1,5 +1,7 @@
 """What is recorded of one example's logits, worked by hand from probabilities .7, .2, .1."""
 
+import time
+import tracemalloc
 from math import log, sqrt
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from pruning.analysis import scores
 from pruning.errors import DataError
-from pruning.interop.logits import aligned, from_logits
+from pruning.interop.logits import aligned, check_size, class_order, from_logits
 
 LOGITS = np.log([[0.7, 0.2, 0.1]]) + 5
 
@@ -48,3 +50,37 @@ def test_classes_are_put_in_order_and_others_refused() -> None:
     for gold, classes, sentence in (([1, 0], 0, "2 of 2 examples differ"), ([0, 2], 2, "numbered 0 to 2"), ([0, 1], 3, "has 3 classes")):
         with pytest.raises(DataError, match=sentence):
             aligned(logits, np.array(gold), labels, classes, "It")
+
+
+def by_table(gold: np.ndarray, labels: np.ndarray, classes: int) -> list[int]:
+    """The order of the classes from the whole table of classes x classes."""
+    table = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(table, (labels, gold), 1)
+    order = np.full(classes, -1)
+    for ours in np.argsort(-table.max(axis=1), kind="stable"):
+        order[ours] = np.argmax(np.where(np.isin(np.arange(classes), order), -1, table[ours]))
+    return order.tolist()
+
+
+@pytest.mark.parametrize("classes", [1, 2, 5, 40])
+def test_the_order_of_classes_needs_no_table(classes: int) -> None:
+    random = np.random.default_rng(classes)
+    for size in (0, 1, 7, 60, 500):
+        labels = random.integers(classes, size=size)
+        for noise in (0, 0.2, 1):
+            gold = np.where(random.random(size) < noise, random.integers(classes, size=size), (labels * 3 + 1) % classes)
+            assert class_order(gold, labels, classes).tolist() == by_table(gold, labels, classes)
+
+
+def test_100_000_classes_are_ordered_in_bounded_memory() -> None:
+    """A table of them would take 74 GiB. Their logits are refused, naming the size."""
+    classes = 100_000
+    labels = np.random.default_rng(0).permutation(classes)
+    tracemalloc.start()
+    begun = time.monotonic()
+    assert (class_order((labels + 7) % classes, labels, classes) == (np.arange(classes) + 7) % classes).all()
+    assert tracemalloc.get_traced_memory()[1] < 50e6 and time.monotonic() - begun < 60
+    tracemalloc.stop()
+    with pytest.raises(DataError, match="100,000 examples and 100,000 classes would take 37 GiB an epoch"):
+        check_size(classes, classes)
+    check_size(100_000, 20_000)
