@@ -1,8 +1,7 @@
-"""Reading examples: the queues worth reviewing, and why one is pruned or its label doubted, in plain words. Face-free."""
+"""Reading examples: the queues worth reviewing, the label to suggest, and flags before training. Face-free."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 
 from pruning.analysis.duplicates import leaks
 from pruning.formatting import counted
-from pruning.records import Subset
 from pruning.reports.browse import DUPLICATES, SUSPECTS, Filter, View
 from pruning.subsets.decisions import DECIDED_BY_HAND
 
@@ -49,40 +47,6 @@ def counts(view: View) -> dict[str, int | None]:
     return {**found, "never": int((view.h == 0).sum()), "always": int((view.h == runs).sum()), "decided": len(view.decided.touched)}
 
 
-def why(view: View, subset: Subset, position: int, kept: bool) -> str:
-    """Why the subset keeps or prunes the example at that position, in one sentence."""
-    example, decided = int(view.experiment.ids[position]), view.decided
-    if example in decided.dropped:
-        return "Dropped by hand."
-    if example in decided.labels:
-        return f"Relabelled by hand to {decided.labels[example]}, so it is kept."
-    if example in decided.kept:
-        return "Kept by hand."
-    h, runs = int(view.h[position]), view.experiment.dynamics.runs
-    right = _right(h, runs)
-    if subset.removes is None:
-        return f"{right} {'Chosen' if kept else 'Not chosen'} by the rule: {subset.rule}."
-    if not subset.removes:
-        return f"{right} Full data keeps everything."
-    dropped = _listed(subset.removes)
-    return f"{right} This subset drops H = {dropped}{'; this one is kept' if kept else ''}."
-
-
-def _right(h: int, runs: int) -> str:
-    """How many runs got it right.
-
-    >>> _right(0, 6), _right(1, 6), _right(6, 6)
-    ('No run got it right in every epoch.', '1 of 6 runs got it right in every epoch.', 'All 6 runs got it right in every epoch.')
-    """
-    if h == 0:
-        return "No run got it right in every epoch."
-    return f"{f'All {runs}' if h == runs else f'{h} of {runs}'} runs got it right in every epoch."
-
-
-def _listed(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values[:-1])) + (" and " if len(values) > 1 else "") + str(values[-1])
-
-
 def suggested(view: View, position: int) -> int | None:
     """Class index that the example looks like where its label is suspected, or that most runs ended with; None where both agree."""
     labels = view.labels
@@ -92,16 +56,6 @@ def suggested(view: View, position: int) -> int | None:
     suspect = errors is not None and errors.suspect[position]
     found = int(errors.suggested[position] if errors is not None and suspect else view.said[position])
     return found if found >= 0 and found != labels[position] else None
-
-
-def why_doubted(view: View, position: int) -> str:
-    """Why the label of the example at that position is doubted, in one sentence; empty where it is not a suspect."""
-    errors, labels = (view.label_errors if view.audited else None), view.experiment.labels
-    if errors is None or labels is None or not errors.suspect[position]:
-        return ""
-    names, other = view.experiment.label_names, int(errors.suggested[position])
-    said = view.experiment.dynamics.predicted[:, :, position]
-    return f"Labelled {names[labels[position]]}, but {int((said == other).sum()):,} of {said.size:,} answers said {names[other]}."
 
 
 def flags(view: View, kept: NDArray[np.bool_]) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from pruning.data.tasks import TASKS
 from pruning.data.tasks.base import Part
 from pruning.formatting import counted
 from pruning.records import Subset
-from pruning.reports import review
+from pruning.reports import reasons
 from pruning.reports.browse import View
 from pruning.ui import address, charts, deciding, escaping, tables, theme, widgets
 
@@ -74,8 +74,8 @@ def _head(view: View, matching: NDArray[np.int64], position: int, kept: bool, si
 
 def _why(view: View, subset: Subset, position: int, kept: bool) -> None:
     """Why it is pruned or kept, why its label is doubted, and why no run got it right, a line each."""
-    lines = [("Why it is kept" if kept else "Why it is pruned", review.why(view, subset, position, kept))]
-    if doubt := review.why_doubted(view, position):
+    lines = [("Why it is kept" if kept else "Why it is pruned", reasons.why(view, subset, position, kept))]
+    if doubt := reasons.why_doubted(view, position):
         lines.append(("Why its label is doubted", doubt))
     kind = view.hard[position] if view.audited and view.label_errors is not None else None
     if kind is not None and not doubt:

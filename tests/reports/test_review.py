@@ -1,4 +1,4 @@
-"""Review queues hold the examples they name, and every reason is the true one."""
+"""Review queues hold the examples they name."""
 
 import numpy as np
 import pytest
@@ -26,38 +26,6 @@ def test_a_queue_counts_what_its_filter_shows(view: View) -> None:
 def test_h_asked_for_by_hand_leads_over_the_queue() -> None:
     assert review.queued(Filter(levels=(2,)), "never", 6).levels == (2,)
     assert review.queued(Filter(), None, 6) == Filter()
-
-
-def test_why_an_example_is_pruned(view: View) -> None:
-    runs = view.experiment.dynamics.runs
-    ticket = view.subset("winning-ticket")
-    kept = view.kept(ticket)
-    for position in range(len(view.h)):
-        sentence = review.why(view, ticket, position, bool(kept[position]))
-        if view.h[position] == 0:
-            assert sentence == f"No run got it right in every epoch. This subset drops H = 0 and {runs}."
-        elif view.h[position] == runs:
-            assert sentence == f"All {runs} runs got it right in every epoch. This subset drops H = 0 and {runs}."
-        else:
-            assert "this one is kept" in sentence
-    dropped = int(view.experiment.ids[0])
-    view.experiment.decide(Decision(kind=DecisionKind.DROP, ids=(dropped,)))
-    assert review.why(view, view.subset("full"), 0, False) == "Dropped by hand."
-
-
-def test_why_a_label_is_doubted(view: View) -> None:
-    errors, labels, names = view.label_errors, view.experiment.labels, view.experiment.label_names
-    assert errors is not None and labels is not None
-    said = view.experiment.dynamics.predicted
-    for position in range(len(view.h)):
-        sentence = review.why_doubted(view, position)
-        if errors.suspect[position]:
-            other = errors.suggested[position]
-            count = int((said[:, :, position] == other).sum())
-            assert sentence == f"Labelled {names[labels[position]]}, but {count} of {said[:, :, 0].size} answers said {names[other]}."
-            assert review.suggested(view, position) == other
-        else:
-            assert sentence == ""
 
 
 def test_flags_count_what_is_kept_and_wrong(view: View) -> None:
