@@ -56,11 +56,15 @@ def nan_losses(run: int, events: Sequence[Mapping[str, Any]], redone: Iterable[M
 
 
 def warnings(diverged: Iterable[DivergedRun], finished: pd.DataFrame) -> list[str]:
-    """Sentences about diverged runs, and about fine-tunings in `finished` (see `frontier.points`) that give nearly one answer."""
+    """Return one sentence per diverged run, and one about all fine-tunings in `finished` that predict nearly one class only."""
     found = [f"{run.sentence[0].upper()}{run.sentence[1:]} {REDO}" for run in diverged]
     stuck = finished[finished["stuck"].fillna(False).astype(bool)] if "stuck" in finished else finished[:0]
-    for name, group in stuck.groupby("subset"):
-        seeds = ", ".join(map(str, group["seed"]))
-        which = f"the fine-tuning with seed {seeds} gives" if len(group) == 1 else f"the fine-tunings with seeds {seeds} give"
-        found.append(f"{name}: {which} nearly everything one answer, and {'counts' if len(group) == 1 else 'count'} in the mean.")
+    if len(stuck):
+        which = "; ".join(
+            f"{name} (seed{'s' * (len(rows) > 1)} {', '.join(map(str, rows['seed']))})" for name, rows in stuck.groupby("subset")
+        )
+        many = "1 fine-tuning predicts" if len(stuck) == 1 else f"{len(stuck)} fine-tunings predict"
+        found.append(
+            f"{many} one class for nearly every evaluation example; the means include {'it' if len(stuck) == 1 else 'them'}: {which}."
+        )
     return found

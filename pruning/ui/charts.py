@@ -45,7 +45,7 @@ def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str, height: int
             hovertemplate="%{customdata}: %{y:,} examples<extra>" + plotly(name) + "</extra>",
         )
     figure.update_layout(
-        barmode="stack", margin=MARGIN, height=height, legend={"orientation": "h", "y": -0.3 if height > 320 else -0.42}, bargap=0.15
+        barmode="stack", margin=MARGIN, height=height, legend={"orientation": "h", "yanchor": "top", "y": -75 / (height - 110)}, bargap=0.15
     )
     bars[0], bars[-1] = f"{bars[0]}<br>never right", f"{bars[-1]}<br>always right"
     figure.update_xaxes(title=plotly(x), tickvals=list(range(len(bars))), ticktext=bars)
@@ -166,7 +166,7 @@ def _band(figure: go.Figure, group: Sequence[FrontierPoint], metric: str, colour
     for end, fill in ((1, None), (0, "tonexty")):
         figure.add_scatter(
             x=across,
-            y=[point.ci95[metric][end] for point in known],
+            y=[min(max(point.ci95[metric][end], 0.0), 1.0) for point in known],
             mode="lines",
             line={"width": 0, "color": colour},
             fill=fill,

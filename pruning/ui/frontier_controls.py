@@ -36,7 +36,8 @@ def clicked() -> None:
 
 
 TABLE = {
-    "keeps": st.column_config.ProgressColumn("keeps", format="percent", min_value=0, max_value=1),
+    "subset": st.column_config.TextColumn("subset", width=210),
+    "keeps": st.column_config.ProgressColumn("keeps", format="percent", min_value=0, max_value=1, width=90),
     "name": st.column_config.TextColumn("name", help="The grammar's name, for links and commands"),
 }
 

@@ -90,41 +90,41 @@ def _verdict(view: View, points: list[FrontierPoint], step: NextStep) -> None:
 
 
 def _five(view: View, points: list[FrontierPoint], step: NextStep) -> None:
-    columns = st.columns(5)
+    row = st.container(horizontal=True)
     full = next((point for point in points if point.subset == "full"), None)
     metric = headline_of(full.metrics) if full else "accuracy"
     _number(
-        columns[0],
+        row,
         f"Full data, {metric}",
         f"{full.metrics[metric]:.3f}" if full else "-",
         counted(full.seeds, "seed") if full else "no evaluation data",
     )
     smallest = next((point for point in points if point.subset == step.choose), None)
     _number(
-        columns[1],
+        row,
         f"Smallest within {100 * MARGIN:g} pp",
         f"{smallest.kept_fraction:.0%}" if smallest else "none yet",
         short(smallest.subset) if smallest else "not shown so far",
     )
     runs = view.experiment.dynamics.runs
     always = int((view.h == runs).sum())
-    _number(columns[2], "Always right", f"{always / max(1, len(view.h)):.0%}", counted(always, "example"))
+    _number(row, "Always right", f"{always / max(1, len(view.h)):.0%}", counted(always, "example"))
     if not view.audited:
-        _number(columns[3], "Suspected labels", "-", "not worked out yet")
-        _number(columns[4], "Duplicates, leaks", "-", "not worked out yet")
+        _number(row, "Suspected labels", "-", "not worked out yet")
+        _number(row, "Duplicates, leaks", "-", "not worked out yet")
         return
     errors = view.label_errors
     suspects = view.experiment.ids[errors.suspect] if errors is not None else np.empty(0, dtype=np.int64)
     reviewed = len(view.decided.touched & set(suspects.tolist()))
-    _number(columns[3], "Suspected labels", f"{len(suspects):,}" if errors is not None else "-", f"{reviewed:,} reviewed")
+    _number(row, "Suspected labels", f"{len(suspects):,}" if errors is not None else "-", f"{reviewed:,} reviewed")
     size = len(view.h)
     leaked = int(leaks(view.duplicates, size)[:size].sum())
     own = int((view.duplicates.group[:size] >= 0).sum())
-    _number(columns[4], "Duplicates, leaks", f"{own:,}, {leaked:,}", "in training, in evaluation")
+    _number(row, "Duplicates, leaks", f"{own:,}, {leaked:,}", "in training, in evaluation")
 
 
-def _number(column: DeltaGenerator, label: str, value: str, below: str) -> None:
-    column.metric(label, value, below, border=True, delta_color="off", delta_arrow="off", height="stretch")
+def _number(row: DeltaGenerator, label: str, value: str, below: str) -> None:
+    row.metric(label, value, below, border=True, delta_color="off", delta_arrow="off", width="stretch", height="stretch")
 
 
 def _histogram(view: View) -> None:

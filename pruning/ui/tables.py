@@ -69,16 +69,15 @@ def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
         {
             "subset": title(point.subset),
             "keeps": point.kept_fraction,
-            "examples": point.kept,
             metric: round(point.metrics[metric], 4),
             "95% CI": bracketed(*point.ci95[metric]),
             "vs full data": difference(point.vs_full),
             "vs random": difference(point.vs_random),
-            "Pareto front": point.subset in front,
             "seeds": point.seeds,
-            "seconds each": round(point.seconds, 1),
-            "seconds saved": round(seconds_saved(point), 1),
+            "Pareto front": point.subset in front,
+            "examples": point.kept,
             "steps": point.steps,
+            "seconds saved": round(seconds_saved(point), 1),
             "name": point.subset,
         }
         for point in points

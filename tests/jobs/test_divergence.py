@@ -137,5 +137,7 @@ def test_runs_whose_loss_is_no_number_are_named_and_do_not_stop_the_others(setti
 def test_a_fine_tuning_of_the_frontier_that_is_stuck_is_named(scored: Experiment) -> None:
     row = {**scored.finished().iloc[0].to_dict(), "subset": "random@0.5", "seed": 7, "stuck": True}
     scored.add_finished(row)
-    assert scored.warnings() == ["random@0.5: the fine-tuning with seed 7 gives nearly everything one answer, and counts in the mean."]
+    assert scored.warnings() == [
+        "1 fine-tuning predicts one class for nearly every evaluation example; the means include it: random@0.5 (seed 7)."
+    ]
     assert "stuck" not in scored.frontier()[0].metrics and "micro_batch" not in scored.frontier()[0].metrics

@@ -7,12 +7,15 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from pruning.experiment import Experiment
 from pruning.records import DecisionKind
 from pruning.reports.browse import Filter, View
 from pruning.subsets.decisions import Decision
+from pruning.ui.server.routes import ROUTES
 from tests.support.pages import ROOT, opened
 
 OVERVIEW = ROOT / "pages" / "overview.py"
@@ -199,3 +202,10 @@ def test_a_review_queue_of_overview_opens_its_examples(scored: Experiment, monke
     assert app.query_params["queue"] == "never" and "q" not in app.query_params and "label" not in app.query_params
     view = View(scored, scored.settings.burn_in)
     assert app.dataframe[0].value["id"].tolist() == scored.ids[view.h == 0].tolist()[:50]
+
+
+def test_the_overviews_name_in_an_address_leads_to_the_root_with_the_same_state() -> None:
+    with TestClient(Starlette(routes=ROUTES), follow_redirects=False) as client:
+        answer = client.get("/overview?experiment=a%20b&subset=random%40500")
+        assert (answer.status_code, answer.headers["location"]) == (307, "./?experiment=a%20b&subset=random%40500")
+        assert client.get("/overview").headers["location"] == "./"

@@ -1,4 +1,4 @@
-"""Exports as streams: files go from the disk to the browser, never through the server's memory."""
+"""Addresses that are not pages: exports as streams (from the disk to the browser, never through the server's memory), and /overview."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -46,4 +46,9 @@ class _Opened(FileResponse):
             os.close(self.handle)
 
 
-ROUTES = [Route("/download/{path:path}", download)]
+def overview(request: Request) -> Response:
+    """The Overview is the first page, at the root; its name in an address leads there too, with the same state."""
+    return RedirectResponse(f"./?{request.url.query}" if request.url.query else "./")
+
+
+ROUTES = [Route("/download/{path:path}", download), Route("/overview", overview)]
