@@ -57,16 +57,17 @@ def one(view: View, position: int, then: Callable[[], None]) -> None:
         st.button("Drop", icon=":material/close:", shortcut="x", key="drop-this", on_click=act, args=(DecisionKind.DROP,))
         undo(view, int(view.experiment.ids[position]))
         with st.popover("Label, tag, note", icon=":material/edit_note:"):
-            _numbers(view, position, act)
             _boxes(view, partial(_act, view, view.experiment.ids[[position]]), ("New label", "Tag", "Note"), "-one")
+    _numbers(view, position, act)
 
 
 def _numbers(view: View, position: int, act: Callable[..., None]) -> None:
-    """A button for each other label, with its number as its key."""
+    """A button for each label, with its number as its key. In view, because the keys of a closed popover do nothing."""
     names, labels = view.experiment.label_names, view.labels
     if labels is None or len(names) > NUMBERED:
         return
-    with st.container(horizontal=True, gap="xsmall"):
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
+        st.caption("Label", width="content")
         for number, name in enumerate(names, 1):
             st.button(
                 escaping.markdown(name),
@@ -99,13 +100,29 @@ def many(view: View, subset: Subset, ticked: NDArray[np.int64], matching: NDArra
         if duplicates:
             for how, words in SETTLEMENTS.items():
                 st.button(words, key=how, icon=":material/content_copy:", on_click=_settle, args=(view, subset, ids, how), disabled=none)
+    _undo_many(view)
+
+
+def _undo_many(view: View) -> None:
+    """The latest act of this tab where it was on many examples, with its undo, beside the buttons that made it."""
+    latest = _latest(view)
+    if latest is None or len(latest.ids) < 2:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.text(f"{WORDS[latest.kind]} {counted(len(latest.ids), 'example')}.", width="content")
+        st.button("Undo", icon=":material/undo:", key="undo-many", type="tertiary", on_click=_undo, args=(view, latest.key))
+
+
+def _latest(view: View) -> Decision | None:
+    """The latest act of this tab that was not undone."""
+    standing = {decision.key: decision for decision in view.standing}
+    own = [key for key in st.session_state.get(address.ACTS, []) if key in standing]
+    return standing[own[-1]] if own else None
 
 
 def undo(view: View, example: int) -> None:
     """Undo the latest act of this tab that stands, else the latest on the open example; the button says which."""
-    standing = {decision.key: decision for decision in view.standing}
-    own = [key for key in st.session_state.get(address.ACTS, []) if key in standing]
-    latest = standing[own[-1]] if own else next((decision for decision in reversed(view.standing) if example in decision.ids), None)
+    latest = _latest(view) or next((decision for decision in reversed(view.standing) if example in decision.ids), None)
     st.button(
         escaping.markdown(f"Undo {told(latest)}") if latest else "Undo",
         icon=":material/undo:",
