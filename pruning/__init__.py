@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from pruning.subsets.decisions import Decision as Decision
 
 __version__ = "0.1.0"
-"""The one place of the version: the wheel, experiments and exports take it from here."""
+"""Version of the package, of the wheel, and as recorded in experiments and exports."""
 
 _HOMES = {
     "BusyError": ("pruning.errors", "BusyError"),
@@ -126,7 +126,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that `import pruning` stays instant."""
+    """Import on first use, so that `import pruning` is instant."""
     if name not in _HOMES:
         raise AttributeError(f"module 'pruning' has no attribute {name!r}")
     module, attribute = _HOMES[name]
@@ -134,5 +134,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Names for completion, before their first use too."""
+    """Return all names for completion, including those not imported yet."""
     return sorted({*globals(), *__all__})

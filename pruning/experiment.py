@@ -1,4 +1,4 @@
-"""One experiment: its folder, everything that follows from it, and what is written and said of it."""
+"""One experiment: its folder, its results, exports and reports."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from pruning.subsets.decisions import Decision
 class Experiment(Reading):
     """One experiment, read with a burn-in (None: its own), with or without the decisions made by hand.
 
-    Raises ExperimentError when the folder is no experiment, is of a newer format, or lacks what is asked for.
+    Raises ExperimentError if the folder is not an experiment or has a newer format, or if a file that is needed is missing.
     """
 
     def summary(self, budget: str = "epochs", margin: float = MARGIN) -> dict[str, Any]:
-        """Plain values for JSON, as `show --json` prints them; see `pruning.reports.summary.summary`."""
+        """Return plain values for JSON, as `show --json` prints them; see `pruning.reports.summary.summary`."""
         return summary(self, budget, margin)
 
     def audit(self, name: str) -> Findings:
@@ -34,13 +34,13 @@ class Experiment(Reading):
         return findings(self, self.subset(name))
 
     def resolve_duplicates(self, name: str, how: str) -> Decision:
-        """Decide about the duplicates in the subset of that name in one of the ways of `reports.audit_report.SETTLEMENTS`.
+        """Resolve the duplicates in the subset of that name; `how` is a key of `reports.audit_report.SETTLEMENTS`.
 
-        The decision returned has no ids where nothing was left to decide. Raises UsageError for another way, and where this reading
-        leaves decisions out.
+        The decision returned has no ids if nothing was left to resolve. Raises UsageError for any other `how`, and if this
+        reading leaves decisions out.
         """
         if not self.with_decisions:
-            raise UsageError("--duplicates decides by hand, which --without-decisions leaves out; use one of the two.")
+            raise UsageError("--duplicates makes decisions, which --without-decisions leaves out; use only one of the two.")
         decision = settlement(self, self.subset(name), how)
         if decision.ids:
             self.decide(decision)
@@ -56,7 +56,7 @@ class Experiment(Reading):
     ) -> dict[str, Any]:
         """Write the subset of that name and its manifest, and return the manifest; see `pruning.export.writer.build`.
 
-        `output` None is a folder of the experiment's exports.
+        `output` None writes to the experiment's exports folder.
         """
         subset = self.subset(name)
         chosen = of_output(None if output is None else Path(output), format)
@@ -64,26 +64,26 @@ class Experiment(Reading):
 
 
 def verified(path: Path) -> str:
-    """Check every file of an experiment's folder against its checksum, or an export against its manifest; the result in a sentence.
+    """Check every file of an experiment against its checksum, or an export against its manifest; return the result as a sentence.
 
-    Raises ExperimentError or ExportError saying what differs.
+    Raises ExperimentError or ExportError naming the differences.
     """
     if (path / "experiment.json").exists():
-        return f"{path} is whole: {Experiment(path).verify()} files are what was recorded."
+        return f"{path} is complete: {Experiment(path).verify()} files match their checksums."
     manifest = verify(path)
     written = manifest["output"]
     cells = ", formulas escaped" if manifest.get("cells", {}).get("formulas_escaped") else ""
     what = f"{manifest['subset']['name']}, {written['rows']} rows{cells}, sha256 {written['sha256'][:12]}"
-    return f"{path} is what its manifest says: {what}."
+    return f"{path} matches its manifest: {what}."
 
 
 def full_subset(ids: NDArray[np.int64]) -> Subset:
-    """Full data as a subset: nothing removed."""
+    """Return full data as a subset with nothing removed."""
     return Subset(name="full", method="full", rule="keep everything", kept=ids, total=len(ids), removes=())
 
 
 def list_experiments(root: str | Path) -> list[Path]:
-    """Folders directly below `root` that hold an experiment, latest first."""
+    """Return the folders directly below `root` that contain an experiment, latest first."""
     found = [path.parent for path in Path(root).glob("*/experiment.json")]
     return sorted(found, key=_written, reverse=True)
 
@@ -91,5 +91,5 @@ def list_experiments(root: str | Path) -> list[Path]:
 def _written(folder: Path) -> float:
     try:
         return folder.joinpath("experiment.json").stat().st_mtime
-    except OSError:  # deleted meanwhile, or another user's
+    except OSError:  # deleted in the meantime, or owned by another user
         return 0.0

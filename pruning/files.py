@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and their checksums."""
+"""Atomic writes, folder permissions and checksums."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}(?:-[0-9]+-[0-9]*\.export)?\.
 
 
 UMASK = "WINNOW_UMASK"
-"""Environment variable: permissions that new files and folders do not get, in octal. 027 shares reading with the group."""
+"""Environment variable: permissions that new files and folders do not get, in octal. 027 lets the group read."""
 
 PRIVATE = 0o077
-"""Without it: nothing for anybody but the user."""
+"""Default: no permissions for anyone except the user."""
 
 
 def umask() -> int:
     """Return the permissions that new files do not get.
 
-    Raises UsageError when WINNOW_UMASK is not an octal number, or would lock the user out.
+    Raises UsageError if WINNOW_UMASK is not an octal number, or would lock the user out.
     """
     named = os.environ.get(UMASK, "").strip()
     if not named:
         return PRIVATE
     if not re.fullmatch("0?o?0[0-7]{2}", named):
-        raise UsageError(f"{UMASK} is {named!r}; write three octal digits of which the first is 0, such as 077 or 027.")
+        raise UsageError(f"{UMASK} is {named!r}; write three octal digits starting with 0, such as 077 or 027.")
     return int(named[-2:], 8)
 
 
 def keep_private() -> None:
-    """Give whatever this process and its children create no more permissions than `umask` says."""
+    """Limit the permissions of all files that this process and its children create to `umask`."""
     os.umask(umask())
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it, with the permissions that `umask` leaves; one that is there keeps its own."""
+    """Create a folder and its parents with the permissions that `umask` allows; existing folders keep theirs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=0o777 & ~umask(), exist_ok=True)
 
 
 @contextmanager
 def atomic_write(path: str | Path, temporary: Path | None = None) -> Iterator[Path]:
-    """A path beside `path` to write a file (or folder) to; it takes `path`'s place when the block ends well.
+    """Yield a temporary path beside `path` to write a file (or folder) to; it replaces `path` when the block succeeds.
 
-    The content is on disk before the name changes, so a reader, or a machine that lost its power, finds the old
-    file or the new one (a folder that replaces a folder is missing for an instant). When the block fails, what was
-    written is removed and the old file stays. Missing parent folders are made. Raises ExperimentError, naming the
-    file, when the system refuses to write it.
+    The content is on disk before the rename, so that a reader finds the old file or the new one, even after a power
+    failure (a folder that replaces a folder is missing for an instant). If the block fails, the temporary file is removed
+    and the old file is kept. Missing parent folders are created. Raises ExperimentError, naming the file, if the system
+    cannot write it.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -85,21 +85,21 @@ def atomic_write(path: str | Path, temporary: Path | None = None) -> Iterator[Pa
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all. Raises ExperimentError as `atomic_write` does."""
+    """Write UTF-8 text atomically. Raises ExperimentError as `atomic_write` does."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as indented JSON, whole or not at all. Raises ExperimentError as `atomic_write` does."""
+    """Write a value as indented JSON atomically. Raises ExperimentError as `atomic_write` does."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def append_line(path: str | Path, line: str | Callable[[int], str]) -> None:
-    """Add one line to a file in a single write, so that lines of several processes never mix.
+    """Append one line to a file in a single write, so that lines of several processes never mix.
 
-    `line` may be made from the open file, while nobody else writes to it. A last line that a crash left without its end is closed
-    first, so that it spoils no other. Raises ExperimentError when the system refuses, ValueError when `line` has a line break.
+    `line` can be a function of the open file, called while no other process writes to it. An incomplete last line is terminated
+    first. Raises ExperimentError if the system cannot write it, ValueError if `line` contains a line break.
     """
     if isinstance(line, str) and "\n" in line:
         raise ValueError("append_line takes one line")
@@ -108,22 +108,22 @@ def append_line(path: str | Path, line: str | Callable[[int], str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666 & ~umask())
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)  # or the end looked at below may be another writer's half; closing frees it
+            fcntl.flock(handle, fcntl.LOCK_EX)  # or the end read below may be a partial line of another writer; closing releases it
             size = os.fstat(handle).st_size
             broken = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
             text = line if isinstance(line, str) else line(handle)
             data = f"{chr(10) if broken else ''}{text}\n".encode()
             if os.write(handle, data) != len(data):
-                raise ExperimentError(f"{path} could not be written to its end; the disk is full.")
+                raise ExperimentError(f"{path} could not be written completely; the disk is full.")
             os.fsync(handle)
         finally:
             os.close(handle)
 
 
 def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
-    """Remove what killed writers left half-written in `folder`, if it was last touched `older_than` seconds ago.
+    """Remove partial files of killed writers from `folder` that were last modified at least `older_than` seconds ago.
 
-    A folder that was moved aside and whose successor never came is put back. Only for whoever knows that nobody writes there.
+    A folder that was renamed but never replaced gets its name back. Call it only while no other process writes there.
     """
     if not folder.is_dir():
         return
@@ -139,20 +139,20 @@ def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
 
 
 def sha256(path: str | Path) -> str:
-    """sha256 of a file's bytes in hexadecimal."""
+    """Return the sha256 of a file's bytes in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def package_environment() -> dict[str, str]:
-    """The environment for a Python of our own, which imports this very package whatever folder it starts in."""
+    """Return the environment for a Python process that imports this package from any working directory."""
     paths = (str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH"))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 @contextmanager
 def _in_words(path: Path) -> Iterator[None]:
-    """Turns the system's refusal to write `path` into one sentence; other errors pass."""
+    """Turn the system's error in writing `path` into an ExperimentError; other errors pass."""
     try:
         yield
     except OSError as error:
@@ -176,7 +176,7 @@ def _sync(path: Path) -> None:
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    """Give `path` to what is at `temporary`; only a folder cannot be replaced in one step."""
+    """Rename `temporary` to `path`. An existing folder is moved first, because it cannot be replaced in one step."""
     if not path.is_dir():
         os.replace(temporary, path)
         return

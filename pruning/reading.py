@@ -1,4 +1,4 @@
-"""One experiment, read with a burn-in, with or without the decisions made by hand: scores, subsets, findings, the frontier."""
+"""One experiment read with a burn-in, with or without decisions made by hand: scores, subsets, label errors, duplicates, frontier."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Reading(Stored):
     burn_in
         First epochs left out of every score; None = the experiment's own.
     decisions
-        Whether the decisions made by hand count: a subset then keeps what was kept, drops what was dropped, and labels that were
-        changed are written.
+        True applies the decisions made by hand: subsets include the examples kept and exclude those dropped, and exports have the
+        changed labels.
     """
 
     def __init__(self, directory: str | Path, burn_in: int | None = None, decisions: bool = True) -> None:
@@ -52,7 +52,7 @@ class Reading(Stored):
         self._rows: dict[tuple[str, int, int], str] = {}
 
     def reading(self, burn_in: int | None = None, decisions: bool = True) -> Self:
-        """The same experiment read another way; what does not depend on that is computed once for both."""
+        """Return the same experiment with another burn-in or without decisions; results that depend on neither are shared."""
         other = copy(self)
         other.burn_in = self.settings.burn_in if burn_in is None else burn_in
         other.with_decisions = decisions
@@ -61,7 +61,7 @@ class Reading(Stored):
 
     @property
     def applied(self) -> Decided:
-        """The decisions that count in this reading: all that stand, or none."""
+        """Decisions that this reading applies: all in force, or none."""
         return self.decided if self.with_decisions else Decided()
 
     # -- scores and subsets ----------------------------------------------------------------------------------
@@ -71,21 +71,21 @@ class Reading(Stored):
         return score_registry.h_score(self.dynamics.correct, self.burn_in)
 
     def scores(self) -> pd.DataFrame:
-        """Every score that this recording can give, one column each, indexed by id."""
+        """Return every score available from this recording, one column each, indexed by id."""
         computed = score_registry.compute_all(self.dynamics, burn_in=self.burn_in)
         return pd.DataFrame(computed, index=pd.Index(self.ids, name="id"))
 
     def subset(self, name: str, *, seed: int | None = None) -> Subset:
-        """The subset of that name in this reading.
+        """Return the subset of that name in this reading.
 
         Parameters
         ----------
         name
-            A name of the grammar (see `pruning.subsets.rules`). The suffix "+decisions" asks for what is the default.
+            A name of the grammar (see `pruning.subsets.rules`). The suffix "+decisions" is allowed and has no effect here.
         seed
             Seed of the fine-tuning that uses it; None = the first. Random subsets are drawn again for each seed.
 
-        Raises what `rules.resolve` raises, and UsageError for the suffix where decisions are left out.
+        Raises what `rules.resolve` raises, and UsageError for the suffix if this reading leaves decisions out.
         """
         rule, asked = by_hand.without_suffix(name)
         if asked and not self.with_decisions:
@@ -93,13 +93,13 @@ class Reading(Stored):
         return by_hand.apply(self.rule(rule, seed=seed), self.applied, self.ids)
 
     def named(self, name: str, *, seed: int | None = None) -> Subset:
-        """The subset that a point of the frontier is about: the rule's own rows, or as decided by hand where the suffix says so."""
+        """Return the subset of a frontier point: the rule's own rows, or with decisions applied if the name has the suffix."""
         rule, asked = by_hand.without_suffix(name)
         subset = self.rule(rule, seed=seed)
         return by_hand.apply(subset, self.decided, self.ids) if asked else subset
 
     def rule(self, name: str, *, seed: int | None = None) -> Subset:
-        """The rows as the rule chooses them, no decision applied; the suffix is not part of a rule's name."""
+        """Return the rows as the rule chooses them, without decisions; `name` has no suffix."""
         draw = self.settings.seeds[0] if seed is None else seed
         return rules.resolve(name, self.dynamics, self.labels, self.burn_in, draw, self.label_names, self.saved, self._suspects)
 
@@ -107,11 +107,11 @@ class Reading(Stored):
         return None if self.label_errors is None else self.label_errors.suspect
 
     def ladder(self) -> list[str]:
-        """Names of the automatic subsets: the paper's ladder for this recording's R, in the order in which it was published."""
+        """Return the names of the automatic subsets: the paper's ladder for this recording's R, in the published order."""
         return [rules.subset_name(removes, self.dynamics.runs) for removes in rules.ladder(self.dynamics.runs)]
 
     def subsets(self) -> list[Subset]:
-        """The automatic subsets in this reading."""
+        """Return the automatic subsets in this reading."""
         return [self.subset(name) for name in self.ladder()]
 
     def save(self, name: str, subset: Subset, *, seed: int | None = None) -> Path:
@@ -126,7 +126,7 @@ class Reading(Stored):
 
     @shared
     def label_errors(self) -> audit.LabelErrors | None:
-        """Labels that look wrong; None where the task has no classes, or the recording lacks what it takes."""
+        """Labels that look wrong; None if the task has no classes or the recording lacks a required quantity."""
         labels = self.labels
         if labels is None or not self.finds_label_errors:
             return None
@@ -141,7 +141,7 @@ class Reading(Stored):
 
     @property
     def finds_label_errors(self) -> bool:
-        """Return True where `label_errors` is not None; takes no time."""
+        """Return True if `label_errors` is not None, without computing it."""
         if self.labels is None or audit.too_large(len(self.labels), len(self.label_names)):
             return False
         return not score_registry.missing(self.dynamics) & audit.NEEDED
@@ -160,7 +160,7 @@ class Reading(Stored):
 
     @property
     def audited(self) -> bool:
-        """Whether duplicates, label errors and rare words were worked out already, so that asking for them takes no time."""
+        """True if duplicates, label errors and rare words are cached, so that reading them takes no time."""
         wanted = {"duplicates": self._stamp_of_texts}
         if self.finds_label_errors:
             wanted |= {"label-errors": self._stamp_of_runs, "rarity": self._stamp_of_data}
@@ -168,19 +168,19 @@ class Reading(Stored):
 
     @shared
     def texts(self) -> pa.Table:
-        """The training examples' text fields, in the task's order; a list of options is one text, a line each."""
+        """Text fields of the training examples, in the task's order; a list of options is one text with a line each."""
         return flat(self.examples(text_fields(self.schema)))
 
     @shared
     def rarity(self) -> NDArray[np.float64]:
-        """[N] how rare the words of each training example are; see `audit.word_rarity`."""
+        """[N] rarity of the words of each training example; see `audit.word_rarity`."""
         return cache.remember(
             self.folder.cache("rarity"), self._stamp_of_data, lambda: {"rarity": audit.word_rarity(joined(self.texts).to_pylist())}
         )["rarity"]
 
     @shared
     def duplicates(self) -> Duplicates:
-        """Groups of the same or nearly the same text, over the training examples and then the evaluation examples."""
+        """Groups of identical or nearly identical texts, over the training examples followed by the evaluation examples."""
 
         def found() -> cache.Arrays:
             held_out = flat(self.evaluation(text_fields(self.schema)))
@@ -199,7 +199,7 @@ class Reading(Stored):
 
     @shared
     def evidence(self) -> Evidence:
-        """What the verdict rests on, of the complete scoring runs."""
+        """Measurements of the complete scoring runs that the verdict is based on."""
         runs, last = self.finished_runs(), self.settings.scoring.epochs - 1
         majority, evaluated = self.majority
         spread, confidence = np.full(len(runs), np.nan), np.full(len(runs), np.nan)
@@ -224,14 +224,14 @@ class Reading(Stored):
 
     @shared
     def majority(self) -> tuple[float, int]:
-        """Share of the most frequent answer in the evaluation data (nan where answers have no classes), and number of examples there."""
+        """Share of the most frequent class in the evaluation data (nan without classes), and the number of evaluation examples."""
         labels = self.evaluation(["label"])["label"]
         if not len(labels) or not pa.types.is_integer(labels.type):
             return float("nan"), len(labels)
         return float(np.unique(np.asarray(labels), return_counts=True)[1].max() / len(labels)), len(labels)
 
     def _evaluation_accuracy(self, runs: list[int]) -> NDArray[np.float64]:
-        """[runs] accuracy of the scoring runs on the evaluation data; nan where they were not evaluated."""
+        """Return [runs] accuracy of the scoring runs on the evaluation data; nan for runs without evaluation."""
         finished = self.finished()
         if "accuracy" not in finished or self.settings.scoring != self.settings.measuring:
             return np.full(len(runs), np.nan)
@@ -241,7 +241,7 @@ class Reading(Stored):
     # -- what went wrong -------------------------------------------------------------------------------------
 
     def diverged(self) -> list[DivergedRun]:
-        """Scoring runs that should not be counted as they are: those that gave one answer to everything, or whose loss became NaN."""
+        """Return scoring runs that diverged: they predict one class for nearly every example, or their loss became NaN."""
         settings, labels, complete = self.settings, self.labels, self.finished_runs()
         if settings.recorded_by != "winnow":
             return []
@@ -250,7 +250,7 @@ class Reading(Stored):
             path = self.folder.epoch(run, settings.scoring.epochs - 1)
             answer = divergence.stuck_at(np.asarray(read_table(path, ["predicted"])["predicted"]), np.asarray(labels))
             if answer is not None:
-                sentence = f"run {run} (seed {settings.seeds[run]}) says {self.label_names[answer]!r} of nearly every example."
+                sentence = f"run {run} (seed {settings.seeds[run]}) predicts {self.label_names[answer]!r} for nearly every example."
                 found.append(DivergedRun(run=run, seed=settings.seeds[run], sentence=sentence))
         incomplete = sorted(set(range(settings.runs)) - set(complete))
         events = self.nan_events() if incomplete else []
@@ -259,12 +259,12 @@ class Reading(Stored):
             if nan:
                 found.append(DivergedRun(run=run, seed=seed, sentence=nan[-1]))
             elif self.folder.aside(seed).exists() and not self.folder.epoch(run, 0).parent.exists():
-                sentence = f"run {run} (seed {seed}) diverged; its recording was put aside already."
+                sentence = f"run {run} (seed {seed}) diverged; its recording was moved to diverged/."
                 found.append(DivergedRun(run=run, seed=seed, sentence=sentence))
         return found
 
     def nan_events(self) -> list[Mapping[str, Any]]:
-        """The events of fine-tunings whose loss became NaN, oldest first."""
+        """Return the events of fine-tunings whose loss became NaN, oldest first."""
         return [event for event in self.events(but="progress") if event["event"] == "diverged" and {"key", "message"} <= event.keys()]
 
     def warnings(self) -> list[str]:
@@ -276,10 +276,10 @@ class Reading(Stored):
     # -- the frontier ----------------------------------------------------------------------------------------
 
     def frontier(self, budget: str = "epochs", metric: str | None = None) -> list[FrontierPoint]:
-        """Every measured subset, aggregated over seeds, its differences in `metric` (None: the one that counts first).
+        """Return every measured subset, aggregated over seeds, with differences in `metric` (None: the task's first metric).
 
-        Points are of the rows that a rule chose, and of those decided by hand where the name ends in "+decisions". Fine-tunings of rows
-        that a name no longer stands for (another burn-in, more runs, other decisions) remain in the file and are left out here.
+        A point has the rows that a rule chose, or those with decisions applied if its name ends in "+decisions". Fine-tunings on rows
+        that the name no longer selects (other burn-in, more runs, other decisions) are kept in the file but left out here.
         """
         frontiers.check_budget(budget)
         finished = self.finished()
@@ -290,7 +290,7 @@ class Reading(Stored):
         return frontiers.points(finished[standing & ~self.set_aside(finished) & asked], len(self.ids), metric, self._measurements())
 
     def _measurements(self) -> list[float]:
-        """When the jobs that measured the frontier started; one that went on after an interruption counts as another."""
+        """Return the start times of the jobs that measured the frontier; a resumed job counts again."""
         return [event["time"] for event in self.events(but="progress") if event["event"] == "started" and event.get("verb") == "frontier"]
 
     def _stands_for(self, name: str, seed: int) -> str | None:

@@ -1,4 +1,4 @@
-"""The vocabulary as frozen records: run, epoch, example, dynamics, subset, frontier, job. Of libraries it imports numpy only."""
+"""Frozen records of the project's vocabulary: run, epoch, example, dynamics, subset, frontier, job. Needs numpy only."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ Kind = Literal["classification", "multiple_choice", "span"]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Encoded:
-    """Examples as the engine takes them: flat token ids, no padding, no strings.
+    """Encoded examples for the engine: flat token ids without padding or strings.
 
     A *unit* (one example: a sentence, a pair, a question with its options, a question with its windows)
     owns the sequences unit_offsets[i]:unit_offsets[i+1]; sequence s owns tokens[offsets[s]:offsets[s+1]].
     """
 
     kind: Kind
-    """Prediction of the head: a class per unit, one of a unit's sequences, or a start and end token per sequence."""
+    """Output of the head: a class per unit, one of a unit's sequences, or a start and end token per sequence."""
     tokens: NDArray[np.int32]
     """[T] token ids, special tokens included."""
     offsets: NDArray[np.int64]
-    """[S+1] where each sequence begins; the last entry is T."""
+    """[S+1] start of each sequence; the last entry is T."""
     unit_offsets: NDArray[np.int64]
-    """[N+1] where each unit's sequences begin; the last entry is S. `arange(N+1)` for classification."""
+    """[N+1] start of each unit's sequences; the last entry is S. `arange(N+1)` for classification."""
     labels: NDArray[np.int64]
-    """[N] class index, or index of the right option; [S, 2] start and end token within the sequence for spans."""
+    """[N] class index, or index of the correct option; [S, 2] start and end token within the sequence for spans."""
     token_types: NDArray[np.int8] | None = None
-    """[T] segment ids, where the model has them."""
+    """[T] segment ids, if the model uses them."""
     characters: NDArray[np.int32] | None = None
     """[T, 2] for spans: each token's character range in its unit's context, (-1, -1) for every token outside it."""
     classes: int = 0
-    """Number of classes; 0 where the kind has none."""
+    """Number of classes; 0 for other kinds."""
     truncated: int = 0
-    """Units of which some text did not fit into `max_length` tokens."""
+    """Number of units with text beyond `max_length` tokens."""
 
     @property
     def units(self) -> int:
@@ -53,80 +53,80 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class RunPlan:
-    """One run for the engine: which rows, which seed, for how many epochs."""
+    """Plan of one run for the engine: rows, seed and number of epochs."""
 
     key: str
-    """Names the run in what comes back, e.g. "run 0" or "winning-ticket seed 98"."""
+    """Name of the run in progress, records and results, e.g. "run 0" or "winning-ticket seed 98"."""
     seed: int
-    """Decides head initialisation, order and dropout of this run alone."""
+    """Determines the run's head initialisation, order and dropout."""
     rows: NDArray[np.int64]
     """Positions in the `Encoded` training data, ascending."""
     epochs: int
-    """Passes over `rows` (larger than the settings' where a subset gets equal steps)."""
+    """Passes over `rows` (more than in the settings if a subset gets as many steps as full data)."""
     record: bool = True
     """Yield an `EpochRecord` after each epoch."""
     checkpoint: str | None = None
-    """File that holds the run's state after its last whole epoch, its finished records included; resumed from when there."""
+    """File with the run's state and records after its last complete epoch; the run resumes from it if it exists."""
     learning_rate: float | None = None
-    """Peak rate of this run, where it is not the settings'."""
+    """Peak learning rate of this run; None = that of the settings."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Quantities:
-    """Arrays of what is recorded of each example at each step; the fields are the columns of an epoch's file, in their order."""
+    """Arrays of the quantities recorded for each example; the fields are the columns of an epoch's file, in order."""
 
     correct: NDArray[np.bool_]
     gold_prob: NDArray[np.float32]
-    """Probability of the right answer, 0..1."""
+    """Probability of the correct answer, 0..1."""
     gold_margin: NDArray[np.float32]
-    """Logit of the right answer minus the best other logit; positive when right."""
+    """Logit of the correct answer minus the best other logit; positive if the prediction is right."""
     error_norm: NDArray[np.float32]
-    """Euclidean norm of (probabilities - one-hot of the right answer), 0..sqrt(2)."""
+    """Euclidean norm of (probabilities - one-hot of the correct answer), 0..sqrt(2)."""
     loss: NDArray[np.float32]
     """Cross-entropy in nats."""
     predicted: NDArray[np.int64]
-    """The answer given: class or option index."""
+    """Predicted class or option index."""
     position: NDArray[np.int32]
     """Place within the epoch, 0..n-1: example position // batch_size = step."""
 
 
 QUANTITIES: Mapping[str, Any] = {name: get_args(get_args(hint)[1])[0] for name, hint in get_type_hints(Quantities).items()}
-"""The type of each of them, by name."""
+"""NumPy type of each recorded quantity, by name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class EpochRecord(Quantities):
-    """Recording of one epoch of one run, made online: train mode, at each example's own step, before its update.
+    """Online recording of one epoch of one run: in train mode, at each example's own step, before its update.
 
-    Arrays are [n] and ordered like the plan's `rows`, whatever order the epoch trained them in.
+    Arrays are [n] in the order of the plan's `rows`, not in the order of training.
     """
 
     key: str
     epoch: int
     micro_batch: int = 0
-    """Examples that went through the model at a time, where memory did not suffice for whole batches; 0 where it did."""
+    """Examples per forward pass if memory did not suffice for whole batches; 0 if it did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """A sign of life from one run, at most a few a second."""
+    """Progress of one run, reported at most a few times per second."""
 
     key: str
     epoch: int
-    """Epoch under way, from 0."""
+    """Current epoch, from 0."""
     examples: int
     """Examples trained in this run so far, over all its epochs."""
     total: int
-    """Examples this run will train in all."""
+    """Examples this run trains in total."""
     accuracy: float
-    """Online accuracy of the epoch under way, 0..1."""
+    """Online accuracy of the current epoch, 0..1."""
     memory: int = 0
     """Peak memory of the run's process (CPU) or device in bytes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class RunResult:
-    """The end of one run: its predictions on the evaluation data and what it cost."""
+    """Result of one run: its predictions on the evaluation data and its cost."""
 
     key: str
     seconds: float
@@ -141,13 +141,13 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Dynamics(Quantities):
-    """The recording of a whole experiment, every array [runs, epochs, examples] in the order of `ids`."""
+    """Recording of a whole experiment; every array is [runs, epochs, examples] in the order of `ids`."""
 
     ids: NDArray[np.int64]
     seeds: tuple[int, ...]
 
     def first(self, name: str) -> NDArray[Any]:
-        """[1, 1, 1] the very first value of that quantity: enough to see whether it was recorded at all."""
+        """Return [1, 1, 1] the first value of that quantity, which shows whether it was recorded."""
         return np.asarray(getattr(self, name)[:1, :1, :1])
 
     @property
@@ -171,17 +171,17 @@ class Subset:
     """A proposed training set: a rule and the rows it keeps."""
 
     name: str
-    """As typed on the command line, e.g. "winning-ticket", "remove-0-1-6", "random@winning-ticket"."""
+    """Name as typed on the command line, e.g. "winning-ticket", "remove-0-1-6", "random@winning-ticket"."""
     method: str
-    """full, h-score, random, ambiguous, saved, or the score or rule that chose the rows."""
+    """"full", "h-score", "random", "ambiguous", "saved", or the score or rule that chose the rows."""
     rule: str
-    """The rule in words, e.g. "remove H = 0 and 6"."""
+    """Description of the rule, e.g. "remove H = 0 and 6"."""
     kept: NDArray[np.int64]
     """Ids of the kept examples, in source order."""
     total: int
     """Examples before pruning."""
     removes: tuple[int, ...] | None = None
-    """H-values removed, for the subsets that are named so."""
+    """H-values removed; None for subsets of other rules."""
 
     @property
     def size(self) -> int:
@@ -204,7 +204,7 @@ CLASS_ACCURACY = "class_accuracy."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FineTuning:
-    """One finished fine-tuning of a subset. The fields are the columns of frontier.parquet in their order, each metric one of its own."""
+    """One finished fine-tuning of a subset. The fields are the columns of frontier.parquet in order, with one column per metric."""
 
     subset: str
     """As `Subset.name`."""
@@ -217,11 +217,11 @@ class FineTuning:
     kept_fraction: float
     """Their share of all examples, 0..1."""
     rows_sha256: str
-    """Which examples those were; see `frontier.rows_sha256`."""
+    """Hash of the ids trained on; see `frontier.rows_sha256`."""
     budget: str
     """As `FrontierPoint.budget`."""
     burn_in: int
-    """First epochs of the recording that its scores left out."""
+    """First epochs of the recording that the subset's scores left out."""
     seed: int
     epochs: int
     """Passes over those examples."""
@@ -230,13 +230,13 @@ class FineTuning:
     steps: int
     """Optimizer steps."""
     finished: float
-    """When it ended, seconds since 1970."""
+    """End time in seconds since 1970."""
     metrics: Mapping[str, float]
-    """Metrics on the evaluation data, e.g. {"accuracy": 0.81, "macro_f1": 0.80}, the one that counts first."""
+    """Metrics on the evaluation data, e.g. {"accuracy": 0.81, "macro_f1": 0.80}, the main one first."""
     micro_batch: int = 0
     """As `EpochRecord.micro_batch`, of the whole run."""
     stuck: bool = False
-    """True when nearly every evaluation example gets the same prediction, so nothing was learned."""
+    """True if nearly every evaluation example gets the same prediction, so that nothing was learned."""
     class_accuracy: Mapping[str, float] = field(default_factory=dict)
     """Class name -> share of its evaluation examples that were predicted right; empty where the task has no classes."""
 
@@ -255,7 +255,7 @@ class FineTuning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontierPoint:
-    """One subset's measured worth: the mean over its seeds, with intervals."""
+    """Measured metrics of one subset: means over its seeds, with intervals."""
 
     subset: str
     method: str
@@ -270,35 +270,35 @@ class FrontierPoint:
     ci95: Mapping[str, tuple[float, float]]
     """Student-t 95% interval of each mean; (nan, nan) with one seed."""
     vs_full: Difference | None
-    """Metric minus full data's, paired by seed; which one, `frontier.points` was told."""
+    """Metric minus full data's, paired by seed; `frontier.points` chooses the metric."""
     vs_random: Difference | None
     """The same metric minus that of the random subset of equal size, paired by seed."""
     seconds: float
     """Mean training time of one fine-tuning."""
     seconds_saved: float
-    """`steps_saved` times what a step took on average over all fine-tunings measured: a busy machine changes no comparison."""
+    """`steps_saved` times the average seconds per step over all fine-tunings, so that a busy machine does not change comparisons."""
     steps: int
     steps_saved: int
     looks: int = 1
-    """How often its difference to full data was judged so far: at the end of each job that added to its seeds."""
+    """Number of times its difference to full data was evaluated: once per job that added seeds."""
     class_accuracy: Mapping[str, float] = field(default_factory=dict)
     """Class name -> accuracy on the evaluation examples of that class, mean over the seeds that recorded it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A paired difference of a metric, in its units (0.01 = one point)."""
+    """A paired difference of a metric, in its units (0.01 = 1 pp of accuracy)."""
 
     mean: float
     low: float
     """Lower end of the 95% interval; nan with fewer than two pairs."""
     high: float
     pairs: int
-    """Seeds that both sides have."""
+    """Number of seeds that both sides have."""
 
 
 class DecisionKind(StrEnum):
-    """Kinds of decision a person can make about an example."""
+    """Kinds of decision about an example."""
 
     KEEP = "keep"
     DROP = "drop"
@@ -309,7 +309,7 @@ class DecisionKind(StrEnum):
 
 
 class JobState(StrEnum):
-    """Where a job stands; derived from the folder's lock and events, never stored."""
+    """State of a job, derived from the folder's lock and events and never stored."""
 
     NEW = "new"
     QUEUED = "queued"
@@ -327,33 +327,33 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """The truth about an experiment's latest job, as read from its folder."""
+    """Status of an experiment's latest job, as read from its folder."""
 
     state: JobState
     verb: str = ""
     """score or frontier."""
     pid: int | None = None
     message: str = ""
-    """Last words: of a failure, or of a worker that died."""
+    """Error message of a failed job or of a worker that died."""
     log: str = ""
     """File name of the job's log, in the folder's jobs/; empty for jobs of older versions."""
     started: float | None = None
     """Seconds since 1970."""
     updated: float | None = None
-    """Last sign of life, seconds since 1970."""
+    """Time of the last event, in seconds since 1970."""
     silent: float | None = None
-    """Seconds since the last sign of life of a job under way, where that is long ago: its process is stopped or stuck."""
+    """Seconds since the last event of a running job, if that is long ago because its process is stopped or stuck; else None."""
     done: int = 0
-    """Examples trained by this job so far (or, resumed, found finished)."""
+    """Examples trained so far, including those finished before the job."""
     total: int = 0
-    """Examples the whole job trains."""
+    """Examples of the whole job."""
     rate: float = 0.0
-    """Examples per second of late."""
+    """Recent examples per second."""
     runs: Mapping[str, Progress] = field(default_factory=dict)
     """Latest progress of each run, by key."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, as `status --json` prints them."""
+        """Return plain values for JSON, as `status --json` prints them."""
         return {**asdict(self), "seconds_left": self.seconds_left}
 
     @property
@@ -363,20 +363,20 @@ class JobStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate from the rate of late; None before there is one."""
+        """Estimate from the recent rate; None if there is none yet."""
         return (self.total - self.done) / self.rate if self.rate > 0 and self.silent is None else None
 
     @property
     def sentence(self) -> str:
-        """The job's state in one line.
+        """State of the job in one line.
 
         >>> JobStatus(state=JobState.RUNNING, verb="score", done=500, total=2000, rate=50.0).sentence
         'score running, 500 of 2,000 examples, 30 s left'
         >>> JobStatus(state=JobState.RUNNING, verb="score", done=500, total=2000, rate=50.0, silent=180.0).sentence
-        'score running, 500 of 2,000 examples, no sign of life for 3 min'
+        'score running, 500 of 2,000 examples, no progress for 3 min'
         """
         share = f", {self.done:,} of {self.total:,} examples" if self.total else ""
         left = f", {duration(self.seconds_left)} left" if self.state is JobState.RUNNING and self.seconds_left is not None else ""
-        left = left if self.silent is None else f", no sign of life for {duration(self.silent)}"
+        left = left if self.silent is None else f", no progress for {duration(self.silent)}"
         message = f": {self.message}" if self.message else ""
         return f"{self.verb or 'experiment'} {self.state}{share}{left}{message}"

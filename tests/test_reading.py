@@ -162,7 +162,7 @@ def test_the_suffix_and_its_opposite_are_refused_in_one_sentence(scored: Experim
 
 
 def test_duplicates_are_not_resolved_by_hand_without_decisions(scored: Experiment) -> None:
-    with pytest.raises(UsageError, match="--duplicates decides by hand, which --without-decisions leaves out"):
+    with pytest.raises(UsageError, match="--duplicates makes decisions, which --without-decisions leaves out"):
         scored.reading(decisions=False).resolve_duplicates("full", "keep-one")
     assert not scored.decisions()
 

@@ -1,9 +1,9 @@
-"""Which examples are the same text, exactly or nearly. Pure: texts in, groups out.
+"""Groups of exact and near duplicate texts. Pure functions.
 
-Exact: equal after letter case, punctuation and spacing are put aside. Near: at least `SIMILAR` of their character 5-grams in
-common (Jaccard). Examples of several texts (a pair, a question on a passage) are the same only where each text is: two questions on
-one passage are not. Candidates come from MinHash signatures (rensa) in bands, and every candidate pair is then compared exactly, so
-nothing is listed that is not that similar; at a similarity of 0.8 or more, 99.8% of pairs become candidates.
+Exact: equal after normalising letter case, punctuation and spacing. Near: a Jaccard similarity of character 5-grams of at least
+`SIMILAR`. Examples with several texts (a pair, a question on a passage) are duplicates only if each of their texts is: two questions
+on one passage are not. MinHash signatures (rensa) in bands give candidate pairs, which are then compared exactly, so that every
+listed pair is that similar; at a similarity of 0.8 or more, 99.8% of pairs become candidates.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 SIMILAR = 0.8
-"""Share of character 5-grams in common from which two texts are near duplicates."""
+"""Jaccard similarity of character 5-grams from which two texts are near duplicates."""
 
 _BETWEEN = "\x1f"
 _SHINGLE = 5
@@ -30,32 +30,32 @@ _CHUNK = 20_000
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Duplicates:
-    """Groups of examples with the same or nearly the same text."""
+    """Groups of examples with identical or nearly identical texts."""
 
     group: NDArray[np.int64]
-    """[N] number of the example's group, in order of first appearance; -1 for a text of its own."""
+    """[N] number of the example's group, in order of first appearance; -1 for unique texts."""
     exact: NDArray[np.bool_]
-    """[N] whether another example has exactly this text (case, punctuation and spacing aside)."""
+    """[N] True if another example has exactly this text (ignoring case, punctuation and spacing)."""
 
     @property
     def groups(self) -> int:
-        """Number of groups, each of two examples or more."""
+        """Number of groups; each has two examples or more."""
         return int(self.group.max(initial=-1)) + 1
 
     @property
     def redundant(self) -> int:
-        """Examples that could go if each group kept one."""
+        """Number of examples that could be dropped with one kept per group."""
         return int((self.group >= 0).sum()) - self.groups
 
     def members(self, group: int) -> NDArray[np.int64]:
-        """Positions of a group's examples, ascending."""
+        """Return the positions of a group's examples, ascending."""
         return np.flatnonzero(self.group == group)
 
 
 def duplicates(texts: Sequence[str] | pa.Array | pa.Table) -> Duplicates:
-    """Groups of exact and near duplicates among texts, or rows of a table of texts.
+    """Group exact and near duplicates among texts, or among rows of a table of texts.
 
-    To see what leaks, pass training and evaluation texts together, then `leaks`.
+    To find leaks, pass training and evaluation texts together, then call `leaks`.
 
     >>> duplicates(["A great film!", "a  great film", "No plot at all.", "Terrible"]).group
     array([ 0,  0, -1, -1])
@@ -69,7 +69,7 @@ def duplicates(texts: Sequence[str] | pa.Array | pa.Table) -> Duplicates:
 
 
 def normalised(texts: Sequence[str] | pa.Array) -> pa.Array:
-    """Texts without regard to case, punctuation and spacing; one of punctuation only is unchanged."""
+    """Normalise case, punctuation and spacing; a text of punctuation only is unchanged."""
     raw = pa.array(texts, pa.string()) if not isinstance(texts, (pa.Array, pa.ChunkedArray)) else texts.cast(pa.string())
     raw = pc.fill_null(raw.combine_chunks() if isinstance(raw, pa.ChunkedArray) else raw, "")
     words = pc.replace_substring_regex(pc.utf8_lower(pc.utf8_normalize(raw, form="NFKC")), r"[^\p{L}\p{M}\p{N}]+", " ")
@@ -78,13 +78,13 @@ def normalised(texts: Sequence[str] | pa.Array) -> pa.Array:
 
 
 def _as_one(fields: list[pa.Array]) -> pa.Array:
-    """Normalised fields as one text each, with a sign between them that none of them has."""
+    """Join the normalised fields of each row with a separator that occurs in none of them."""
     apart = [pc.replace_substring(field, _BETWEEN, " ") for field in fields]
     return pc.binary_join_element_wise(*apart, _BETWEEN) if len(apart) > 1 else apart[0]
 
 
 def leaks(found: Duplicates, training: int) -> NDArray[np.bool_]:
-    """[N] examples whose group lies on both sides, the first `training` of them being training texts.
+    """Return [N] True for examples whose group has both training and evaluation texts; the first `training` are training texts.
 
     >>> leaks(duplicates(["a b c d", "e f g h", "A B C D"]), training=2)
     array([ True, False,  True])
@@ -94,12 +94,12 @@ def leaks(found: Duplicates, training: int) -> NDArray[np.bool_]:
     inside[found.group[:training]] = True
     outside[found.group[training:]] = True
     both = inside & outside
-    both[-1] = False  # -1, no group
+    both[-1] = False  # -1: no group
     return both[found.group]
 
 
 def conflicting(found: Duplicates, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """[N] examples of groups that carry more than one label: at least one of them is wrong, or the text does not decide.
+    """Return [N] True for examples of groups with more than one label: one is wrong, or the text does not determine the label.
 
     >>> conflicting(duplicates(["a b c d", "A B C D", "e f"]), np.array([0, 1, 0]))
     array([ True,  True, False])
@@ -111,7 +111,7 @@ def conflicting(found: Duplicates, labels: NDArray[np.int64]) -> NDArray[np.bool
 
 
 def one_each(found: Duplicates, preferred: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
-    """[N] True for one example of each group, the first or the first of those `preferred` most, and for all that have no group.
+    """Return [N] True for one example per group (the first, or the first of those with the highest `preferred`) and for unique texts.
 
     >>> one_each(duplicates(["a b c d", "A B C D", "e f"]))
     array([ True, False,  True])
@@ -124,7 +124,7 @@ def one_each(found: Duplicates, preferred: NDArray[np.int64] | None = None) -> N
 
 
 def together(found: Duplicates, kept: NDArray[np.bool_], keep: bool = True) -> NDArray[np.bool_]:
-    """[N] a selection that splits no group: groups it splits are kept whole, or (keep=False) dropped whole.
+    """Return [N] the selection without split groups: a group kept in part is kept whole, or (keep=False) dropped whole.
 
     >>> together(duplicates(["a b c d", "A B C D", "e f"]), np.array([True, False, False]))
     array([ True,  True, False])
@@ -138,7 +138,7 @@ def together(found: Duplicates, kept: NDArray[np.bool_], keep: bool = True) -> N
 
 
 def _numbered(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Component labels to group numbers by first appearance; -1 where a component has one member."""
+    """Convert component labels to group numbers by first appearance; -1 for components of one member."""
     _, first, which, counts = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
     number = np.full(len(first), -1)
     several = np.flatnonzero(counts > 1)
@@ -147,7 +147,7 @@ def _numbered(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _components(texts: list[str]) -> NDArray[np.int64]:
-    """[U] connected component of each of different texts, linked where they are similar enough."""
+    """Return [U] the connected component of each distinct text; texts are linked if they are similar enough."""
     pairs = _candidates(texts)
     for field in zip(*(text.split(_BETWEEN) for text in texts), strict=True):
         pairs = pairs[_jaccard(field, pairs) >= SIMILAR]
@@ -156,8 +156,8 @@ def _components(texts: list[str]) -> NDArray[np.int64]:
 
 
 def _candidates(texts: list[str]) -> NDArray[np.int64]:
-    """[P, 2] pairs of texts that agree in some band of their signatures: all such pairs in a band shared by up to 17 texts,
-    each with its next 16 and with the first in a band shared by more.
+    """Return [P, 2] pairs of texts with an equal signature band: all pairs if up to 17 texts share the band,
+    else each text with the next 16 and with the first.
     """
     size = len(texts)
     codes: list[NDArray[np.int64]] = []
@@ -177,7 +177,7 @@ def _candidates(texts: list[str]) -> NDArray[np.int64]:
 
 
 def _bands(texts: list[str]) -> NDArray[np.uint64]:
-    """[bands, U] one number for each band of each text's MinHash signature."""
+    """Return [bands, U] one number per band of each text's MinHash signature."""
     from rensa import RMinHash  # type: ignore[import-untyped]
 
     mixers = np.random.default_rng(0).integers(1, 2**63, size=_ROWS, dtype=np.uint64) | np.uint64(1)
@@ -190,7 +190,7 @@ def _bands(texts: list[str]) -> NDArray[np.uint64]:
 
 
 def _shingled(texts: Sequence[str]) -> Iterator[tuple[int, NDArray[np.uint64], NDArray[np.uint64]]]:
-    """Chunk by chunk: where it starts, the hashes of all character 5-grams, and where each text's begin."""
+    """Yield per chunk: its start, the hashes of all character 5-grams, and the start of each text's hashes."""
     base = np.uint64(0x9E3779B97F4A7C15)
     for start in range(0, len(texts), _CHUNK):
         padded = [text.ljust(_SHINGLE) for text in texts[start : start + _CHUNK]]
@@ -207,7 +207,7 @@ def _shingled(texts: Sequence[str]) -> Iterator[tuple[int, NDArray[np.uint64], N
 
 
 def _jaccard(texts: Sequence[str], pairs: NDArray[np.int64], chunk: int = 20_000) -> NDArray[np.float64]:
-    """[P] exact similarity of each pair: 5-grams in common over all of theirs."""
+    """Return [P] the exact Jaccard similarity of each pair's 5-grams."""
     involved, place = np.unique(pairs, return_inverse=True)
     place = place.reshape(pairs.shape)
     hashes, lengths = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.int64)]

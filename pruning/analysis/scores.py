@@ -1,8 +1,8 @@
 """Scores: one number per example, from the recording alone. Pure functions over [runs, epochs, examples].
 
-Every score is a function with its entry in `SCORES` above it: its range, its direction and its source. Adding one is adding such a
-function; a property test picks it up. Where papers and their published code differ, the docstring says which we follow. Sums run in
-float64, one run at a time, so that a million examples need little more memory than their recording.
+Every score is a function with a decorator that registers it in `SCORES` with its range, direction and source. A new score is one more
+such function; a property test covers it automatically. If a paper and its published code differ, the docstring says which we follow.
+Sums are computed in float64, one run at a time, so that a million examples need little more memory than their recording.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """One score: how it is computed, what its numbers mean, where it comes from."""
+    """One score: its function, the meaning of its values, and its source."""
 
     name: str
     title: str
     of: Callable[..., NDArray[np.floating | np.integer]]
-    """The recorded quantity, [R, E, N] of the epochs counted, -> [N]."""
+    """Function of the recorded quantity, [R, E, N] of the epochs counted; returns [N]."""
     needs: str
-    """That quantity, a field of `Dynamics`: the name of the function's parameter."""
+    """Name of that quantity: a field of `Dynamics` and the function's parameter."""
     high: Callable[[int, int], float]
-    """(runs, epochs) -> a value that none exceeds (inf: there is none)."""
+    """(runs, epochs) -> upper bound of the score (inf if unbounded)."""
     higher: str
-    """Meaning of a higher number, in a word: easier, harder, more ambiguous ..."""
+    """Meaning of a higher value: easier, harder, more ambiguous ..."""
     keep: str
-    """The end that pruning by this score keeps: "high" or "low"."""
+    """Values that pruning by this score keeps: "high" or "low"."""
     source: str
     sentence: str
     """Description for people."""
     low: float = 0.0
     epochs: int = 1
-    """Fewest epochs it needs."""
+    """Fewest epochs required."""
 
 
 SCORES: dict[str, Score] = {}
-"""Name -> score, in the order in which a person should meet them."""
+"""Name -> score, in display order."""
 
 _Of = TypeVar("_Of", bound=Callable[..., NDArray[np.floating | np.integer]])
 _SWAYAMDIPTA = "Swayamdipta et al. 2020"
 
 
 def _score(name: str, title: str, sentence: str, *, high: float | Callable[[int, int], float], **about: Any) -> Callable[[_Of], _Of]:
-    """Put the function below into the registry; `about` are the other fields of `Score`."""
+    """Register the decorated function; `about` are the other fields of `Score`."""
     largest = high if callable(high) else lambda runs, epochs: float(high)
 
     def register(of: _Of) -> _Of:
@@ -69,7 +69,7 @@ def _score(name: str, title: str, sentence: str, *, high: float | Callable[[int,
 @_score(
     "h",
     "H-score",
-    "Runs in which the model got it right in every epoch.",
+    "Number of runs that were right in every epoch.",
     high=lambda runs, epochs: runs,
     higher="easier",
     keep="low",
@@ -90,12 +90,12 @@ def h_score(correct: NDArray[np.bool_], burn_in: int = 0) -> NDArray[np.int64]:
 
 
 def check_burn_in(burn_in: int, epochs: int) -> None:
-    """Raise UsageError when leaving out `burn_in` of the epochs would leave none."""
+    """Raise UsageError if `burn_in` is negative or leaves no epoch."""
     if not 0 <= burn_in < epochs:
         raise UsageError(f"burn_in must be 0 to {epochs - 1} with {epochs} epoch{'s' * (epochs > 1)}, got {burn_in}.", "burn_in")
 
 
-@_score("confidence", "Confidence", "Mean probability given to the right answer.", high=1, higher="easier", keep="low", source=_SWAYAMDIPTA)
+@_score("confidence", "Confidence", "Mean probability of the correct answer.", high=1, higher="easier", keep="low", source=_SWAYAMDIPTA)
 def confidence(gold_prob: NDArray[np.float32]) -> Floats:
     """[N] mean gold probability over epochs and runs; 0..1, higher = easier (Swayamdipta et al. 2020).
 
@@ -108,7 +108,7 @@ def confidence(gold_prob: NDArray[np.float32]) -> Floats:
 @_score(
     "variability",
     "Variability",
-    "How much that probability moves between epochs.",
+    "Standard deviation of that probability over epochs.",
     high=0.5,
     higher="more ambiguous",
     keep="high",
@@ -128,7 +128,7 @@ def variability(gold_prob: NDArray[np.float32]) -> Floats:
 @_score(
     "pooled-variability",
     "Variability over all runs",
-    "How much that probability moves between epochs and runs.",
+    "Standard deviation of that probability over epochs and runs.",
     high=sqrt(0.5),
     higher="more ambiguous",
     keep="high",
@@ -148,7 +148,9 @@ def pooled_variability(gold_prob: NDArray[np.float32]) -> Floats:
     return np.sqrt(squares / max(1, gold_prob.shape[0] * gold_prob.shape[1] - 1))
 
 
-@_score("correctness", "Correctness", "Share of all looks at it that were right.", high=1, higher="easier", keep="low", source=_SWAYAMDIPTA)
+@_score(
+    "correctness", "Correctness", "Share of training predictions that were right.", high=1, higher="easier", keep="low", source=_SWAYAMDIPTA
+)
 def correctness(correct: NDArray[np.bool_]) -> Floats:
     """[N] share of epochs and runs in which the example was right; 0..1, higher = easier (Swayamdipta et al. 2020).
 
@@ -161,14 +163,14 @@ def correctness(correct: NDArray[np.bool_]) -> Floats:
 @_score(
     "forgetting",
     "Forgetting",
-    "Times it was right and then wrong again; never right counts every epoch.",
+    "Changes from right to wrong; never right counts every epoch.",
     high=lambda runs, epochs: runs * epochs,
     higher="harder",
     keep="high",
     source="Toneva et al. 2019",
 )
 def forgetting(correct: NDArray[np.bool_]) -> Floats:
-    """[N] times the example went from right to wrong between epochs, summed over runs; never right in a run counts E.
+    """[N] number of changes from right to wrong between epochs, summed over runs; never right in a run counts E.
 
     0..R*E, higher = harder (Toneva et al. 2019; DeepCore and dPrune count a never-learned example as 0, which is a bug).
 
@@ -183,7 +185,7 @@ def forgetting(correct: NDArray[np.bool_]) -> Floats:
 @_score(
     "el2n",
     "EL2N",
-    "Distance of the last epoch's probabilities from the right answer.",
+    "Distance of the last epoch's probabilities from the correct answer.",
     high=sqrt(2),
     higher="harder",
     keep="high",
@@ -201,7 +203,7 @@ def el2n(error_norm: NDArray[np.float32], epoch: int = -1) -> Floats:
 @_score(
     "aum",
     "AUM",
-    "How clearly the right answer leads the next best; strongly negative hints at a wrong label.",
+    "Margin of the correct answer over the next best; strongly negative suggests a wrong label.",
     high=inf,
     higher="easier",
     keep="low",
@@ -220,11 +222,11 @@ def aum(gold_margin: NDArray[np.float32]) -> Floats:
 @_score(
     "dyn-unc",
     "Dynamic uncertainty",
-    "How much its probability moves within a few epochs.",
+    "Standard deviation of that probability within a few epochs.",
     high=sqrt(0.5),
     higher="more ambiguous",
     keep="high",
-    source="He et al. 2024, windows of 2 epochs where there are fewer than 11",
+    source="He et al. 2024, windows of 2 epochs if there are fewer than 11",
     epochs=2,
 )
 def dyn_unc(gold_prob: NDArray[np.float32], window: int = 0) -> Floats:
@@ -243,7 +245,7 @@ def dyn_unc(gold_prob: NDArray[np.float32], window: int = 0) -> Floats:
 @_score(
     "dual",
     "DUAL",
-    "Dynamic uncertainty, weighed by difficulty.",
+    "Dynamic uncertainty, weighted by difficulty.",
     high=sqrt(0.5),
     higher="more uncertain and harder",
     keep="high",
@@ -270,7 +272,7 @@ def dual(gold_prob: NDArray[np.float32], window: int = 0) -> Floats:
 @_score(
     "tdds",
     "TDDS",
-    "How unevenly its prediction changed from epoch to epoch.",
+    "Unevenness of the prediction's changes between epochs.",
     high=inf,
     higher="more influential",
     keep="high",
@@ -278,7 +280,7 @@ def dual(gold_prob: NDArray[np.float32], window: int = 0) -> Floats:
     epochs=4,
 )
 def tdds(gold_prob: NDArray[np.float32], window: int = 3, decay: float = 0.9) -> Floats:
-    """[N] how unevenly the prediction changed within a window of changes between epochs, later windows weighing more.
+    """[N] unevenness of the prediction's changes between epochs within a window; later windows have more weight.
 
     0.., higher = more influential (Zhang et al. 2024; their J is `window`, so E >= window + 1). Between two epochs the change is
     the sum over classes of |p_new log(p_new / p_old)|, as in their code; the norm of its deviations from the window's mean
@@ -301,7 +303,7 @@ def tdds(gold_prob: NDArray[np.float32], window: int = 3, decay: float = 0.9) ->
     return _mean_over_runs(gold_prob, one)
 
 
-@_score("loss", "Loss", "Mean loss when it was trained on.", high=inf, higher="harder", keep="high", source="mean cross-entropy in nats")
+@_score("loss", "Loss", "Mean training loss.", high=inf, higher="harder", keep="high", source="mean cross-entropy in nats")
 def mean_loss(loss: NDArray[np.float32]) -> Floats:
     """[N] mean cross-entropy over epochs and runs, in nats; 0.., higher = harder.
 
@@ -311,11 +313,11 @@ def mean_loss(loss: NDArray[np.float32]) -> Floats:
     return loss.mean(axis=(0, 1), dtype=np.float64)
 
 
-@_score("random", "Random", "Chance: what every other score has to beat.", high=1, higher="nothing", keep="high", source="a hash of the id")
+@_score("random", "Random", "Random baseline for every other score.", high=1, higher="nothing", keep="high", source="a hash of the id")
 def random(ids: NDArray[np.int64], seed: int = 0) -> Floats:
-    """[N] a number of each id's own; 0..1, no direction. It follows the example, whatever the order or the others.
+    """[N] a number from each id; 0..1, no direction. It depends on the id only, not on the order or on other examples.
 
-    A hash (SplitMix64) rather than a draw; subsets named random@... are drawn again for each seed instead.
+    A hash (SplitMix64) instead of a random draw; subsets named random@... are drawn again for each seed.
 
     >>> bool((random(np.array([7, 3])) == random(np.array([3, 7]))[::-1]).all())
     True
@@ -327,18 +329,18 @@ def random(ids: NDArray[np.int64], seed: int = 0) -> Floats:
 
 
 def missing(dynamics: Dynamics) -> frozenset[str]:
-    """Quantities that an imported recording does not have: nan (or -1 for whole numbers) throughout."""
+    """Return the quantities that an imported recording lacks: all values are nan (or -1 for integers)."""
     return frozenset(name for name in QUANTITIES if _absent(dynamics.first(name)))
 
 
 def compute(name: str, dynamics: Dynamics, burn_in: int = 0) -> Floats:
-    """[N] that score. Raises UsageError for a name that does not exist, ScoreError naming what the recording lacks."""
+    """Return [N] that score. Raises UsageError for an unknown name, ScoreError naming what the recording lacks."""
     if name not in SCORES:
         raise UsageError(f"There is no score {name!r}; the scores are {', '.join(SCORES)}.")
     check_burn_in(burn_in, dynamics.epochs)
     score, counted = SCORES[name], dynamics.epochs - burn_in
     if counted < score.epochs:
-        raise ScoreError(f"{score.title} needs {score.epochs} epochs; this recording has {dynamics.epochs}, of which {counted} count.")
+        raise ScoreError(f"{score.title} needs {score.epochs} epochs; this recording has {dynamics.epochs}, {counted} of them counted.")
     if score.needs in missing(dynamics):
         raise ScoreError(f"{score.title} needs {score.needs}, which this recording does not have.")
     values = dynamics.ids if score.needs == "ids" else getattr(dynamics, score.needs)[:, burn_in:]
@@ -346,7 +348,7 @@ def compute(name: str, dynamics: Dynamics, burn_in: int = 0) -> Floats:
 
 
 def compute_all(dynamics: Dynamics, burn_in: int = 0) -> dict[str, Floats]:
-    """Every score that this recording can give, by name."""
+    """Return every score available from this recording, by name."""
     counted, lacking = dynamics.epochs - burn_in, missing(dynamics)
     possible = (name for name, score in SCORES.items() if counted >= score.epochs and score.needs not in lacking)
     return {name: compute(name, dynamics, burn_in) for name in possible}
@@ -357,7 +359,7 @@ def _absent(value: NDArray[np.generic]) -> bool:
 
 
 def _mean_over_runs(values: NDArray[np.float32], of: Callable[[NDArray[np.float32]], Floats]) -> Floats:
-    """Mean over runs of `of(values[run])`, [E, N] -> [N], without a copy of all runs."""
+    """Return the mean over runs of `of(values[run])`, [E, N] -> [N], without copying all runs."""
     total = np.zeros(values.shape[-1])
     for run in values:
         total += of(run)
@@ -365,14 +367,14 @@ def _mean_over_runs(values: NDArray[np.float32], of: Callable[[NDArray[np.float3
 
 
 def _window(gold_prob: NDArray[np.float32]) -> int:
-    """The papers' window of 10 epochs, or 2 where there are fewer than 11."""
+    """Return the papers' window of 10 epochs, or 2 if there are fewer than 11."""
     return 10 if gold_prob.shape[1] > 10 else 2
 
 
 def _windows(values: NDArray[np.floating], window: int) -> NDArray[np.floating]:
     """[E, N] -> [windows, N, window]."""
     if len(values) < window:
-        raise ScoreError(f"A window of {window} epochs needs as many; this recording has {len(values)}.")
+        raise ScoreError(f"A window of {window} epochs needs at least {window}; this recording has {len(values)}.")
     return sliding_window_view(values, window, axis=0)
 
 

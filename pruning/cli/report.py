@@ -213,7 +213,7 @@ def _show_histogram(experiment: Experiment) -> None:
 def show_learning_rates(experiment: Experiment) -> None:
     """Print each fitted learning rate and the held-out losses it was chosen by."""
     for fit in experiment.learning_rates.values():
-        _line(fit.sentence + (f" Taken over from {fit.taken_from}." if fit.taken_from else ""))
+        _line(fit.sentence + (f" Taken from {fit.taken_from}." if fit.taken_from else ""))
         for number, each in enumerate(fit.rounds, 1):
             losses = ", ".join(f"{scientific(one['rate'])} {_loss(one['loss'])}" for one in each["candidates"])
             _line(f"  round {number}, {each['rows']:,} rows, {each['steps']:,} steps: held-out loss {losses}")

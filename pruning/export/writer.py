@@ -81,7 +81,7 @@ def build(
     chosen = find_format(format)
     write = chosen.escape if escape_formulas and chosen.escape is not None else chosen.write
     if subset.size == 0:
-        raise ExportError(f"{subset.name} keeps no example; there is nothing to export.")
+        raise ExportError(f"{subset.name} keeps no examples; there is nothing to export.")
     target.sweep(output.parent)
     data = [source.settings.data, source.settings.evaluation]
     replaces = target.check(source.folder, data, output, force, chosen.folder)
@@ -288,10 +288,10 @@ def subset_warnings(source: Exportable, subset: Subset) -> list[str]:
     if labels := relabelled(source, subset):
         found.append(f"Labels changed by hand: {len(labels):,}. Scores and frontier were measured with the labels before that.")
     if source.labels is not None and len(np.unique(source.labels[subset.mask(source.ids)])) == 1:
-        found.append(f"All {subset.size:,} examples it keeps have one class; a model trained on them learns nothing.")
+        found.append(f"All {subset.size:,} examples it keeps have one class; a model would learn nothing.")
     leaked = int(leaks(source.duplicates, subset.total)[: subset.total][subset.mask(source.ids)].sum())
     if leaked:
-        found.append(f"{leaked:,} of its examples are in the evaluation data too, or nearly: the frontier flatters it.")
+        found.append(f"{leaked:,} of its examples are also in the evaluation data, exactly or nearly: its accuracy is overestimated.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""From the logits of any training to what Winnow records of an epoch. Pure, numpy only."""
+"""Convert the logits of any training to the record of an epoch. Pure, numpy only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def from_logits(
 ) -> EpochRecord:
     """Return one epoch's record from its logits [N, classes] and labels [N], both in the examples' order.
 
-    `position` [N] is each example's position within the epoch, None where it is unknown.
+    `position` [N] is each example's position within the epoch, None if unknown.
 
     >>> record = from_logits("run 0", 0, np.array([[2.0, 0.0], [1.0, 3.0]]), np.array([0, 0]))
     >>> record.correct, record.gold_prob.round(3), record.gold_margin, record.predicted
@@ -47,7 +47,7 @@ def from_logits(
 
 
 def from_success(key: str, epoch: int, correct: NDArray[np.bool_], gold_prob: NDArray[np.floating] | None = None) -> EpochRecord:
-    """Return one epoch's record from success [N] and optional gold probabilities [N]; other quantities are nan, whole numbers -1."""
+    """Return one epoch's record from success [N] and optional gold probabilities [N]; other quantities are nan, integers -1."""
     nothing = np.full(len(correct), np.nan, dtype=np.float32)
     return EpochRecord(
         key=key,
@@ -65,8 +65,8 @@ def from_success(key: str, epoch: int, correct: NDArray[np.bool_], gold_prob: ND
 def aligned(logits: NDArray[np.floating], gold: Ids, labels: Ids, classes: int, what: str) -> NDArray[np.floating]:
     """Return the logits [N, classes] with their columns in the order of the data's classes; with 0 classes (options) as they are.
 
-    `gold` [N] are the labels as the recording numbers them, `labels` [N] as the data does. The numbers may differ, the examples may not:
-    raises DataError, beginning with `what`, for another number of classes, or when no renumbering makes all labels equal.
+    `gold` [N] are the labels as the recording numbers them, `labels` [N] as the data does. The numbering may differ:
+    raises DataError, starting with `what`, for another number of classes, or if no renumbering makes all labels equal.
 
     >>> aligned(np.array([[1.0, 9.0], [1.0, 9.0]]), np.array([1, 0]), np.array([0, 1]), 2, "The recording")
     array([[9., 1.],
@@ -76,20 +76,20 @@ def aligned(logits: NDArray[np.floating], gold: Ids, labels: Ids, classes: int, 
         order = np.arange(logits.shape[1])
     elif logits.shape[1] != classes or (len(gold) and (gold.min() < 0 or gold.max() >= classes)):
         numbered = f"{logits.shape[1]} logits an example and classes numbered {gold.min()} to {gold.max()}"
-        raise DataError(f"{what} has {numbered}, where the data has {classes or labels.max() + 1} classes.")
+        raise DataError(f"{what} has {numbered}, but the data has {classes or labels.max() + 1} classes.")
     else:
         order = class_order(gold, labels, classes)
     wrong = np.flatnonzero(order[labels] != gold)
     if len(wrong):
         raise DataError(
-            f"{what} has other labels than the data, or another order of rows: {len(wrong):,} of {len(gold):,} examples differ, first row "
+            f"{what} has labels or rows in another order than the data: {len(wrong):,} of {len(gold):,} examples differ, first row "
             f"{wrong[0]} with class {gold[wrong[0]]} instead of {labels[wrong[0]]}; train on the data's rows in their order."
         )
     return logits[:, order]
 
 
 def class_order(gold: Ids, labels: Ids, classes: int) -> Ids:
-    """Return [classes] the recording's number of each of the data's classes: the one it occurs with most often, each used once."""
+    """Return [classes] the recording's number of each of the data's classes: the most frequent match, each used once."""
     pairs, counts = np.unique(labels * classes + gold, return_counts=True)  # never a table of classes x classes
     ours, theirs = np.divmod(pairs, classes)
     most = np.zeros(classes, dtype=np.int64)
@@ -129,7 +129,7 @@ def as_array(values: Any) -> NDArray[Any]:
 
 
 def hard_labels(labels: NDArray[Any], what: str) -> NDArray[np.int64] | None:
-    """Return class indices [b], or None where labels are not numbers. Raises DataError for soft labels: a share per class."""
+    """Return class indices [b], or None if labels are not numbers. Raises DataError for soft labels: a share per class."""
     if labels.dtype.kind not in "iufb":
         return None
     if labels.ndim == 2 and labels.shape[1] == 1:

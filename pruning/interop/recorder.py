@@ -1,4 +1,4 @@
-"""Record your own training: a plain PyTorch loop here, a Hugging Face Trainer in `pruning.interop.trainer`.
+"""Record your own training: a plain PyTorch loop with `Recorder`, a Hugging Face Trainer with `pruning.interop.trainer`.
 
 In a plain loop, pass each batch's row numbers and logits after its forward pass:
 
@@ -11,7 +11,7 @@ In a plain loop, pass each batch's row numbers and logits after its forward pass
                     run.add(rows, logits)           # before these logits update the weights
                     ...
 
-The folder is an experiment like any other: scores, subsets, frontier, dashboard and export read it.
+The folder is an ordinary experiment: scores, subsets, frontier, dashboard and export work with it.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Recorder:
     ) -> None:
         """Create the folder, or open it to record its unfinished runs.
 
-        `data` is the training set, in the order of its rows; `epochs` is how many each run trains. `evaluation` and `model` are needed
-        only to measure a frontier later, which fine-tunes by the recipe in `train`. Raises DataError, ModelError, UsageError and
+        `data` is the training set, in the order of its rows; `epochs` is the number of epochs per run. `evaluation` and `model` are only
+        needed to measure a frontier later, which fine-tunes with the recipe in `train`. Raises DataError, ModelError, UsageError and
         ExperimentError (other settings).
         """
         settings = Settings(
@@ -86,9 +86,9 @@ class Recorder:
         return [seed for run, seed in enumerate(self.seeds) if run not in done]
 
     def run(self, seed: int) -> RecordedRun:
-        """Start the run of that seed at its first epoch; its earlier, incomplete recording is replaced once that epoch is complete.
+        """Start the run of that seed at its first epoch; an earlier, incomplete recording is replaced once that epoch is complete.
 
-        Warns when the run started before, of another seed, is incomplete. Raises UsageError for a seed that the experiment does not
+        Warns if the previous run, of another seed, is incomplete. Raises UsageError for a seed that the experiment does not
         have, or whose run is complete.
         """
         if seed not in self.seeds:
@@ -103,7 +103,7 @@ class Recorder:
 
 
 class RecordedRun:
-    """One run in progress. An epoch ends, and is written to disk, when every example was added once.
+    """One run in progress. An epoch is written to disk once every example was added.
 
     As a context manager it calls `finish` at its end.
     """
@@ -129,7 +129,7 @@ class RecordedRun:
         logits
             [b, classes] of this step, as a tensor or array.
         labels
-            [b] class indices, compared with the data's where given. The training may number the classes in another order: the recording
+            [b] class indices, compared with the data's if given. The training may number the classes in another order; the recording
             uses the data's. Another order of rows is refused.
 
         Raises
@@ -156,7 +156,7 @@ class RecordedRun:
 
     @property
     def missing(self) -> str:
-        """One sentence that counts the epochs and examples not recorded yet; empty when the run is complete."""
+        """Sentence that counts the epochs and examples not recorded yet; empty if the run is complete."""
         if self.epoch == self.epochs:
             return ""
         size = len(self.labels)
@@ -164,7 +164,7 @@ class RecordedRun:
         return (
             f"Run {self.index} of {self.experiment.folder.root} recorded {self.epoch} of {counted(self.epochs, 'epoch')}{partly}, so "
             f"{(self.epochs - self.epoch) * size - self.seen:,} predictions are missing; train every epoch on every example "
-            "(no early stopping, max_steps or drop_last), or announce fewer epochs to the Recorder in a new folder."
+            "(no early stopping, max_steps or drop_last), or create a Recorder with fewer epochs in a new folder."
         )
 
     def finish(self) -> None:
@@ -182,7 +182,7 @@ class RecordedRun:
     def _end_epoch(self) -> None:
         key = f"run {self.index}"
         logits = aligned(self.logits, self.gold, self.labels, self.classes, f"Epoch {self.epoch + 1} of {key}")
-        if self.epoch == 0:  # later epochs of an earlier training would make this run look complete
+        if self.epoch == 0:  # later epochs of an earlier training must not make this run look complete
             for epoch in reversed(range(self.epochs)):
                 self.experiment.folder.epoch(self.index, epoch).unlink(missing_ok=True)
         self.experiment.write_epoch(self.index, from_logits(key, self.epoch, logits, self.labels, self.position.copy()))
@@ -195,8 +195,8 @@ class RecordedRun:
         size, run = len(self.labels), f"run {self.index}"
         if self.epoch >= self.epochs:
             raise TrainingError(
-                f"{run.capitalize()} has all of its {counted(self.epochs, 'epoch')} and training goes on with one too many; "
-                "announce as many epochs as you train: Recorder(epochs=...)."
+                f"{run.capitalize()} has all of its {counted(self.epochs, 'epoch')}, but training continues with another; "
+                "create the Recorder with the number of epochs you train: Recorder(epochs=...)."
             )
         if rows.ndim != 1 or rows.dtype.kind not in "iu":
             raise TrainingError(
@@ -224,14 +224,14 @@ class RecordedRun:
 
 
 def make(directory: str | Path, settings: Settings) -> Experiment:
-    """Create or open the folder of an experiment that is recorded elsewhere (`settings.recorded_by`).
+    """Create or open the folder of an experiment that another tool records (`settings.recorded_by`).
 
-    Without evaluation data nothing is split off, because every row is trained on, and no frontier can be measured. Raises
+    Without evaluation data none is split off, because every row is trained on, and no frontier can be measured. Raises
     DataError, ModelError, ExperimentError, and UsageError for a task whose answers are not one of several classes or options.
     """
     train, evaluation = _examples(settings)
     if TASKS[train.task].kind == "span":
-        raise UsageError(f"Recordings of the task {train.task} cannot be recorded elsewhere: their answers are not one of several classes.")
+        raise UsageError(f"The task {train.task} cannot be recorded by other tools: its answers are not one of several classes.")
     model = identity(locate(settings.model)) if settings.model else ""
     settings = settings.with_changes(max_length=settings.max_length or TASKS[train.task].max_length)
     return Experiment.create(directory, settings, train, evaluation, model)

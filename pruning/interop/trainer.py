@@ -5,7 +5,7 @@
     for seed in recorder.unfinished:
         RecordingTrainer(recorder=recorder, args=TrainingArguments(seed=seed, ...), train_dataset=encoded, ...).train()
 
-The rows travel with the batches as a column and the logits are read where the model returns them, so a subclass may
+The row numbers are a column of the batches, and the logits are read from the model's output, so a subclass can
 define its own compute_loss or training_step.
 """
 
@@ -28,9 +28,9 @@ ROW = "winnow_row"
 class RecorderMixin:
     """Mixin that records a `transformers.Trainer`; list it before the Trainer among the bases of your class.
 
-    Takes `recorder` besides the Trainer's own arguments and records the run of `args.seed`. The training set must be the recorder's
-    data, row for row. Everything that would leave a recording incomplete is refused before training, and `train()` raises
-    TrainingError when an epoch or an example is missing at its end.
+    Takes `recorder` in addition to the Trainer's arguments and records the run of `args.seed`. The training set must be the
+    recorder's data, row by row. Arguments that would make the recording incomplete are refused before training, and `train()` raises
+    TrainingError if an epoch or an example is missing at the end.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -41,7 +41,7 @@ class RecorderMixin:
             raise UsageError(f"{cls.__name__} lists {trainer.__name__} before RecorderMixin; list RecorderMixin first.")
 
     def __init__(self, *args: Any, recorder: Recorder, **kwargs: Any) -> None:
-        check_positions(kwargs.get("train_dataset"))  # before the Trainer's advice to set max_steps
+        check_positions(kwargs.get("train_dataset"))  # before the Trainer advises to set max_steps
         super().__init__(*args, **kwargs)
         trainer: Any = self
         check_arguments(trainer.args, recorder)
@@ -50,14 +50,14 @@ class RecorderMixin:
         trainer.train_dataset = _numbered(trainer.train_dataset, len(recorder.labels))
         trainer.data_collator = _Carrying(trainer.data_collator)
         self.recording = recorder.run(trainer.args.seed)
-        # Set on the instance, these also come before what a subclass defines.
+        # Set on the instance, these take precedence over methods of a subclass.
         trainer.train = self._train(trainer.train)
         trainer.training_step = self._training_step(trainer.training_step)
         trainer.prediction_step = _without_rows(trainer.prediction_step)
         trainer.get_train_dataloader = self._train_dataloader(trainer.get_train_dataloader)
 
     def _train(self, train: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap `train`: a whole run from its first step, or an error that counts what is missing."""
+        """Wrap `train`: record a whole run from its first step, or raise an error that counts what is missing."""
 
         def recorded(resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
             if resume_from_checkpoint:
@@ -65,7 +65,7 @@ class RecorderMixin:
                     "resume_from_checkpoint cannot be recorded, because a recording needs every step; train from the start."
                 )
             if self.recording.epoch or self.recording.seen:
-                raise TrainingError("This Trainer has recorded a training already; make a new one for each call of train().")
+                raise TrainingError("This Trainer has already recorded a training; create a new one for each call of train().")
             result = train(None, *args, **kwargs)
             self.recording.finish()
             return result
@@ -81,7 +81,7 @@ class RecorderMixin:
         return checked
 
     def _training_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap `training_step`: the rows leave the batch before anything else sees it, and the step's first logits are recorded."""
+        """Wrap `training_step`: remove the row numbers from the batch and record the step's first logits."""
 
         def recorded(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             rows, labels = inputs.pop(ROW, None), inputs.get("labels")
@@ -102,7 +102,7 @@ class RecorderMixin:
             if not found:
                 raise TrainingError(
                     "A training step ended without a call of the model, so there are no logits to record; "
-                    "call model(...) itself in compute_loss or training_step, not a part of it."
+                    "call model(...), not a part of it, in compute_loss or training_step."
                 )
             return loss
 
@@ -117,9 +117,9 @@ class RecorderMixin:
 
 
 def logits_of(outputs: Any, batch: int, classes: int) -> Any:
-    """Logits [batch, classes] of a model's outputs: the entry `logits`, or the only one of this shape in a tuple, wherever it stands.
+    """Return the logits [batch, classes] of a model's outputs: the entry `logits`, or the only element of this shape in a tuple.
 
-    Raises TrainingError where there is none, or where several have this shape. 0 classes: any number of options.
+    Raises TrainingError if none or several have this shape. 0 classes: any number of options.
     """
     if isinstance(outputs, Mapping):
         if "logits" in outputs:
@@ -140,7 +140,7 @@ def logits_of(outputs: Any, batch: int, classes: int) -> Any:
 
 
 def _without_rows(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap `prediction_step`, so that evaluating on the training set works as without a recording."""
+    """Wrap `prediction_step`, so that evaluation on the training set works."""
 
     def predicted(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         inputs.pop(ROW, None)
@@ -168,7 +168,7 @@ class _Numbered:
 
 
 class _Carrying:
-    """A collator that carries the row numbers past another collator, which may not accept them."""
+    """A collator that adds the row numbers back after another collator, which may not accept them."""
 
     def __init__(self, collator: Callable[[list[Any]], Any]) -> None:
         self.collator = collator

@@ -1,4 +1,4 @@
-"""Checks of a Trainer before it trains: that its arguments, model and data give a whole recording. No torch, no transformers."""
+"""Checks of a Trainer before training: its arguments, model and data must give a complete recording. No torch, no transformers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pruning.interop.logits import class_order, hard_labels
 from pruning.interop.recorder import Recorder
 
 PROBED = 200
-"""Rows whose labels are compared in advance where the dataset is not of the datasets library; the end of each epoch compares all."""
+"""Rows whose labels are compared in advance if the dataset is not a datasets.Dataset; all are compared at the end of each epoch."""
 
 LABELS = ("label", "labels", "label_ids")
 
@@ -29,7 +29,7 @@ def check_arguments(args: Any, recorder: Recorder) -> None:
         )
     if args.auto_find_batch_size:
         raise TrainingError(
-            "auto_find_batch_size starts an epoch again when memory runs out, on weights that are already updated; "
+            "auto_find_batch_size restarts an epoch when memory runs out, on weights that are already updated; "
             "turn it off and set per_device_train_batch_size."
         )
     if args.max_steps > 0:
@@ -40,12 +40,12 @@ def check_arguments(args: Any, recorder: Recorder) -> None:
     if args.num_train_epochs != epochs:
         raise TrainingError(
             f"num_train_epochs is {args.num_train_epochs:g}, but the recorder expects {epochs}; "
-            f"set num_train_epochs={epochs}, or make a Recorder(epochs=...) in a new folder."
+            f"set num_train_epochs={epochs}, or create a Recorder(epochs=...) in a new folder."
         )
     left_out = size % args.train_batch_size
     if args.dataloader_drop_last and left_out:
         raise TrainingError(
-            f"dataloader_drop_last leaves out {left_out} of {size:,} examples in each epoch; a recording needs them all, so turn it off."
+            f"dataloader_drop_last leaves out {left_out} of {size:,} examples in each epoch, but a recording needs all; turn it off."
         )
 
 
@@ -73,7 +73,7 @@ def check_positions(dataset: Any) -> None:
 
 
 def check_dataset(dataset: Any, recorder: Recorder) -> None:
-    """Raise DataError for a training set that is not the recorder's data, row for row."""
+    """Raise DataError for a training set that is not the recorder's data, row by row."""
     check_positions(dataset)
     size, data = len(recorder.labels), recorder.experiment.settings.data
     found = len(dataset) if hasattr(dataset, "__len__") else "no"
@@ -85,9 +85,9 @@ def check_dataset(dataset: Any, recorder: Recorder) -> None:
 
 
 def _same_texts(dataset: Any, recorder: Recorder) -> bool:
-    """Compare the text columns that the training set still has: True when all texts are equal, DataError when they have moved.
+    """Compare the text columns that the training set still has: return True if all texts are equal; raise DataError if rows have moved.
 
-    Texts that occur nowhere in the data were edited, not moved, and prove nothing.
+    Texts that do not occur in the data were edited, not moved, and are ignored.
     """
     experiment, equal = recorder.experiment, False
     names = getattr(dataset, "column_names", None) or []
@@ -110,7 +110,7 @@ def _is_text(schema: pa.Schema, field: str) -> bool:
 
 
 def _check_indices(dataset: Any, recorder: Recorder) -> None:
-    """Refuse a datasets.Dataset that says itself that its rows were put in another order."""
+    """Refuse a datasets.Dataset whose own indices show that its rows are in another order."""
     order = getattr(dataset, "_indices", None)
     if order is None:
         return
@@ -146,7 +146,7 @@ def _check_labels(dataset: Any, recorder: Recorder) -> None:
 
 
 def _other_labels(theirs: NDArray[np.int64], ours: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """Positions whose labels differ, when the training may number the data's classes in another order."""
+    """Return the positions whose labels differ, allowing for another numbering of the classes."""
     if not classes:
         return np.flatnonzero(theirs != ours)
     if not len(theirs) or theirs.min() < 0 or theirs.max() >= classes:

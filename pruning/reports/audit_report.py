@@ -1,4 +1,4 @@
-"""Everything the audit finds in one subset of an experiment, as data and as sentences: what would be lost, and what looks wrong."""
+"""Audit of one subset, as data and as sentences: what pruning removes, suspected labels, duplicates and leaks."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from pruning.records import DecisionKind, Subset
 from pruning.subsets.decisions import Decision, apply
 
 WORST = 5
-"""Suspected labels that the sentences list."""
+"""Number of suspected labels listed."""
 
 SETTLEMENTS = {
     "keep-one": "Keep one of each group",
     "keep-whole": "Keep split groups whole",
     "drop-whole": "Drop split groups",
-    "drop-leaks": "Drop what is evaluated on",
+    "drop-leaks": "Drop leaked examples",
 }
-"""What can be decided of duplicates at once, in words: `settlement`."""
+"""Ways to resolve all duplicates at once, with their labels; see `settlement`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,47 +40,47 @@ class Suspect:
     label: str
     suggested: str
     quality: float
-    """How well the label fits the predictions, 0..1."""
+    """Agreement of the label with the predictions, 0..1."""
     kept: bool
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What the audit finds. Counts are of training examples."""
+    """Findings of the audit. Counts are of training examples."""
 
     subset: str
     caveat: str
-    """What a person must know of the scores; empty when they are the full recipe's."""
+    """Warning about scores made with an approximation; empty for the full recipe."""
     diverged: tuple[str, ...]
-    """Fine-tunings that went wrong, a sentence each."""
+    """One sentence per diverged fine-tuning."""
     decisions: str
-    """Counts of the decisions made by hand that are in the subset; empty when there are none, or they are left out."""
+    """Counts of the decisions applied to the subset; empty if there are none, or they are left out."""
     kept: int
     total: int
     shares: tuple[audit.Shares, ...]
-    """Of the label and of every column: numbers by quarters, text by its length."""
+    """Kept shares by label and by every column: numbers by quarters, text by length."""
     hard: dict[str, int] | None
-    """Examples that no run got right throughout, by why; None where the recording cannot tell."""
+    """Number of examples with H = 0 by cause; None if the recording lacks what it takes."""
     suspects: tuple[Suspect, ...] | None
-    """Labels that look wrong, worst first; None where the recording cannot tell."""
+    """Labels that look wrong, worst first; None if the recording lacks what it takes."""
     groups: int
-    """Groups of the same or nearly the same text."""
+    """Number of groups of identical or nearly identical texts."""
     redundant: int
-    """Examples that could go if each group kept one."""
+    """Number of examples that could be dropped with one kept per group."""
     contradicting: int
-    """Examples in groups that carry more than one label."""
+    """Number of examples in groups with more than one label."""
     split: int
-    """Groups of which the subset keeps a part."""
+    """Number of groups that the subset keeps in part."""
     leaking: int
-    """Kept examples that are in the evaluation data too, or nearly."""
+    """Number of kept examples that are also in the evaluation data, exactly or nearly."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; null for the p-value of a column in which nothing can differ."""
+        """Return plain values for JSON; the p-value of a constant column is null."""
         return {**asdict(self), "shares": [_plain(one) for one in self.shares]}
 
     def sentences(self) -> Iterator[str]:
-        """What to read, flagged slices first."""
+        """Yield the findings as sentences, flagged slices first."""
         if self.caveat:
             yield self.caveat
         yield from self.diverged
@@ -89,24 +89,24 @@ class Findings:
         for one in sorted(self.shares, key=lambda shares: not shares.flagged):
             yield f"{'! ' if one.flagged else ''}{one.sentence} (Cramer's V {one.cramers_v:.2f})"
         if self.shares:
-            yield "Cramer's V: how much what stays depends on the column, from 0 (not at all) to 1."
+            yield "Cramer's V: how strongly being kept depends on the column, from 0 (not at all) to 1."
         if self.hard is not None and (hard := sum(self.hard.values())):
             yield f"{counted(hard, 'example')} with H = 0: {', '.join(f'{count:,} {why}' for why, count in self.hard.items())}."
         if self.suspects is not None:
-            stay = sum(suspect.kept for suspect in self.suspects)
+            kept = sum(suspect.kept for suspect in self.suspects)
             wrong = counted(len(self.suspects), "label looks", "labels look")
-            yield f"{wrong} wrong; {counted(stay, 'stays', 'stay')} in this subset."
+            yield f"{wrong} wrong; this subset keeps {kept:,} of them."
             for suspect in self.suspects[:WORST]:
                 yield f"  {suspect.id}: {suspect.label}, looks like {suspect.suggested}: {suspect.text[:100]}"
         yield (
-            f"{counted(self.groups, 'group')} of the same or nearly the same text: {counted(self.redundant, 'example')} could go, "
-            f"{self.contradicting:,} contradict each other, {counted(self.split, 'group is', 'groups are')} kept in part."
+            f"{counted(self.groups, 'group')} of identical or nearly identical texts: {counted(self.redundant, 'example')} redundant, "
+            f"{self.contradicting:,} with contradicting labels, {counted(self.split, 'group is', 'groups are')} kept in part."
         )
-        yield f"{counted(self.leaking, 'kept example is', 'kept examples are')} in the evaluation data too, or nearly."
+        yield f"{counted(self.leaking, 'kept example is', 'kept examples are')} also in the evaluation data, exactly or nearly."
 
 
 def findings(experiment: Reading, subset: Subset) -> Findings:
-    """The audit of that subset. Label errors and duplicates take a while the first time (see `Experiment.audited`)."""
+    """Audit a subset. Label errors and duplicates take time on the first call (see `Experiment.audited`)."""
     kept = subset.mask(experiment.ids)
     both = experiment.duplicates
     group = both.group[: subset.total]
@@ -134,11 +134,11 @@ def findings(experiment: Reading, subset: Subset) -> Findings:
 
 
 def settlement(experiment: Reading, subset: Subset, how: str) -> Decision:
-    """The decision that settles duplicates in one of the ways of SETTLEMENTS; it has no ids where there is nothing to decide.
+    """Return the decision that resolves duplicates in one of the ways of SETTLEMENTS; it has no ids if nothing is to be decided.
 
-    keep-one drops all but one example of each group, and keeps one of the subset's where it has any. keep-whole and drop-whole are
-    about groups of which the subset keeps a part. drop-leaks drops what the evaluation data has too, or nearly. What was kept or
-    dropped by hand stays as it is. Raises UsageError for any other way.
+    keep-one drops all but one example per group, and prefers to keep one of the subset's. keep-whole and drop-whole apply to
+    groups that the subset keeps in part. drop-leaks drops examples that are also in the evaluation data, exactly or nearly.
+    Examples kept or dropped by hand before are not changed. Raises UsageError for any other way.
     """
     if how not in SETTLEMENTS:
         raise UsageError(f"duplicates must be one of {', '.join(SETTLEMENTS)}, got {how!r}.", "duplicates")
@@ -199,6 +199,6 @@ def _suspects(experiment: Reading, kept: NDArray[np.bool_]) -> tuple[Suspect, ..
 
 
 def _texts(experiment: Reading) -> list[str]:
-    """[N] the text fields of each example, as one line."""
+    """Return [N] the text fields of each example as one line."""
     rows = zip(*(column.to_pylist() for column in experiment.texts.columns), strict=True)
     return [" | ".join(" ".join(str(part).split()) for part in row if part is not None) for row in rows]

@@ -1,4 +1,4 @@
-"""One experiment as a page looks at it: filters, search, columns and scores, vectorised and kept. Torch-free, face-free."""
+"""View of one experiment: filters, search, columns and scores, vectorised and cached."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ from pruning.subsets.decisions import DECIDED_BY_HAND, Decided, Decision
 
 SUSPECTS, DUPLICATES = "suspected label errors", "duplicates"
 HARD = {f"H = 0: {kind}": kind for kind in Hard}
-"""What a filter calls the kinds of examples that no run got right throughout."""
+"""Filter name -> kind of example with H = 0."""
 
 ONLY = (SUSPECTS, *HARD, DUPLICATES, DECIDED_BY_HAND)
-"""What a filter can be narrowed to."""
+"""Choices of the "Only" filter."""
 
 LABELS_DOUBTED = (SUSPECTS, *(name for name, kind in HARD.items() if kind is Hard.MISLABELLED))
-"""Of these, the ones whose examples all have a label that looks wrong; in source order they come worst first."""
+"""Choices whose examples all have a suspected label; in source order the worst are listed first."""
 
 SOURCE_ORDER = "source order"
 LABEL = "label"
-"""The task's own label, whatever its column is called."""
+"""Name of the label column in filters, whatever it is called in the source."""
 
 AT_ONCE = 20_000
-"""Up to so many examples duplicates and label errors are worked out when asked for; beyond, in a process of their own."""
+"""Most examples for which duplicates and label errors are computed on demand; above, in a separate process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """What a person wants to see. Everything left at its default lets all examples through."""
+    """Conditions on the examples to show. The default shows all."""
 
     show: str = "all"
-    """kept, pruned, all, or a comparison with the other subset: "only here", "only there"."""
+    """"kept", "pruned", "all", or a comparison with the other subset: "only here", "only there"."""
     text: str = ""
-    """Words that must all occur, letter case ignored; "a phrase" in quotes occurs as it is."""
+    """Words that must all occur, ignoring case; a phrase in quotes must occur as a whole."""
     levels: tuple[int, ...] = ()
     """H-values wanted."""
     labels: tuple[str, ...] = ()
     predicted: tuple[str, ...] = ()
-    """What the model said most often in its last epoch."""
+    """Majority predictions of the last epoch."""
     answered: tuple[str, ...] = ()
     """Predictions of which at least one run ended with one."""
     column: str = ""
@@ -71,7 +71,7 @@ class Filter:
     """H-values wanted in the experiment of the name `beside`, in the same folder."""
     score: str = ""
     between: tuple[float, float] | None = None
-    """Range of `score`, ends included."""
+    """Range of `score`, both ends included."""
     sort: str = SOURCE_ORDER
     """A score's name."""
     descending: bool = False
@@ -81,14 +81,14 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 Decisions = tuple[int, list[Decision], Decided, Decision | None]
-"""The size of the list, what stands of it, what that adds up to, and the undo that can be undone: of one reading."""
+"""File size of the list, decisions in force, their sum, and the undo that can be undone."""
 
 Matches = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_] | None]
-"""What matched, and the masks it was asked with, held so that theirs stay their identities."""
+"""Matching positions and the masks of the call, which are kept alive so that their ids remain unique."""
 
 
 class View:
-    """An experiment read with one burn-in. What was worked out once is kept for as long as the object lives; threads may share it."""
+    """An experiment read with one burn-in. Results are cached as long as the object lives; threads may share it."""
 
     def __init__(self, experiment: Reading, burn_in: int) -> None:
         self.experiment = experiment.reading(burn_in)
@@ -121,27 +121,27 @@ class View:
 
     @cached_property
     def score_names(self) -> list[str]:
-        """Scores that this recording can give."""
+        """Names of the scores available from this recording."""
         dynamics, lacking = self.experiment.dynamics, scores.missing(self.experiment.dynamics)
         counted = dynamics.epochs - self.burn_in
         return [name for name, score in scores.SCORES.items() if counted >= score.epochs and score.needs not in lacking]
 
     def score(self, name: str) -> NDArray[np.float32]:
-        """[N] that score."""
+        """Return [N] that score."""
         if name not in self._scores:
             self._scores[name] = scores.compute(name, self.experiment.dynamics, self.burn_in).astype(np.float32)
             self.release()
         return self._scores[name]
 
     def release(self) -> None:
-        """Give back what is only needed to work out scores; correctness, probabilities and predictions stay at hand."""
+        """Release memory that only scores need; correctness, probabilities and predictions remain loaded."""
         release = getattr(self.experiment.dynamics, "release", None)
         if release is not None:
             release("gold_margin", "error_norm", "loss", "position")
 
     @cached_property
     def said(self) -> NDArray[np.int16]:
-        """[N] the class each example got most often in the last epoch; the first of equals. -1 where it was not recorded."""
+        """[N] majority prediction of the last epoch; the first class on a tie, -1 if predictions were not recorded."""
         last = self.experiment.dynamics.predicted[:, -1]
         classes = len(self.experiment.label_names)
         votes = np.stack([(last == label).sum(axis=0, dtype=np.int16) for label in range(classes)])
@@ -166,11 +166,11 @@ class View:
 
     @cached_property
     def columns(self) -> list[str]:
-        """The label, where there are classes, and the source's own columns."""
+        """The label, if there are classes, and the source's columns."""
         return [*[LABEL] * bool(self.experiment.label_names), *source_columns(self.experiment)]
 
     def slices(self, column: str) -> tuple[str, pd.Series]:
-        """What a column's comparable slices are called, and a categorical [N] (see `audit.slices`)."""
+        """Return the title of a column's slices and a categorical [N] (see `audit.slices`)."""
         labels = self.labels
         if column == LABEL and labels is not None:
             return LABEL, pd.Series(pd.Categorical.from_codes(labels, list(self.experiment.label_names)))
@@ -180,12 +180,12 @@ class View:
         return self._slices[column]
 
     def rows(self, positions: NDArray[np.int64]) -> pd.DataFrame:
-        """The text fields of these examples."""
+        """Return the text fields of these examples."""
         table = self.experiment.texts.take(pa.array(positions))
         return pd.DataFrame({name: table[name].to_pylist() for name in table.column_names})
 
     def row(self, position: int) -> dict[str, object]:
-        """Everything there is of one example, read from its part of the file alone."""
+        """Return all fields of one example; reads only its row group of the file."""
         with pq.ParquetFile(self.experiment.folder.examples) as file:
             start = 0
             for group in range(file.num_row_groups):
@@ -200,17 +200,17 @@ class View:
 
     @property
     def decided(self) -> Decided:
-        """What the standing decisions add up to, read anew only when there are more."""
+        """Sum of the decisions in force, read again only if the file has grown."""
         return self._read_decisions()[2]
 
     @property
     def standing(self) -> list[Decision]:
-        """The decisions that were not undone, oldest first."""
+        """Decisions in force, oldest first."""
         return self._read_decisions()[1]
 
     @property
     def redoable(self) -> Decision | None:
-        """The undo that can be undone, where the latest act is one."""
+        """The latest decision if it is an undo that can be undone, else None."""
         return self._read_decisions()[3]
 
     def _read_decisions(self) -> Decisions:
@@ -234,22 +234,22 @@ class View:
     # -- subsets ---------------------------------------------------------------------------------------------
 
     def rule(self, name: str) -> Subset:
-        """The rows as the rule of that name chooses them, no decision applied. Raises what `rules.resolve` raises."""
+        """Return the rows as the rule chooses them, without decisions. Raises what `rules.resolve` raises."""
         return _remembered(self._subsets, name, 16, lambda: self.experiment.rule(name))
 
     def subset(self, name: str) -> Subset:
-        """The subset of that name, the decisions made by hand applied; as `Reading.subset`, from what is at hand."""
+        """Return the subset of that name with decisions applied, like `Reading.subset` but cached."""
         name, _ = by_hand.without_suffix(name)
         size, _, state, _ = self._read_decisions()
         ids = self.experiment.ids
         return _remembered(self._decided_subsets, (name, size), 4, lambda: by_hand.apply(self.rule(name), state, ids))
 
     def kept(self, subset: Subset) -> NDArray[np.bool_]:
-        """[N] whether each example stays."""
+        """Return [N] True for examples the subset keeps."""
         return _remembered(self._masks, id(subset), 4, lambda: (subset, subset.mask(self.experiment.ids)))[1]
 
     def frontier(self, budget: str, metric: str | None = None) -> list[FrontierPoint]:
-        """Every measured subset, its differences in `metric`; worked out anew only when there is more to read."""
+        """Return every measured subset with differences in `metric`; computed again only if files have changed."""
         folder = self.experiment.folder
         measured, decided = (path.stat().st_mtime_ns if path.exists() else 0 for path in (folder.frontier, folder.decisions))
         asked = (budget, metric, measured, decided)
@@ -265,31 +265,31 @@ class View:
 
     @property
     def audited(self) -> bool:
-        """Whether label errors and duplicates can be asked for without a wait."""
+        """True if label errors and duplicates are available without a long computation."""
         self._audited = self._audited or len(self.h) <= AT_ONCE or self.experiment.audited
         return self._audited
 
     @property
     def duplicates(self) -> Duplicates:
-        """Groups of the same or nearly the same text."""
+        """Groups of identical or nearly identical texts."""
         return self.experiment.duplicates
 
     @property
     def label_errors(self) -> LabelErrors | None:
-        """Labels that look wrong; None where the recording cannot tell."""
+        """Labels that look wrong; None if the recording lacks what it takes."""
         return self.experiment.label_errors
 
     @cached_property
     def hard(self) -> NDArray[np.object_]:
-        """[N] the `Hard` kind of each example with H = 0, else None; None throughout where the recording cannot tell."""
+        """[N] the `Hard` kind of each example with H = 0, else None; all None if the recording lacks what it takes."""
         if self.label_errors is None:
             return np.full(len(self.h), None, dtype=object)
         return audit.hard_kinds(self.experiment.dynamics, self.label_errors, self.experiment.rarity, self.burn_in)
 
     def matching(self, wanted: Filter, kept: NDArray[np.bool_], other: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """Positions of the examples that match, sorted as wanted. `kept` and `other` [N]: what this and the other subset keep.
+        """Return the positions of matching examples, sorted. `kept` and `other` [N] are the masks of this and the other subset.
 
-        The latest answers are kept, for masks that `kept` gave.
+        The latest results are cached by the identity of the masks that `kept` returned.
         """
         key = (wanted, id(kept), id(other), self._read_decisions()[0])
         return _remembered(self._matches, key, 4, lambda: (self._matching(wanted, kept, other), kept, other))[0]
@@ -322,7 +322,7 @@ class View:
         return self._sorted(np.flatnonzero(found), wanted)
 
     def _only(self, what: str) -> NDArray[np.bool_]:
-        """[N] examples that look wrong, repeat or were decided by hand."""
+        """Return [N] True for the examples of one choice of ONLY."""
         if what == DECIDED_BY_HAND:
             return np.isin(self.experiment.ids, np.fromiter(self.decided.touched, dtype=np.int64))
         if what == DUPLICATES:
@@ -340,7 +340,7 @@ class View:
         return found[np.argsort(-values if wanted.descending else values, kind="stable")]
 
     def _containing(self, text: str) -> NDArray[np.bool_]:
-        """[N] rows in whose texts every word occurs; the latest answers are kept."""
+        """Return [N] True for rows with every word in their texts; the latest results are cached."""
 
         def search() -> NDArray[np.bool_]:
             found = np.ones(len(self.h), dtype=bool)
@@ -352,7 +352,7 @@ class View:
 
 
 def _remembered(kept: dict[K, V], key: K, most: int, work_out: Callable[[], V]) -> V:
-    """What is kept under `key`, else worked out and kept in place of the oldest beyond `most`. Other threads may do the same."""
+    """Return the cached value of `key`, or compute and cache it; the oldest beyond `most` are removed. Safe with threads."""
     found = kept.get(key)
     if found is None:
         found = work_out()
@@ -363,12 +363,12 @@ def _remembered(kept: dict[K, V], key: K, most: int, work_out: Callable[[], V]) 
 
 
 def source_columns(experiment: Reading) -> list[str]:
-    """Names of the source's own columns, without the prefix."""
+    """Return the names of the source's columns, without the prefix."""
     return [name.removeprefix(SOURCE_PREFIX) for name in experiment.schema.names if name.startswith(SOURCE_PREFIX)]
 
 
 def contains(table: pa.Table, text: str) -> NDArray[np.bool_]:
-    """[N] rows in which any column contains the text, letter case ignored."""
+    """Return [N] True for rows in which any column contains the text, ignoring case."""
     found = np.zeros(table.num_rows, dtype=bool)
     for column in table.columns:
         found |= np.asarray(pc.fill_null(pc.match_substring(column, text, ignore_case=True), False).combine_chunks())
@@ -376,7 +376,7 @@ def contains(table: pa.Table, text: str) -> NDArray[np.bool_]:
 
 
 def inside(x: NDArray[np.float32], y: NDArray[np.float32], box: tuple[float, float, float, float]) -> NDArray[np.int64]:
-    """Positions of the points in a box (x from, x to, y from, y to), ends included.
+    """Return the positions of the points in a box (x from, x to, y from, y to), ends included.
 
     >>> inside(np.array([0.1, 0.4]), np.array([0.5, 0.5]), (0.0, 0.2, 0.0, 1.0))
     array([0])

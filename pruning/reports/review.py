@@ -1,4 +1,4 @@
-"""Reading examples: the queues worth reviewing, the label to suggest, and flags before training. Face-free."""
+"""Review queues, suggested labels, and warnings about the kept examples."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ QUEUES = {
     "duplicates": "Duplicates",
     "decided": "Decided",
 }
-"""Key of a review queue -> its name."""
+"""Key of a review queue -> its title."""
 
 _ONLY = {"suspected": SUSPECTS, "duplicates": DUPLICATES, "decided": DECIDED_BY_HAND}
 
 
 def queued(wanted: Filter, queue: str | None, runs: int) -> Filter:
-    """The filter narrowed to a queue; as it is where there is none. H-values asked for by hand lead over the queue's.
+    """Return the filter narrowed to a queue; unchanged if `queue` is None. H-values in the filter override the queue's.
 
     >>> queued(Filter(text="film"), "always", 6).levels
     (6,)
@@ -37,7 +37,7 @@ def queued(wanted: Filter, queue: str | None, runs: int) -> Filter:
 
 
 def counts(view: View) -> dict[str, int | None]:
-    """Examples in each queue; None for one that is not worked out yet."""
+    """Return the number of examples in each queue; None for a queue that is not computed yet."""
     runs, size = view.experiment.dynamics.runs, len(view.h)
     found: dict[str, int | None] = dict.fromkeys(QUEUES)
     if view.audited:
@@ -48,7 +48,7 @@ def counts(view: View) -> dict[str, int | None]:
 
 
 def suggested(view: View, position: int) -> int | None:
-    """Class index that the example looks like where its label is suspected, or that most runs ended with; None where both agree."""
+    """Return the suggested class index: of the label error, else the majority prediction; None if it equals the label."""
     labels = view.labels
     if labels is None:
         return None
@@ -59,7 +59,7 @@ def suggested(view: View, position: int) -> int | None:
 
 
 def flags(view: View, kept: NDArray[np.bool_]) -> list[tuple[str, str]]:
-    """What to look at before training on what is kept: a sentence, and the queue that has the examples. Empty where nothing is wrong."""
+    """Return problems of the kept examples: a sentence and the queue with the examples. Empty if there are none."""
     if not view.audited:
         return []
     size, errors = len(view.h), view.label_errors
@@ -69,7 +69,7 @@ def flags(view: View, kept: NDArray[np.bool_]) -> list[tuple[str, str]]:
     repeated = int((np.bincount(groups[groups >= 0]) > 1).sum()) if (groups >= 0).any() else 0
     found = [
         (suspects, f"{counted(suspects, 'kept example has a suspected label', 'kept examples have suspected labels')}.", "suspected"),
-        (leaked, f"{counted(leaked, 'kept example is', 'kept examples are')} in the evaluation data too, or nearly.", "duplicates"),
+        (leaked, f"{counted(leaked, 'kept example is', 'kept examples are')} in the evaluation data too, exactly or nearly.", "duplicates"),
         (repeated, f"{counted(repeated, 'group')} of duplicates kept more than once.", "duplicates"),
     ]
     return [(sentence, queue) for count, sentence, queue in found if count]

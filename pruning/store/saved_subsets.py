@@ -70,7 +70,7 @@ def save_subset(folder: Folder, ids: NDArray[np.int64], name: str, subset: Subse
     """
     check_name(name)
     if subset.size == 0:
-        raise SubsetError(f"{subset.name} keeps no example; there is nothing to save.")
+        raise SubsetError(f"{subset.name} keeps no examples; there is nothing to save.")
     path, there = folder.saved(name), saved_subsets(folder, ids).get(name)
     if there is not None:
         if not np.array_equal(there.kept, subset.kept):

@@ -1,7 +1,7 @@
-"""Decisions made by hand: an append-only list, and the state it adds up to. Pure: no files here.
+"""Decisions made by hand: an append-only list, and the state it results in. Pure functions, no files.
 
-A decision is one act on one or many examples. The latest act on an example counts; undoing an act takes it
-out of the list as if it had never been, so two people can decide at once and each undo their own.
+A decision is one action on one or many examples. The latest action on an example counts; undoing an action removes only that
+action, so that two people can decide at the same time and each undo their own.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ DECIDED_BY_HAND = "decided by hand"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One act: `kind` on `ids`, with the new label, note or tag as `value`."""
+    """One action: `kind` on `ids`, with the new label, note or tag as `value`."""
 
     kind: DecisionKind
     ids: tuple[int, ...] = ()
     value: str = ""
-    """New label name, text of the note, tag, or, for undo, the key of the act undone."""
+    """New label name, text of the note, tag, or, for undo, the key of the action undone."""
     key: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     time: float = field(default_factory=time.time)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for one line of decisions.jsonl."""
+        """Return plain values for one line of decisions.jsonl."""
         return {"key": self.key, "time": round(self.time, 3), "kind": self.kind.value, "ids": list(self.ids), "value": self.value}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Decision:
-        """The inverse of `to_dict`."""
+        """Create a decision from the values of `to_dict`."""
         return cls(
             kind=DecisionKind(values["kind"]), ids=tuple(values["ids"]), value=values["value"], key=values["key"], time=values["time"]
         )
@@ -57,7 +57,7 @@ class Decided:
 
     @property
     def sentence(self) -> str:
-        """Counts of the decisions in words; empty when there are none.
+        """Counts of the decisions in words; empty if there are none.
 
         >>> Decided(kept=frozenset([1, 2]), dropped=frozenset([3]), labels={2: "good"}).sentence
         '2 kept and 1 dropped by hand, 1 of them with another label'
@@ -69,24 +69,24 @@ class Decided:
 
     @property
     def touched(self) -> set[int]:
-        """Examples that any decision stands on."""
+        """Ids of examples with any decision in force."""
         return {*self.kept, *self.dropped, *self.labels, *self.notes, *self.tags}
 
 
 def without_suffix(name: str) -> tuple[str, bool]:
-    """A subset's name without "+decisions", and whether it ended so. Raises SubsetError when more follows the suffix.
+    """Return a subset's name without "+decisions", and True if it had the suffix. Raises SubsetError if more follows the suffix.
 
     >>> without_suffix("random@0.5+decisions"), without_suffix("full")
     (('random@0.5', True), ('full', False))
     """
     rule, asked = name.removesuffix(DECISIONS), name.endswith(DECISIONS)
     if DECISIONS in rule:
-        raise SubsetError(f"{name!r} has more after {DECISIONS}, which stands last, as in winning-ticket{DECISIONS}.")
+        raise SubsetError(f"{name!r} has text after {DECISIONS}, which must come last, as in winning-ticket{DECISIONS}.")
     return rule, asked
 
 
 def standing(decisions: Iterable[Decision]) -> list[Decision]:
-    """The acts that were not undone, oldest first. Undoing an undo brings the act back.
+    """Return the actions in force, oldest first. Undoing an undo restores the action.
 
     >>> drop = Decision(kind=DecisionKind.DROP, ids=(3,))
     >>> standing([drop, Decision(kind=DecisionKind.UNDO, value=drop.key)])
@@ -105,7 +105,7 @@ def standing(decisions: Iterable[Decision]) -> list[Decision]:
 
 
 def redoable(decisions: Sequence[Decision]) -> Decision | None:
-    """The latest act of all, where it is an undo that took a standing act away: undoing it brings that back.
+    """Return the latest action if it is an undo whose own undo would restore an action, else None.
 
     >>> drop = Decision(kind=DecisionKind.DROP, ids=(3,))
     >>> undo = Decision(kind=DecisionKind.UNDO, value=drop.key)
@@ -119,9 +119,9 @@ def redoable(decisions: Sequence[Decision]) -> Decision | None:
 
 
 def decided(decisions: Iterable[Decision]) -> Decided:
-    """Fold the standing acts into one state; for each example the latest act counts.
+    """Combine the actions in force into one state; for each example the latest action counts.
 
-    An example that got another label is kept, until it is dropped.
+    A relabelled example is kept until it is dropped.
 
     >>> decided([Decision(kind=DecisionKind.DROP, ids=(1, 2)), Decision(kind=DecisionKind.KEEP, ids=(2,))]).dropped
     frozenset({1})
@@ -141,15 +141,15 @@ def decided(decisions: Iterable[Decision]) -> Decided:
         elif act.kind is DecisionKind.NOTE:
             notes.update(dict.fromkeys(act.ids, act.value))
         elif act.kind is DecisionKind.TAG:
-            tag = frozenset([act.value])  # one for all who have no other: a million of them would take a second
+            tag = frozenset([act.value])  # one set shared by all examples without other tags: a million sets would take a second
             tags.update({example: tags[example] | tag if example in tags else tag for example in act.ids})
     return Decided(kept=frozenset(kept), dropped=frozenset(dropped), labels=labels, notes=notes, tags=tags)
 
 
 def apply(subset: Subset, state: Decided, ids: NDArray[np.int64]) -> Subset:
-    """The subset after the person's keeps and drops; `ids` are all examples in source order.
+    """Return the subset after the keeps and drops; `ids` are all examples in source order.
 
-    The name gains "+decisions" when anything changed, so that its measured points are never mistaken for the rule's own.
+    If anything changed, "+decisions" is added to the name, so that its points are not confused with the rule's own.
     """
     kept = subset.mask(ids)
     kept[np.isin(ids, _array(state.kept))] = True
@@ -168,7 +168,7 @@ def apply(subset: Subset, state: Decided, ids: NDArray[np.int64]) -> Subset:
 
 
 def relabelled(labels: NDArray[np.int64], ids: NDArray[np.int64], names: Sequence[str], state: Decided) -> NDArray[np.int64]:
-    """[N] class indices into `names` after the person's changes; `labels` [N] before them, `ids` [N] in the same order.
+    """Return [N] class indices into `names` with changed labels; `labels` [N] are the original ones, `ids` [N] in the same order.
 
     >>> relabelled(np.array([0, 0]), np.array([7, 8]), ("a", "b"), Decided(labels={8: "b"}))
     array([0, 1])
@@ -181,7 +181,7 @@ def relabelled(labels: NDArray[np.int64], ids: NDArray[np.int64], names: Sequenc
 
 
 def check(decision: Decision, ids: NDArray[np.int64], label_names: Sequence[str]) -> None:
-    """Raise UsageError when a decision names an example or a label that does not exist."""
+    """Raise UsageError if a decision names an example or a label that does not exist."""
     named = np.asarray(decision.ids, dtype=np.int64)
     unknown = np.unique(named[np.isin(named, ids, invert=True)])
     if len(unknown):

@@ -1,6 +1,6 @@
-"""A subset's name as a tree: words, rules applied to what follows an @, and what or, and, minus put together. Pure.
+"""Parser of subset names: words, rules applied to what follows an @, and combinations with or, and, minus. Pure.
 
-Which words there are, and what they mean, is known to `pruning.subsets.rules`.
+`pruning.subsets.rules` defines the words and their meaning.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ class Name:
     """Parsed name: a word; `word` applied to `parts[0]` (an @); or two parts joined by `word` (or, and, minus)."""
 
     text: str
-    """The name in its one form: no spaces or parentheses that are not needed."""
+    """Normalised name, without unnecessary spaces and parentheses."""
     word: str
     parts: tuple[Name, ...] = ()
 
 
 def parse(name: str, there_is: str) -> Name:
-    """The tree of a name; `there_is` says in a sentence what could be written instead.
+    """Parse a name; `there_is` is a sentence for error messages that lists the possible names.
 
-    Raises SubsetError for a name that makes no sense, is not complete, or is too long or too deep.
+    Raises SubsetError for a name that is malformed, incomplete, too long or too deeply nested.
 
     >>> parse("random @ (drop-easy or full)", "use full").text
     'random@drop-easy or full'
     """
     if len(name) > LONGEST:
-        raise SubsetError(f"A subset name of {len(name):,} characters is too long; {LONGEST} are enough.")
+        raise SubsetError(f"A subset name of {len(name):,} characters is too long; at most {LONGEST} are allowed.")
     if name.count("(") > DEEPEST:
-        raise SubsetError(f"A subset name with {name.count('(')} parentheses is too deep; {DEEPEST} are enough.")
+        raise SubsetError(f"A subset name with {name.count('(')} parentheses is too deep; at most {DEEPEST} are allowed.")
     tokens = re.findall(r"[()@]|[^\s()@]+", name)
     tree = _expression(tokens, name, there_is)
     if tokens:
-        raise SubsetError(f"The subset name {name!r} makes no sense from {tokens[0]!r} on; {there_is}.")
+        raise SubsetError(f"The subset name {name!r} has an unexpected {tokens[0]!r}; {there_is}.")
     return tree
 
 
@@ -51,7 +51,7 @@ def _expression(tokens: list[str], name: str, there_is: str) -> Name:
     while tokens and tokens[0] in JOINS:
         how = tokens.pop(0)
         right = _operand(tokens, name, there_is)
-        apart = len(left.parts) == 1, bool(right.parts)  # or the text would say something else
+        apart = len(left.parts) == 1, bool(right.parts)  # otherwise the text would parse differently
         texts = (f"({part.text})" if within else part.text for part, within in zip((left, right), apart, strict=True))
         left = Name(f" {how} ".join(texts), how, (left, right))
     return left

@@ -1,26 +1,26 @@
-"""Subsets: rules that say which examples stay. Pure; every subset keeps ids once and in source order.
+"""Subsets: rules that choose the examples to keep. Pure functions; a subset has unique ids in source order.
 
-One grammar of names serves the command line, the pages, the frontier and the manifest (`resolve`):
+The command line, the pages, the frontier and the manifest use the same grammar of names (`resolve`):
 
     full                    everything
     winning-ticket          remove H = 0 and H = R: the paper's largest automatic subset
-    remove-0-1-6            remove these H-values; drop-easy and drop-hard stand for remove-R and remove-0
+    remove-0-1-6            remove these H-values; drop-easy and drop-hard are remove-R and remove-0
     drop-suspects           remove the examples whose labels look wrong (`pruning.analysis.audit.label_errors`)
-    random@X                as many as X keeps, drawn at random
+    random@X                random examples, as many as X keeps
     stratified@X            the same, with the same share of every class and every H-value
     ambiguous@X             as many as X keeps, with the highest variability over all runs: the paper's baseline
-    ccs@X, ccs-0.3@X        as many as X keeps, spread over all difficulties but the hardest tenth or another share
+    ccs@X, ccs-0.3@X        as many as X keeps, spread over all difficulties except the hardest tenth or another share
                             (coverage-centric selection)
-    mixed@X, mixed-0.3@X    as many as X keeps: half of them, or another share, as ambiguous@X, the others as stratified@X
-    anchored@X, anchored-0.3@X  the same with the surest of each class (highest AUM) in place of the ambiguous
-    aum-high@X, loss-low@X  as many as X keeps, highest or lowest by any score
+    mixed@X, mixed-0.3@X    as many as X keeps: half of them, or another share, as in ambiguous@X, the rest as in stratified@X
+    anchored@X, anchored-0.3@X  like mixed, with the highest AUM of each class instead of the ambiguous examples
+    aum-high@X, loss-low@X  as many as X keeps, the highest or lowest by any score
     winning-ticket@X, (Y)@X as many as X keeps, drawn at random from the subset before the @
-    floor-0.2@Y, floor-50@Y Y with the most ambiguous added back until no class keeps less than that share or number
+    floor-0.2@Y, floor-50@Y Y with the most ambiguous examples added back until every class keeps at least that share or number
     Y or Z, Y and Z, Y minus Z, (Y)
-    mine                    what a person saved under that name (`pruning.store.saved_subsets`): the same rows ever after
+    mine                    a saved subset of that name (`pruning.store.saved_subsets`), always with the same rows
 
-X, Y and Z are names of subsets; X may also be a share such as 0.3 or a number such as 500. An @ takes all that follows it:
-random@Y or Z draws as many as Y or Z keeps.
+X, Y and Z are names of subsets; X may also be a share such as 0.3 or a number such as 500. An @ applies to everything after it:
+random@Y or Z draws as many as "Y or Z" keeps.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ Ids = NDArray[np.int64]
 
 
 def ladder(runs: int) -> list[tuple[int, ...]]:
-    """H-values removed by each automatic subset, in the order of the paper.
+    """Return the H-values removed by each automatic subset, in the order of the paper.
 
-    Always 0 and R; then growing from the hard end, then from both ends. For R = 6 these are the published seven.
+    All remove 0 and R, then more from the hard end, then from both ends. For R = 6 these are the seven published subsets.
 
     >>> ladder(6)
     [(0, 6), (0, 1, 6), (0, 1, 2, 6), (0, 1, 2, 3, 6), (0, 1, 5, 6), (0, 1, 2, 3, 4, 6), (0, 1, 2, 3, 5, 6)]
@@ -63,7 +63,7 @@ def ladder(runs: int) -> list[tuple[int, ...]]:
 
 
 def subset_name(removes: Iterable[int], runs: int) -> str:
-    """The name of the subset that removes these H-values.
+    """Return the name of the subset that removes these H-values.
 
     >>> subset_name((0, 6), 6), subset_name((0, 10, 12), 12)
     ('winning-ticket', 'remove-0-10-12')
@@ -85,12 +85,12 @@ def parse_removes(name: str, runs: int) -> tuple[int, ...] | None:
         return None
     removes = tuple(sorted({int(value) for value in name.split("-")[1:]}))
     if removes[-1] > runs:
-        raise SubsetError(f"{name} removes H = {removes[-1]}; with {runs} runs H lies between 0 and {runs}.")
+        raise SubsetError(f"{name} removes H = {removes[-1]}; with {runs} runs H is between 0 and {runs}.")
     return removes
 
 
 def understood(word: str) -> bool:
-    """Whether the grammar has a meaning of its own for a word, or a sentence that says why it has none.
+    """Return True if the grammar defines a word, or has a specific error message for it.
 
     >>> [understood(word) for word in ("full", "remove-0-9", "random", "ccs-0.3", "random-x", "aum-high", "floor-2", "or")]
     [True, True, True, True, True, True, True, True]
@@ -115,12 +115,11 @@ def resolve(
     saved: Mapping[str, Subset] | None = None,
     suspects: Callable[[], NDArray[np.bool_] | None] | None = None,
 ) -> Subset:
-    """The subset of that name (see the module's docstring). `seed` decides what is drawn at random; `classes` are the labels' names,
-    `saved` the subsets that further words stand for, and `suspects` returns which examples [N] have a label that looks wrong (None
-    where that cannot be told).
+    """Return the subset of that name (see the module's docstring). `seed` is for random draws; `classes` are the labels' names,
+    `saved` the saved subsets by name, and `suspects` returns [N] True for examples whose label looks wrong (None if unknown).
 
-    Raises SubsetError for a name that does not exist, listing what does, and for a size that cannot be had; ScoreError where a
-    rule needs what the recording lacks.
+    Raises SubsetError for an unknown name, listing the known ones, and for an impossible size; ScoreError if the recording lacks
+    a quantity that a rule needs.
     """
     recording = _Recording(dynamics, labels, burn_in, seed, classes, {} if saved is None else saved, suspects)
     return _subset(parse(name, recording.there_is), recording)
@@ -134,10 +133,10 @@ def by_h(name: str, h: NDArray[np.int64], ids: Ids, removes: Sequence[int]) -> S
 
 
 def balanced(subset: Subset, scores: NDArray[np.float64], ids: Ids, labels: Ids, floor: float, classes: Sequence[str] = ()) -> Subset:
-    """The subset with examples added back where a class would keep less than `floor`, highest score first.
+    """Add examples back to classes that keep less than `floor`, highest score first.
 
-    A floor below 1 is a share of each class, from 1 on a number (or all there are). The subset is named "floor-<floor>@...", and its
-    rule says how many were added back, by class (by its name in `classes`, where there are names).
+    A floor below 1 is a share of each class; from 1 on it is a number (or all examples of a smaller class). The subset is named
+    "floor-<floor>@...", and its rule says how many examples of each class were added back.
     """
     kept = subset.mask(ids)
     added: dict[int, int] = {}
@@ -155,28 +154,28 @@ def balanced(subset: Subset, scores: NDArray[np.float64], ids: Ids, labels: Ids,
 
 
 def combine(first: Subset, how: str, second: Subset, ids: Ids) -> Subset:
-    """Union ("or"), intersection ("and") or difference ("minus") of two subsets."""
+    """Return the union ("or"), intersection ("and") or difference ("minus") of two subsets."""
     a, b = first.mask(ids), second.mask(ids)
     kept = {"or": a | b, "and": a & b, "minus": a & ~b}.get(how)
     if kept is None:
-        raise SubsetError(f"Subsets combine with or, and, minus; not with {how!r}.")
+        raise SubsetError(f"Subsets combine with or, and, minus, got {how!r}.")
     name = f"{first.name} {how} {second.name}"
     return Subset(name=name, method="combined", rule=f"({first.rule}) {how} ({second.rule})", kept=ids[kept], total=len(ids))
 
 
 def check_trainable(subset: Subset, labels: Ids | None, ids: Ids) -> None:
-    """Raise SubsetError, saying why, when a subset is empty or has one class only (`labels` None: no classes)."""
+    """Raise SubsetError if a subset is empty or has only one class (`labels` None: no classes)."""
     if subset.size == 0:
-        raise SubsetError(f"{subset.name} ({subset.rule}) keeps no example; there is nothing to train on.")
+        raise SubsetError(f"{subset.name} ({subset.rule}) keeps no examples; there is nothing to train on.")
     if labels is None:
         return
     present = np.unique(labels[subset.mask(ids)])
     if len(present) < 2:
-        raise SubsetError(f"All {subset.size} examples that {subset.name} keeps have one class; a model trained on them learns nothing.")
+        raise SubsetError(f"All {subset.size} examples that {subset.name} keeps have one class; a model would learn nothing.")
 
 
 def trainable(subset: Subset, labels: Ids | None, ids: Ids) -> bool:
-    """Return True when `check_trainable` accepts the subset."""
+    """Return True if `check_trainable` accepts the subset."""
     try:
         check_trainable(subset, labels, ids)
     except SubsetError:
@@ -189,7 +188,7 @@ def trainable(subset: Subset, labels: Ids | None, ids: Ids) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Recording:
-    """What names are resolved against."""
+    """Recording, labels and saved subsets that names refer to."""
 
     dynamics: Dynamics
     labels: Ids | None
@@ -201,7 +200,7 @@ class _Recording:
 
     @property
     def there_is(self) -> str:
-        """What a name can be, in words."""
+        """Sentence that lists the possible names."""
         runs = self.dynamics.runs
         names = ", ".join([*(subset_name(removes, runs) for removes in ladder(runs)), *self.saved])
         rules = ", ".join(f"{rule}@X" for rule in _RULES)
@@ -218,7 +217,7 @@ class _Recording:
         return np.random.default_rng([self.seed, int.from_bytes(sha256(name.encode()).digest()[:8], "big")])
 
     def strata(self) -> Ids:
-        """[N] one number for each pair of class and H-value."""
+        """[N] one number per pair of class and H-value."""
         return self.h() if self.labels is None else self.labels * (self.dynamics.runs + 1) + self.h()
 
 
@@ -245,13 +244,13 @@ def _subset(tree: Name, recording: _Recording) -> Subset:
 def _without_suspects(recording: _Recording) -> Subset:
     suspect = recording.suspects() if recording.suspects is not None else None
     if suspect is None:
-        raise SubsetError(f"{SUSPECTS} needs classes and recorded probabilities to tell which labels look wrong; this recording has none.")
+        raise SubsetError(f"{SUSPECTS} needs classes and recorded probabilities; this recording has none.")
     ids = recording.dynamics.ids
     return Subset(name=SUSPECTS, method="suspects", rule="remove labels that look wrong", kept=ids[~suspect], total=len(ids))
 
 
 def _applied(tree: Name, recording: _Recording) -> Subset:
-    """`word`@X: a rule cut to the size of X, a part of another subset of that size, or X with a floor."""
+    """Resolve `word`@X: a rule at the size of X, a random part of a subset at that size, or X with a floor."""
     dynamics, of = recording.dynamics, tree.parts[0]
     rule, argument, choose = _ruled(tree.word)
     if tree.word.startswith("floor-"):
@@ -264,7 +263,7 @@ def _applied(tree: Name, recording: _Recording) -> Subset:
         if size > source.size:
             raise SubsetError(f"{tree.text} asks for {size:,} examples; {source.name} keeps only {source.size:,}.")
         kept = np.sort(recording.random(tree.text).permutation(np.flatnonzero(source.mask(dynamics.ids)))[:size])
-        words = f"{size} at random of: {source.rule}"
+        words = f"{size} at random from: {source.rule}"
     if of.parts or _number(of.word) is None:
         words = f"{words}, as many as {of.text} keeps"
     return Subset(name=tree.text, method=rule, rule=words, kept=dynamics.ids[kept], total=dynamics.examples)
@@ -273,12 +272,12 @@ def _applied(tree: Name, recording: _Recording) -> Subset:
 def _floored(tree: Name, recording: _Recording) -> Subset:
     floor = _number(tree.word.removeprefix("floor-"))
     if floor is None or floor <= 0:
-        raise SubsetError(f"{tree.word} names no floor; use a share of each class such as floor-0.2 or a number such as floor-50.")
+        raise SubsetError(f"{tree.word} has no floor; use a share of each class such as floor-0.2 or a number such as floor-50.")
     if recording.labels is None:
         raise SubsetError(f"{tree.text} needs classes; this task has none.")
     of = tree.parts[0]
     if not of.parts and _number(of.word) is not None:
-        raise SubsetError(f"{tree.text} gives a floor to no subset; after its @ comes one, such as {tree.word}@(random@{of.word}).")
+        raise SubsetError(f"{tree.text} needs a subset after the @, such as {tree.word}@(random@{of.word}).")
     base = _subset(of, recording)
     floored = balanced(base, recording.score("pooled-variability"), recording.dynamics.ids, recording.labels, floor, recording.classes)
     return replace(floored, name=tree.text)
@@ -293,7 +292,7 @@ def _at_random(recording: _Recording, size: int, argument: float, random: np.ran
 
 
 def _stratified(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
-    return stratified(recording.strata(), size, random), f"{size} at random, the same share of every class and H"
+    return stratified(recording.strata(), size, random), f"{size} at random, with the same share of every class and H"
 
 
 def _ambiguous(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
@@ -301,14 +300,14 @@ def _ambiguous(recording: _Recording, size: int, argument: float, random: np.ran
 
 
 def _covering(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
-    """Coverage within each class, so that classes keep their own shares."""
-    words = f"{size} spread over all difficulties but the hardest {'tenth' if argument == HARDEST else f'{argument:.0%}'}"
+    """Coverage within each class, so that classes keep their shares."""
+    words = f"{size} spread over all difficulties except the hardest {'tenth' if argument == HARDEST else f'{argument:.0%}'}"
     difficulty = -recording.score("aum")
     return _by_class(recording, size, lambda members, count: coverage(difficulty[members], count, argument)), words
 
 
 def _by_class(recording: _Recording, size: int, choose: Callable[[Ids, int], Ids]) -> Ids:
-    """Of each class its own share of `size`; `choose` picks so many positions among a class's members."""
+    """Choose each class's share of `size`; `choose` picks that many positions among a class's members."""
     labels = np.zeros(recording.dynamics.examples, dtype=np.int64) if recording.labels is None else recording.labels
     parts = [(np.flatnonzero(labels == label), count) for label, count in quotas(labels, size)]
     chosen = [members[choose(members, count)] for members, count in parts if count]
@@ -327,7 +326,7 @@ def _anchored(recording: _Recording, size: int, argument: float, random: np.rand
 
 
 def _with_others(first: Ids, words: str, recording: _Recording, size: int, random: np.random.Generator) -> _Chosen:
-    """`first`, filled up to `size` with others that have the same share of every class and H."""
+    """Fill `first` up to `size` with other examples, stratified by class and H."""
     others = np.setdiff1d(np.arange(recording.dynamics.examples), first)
     rest = others[stratified(recording.strata()[others], size - len(first), random)]
     return np.sort(np.concatenate([first, rest])), f"{len(first)} {words}, {len(rest)} others at random by class and H"
@@ -341,17 +340,17 @@ _RULES: dict[str, tuple[_Choose, float | None]] = {
     "mixed": (_mixed, 0.5),
     "anchored": (_anchored, 0.5),
 }
-"""Rule -> how it chooses, and the share it takes where its name says none."""
+"""Rule -> its function, and its default share."""
 
 BASELINES = tuple(_RULES)
-"""Rules that the frontier can measure at every subset's size."""
+"""Baselines that the frontier can measure at every subset's size."""
 
 USUAL_BASELINES = ("random", "ambiguous")
-"""Those that it measures where nobody says which: chance, and the paper's."""
+"""Default baselines: random, and the paper's."""
 
 
 def _ruled(word: str) -> tuple[str, float, _Choose | None]:
-    """The rule a word names, its share, and how it chooses; None where the word is no rule."""
+    """Return the rule of a word, its share, and its function; None if the word is not a rule."""
     score, _, end = word.rpartition("-")
     if score in SCORES and end in ("high", "low"):
         return word, 0.0, _by_score(score, end)
@@ -362,7 +361,7 @@ def _ruled(word: str) -> tuple[str, float, _Choose | None]:
     given = _number(argument) if dash else share
     if dash and (share is None or given is None or given >= 1):
         raise SubsetError(
-            f"{word} is no rule; " + (f"after {rule}- comes a share below 1." if share is not None else f"{rule} takes no share.")
+            f"{word} is not a rule; " + (f"{rule}- needs a share below 1." if share is not None else f"{rule} takes no share.")
         )
     return rule, given or 0.0, choose
 
@@ -376,7 +375,7 @@ def _by_score(score: str, end: str) -> _Choose:
 
 
 def _size(of: Name, recording: _Recording) -> int:
-    """How many examples a number, a share or a subset stands for."""
+    """Return the number of examples that a number, a share or a subset means."""
     number, examples = (None if of.parts else _number(of.word)), recording.dynamics.examples
     if number is None:
         return _subset(of, recording).size
@@ -385,7 +384,7 @@ def _size(of: Name, recording: _Recording) -> int:
             raise SubsetError(f"A subset cannot keep {number:,.0f} of {examples:,} examples.")
         return int(number)
     if not 0 < number <= 1:
-        raise SubsetError(f"A subset cannot keep a share of {of.word}; it must lie between 0 and 1, or be a whole number of examples.")
+        raise SubsetError(f"A subset cannot keep {of.word}; use a share between 0 and 1, or a whole number of examples.")
     return max(1, round(number * examples))
 
 

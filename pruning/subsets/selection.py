@@ -1,4 +1,4 @@
-"""Ways to choose some positions out of many: by highest value, over all difficulties, by strata. Pure, numpy only."""
+"""Ways to select positions: by highest value, over all difficulties, by strata. Pure, numpy only."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 HARDEST = 0.1
-"""Share of the hardest examples that coverage leaves out, unless said otherwise."""
+"""Default share of the hardest examples that coverage leaves out."""
 
 
 def highest(values: NDArray[np.float64], size: int) -> NDArray[np.int64]:
-    """Positions of the `size` highest values, ascending; equal values go by source order.
+    """Return the positions of the `size` highest values, ascending; ties are in source order.
 
     >>> highest(np.array([1.0, 3.0, 2.0, 3.0]), 2)
     array([1, 3])
@@ -19,11 +19,11 @@ def highest(values: NDArray[np.float64], size: int) -> NDArray[np.int64]:
 
 
 def coverage(values: NDArray[np.float64], size: int, hardest: float = HARDEST, bins: int = 50) -> NDArray[np.int64]:
-    """Positions of `size` examples spread evenly over difficulty (`values`, higher = harder), the hardest share left out.
+    """Return the positions of `size` examples spread evenly over difficulty (`values`, higher = harder), without the hardest share.
 
-    Coverage-centric selection (CCS, Zheng et al. 2023): equal-width bins, the smallest first, each giving an equal part of what
-    is still wanted or all it has. Within a bin examples are taken at even steps of source order, so that nothing is random.
-    The hardest share gives way where `size` asks for more than the rest.
+    Coverage-centric selection (CCS, Zheng et al. 2023): equal-width bins, the smallest first; each gives an equal part of the
+    remaining number, or all its examples. Within a bin, examples are taken at even steps in source order, so that nothing is
+    random. If `size` exceeds the rest, a smaller hardest share is left out.
 
     >>> coverage(np.array([0.0, 0.1, 0.2, 5.0, 5.1, 9.9]), 3, hardest=0.17, bins=2)
     array([0, 2, 3])
@@ -43,7 +43,7 @@ def coverage(values: NDArray[np.float64], size: int, hardest: float = HARDEST, b
 
 
 def stratified(strata: NDArray[np.int64], size: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Positions of `size` examples at random, of each stratum [N] its own share as nearly as whole examples allow, ascending.
+    """Return the positions of `size` random examples, ascending, with each stratum's share [N] as closely as possible.
 
     >>> stratified(np.array([0, 0, 0, 0, 1, 1]), 3, np.random.default_rng(0)) // 4
     array([0, 0, 1])
@@ -53,7 +53,7 @@ def stratified(strata: NDArray[np.int64], size: int, random: np.random.Generator
 
 
 def quotas(strata: NDArray[np.int64], size: int) -> list[tuple[int, int]]:
-    """Each stratum and its part of `size`, by largest remainder.
+    """Return each stratum and its part of `size`, by largest remainder.
 
     >>> quotas(np.array([0, 0, 0, 0, 1, 1]), 4)
     [(0, 3), (1, 1)]

@@ -1,4 +1,4 @@
-"""Subsets' names for people; the grammar's own names stand beside them in links and commands. Pure."""
+"""Titles of subsets for people; links and commands use the grammar's names. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RULES = {
 
 
 def title(name: str) -> str:
-    """A subset's name for people; names without one of their own come back as they are.
+    """Return a subset's title; names without one are returned unchanged.
 
     >>> title("winning-ticket"), title("remove-0-1-6"), title("random@0.3"), title("random@winning-ticket")
     ('Winning ticket (drop always and never right)', 'Drop H = 0, 1, 6', 'Random, 30%', 'Random, as many as Winning ticket')
@@ -43,7 +43,7 @@ def title(name: str) -> str:
 
 
 def short(name: str) -> str:
-    """The title without its explanation.
+    """Return the title without its explanation.
 
     >>> short("winning-ticket")
     'Winning ticket'

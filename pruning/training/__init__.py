@@ -1,4 +1,4 @@
-"""The engine: a list of runs in, recordings and results out. The only place that imports torch and transformers."""
+"""Training engine: takes a list of runs, yields recordings and results. The only package that imports torch and transformers."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def train(
     workers: int | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress | EpochRecord | RunResult]:
-    """Trains every plan and yields what happens, as it happens: progress, one record per epoch, one result per run.
+    """Train every plan; yield progress, one record per epoch and one result per run, as they occur.
 
-    `model` is a folder or a hub name. On the CPU the runs lie side by side in `workers` single-threaded processes (default:
+    `model` is a folder or a hub name. On the CPU the runs train in parallel in `workers` single-threaded processes (default:
     one per usable core, at most one per plan; 0 trains in this process, one run after another), and a run's recording does
     not depend on how many there are: it is bit-identical for the same plan, data, settings and versions. Runs on a GPU train
-    in this process, several at once while its memory lasts; there a run's dropout depends on what
-    trains beside it, unless `settings.deterministic` trains them one by one.
+    in this process, several at once while its memory lasts; a run's dropout then depends on the runs that train at the
+    same time, unless `settings.deterministic` trains them one by one.
 
     Raises `ModelError` when the model cannot be loaded, `TrainingError` with the run's key when one fails, `UsageError` for a
     device or precision this machine does not have, and `Cancelled` when `stop()` becomes true. No process outlives the iterator.
@@ -49,6 +49,6 @@ def train(
     with closing(reports):
         for item in reports:
             yield item
-            # Whoever asks for the next item has taken this one: from here on the result is the caller's to keep.
+            # A request for the next item means that the caller has stored this one.
             if isinstance(item, RunResult):
                 discard([checkpoints[item.key]])

@@ -1,4 +1,4 @@
-"""From flat encoded examples to one step's tensors: ragged gather, no padding, no loop over examples."""
+"""Build one step's tensors from flat encoded examples: ragged gather, no padding, no loop over examples."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from numpy.typing import NDArray
 from pruning.records import Encoded
 
 GROUPS, GROUP_SPAN = 4, 16
-"""Attention pads a packed batch in up to 4 groups of similar length, one per 16 tokens of its longest sequence: each costs a little."""
+"""Most attention groups of a packed batch: one per 16 tokens of its longest sequence, up to 4, because each group has a cost."""
 
 ROUND, ROUND_LENGTH = 32, 8
-"""A packed batch is filled up to a multiple of 32 tokens, each attention group to a multiple of 8: the CPU's kernels are prepared
-once per size and kept, so sizes must recur. Without, a run's memory grew from 0.9 to 1.5 GB in 60 steps."""
+"""A packed batch is filled up to a multiple of 32 tokens, each attention group to a multiple of 8. CPU kernels are prepared and
+cached once per size, so sizes must recur: without filling, a run's memory grew from 0.9 to 1.5 GB in 60 steps."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Neighbouring sequences of a batch that attention pads to one length."""
+    """Adjacent sequences of a batch that attention pads to one length."""
 
     start: int
     """First token of the group within the batch."""
     end: int
-    """One past its last token."""
+    """Index after its last token."""
     count: int
     """Sequences."""
     length: int
-    """Tokens of the longest, or a few more."""
+    """Tokens of the longest sequence, or a few more."""
     slots: torch.Tensor | None
-    """[end - start] each token's place in the padded [count * length] layout; None where nothing is padded."""
+    """[end - start] index of each token in the padded [count * length] layout; None without padding."""
     keys: torch.Tensor | None
-    """[count, 1, 1, length] True at real tokens; None where nothing is padded."""
+    """[count, 1, 1, length] True at real tokens; None without padding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """One step: whole units, their sequences laid end to end, shortest first."""
+    """Tensors of one step: whole units, their sequences concatenated, shortest first."""
 
     rows: torch.Tensor
-    """[n] each unit's position in the run's rows: where its recording goes."""
+    """[n] each unit's position in the run's rows, where its recording is written."""
     ids: torch.Tensor
-    """[T] token ids; in a packed batch fillers come last, which nothing attends to or reads."""
+    """[T] token ids; a packed batch ends with fillers, which nothing attends to or reads."""
     positions: torch.Tensor
-    """[T] place of each token within its sequence, from 0."""
+    """[T] position of each token within its sequence, from 0."""
     types: torch.Tensor | None
     """[T] segment ids."""
     first: torch.Tensor
@@ -55,37 +55,37 @@ class Batch:
     last: torch.Tensor
     """[S] index of each sequence's last token, shortest sequence first."""
     rank: torch.Tensor
-    """[S] place in `first` and `last` of the units' sequences in their own order."""
+    """[S] index into `first` and `last` of each sequence, in the units' order."""
     unit: torch.Tensor
-    """[S] which of the batch's n units each sequence belongs to, ascending."""
+    """[S] index of the unit that each sequence belongs to, ascending."""
     labels: torch.Tensor
-    """[n] right class or option; [S, 2] right start and end for spans."""
+    """[n] correct class or option; [S, 2] correct start and end token for spans."""
     groups: Sequence[Group]
-    """Attention groups, covering all tokens but the fillers in order."""
+    """Attention groups in order; together they cover all tokens except the fillers."""
 
     longest: int
     """Tokens of the longest sequence."""
     most: int
-    """Sequences of the unit that has most."""
+    """Most sequences of any unit."""
 
     @property
     def tokens(self) -> int:
-        """Tokens that are no fillers."""
+        """Tokens without the fillers."""
         return self.groups[-1].end
 
 
 def sequence_lengths(data: Encoded) -> NDArray[np.int64]:
-    """[S] tokens per sequence."""
+    """[S] number of tokens of each sequence."""
     return np.diff(data.offsets)
 
 
 def unit_lengths(data: Encoded) -> NDArray[np.int64]:
-    """[N] tokens of each unit's longest sequence: what decides its padding."""
+    """[N] tokens of each unit's longest sequence, which determines its padding."""
     return np.maximum.reduceat(sequence_lengths(data), data.unit_offsets[:-1])
 
 
 def make_batch(data: Encoded, units: NDArray[np.int64], rows: NDArray[np.int64], device: torch.device, *, packed: bool) -> Batch:
-    """The tensors of one step. `units` [n] are positions in `data`; `rows` [n] say where their recording goes."""
+    """Return the tensors of one step. `units` [n] are positions in `data`; `rows` [n] are the rows their recording is written to."""
     sequences, per_unit = ragged(data.unit_offsets, units)
     lengths = data.offsets[sequences + 1] - data.offsets[sequences]
     by_length = np.argsort(lengths, kind="stable")
@@ -119,7 +119,7 @@ def make_batch(data: Encoded, units: NDArray[np.int64], rows: NDArray[np.int64],
 
 
 def ragged(offsets: NDArray[np.int64], which: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of all members of the chosen ragged rows, end to end, and how many each has.
+    """Return the indices of all members of the chosen ragged rows, concatenated, and the number of members of each row.
 
     >>> indices, counts = ragged(np.array([0, 2, 3, 6]), np.array([2, 0]))
     >>> indices.tolist(), counts.tolist()

@@ -1,4 +1,4 @@
-"""A run's state after its last whole epoch, on disk: enough to go on bit by bit as if nothing had happened."""
+"""A run's state after its last complete epoch, on disk; a resumed run is bit-identical to one that was not interrupted."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from pruning.records import Encoded, EpochRecord, RunPlan
 from pruning.settings import TrainSettings
 
 PART = ".part"
-"""Suffix of a checkpoint that is being written."""
+"""File suffix while a checkpoint is being written."""
 
 DIGITS = 64
-"""A checkpoint ends with so many hexadecimal digits: the sha256 of the bytes before them."""
+"""Length of the sha256 in hexadecimal digits that ends a checkpoint and covers the bytes before it."""
 
 
 def fingerprint(plan: RunPlan, data: Encoded, network: nn.Module, settings: TrainSettings, dtype: torch.dtype) -> str:
-    """What a run's numbers follow from: seed, rows, data, initial weights, settings, precision and library versions."""
+    """Hash of everything that determines a run's numbers: seed, rows, data, initial weights, settings, precision, library versions."""
     words = {"seed": plan.seed, "epochs": plan.epochs, "record": plan.record, "dtype": str(dtype), "kind": data.kind}
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     digest = hashlib.sha256(json.dumps({**words, **versions, **asdict(settings)}, sort_keys=True).encode())
@@ -43,31 +43,29 @@ def fingerprint(plan: RunPlan, data: Encoded, network: nn.Module, settings: Trai
 def save(path: str, state: dict[str, Any], records: Sequence[EpochRecord]) -> None:
     """Write `state` (tensors and plain values), the finished records, and a sha256; the file appears whole or not at all.
 
-    Raises TrainingError when the system refuses, most often because the disk is full.
+    Raises TrainingError if the system cannot write it, usually because the disk is full.
     """
     part = Path(path + PART)
     try:
-        part.parent.mkdir(exist_ok=True)  # without its parents: a folder that was moved must not come back empty
+        part.parent.mkdir(exist_ok=True)  # without its parents: a folder that was moved must not be recreated empty
         with part.open("w+b") as file:
             torch.save({**state, "records": [_to_tensors(record) for record in records]}, file)
             file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()  # leaves the file at its end
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # leaves the file position at the end
             file.write(digest.encode())
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
     except FileNotFoundError as error:
         raise TrainingError(f"{part.parent.parent} was moved or deleted during the job; resume it where it is now.") from error
-    except (OSError, RuntimeError) as error:  # torch.save hides the system's own error in a RuntimeError
+    except (OSError, RuntimeError) as error:  # torch.save wraps the system's error in a RuntimeError
         part.unlink(missing_ok=True)
-        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "the disk is full, or refused it"
-        raise TrainingError(
-            f"{path} could not be written: {reason}; free some space and resume, or go on with --no-checkpoints."
-        ) from error
+        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "the disk is full or not writable"
+        raise TrainingError(f"{path} could not be written: {reason}; free some disk space and resume, or use --no-checkpoints.") from error
 
 
 def load(path: str, expected: str) -> tuple[dict[str, Any], list[EpochRecord]] | None:
-    """Return what `save` wrote for the run with this fingerprint; None where there is nothing, something damaged, or another run's."""
+    """Return the state that `save` wrote for the run with this fingerprint; None if the file is missing, damaged, or of another run."""
     if not Path(path).is_file() or not whole(path):
         return None
     try:
@@ -75,12 +73,12 @@ def load(path: str, expected: str) -> tuple[dict[str, Any], list[EpochRecord]] |
         if state["fingerprint"] != expected:
             return None
         return state, [_from_tensors(record) for record in state.pop("records")]
-    except Exception:  # torch.load names no errors of its own: whatever is wrong with the file, the run can start again
+    except Exception:  # torch.load has no error class of its own; whatever is wrong with the file, the run can start over
         return None
 
 
 def whole(path: str | Path) -> bool:
-    """Return True when every byte of a checkpoint is what `save` wrote."""
+    """Return True if a checkpoint matches its sha256."""
     digest = hashlib.sha256()
     try:
         with Path(path).open("rb") as file:
@@ -94,21 +92,21 @@ def whole(path: str | Path) -> bool:
 
 
 def discard_damaged(path: str | Path) -> str:
-    """Remove a checkpoint that is damaged, and say so in a sentence; empty when there is none, or it is whole."""
+    """Remove a damaged checkpoint and return a sentence about it; an empty string if it is missing or undamaged."""
     if not Path(path).is_file() or whole(path):
         return ""
     Path(path).unlink(missing_ok=True)
-    return f"The checkpoint {path} was damaged and is discarded; its epochs are trained again."
+    return f"The checkpoint {path} is damaged and was removed; its epochs are trained again."
 
 
 def discard(paths: Iterable[str | None]) -> None:
-    """Removes what is left of these checkpoints."""
+    """Remove these checkpoints and partly written ones."""
     for path in filter(None, paths):
         Path(path).unlink(missing_ok=True)
 
 
 def generators(device: torch.device) -> dict[str, torch.Tensor]:
-    """States of the generators that dropout draws from."""
+    """Return the states of the generators that dropout draws from."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -118,7 +116,7 @@ def generators(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def restore_generators(states: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Puts the generators where `generators` found them."""
+    """Restore the states that `generators` returned."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states["cuda"], device)

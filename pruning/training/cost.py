@@ -1,4 +1,4 @@
-"""What training will cost on this machine: a probe of a few real steps, and a pure prediction from what it measured."""
+"""Training time on this machine: a probe of a few real steps, and a prediction from its measurements."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from pruning.training.loop import Run
 from pruning.training.process_pool import child_environment
 
 PROBE_SECONDS = 4.0
-"""Time spent on steps that are short."""
+"""Seconds for measuring, where steps are short."""
 
 LONGEST_SECONDS = 8.0
-"""Most time spent on steps and predictions that are long, unless one of each takes more by itself."""
+"""Most seconds for measuring, where steps or predictions are long; one of each is measured even if it takes longer."""
 
 ROUNDS = 3
-"""Measures of each that are taken where time allows; the first warms up."""
+"""Measurements of each kind if time allows; the first is a warm-up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Seconds that parts of a run take on one slot: a core, or the GPU."""
+    """Seconds of each part of a run in one slot (a core, or the GPU)."""
 
     start: float
-    """Starting a process and loading the model, once per run."""
+    """Start a process and load the model, once per run."""
     step: float
-    """An optimizer step, whatever its size."""
+    """Fixed cost of an optimizer step."""
     token: float
-    """Training on one token of real text, for as many tokens as this data's sentences have."""
+    """Train on one token, at the sequence lengths of this data."""
     evaluation_token: float
-    """Predicting one token of evaluation data."""
+    """Predict one token of the evaluation data."""
     slots: int
-    """Runs that lie side by side on this machine when the caller does not say."""
+    """Runs in parallel on this machine by default."""
     rough: bool = False
-    """Whether it rests on one step of each kind, because more would have taken too long."""
+    """True if only one step of each kind was measured, because more would have taken too long."""
 
     def seconds(
         self, plans: Sequence[RunPlan], data: Encoded, evaluation: Encoded | None, *, batch_size: int, slots: int | None = None
     ) -> float:
-        """Wall clock of training `plans` in `slots` side by side (default: as many as the machine has), longest first."""
+        """Wall-clock seconds to train `plans` in `slots` parallel slots (default: those of the machine), longest plan first."""
         tokens = unit_tokens(data)
         after = self.start + (self.evaluation_token * len(evaluation.tokens) if evaluation is not None else 0.0)
         durations = [
@@ -61,7 +61,7 @@ class Cost:
 
 
 def makespan(durations: Sequence[float], slots: int) -> float:
-    """When the last of these ends, if each slot that falls free takes the longest one left.
+    """Return the time at which the last job ends if each free slot takes the longest one left.
 
     >>> makespan([3.0, 5.0, 4.0], slots=2)
     7.0
@@ -74,16 +74,16 @@ def makespan(durations: Sequence[float], slots: int) -> float:
 
 
 def unit_tokens(data: Encoded) -> NDArray[np.int64]:
-    """[N] tokens of all of a unit's sequences."""
+    """[N] tokens of each unit, over all its sequences."""
     return np.diff(data.offsets[data.unit_offsets])
 
 
 def probe(data: Encoded, model: str, settings: TrainSettings) -> Cost:
-    """Measures this machine with this model and data on one slot: some 4 seconds of steps, up to 8 where a step is long.
+    """Measure this machine with this model and data in one slot: about 4 seconds of steps, up to 8 if a step is long.
 
-    Loading the model, and starting a process, come on top. Trains throw-away steps on short and on long examples in turn, so that
-    the cost of a token can be told from that of a step; one of each is always taken, however long it is. Raises what
-    `train` raises when the model or the device cannot be used.
+    Loading the model and starting a process take extra time. Steps on short and on long examples alternate, so that the cost per
+    token and the fixed cost per step can be separated; at least one of each is measured. Raises what `train` raises if the
+    model or the device cannot be used.
     """
     with one_thread(), repeatable(settings.deterministic):
         began = perf_counter()
@@ -109,7 +109,7 @@ def probe(data: Encoded, model: str, settings: TrainSettings) -> Cost:
 
 
 def line(tokens: Sequence[int], seconds: Sequence[float]) -> tuple[float, float]:
-    """Seconds of a step and of a token from two steps' measures, neither below 0.
+    """Fit seconds per step and per token to two measured steps, neither below 0.
 
     >>> line([100, 300], [0.5, 0.9])
     (0.3, 0.002)
@@ -123,7 +123,7 @@ def line(tokens: Sequence[int], seconds: Sequence[float]) -> tuple[float, float]
 
 
 def _short_and_long(tokens: NDArray[np.int64], batch_size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A batch drawn from the shorter half of the units and one from the longer."""
+    """Return a batch of the shorter half of the units and one of the longer half."""
     rng = np.random.default_rng(0)
     order = np.argsort(tokens, kind="stable")
     half = max(1, len(order) // 2)
@@ -132,10 +132,10 @@ def _short_and_long(tokens: NDArray[np.int64], batch_size: int) -> tuple[NDArray
 
 
 def _medians(actions: Sequence[Callable[[], object]], device: torch.device, budget: float, longest: float) -> tuple[list[float], bool]:
-    """Median seconds of each action, and whether each rests on one measure.
+    """Return the median seconds of each action, and True if each was measured only once.
 
-    They are taken in turn until `budget` is spent, at least `ROUNDS` times while the next round would end within `longest`. The
-    first round warms up, and counts only when it stays the only one.
+    The actions alternate until `budget` seconds are spent, and at least `ROUNDS` times while the next round would end within
+    `longest`. The first round is a warm-up and counts only if it is the only one.
     """
     times: list[list[float]] = [[] for _ in actions]
     opened = perf_counter()
@@ -152,7 +152,7 @@ def _medians(actions: Sequence[Callable[[], object]], device: torch.device, budg
 
 
 def _process_seconds() -> float:
-    """How long a new process takes until it could load a model."""
+    """Seconds until a new process has imported what it needs to load a model."""
     began = perf_counter()
     subprocess.run([sys.executable, "-c", "import pruning.training.loop"], check=True, env=child_environment())
     return perf_counter() - began

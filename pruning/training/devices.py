@@ -1,4 +1,4 @@
-"""Where a run computes: device, precision, threads, cores."""
+"""Device, precision, threads and cores of a run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pruning.errors import UsageError
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-"""What cuBLAS's scratch memory follows; with :4096:8 the same product gives the same numbers each time."""
+"""Environment variable for cuBLAS's workspace; with :4096:8 the same matrix product gives the same numbers each time."""
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that `--device` names; auto = cuda, else mps, else cpu. However it was named, one device has one name here.
+    """Return the device that `--device` names; auto = cuda, else mps, else cpu. "cuda" and "cuda:0" give the same device.
 
-    Raises `UsageError` when the name is none of PyTorch's, or the device is not in this machine.
+    Raises `UsageError` for a name that PyTorch does not know, or a device that this machine does not have.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -34,16 +34,16 @@ def pick_device(name: str) -> torch.device:
     present = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 0)
     if (device.index or 0) >= present:
         many = "1 device" if present == 1 else f"{present or 'no'} devices"
-        raise UsageError(f"device is {name!r}, but PyTorch finds {many} of that kind on this machine.", "device")
+        raise UsageError(f"device is {name!r}, but PyTorch finds {many} of this type.", "device")
     if device.type != "cuda":
         return torch.device(device.type)
     return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
 
 
 def pick_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The type that matrix products compute in; weights stay fp32 in any case. auto = bf16 where the device does it in hardware.
+    """Return the type of matrix products; weights are always fp32. auto = bf16 if the device supports it in hardware.
 
-    Raises `UsageError` for fp16 away from CUDA: its gradients underflow without loss scaling, which only CUDA has here.
+    Raises `UsageError` for fp16 without CUDA: gradients underflow without loss scaling, which is only available on CUDA.
     """
     if precision == "fp16" and device.type != "cuda":
         raise UsageError(f"precision fp16 needs a CUDA device, got {device.type}; use bf16, fp32 or auto.", "precision")
@@ -53,17 +53,17 @@ def pick_precision(precision: str, device: torch.device) -> torch.dtype:
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """A context in which matrix products run in `dtype`; none for fp32."""
+    """Return a context in which matrix products run in `dtype`; it does nothing for fp32."""
     return nullcontext() if dtype is torch.float32 else torch.autocast(device.type, dtype=dtype)
 
 
 def cores() -> list[int]:
-    """The cores this process may use, by number."""
+    """Return the numbers of the cores that this process may use."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def slots(device: torch.device) -> int:
-    """How many runs lie side by side on a device: one per usable core, no more than a container's CPU quota is worth; one elsewhere."""
+    """Return the number of runs in parallel on a device: one per usable core within a container's CPU quota; one on other devices."""
     if device.type != "cpu":
         return 1
     quota = Path("/sys/fs/cgroup/cpu.max")
@@ -72,7 +72,7 @@ def slots(device: torch.device) -> int:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most memory so far in bytes: of the device on CUDA, of this process elsewhere."""
+    """Return the peak memory in bytes: of the device on CUDA, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -90,7 +90,7 @@ def _computes_bf16(device: torch.device) -> bool:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Computes on one CPU thread, so that the same run gives the same numbers wherever it is trained; restores the setting."""
+    """Compute on one CPU thread, so that a run gives the same numbers on any number of cores; restore the setting afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -101,9 +101,9 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def repeatable(wanted: bool) -> Iterator[None]:
-    """Where wanted, PyTorch uses only algorithms that give the same numbers each time, and refuses the rest; restores the setting.
+    """If `wanted`, make PyTorch use deterministic algorithms only and raise for others; restore the setting afterwards.
 
-    cuBLAS reads its part of it when it starts, so on CUDA this belongs around a process's first work there.
+    cuBLAS reads its setting at start-up, so on CUDA this must enclose a process's first operation.
     """
     if not wanted:
         yield

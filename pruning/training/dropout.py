@@ -1,4 +1,4 @@
-"""Dropout on the CPU at a third of PyTorch's price: the same distribution, four decisions a draw."""
+"""Dropout on the CPU in a third of PyTorch's time: the same distribution, four decisions per random number."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from torch import nn
 
 
 class Noise:
-    """The source of one run's dropout.
+    """Random source of one run's dropout.
 
-    PyTorch draws every decision on its own, which is a tenth of a training step; here a 64-bit draw makes four. The share
-    that is dropped is `p` to the nearest 1/65536, and what stays is scaled by the inverse of exactly that.
+    PyTorch draws one number per decision, which takes a tenth of a training step; here a 64-bit number makes four decisions. The
+    dropped share is `p` rounded to 1/65536, and kept values are scaled by the inverse of the exact kept share.
     """
 
     def __init__(self, seed: int) -> None:
         self._bits = np.random.SFC64(seed)
 
     def drop(self, values: torch.Tensor, p: float) -> torch.Tensor:
-        """`values` with a share `p` of its entries at 0 and the others scaled up to keep the mean; 0 <= p < 1."""
+        """Return `values` with a share `p` of its entries set to 0 and the others scaled to keep the mean; 0 <= p < 1."""
         dropped = round(p * 2**16)
         drawn = np.asarray(self._bits.random_raw(values.numel() // 4 + 1)).view(np.int16)[: values.numel()]
         keep = torch.from_numpy(drawn).view(values.shape) >= dropped - 2**15
@@ -26,7 +26,7 @@ class Noise:
 
     @property
     def state(self) -> torch.Tensor:
-        """Where the source stands: setting it goes on from there."""
+        """State of the generator; assign it to continue from there."""
         return torch.from_numpy(self._bits.state["state"]["state"].view(np.int64).copy())
 
     @state.setter
@@ -37,7 +37,7 @@ class Noise:
 
 
 class Dropout(nn.Module):
-    """`nn.Dropout` that draws from a run's own noise."""
+    """`nn.Dropout` that draws from a run's own `Noise`."""
 
     def __init__(self, p: float, noise: Noise) -> None:
         super().__init__()
@@ -45,12 +45,12 @@ class Dropout(nn.Module):
         self.noise = noise
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Drops in train mode only."""
+        """Apply dropout in train mode only."""
         return self.noise.drop(values, self.p) if self.training and self.p > 0 else values
 
 
 def draw_from(noise: Noise, module: nn.Module) -> None:
-    """Makes every `nn.Dropout` inside `module` draw from `noise`. In place."""
+    """Make every `nn.Dropout` inside `module` draw from `noise`, in place."""
     for name, child in list(module.named_children()):
         if type(child) is nn.Dropout:
             setattr(module, name, Dropout(child.p, noise))

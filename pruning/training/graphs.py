@@ -1,7 +1,7 @@
 """CUDA graphs: a whole step - forward, backward, clip, AdamW, recording - recorded once per size and replayed with one launch.
 
-At batch 32 a small model's step is a thousand launches of a few microseconds' work each; replayed, the GPU no longer waits
-for Python. Batches take fixed shapes for it: filled up to a multiple of 64 tokens, attention padded to the longest sequence.
+At batch size 32, a small model's step is about a thousand kernel launches of a few microseconds each; a replayed graph no longer
+waits for Python. Batches need fixed shapes: filled up to a multiple of 64 tokens, attention padded to the longest sequence.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from pruning.records import Encoded
 from pruning.training.batches import Batch, Group, make_batch, sequence_lengths
 
 BUCKET = 64
-"""Tokens to a multiple of which a batch is filled: few sizes to record, few fillers to compute."""
+"""Batches are filled up to a multiple of this many tokens: few sizes to record, few fillers to compute."""
 
 LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Everything that is fixed about a recorded step."""
+    """Sizes that are fixed in a recorded step."""
 
     tokens: int
     """T, fillers included."""
     units: int
     sequences: int
     length: int
-    """L, tokens of the longest sequence."""
+    """L, number of tokens of the longest sequence."""
 
     @property
     def rows(self) -> int:
-        """Rows of attention's layout: the sequences, then as many as the fillers may need."""
+        """Rows of the attention layout: the sequences, then enough rows for the fillers."""
         return self.sequences + -(-(BUCKET - 1) // self.length)
 
     @property
@@ -50,9 +50,9 @@ class Shape:
 
 
 def flatten(batch: Batch, shape: Shape) -> torch.Tensor:
-    """An unpacked batch as one int64 vector of fixed layout, so that one copy takes it to the device.
+    """Return an unpacked batch as one int64 vector of fixed layout, which is copied to the device at once.
 
-    The fillers get rows of their own behind the sequences; nothing reads what is computed there.
+    The fillers get separate rows after the sequences; nothing reads what is computed there.
     """
     sizes = batch.last - batch.first + 1
     place = torch.arange(shape.sequences).repeat_interleave(sizes) * shape.length + batch.positions
@@ -72,7 +72,7 @@ def flatten(batch: Batch, shape: Shape) -> torch.Tensor:
 
 
 def unflatten(flat: torch.Tensor, shape: Shape, *, types: bool) -> Batch:
-    """The batch that `flatten` wrote, as views of `flat`: what is copied into `flat` later is the batch then."""
+    """Return the batch that `flatten` wrote as views of `flat`; copying another batch into `flat` changes the views."""
     part = dict(zip(shape.parts, flat.split(list(shape.parts.values())), strict=True))
     keys = (torch.arange(shape.length, device=flat.device) < part["sizes"][:, None])[:, None, None, :]
     return Batch(
@@ -87,15 +87,15 @@ def unflatten(flat: torch.Tensor, shape: Shape, *, types: bool) -> Batch:
 
 
 def can_graph(data: Encoded, packed: bool, device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether steps on this data can have fixed shapes: one kind of unit, packed, on CUDA, without loss scaling."""
+    """Return True if steps on this data can have fixed shapes: one kind of unit, packed, on CUDA, without loss scaling."""
     alike = len(np.unique(np.diff(data.unit_offsets))) == 1
     return device.type == "cuda" and packed and alike and data.kind != "span" and dtype is not torch.float16
 
 
 class GraphedSteps:
-    """Steps of one run, replayed where their size was seen before.
+    """Steps of one run, replayed from a graph if their size occurred before.
 
-    The first batch of a size trains in the plain loop, which also warms its kernels up; the second is recorded and replayed.
+    The first batch of a size trains in the plain loop, which also warms up its kernels; the second is recorded and replayed.
     """
 
     def __init__(self, data: Encoded, batch_size: int, update: Callable[[Batch], None]) -> None:
@@ -109,7 +109,7 @@ class GraphedSteps:
         self.failed = False
 
     def replay(self, units: NDArray[np.int64], rows: NDArray[np.int64]) -> bool:
-        """Trains one step if its size has been, or now can be, recorded; False leaves it to the plain loop."""
+        """Train one step if its size was recorded or can be recorded now; return False if the plain loop has to train it."""
         if self.failed or len(units) != self.units:
             return False
         batch = make_batch(self.data, units, rows, torch.device("cpu"), packed=False)
@@ -131,7 +131,7 @@ class GraphedSteps:
             with torch.cuda.graph(graph, pool=self.pool, stream=torch.cuda.current_stream()):
                 self.update(unflatten(flat, shape, types=self.data.token_types is not None))
         except RuntimeError as error:
-            LOG.warning("CUDA graphs are off for this run, which goes on step by step: %s", " ".join(str(error).split())[:200])
+            LOG.warning("CUDA graphs are off for this run; it continues step by step: %s", " ".join(str(error).split())[:200])
             self.failed = True
             return False
         self.recorded[shape.tokens] = (graph, flat, shape)

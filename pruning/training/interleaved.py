@@ -1,4 +1,4 @@
-"""Runs in this process: one after another on the CPU, several in turns on a GPU that has room for them."""
+"""Train runs in this process: one after another on the CPU, several in turns on a GPU with enough memory."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pruning.training.devices import one_thread, pick_device, repeatable
 from pruning.training.loop import Report, failed, stopped, train_run
 
 MOST_AT_ONCE = 6
-"""Runs that share a GPU: more find nothing idle left."""
+"""Most runs that share a GPU: more do not use it better."""
 
 SETTLING = 50
-"""Steps after which a run's memory is taken to have reached its peak."""
+"""Steps after which a run's memory counts as having reached its peak."""
 
 
 def train_in_rounds(
@@ -30,10 +30,10 @@ def train_in_rounds(
     stop: Callable[[], bool],
     most: int | None = None,
 ) -> Generator[Report, None, None]:
-    """Trains `plans`, at most `most` of them taking turns step by step (default: one; on CUDA up to 6 while memory lasts,
-    unless their numbers must repeat).
+    """Train `plans`, at most `most` of them in turns of one step (default: one; on CUDA up to 6 while memory lasts,
+    unless `settings.deterministic`).
 
-    Raises `Cancelled` between two steps when `stop()` is true, and `TrainingError` with the key of the run that failed.
+    Raises `Cancelled` between two steps once `stop()` is true, and `TrainingError` with the key of the run that failed.
     """
     device = pick_device(settings.device)
     at_once = most or (MOST_AT_ONCE if device.type == "cuda" and not settings.deterministic else 1)
@@ -55,7 +55,7 @@ def train_in_rounds(
 
 
 class Seat:
-    """One of the runs under way, with a CUDA stream of its own so that the GPU may overlap it with the others."""
+    """A run in progress, with its own CUDA stream, so that the GPU can overlap it with the others."""
 
     def __init__(self, plan: RunPlan, run: Iterator[Report | None], device: torch.device) -> None:
         self.plan = plan
@@ -66,7 +66,7 @@ class Seat:
         self.done = False
 
     def advance(self) -> Report | None:
-        """One step of the run; what it has to say, if anything. Sets `done` at its end."""
+        """Train one step and return its progress, record or result, or None. Sets `done` after the last step."""
         self.turns += 1
         try:
             with torch.cuda.stream(self.stream) if self.stream is not None else nullcontext():
@@ -81,7 +81,7 @@ class Seat:
 
 
 def _has_room(device: torch.device, seats: Sequence[Seat]) -> bool:
-    """Whether one more run fits beside those under way, by half as much again as they were seen to need each."""
+    """Return True if memory suffices for one more run, at 1.5 times what each run in progress needs."""
     if device.type != "cuda":
         return True
     if any(seat.turns < SETTLING for seat in seats):

@@ -1,4 +1,4 @@
-"""One run, from seed to evaluation: order, steps, recording, schedule. Everything random in it follows from the plan's seed."""
+"""One run, from seed to evaluation: order, steps, recording, schedule. Everything random depends only on the plan's seed."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from pruning.training.order import epoch_batches, places, rate
 from pruning.training.recording import EpochRecorder
 
 Report = Progress | EpochRecord | RunResult
-"""What a run has to say."""
+"""Types that a run yields."""
 
 PROGRESS_SECONDS = 0.25
-"""Least time between two signs of life."""
+"""Shortest time between two progress reports, in seconds."""
 
 
 def train_run(plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings) -> Iterator[Report | None]:
-    """Trains one run in this process: its progress, one record per epoch when the plan asks for them, and its result last.
+    """Train one run in this process; yield its progress, one record per epoch if the plan asks for them, and its result last.
 
-    None comes after a step that has nothing to report, so that whoever asks can stop between any two steps or let other runs
-    take turns. With a checkpoint of this very run, its finished records come again and training goes on after them.
+    Yields None after a step without a report, so that the caller can stop between any two steps or let other runs
+    take turns. With a checkpoint of the same run, its finished records are yielded again and training continues after them.
     """
     run = Run(plan, data, evaluation, model, settings)
     records = run.resume()
@@ -50,13 +50,13 @@ def train_run(plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: s
 
 
 def failed(key: str, error: str, message: str) -> TrainingError:
-    """What becomes of an error that no person can mend by its own words: the run's key and the cause in one sentence."""
+    """Return a TrainingError with the run's key and the cause, for an error whose own message does not help the user."""
     return TrainingError(f"Training of {key} failed with {error}: {' '.join(message.split())}")
 
 
 def stopped(runs: int) -> Cancelled:
-    """What is raised when training was asked to stop with so many runs under way."""
-    return Cancelled(f"Training was stopped; {runs} run{' was' if runs == 1 else 's were'} under way.")
+    """Return the error for training that was stopped with this many runs in progress."""
+    return Cancelled(f"Training was stopped; {runs} run{' was' if runs == 1 else 's were'} in progress.")
 
 
 class Run:
@@ -96,7 +96,7 @@ class Run:
             network.draw_dropout_from(self.noise)
 
     def resume(self) -> list[EpochRecord]:
-        """Takes up the plan's checkpoint if it holds one of this very run; returns the finished epochs' records."""
+        """Load the plan's checkpoint if it is of this run; return the records of its finished epochs."""
         found = checkpoint.load(self.plan.checkpoint, self.fingerprint) if self.plan.checkpoint and self.fingerprint else None
         if found is None:
             return []
@@ -113,7 +113,7 @@ class Run:
         return records
 
     def save(self, records: Sequence[EpochRecord]) -> None:
-        """Writes the plan's checkpoint, if it asks for one."""
+        """Write the plan's checkpoint, if it asks for one."""
         if self.plan.checkpoint is None:
             return
         state = {
@@ -128,7 +128,7 @@ class Run:
         checkpoint.save(self.plan.checkpoint, state, records)
 
     def epoch(self, epoch: int) -> Generator[Progress | None, None, EpochRecord]:
-        """Trains every row once and returns what was recorded."""
+        """Train on every row once and return the recording."""
         count = len(self.plan.rows)
         batches = epoch_batches(
             self.plan.seed, epoch, count, self.settings.batch_size, fixed=self.settings.fixed_order, lengths=self.lengths
@@ -150,7 +150,7 @@ class Run:
         return record
 
     def progress(self, epoch: int, seen: int, latest: NDArray[np.int64]) -> Progress:
-        """Where the run stands after `seen` examples of an epoch; waits for the device."""
+        """Return the run's progress after `seen` examples of an epoch; waits for the device."""
         return Progress(
             key=self.plan.key,
             epoch=epoch,
@@ -161,7 +161,7 @@ class Run:
         )
 
     def step(self, positions: NDArray[np.int64]) -> None:
-        """One optimizer step on the rows at `positions`."""
+        """Run one optimizer step on the rows at `positions`."""
         units = self.plan.rows[positions]
         for group in self.optimizer.param_groups:
             now = self.peak * rate(self.steps, self.total_steps, self.settings.warmup_ratio)
@@ -171,7 +171,7 @@ class Run:
         self.steps += 1
 
     def fit(self, units: NDArray[np.int64], positions: NDArray[np.int64]) -> None:
-        """One update on these rows: at once or, where memory has not sufficed, in parts that add up to the same one."""
+        """Make one update on these rows, at once or, if memory was exceeded before, in parts whose gradients add up to the same."""
         while True:
             try:
                 size = self.micro_batch or len(units)
@@ -185,11 +185,11 @@ class Run:
                 self.recorder.forget(torch.from_numpy(positions).to(self.device))
 
     def update(self, batch: Batch) -> None:
-        """What a step does on the device: forward, recording, backward, clip, AdamW."""
+        """Run the device part of a step: forward, recording, backward, clip, AdamW."""
         self.learn(self.losses(batch).mean())
 
     def update_in_parts(self, units: NDArray[np.int64], positions: NDArray[np.int64], size: int) -> None:
-        """The same update from parts of at most `size` units, whose gradients are added up."""
+        """Make the same update from parts of at most `size` units by adding up their gradients."""
         for start in range(0, len(units), size):
             part = slice(start, start + size)
             batch = make_batch(self.data, units[part], positions[part], self.device, packed=self.network.packed)
@@ -197,7 +197,7 @@ class Run:
         self.apply()
 
     def losses(self, batch: Batch) -> torch.Tensor:
-        """[n] each unit's loss in training, recorded on the way."""
+        """Return [n] each unit's training loss, and record the outcome."""
         with autocast(self.device, self.dtype):
             logits = self.network(batch)
         result = outcome(self.data.kind, logits, batch)
@@ -205,7 +205,7 @@ class Run:
         return result.loss
 
     def smaller(self, size: int, error: torch.OutOfMemoryError) -> int:
-        """Half of a size that did not fit, with everything let go that the attempt left. Raises `TrainingError` when it was 1."""
+        """Free what a failed attempt left and return half its size. Raises `TrainingError` if the size was 1."""
         if size == 1:
             raise TrainingError(
                 f"{self.plan.key} does not fit into the memory of {self.device} even one example at a time; "
@@ -221,12 +221,12 @@ class Run:
         return -(-size // 2)
 
     def learn(self, loss: torch.Tensor) -> None:
-        """One update from a step's mean loss: backward, clip, AdamW."""
+        """Make one update from a step's mean loss: backward, clip, AdamW."""
         self.scaler.scale(loss).backward()
         self.apply()
 
     def apply(self) -> None:
-        """Clip, AdamW, and no gradients for the next step."""
+        """Clip, take an AdamW step, and clear the gradients."""
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
         self.scaler.step(self.optimizer)
@@ -234,7 +234,7 @@ class Run:
         self.optimizer.zero_grad(set_to_none=self.graphs is None)
 
     def evaluate(self) -> NDArray[np.float32] | None:
-        """Raw logits on the evaluation data in eval mode, one row per sequence in the data's order; None without evaluation data."""
+        """Return raw logits on the evaluation data in eval mode, one row per sequence in the data's order; None without evaluation data."""
         data = self.evaluation
         if data is None:
             return None
@@ -250,14 +250,14 @@ class Run:
 
     @torch.inference_mode()
     def predict(self, data: Encoded, units: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits of some units' sequences, in the order of `units`."""
+        """Return the logits of some units' sequences, in the order of `units`."""
         batch = make_batch(data, units, units, self.device, packed=self.network.packed)
         with autocast(self.device, self.dtype):
             return self.network(batch).cpu().numpy()
 
 
 def in_data_order(parts: Sequence[NDArray[np.float32]], sequences: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Joins the batches' logits; row i of their joint order belongs to sequence `sequences[i]`. Windows are padded with -inf.
+    """Concatenate the batches' logits; row i belongs to sequence `sequences[i]`. Windows are padded with -inf.
 
     >>> in_data_order([np.array([1.0, 2.0], np.float32), np.array([3.0], np.float32)], np.array([2, 0, 1])).tolist()
     [2.0, 3.0, 1.0]
@@ -273,9 +273,9 @@ def in_data_order(parts: Sequence[NDArray[np.float32]], sequences: NDArray[np.in
 
 
 def make_optimizer(network: nn.Module, settings: TrainSettings, *, capturable: bool) -> torch.optim.AdamW:
-    """Fused AdamW as the Trainer sets it up: betas .9 and .999, eps 1e-8, no decay on biases and norms.
+    """Return fused AdamW with the Trainer's defaults: betas .9 and .999, eps 1e-8, no decay on biases and norms.
 
-    `capturable` keeps the learning rate on the device, where a recorded step can see it change.
+    `capturable` keeps the learning rate on the device, so that a replayed step uses its current value.
     """
     trained = [p for p in network.parameters() if p.requires_grad]
     weights, others = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]

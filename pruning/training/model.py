@@ -1,4 +1,4 @@
-"""Models: loading with words for what is wrong, one forward pass per batch, and the vocabulary trick."""
+"""Models: loading with clear errors, one forward pass per batch, and the reduced vocabulary."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from pruning.training.dropout import Noise, draw_from
 from pruning.training.packing import ATTENTION, FAMILIES, packed_hidden, trim_last_layer
 
 ADAPTED = r".*\.(query|value|q_proj|v_proj|query_proj|value_proj|Wqkv)"
-"""Names of the layers that LoRA adapts, whatever the architecture calls them."""
+"""Names of the layers that LoRA adapts, in all supported architectures."""
 
 
 class Network(nn.Module):
-    """A model with its head, from a batch to logits in the order of its units' sequences."""
+    """A model with its head: maps a batch to logits, in the order of its units' sequences."""
 
     def __init__(self, model: PreTrainedModel, kind: Kind) -> None:
         super().__init__()
@@ -41,22 +41,22 @@ class Network(nn.Module):
             trim_last_layer(model.base_model)
 
     def draw_dropout_from(self, noise: Noise) -> None:
-        """Takes all dropout from `noise` rather than from PyTorch's generator; worth it on the CPU."""
+        """Draw all dropout from `noise` instead of PyTorch's generator, which is faster on the CPU."""
         self.noise = noise
         draw_from(noise, self.model)
 
     @property
     def packed(self) -> bool:
-        """Whether batches go through the model without padding."""
+        """True if batches pass through the model without padding."""
         return self.family is not None
 
     @property
     def renumbers(self) -> bool:
-        """Whether token ids may be renumbered: nothing in the architecture's forward pass looks at their values."""
+        """True if token ids may be renumbered, because the architecture's forward pass does not depend on their values."""
         return self.packed or self.model.config.model_type in ("deberta", "deberta-v2")
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """Float32 logits: [S, classes]; [S] one per option; [S, L, 2] start and end (-inf past a sequence's end)."""
+        """Return float32 logits: [S, classes]; [S] one per option; [S, L, 2] start and end (-inf after a sequence's end)."""
         logits = (self._packed(batch) if self.packed else self._padded(batch)).float()
         if self.kind == "span":
             return _by_sequence(logits, batch)[batch.rank]
@@ -73,7 +73,7 @@ class Network(nn.Module):
         return self.family.classify(self.model, chosen)
 
     def _padded(self, batch: Batch) -> torch.Tensor:
-        """The same through the model's own forward pass."""
+        """Return the same from the model's own forward pass."""
         [group] = batch.groups
         shape = (group.count, group.length)
         seen = torch.ones(shape, dtype=torch.bool, device=batch.ids.device) if group.keys is None else group.keys[:, 0, 0]
@@ -87,9 +87,9 @@ class Network(nn.Module):
 def load_network(path: str, data: Encoded, used: NDArray[np.int64], depth: float = 1.0) -> Network:
     """The model of a folder or hub name with a fresh head for `data`'s kind, in fp32; head weights come from PyTorch's generator.
 
-    Of its layers the lower share `depth` is kept. A choice among options is one logit per option from a classification head; a
-    span is a linear layer over every token. `used` are the token ids that occur, so that padding can be told from text. Raises
-    `ModelError` when the model is not there, has no safetensors, lacks weights, or cannot take sequences this long.
+    Keeps the lower share `depth` of its layers. For a choice among options, a classification head gives one logit per option; for a
+    span, a linear layer is applied to every token. `used` are the token ids that occur, so that padding gets an id of its own.
+    Raises `ModelError` if the model does not exist, has no safetensors, lacks weights, or cannot take sequences this long.
     """
     config = _load_config(path, data.classes if data.kind == "classification" else 1)
     if depth < 1:
@@ -113,10 +113,10 @@ def load_network(path: str, data: Encoded, used: NDArray[np.int64], depth: float
 
 
 def keep_occurring_rows(network: Network, used: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Shrinks the network's token embedding to the rows of the `used` ids and of its padding. In place; returns the ids that stay.
+    """Shrink the network's token embedding in place to the rows of the `used` ids and the padding; return the kept ids.
 
-    `renumber` the data to match. Exact with weight decay 0: rows that never occur get no gradient, and AdamW leaves them as
-    they are.
+    `renumber` the data to match. Exact with weight decay 0: rows that never occur get no gradient, and AdamW does not
+    change them.
     """
     kept = used if network.packed else np.union1d(used, [network.padding])
     old = network.model.get_input_embeddings()
@@ -130,19 +130,19 @@ def keep_occurring_rows(network: Network, used: NDArray[np.int64]) -> NDArray[np
 
 
 def renumber(data: Encoded, kept: NDArray[np.int64]) -> Encoded:
-    """The same data with each token id replaced by its place in `kept`."""
+    """Return the data with each token id replaced by its index in `kept`."""
     return replace(data, tokens=np.searchsorted(kept, data.tokens).astype(np.int32))
 
 
 def used_tokens(*parts: Encoded | None) -> NDArray[np.int64]:
-    """Sorted token ids that occur in the data."""
+    """Return the sorted token ids that occur in the data."""
     return np.unique(np.concatenate([np.unique(part.tokens) for part in parts if part is not None])).astype(np.int64)
 
 
 def add_adapters(network: Network, rank: int) -> None:
-    """Freezes the body and puts low-rank adapters (Hu et al. 2022, by peft) beside its queries and values. In place.
+    """Freeze the body and add low-rank adapters (Hu et al. 2022, by peft) to its queries and values, in place.
 
-    Head and pooler are trained whole. Raises `ModelError` for a model whose attention has no such layers.
+    Head and pooler are trained in full. Raises `ModelError` for a model without such attention layers.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -150,7 +150,7 @@ def add_adapters(network: Network, rank: int) -> None:
     try:
         inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=ADAPTED), body)
     except ValueError as error:
-        raise ModelError(f"A {network.model.config.model_type} model has no attention layers that LoRA knows; score it in full.") from error
+        raise ModelError(f"A {network.model.config.model_type} model has no attention layers for LoRA; score it in full.") from error
     for name, parameter in body.named_parameters():
         if "pooler." in name:
             parameter.requires_grad = True
@@ -176,18 +176,18 @@ def _sentence(path: str, error: Exception) -> str:
     if Path(path).is_dir():
         present = ", ".join(sorted(file.name for file in Path(path).iterdir())[:8]) or "nothing"
         reason = as_typed(str(error).strip().split("\n")[0])
-        return f"The folder {name} has no model that can be loaded: it needs config.json and *.safetensors, and has {present} ({reason})"
+        return f"The folder {name} contains no loadable model: it needs config.json and *.safetensors, but has {present} ({reason})"
     kind = type(error).__name__
-    return f"There is no model {name!r}: it is not a folder here and could not be fetched from the hub as safetensors ({kind})."
+    return f"There is no model {name!r}: it is not a local folder, and no safetensors could be fetched from the hub ({kind})."
 
 
 def _check_weights(path: str, model: PreTrainedModel, missing: Any) -> None:
-    """A body left at random would train in silence to a worse model; only heads may be new."""
+    """Raise ModelError if weights of the body are missing; a randomly initialised body trains to a worse model. Only heads may be new."""
     prefix = "" if model.base_model is model else model.base_model_prefix + "."
     lost = sorted(name for name in missing if name.startswith(prefix) and "pooler." not in name)
     if lost:
         raise ModelError(
-            f"The weights of {as_typed(path)} do not fit its config.json: {len(lost)} tensors of the model's body are missing, "
+            f"The weights of {as_typed(path)} do not match its config.json: {len(lost)} tensors of the model's body are missing, "
             f"first {lost[0]}."
         )
 
@@ -216,13 +216,13 @@ def _check_lengths(path: str, model: PreTrainedModel, longest: int) -> None:
 
 
 def _free_padding(path: str, model: PreTrainedModel, used: NDArray[np.int64]) -> int:
-    """A padding id that no text holds, made known to the model: heads that look for the last real token find it."""
+    """Return a padding id that occurs in no text and set it in the model's config, so that heads find the last real token."""
     config = model.config.get_text_config()
     padding = config.pad_token_id
     if padding is None or padding in used:
         free = np.setdiff1d(np.arange(config.vocab_size), used)
         if not len(free):
-            raise ModelError(f"Every token id of {as_typed(path)} occurs in the data, so none is left to pad with.")
+            raise ModelError(f"Every token id of {as_typed(path)} occurs in the data, so none is free for padding.")
         padding = int(free[-1])
     config.pad_token_id = padding
     return int(padding)
@@ -236,12 +236,12 @@ def _span_head(model: PreTrainedModel) -> nn.Linear:
 
 
 def _by_sequence(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """[T, 2] -> [S, L, 2], -inf past a sequence's end."""
+    """[T, 2] -> [S, L, 2], -inf after a sequence's end."""
     order = torch.arange(len(batch.first), device=logits.device)
     sequence = order.repeat_interleave(batch.last - batch.first + 1, output_size=len(logits))
     return logits.new_full((len(order), batch.longest, 2), float("-inf")).index_put((sequence, batch.positions[: batch.tokens]), logits)
 
 
 def _spread(values: torch.Tensor, seen: torch.Tensor, filler: int) -> torch.Tensor:
-    """[T] -> [S, L], `filler` where nothing is seen."""
+    """[T] -> [S, L], `filler` after a sequence's end."""
     return torch.full(seen.shape, filler, dtype=values.dtype, device=values.device).masked_scatter(seen, values)

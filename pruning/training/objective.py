@@ -1,4 +1,4 @@
-"""What a step minimises and what it records, per unit, from the same logits."""
+"""Loss of a step and the quantities it records per unit, from the same logits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pruning.training.batches import Batch
 
 
 class Outcome(NamedTuple):
-    """One step's units, in the batch's order: what `EpochRecord` holds of them. `loss` carries the gradient."""
+    """Recorded quantities of one step's units, in the batch's order (see `EpochRecord`). `loss` carries the gradient."""
 
     loss: torch.Tensor
     """[n] cross-entropy in nats."""
@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
 
 
 def outcome(kind: Kind, logits: torch.Tensor, batch: Batch) -> Outcome:
-    """Loss and recorded quantities of a batch. Its mean loss over units is what a step minimises."""
+    """Return loss and recorded quantities of a batch. A step minimises the mean loss over units."""
     if kind == "span":
         return span(logits, batch.labels, batch.unit, len(batch.rows))
     if kind == "multiple_choice":
@@ -37,7 +37,7 @@ def outcome(kind: Kind, logits: torch.Tensor, batch: Batch) -> Outcome:
 
 
 def choice(logits: torch.Tensor, labels: torch.Tensor) -> Outcome:
-    """One of several: [n, C] logits (-inf where there is no such answer), [n] right answers."""
+    """One correct class of several: [n, C] logits (-inf for answers that do not exist), [n] correct answers."""
     gold = labels[:, None]
     log_probs = logits.log_softmax(-1)
     loss = -log_probs.gather(1, gold)[:, 0]
@@ -51,18 +51,18 @@ def choice(logits: torch.Tensor, labels: torch.Tensor) -> Outcome:
 
 
 def options(scores: torch.Tensor, unit: torch.Tensor, units: int, most: int) -> torch.Tensor:
-    """[S] scores of options -> [n, most], -inf where a unit has fewer. `unit` [S] says whose option each is, ascending."""
+    """[S] scores of options -> [n, most], -inf where a unit has fewer. `unit` [S] is the unit of each option, ascending."""
     counts = _counts(unit, units)
     place = torch.arange(len(scores), device=scores.device) - (counts.cumsum(0) - counts)[unit]
     return scores.new_full((units, most), float("-inf")).index_put((unit, place), scores)
 
 
 def span(logits: torch.Tensor, labels: torch.Tensor, unit: torch.Tensor, units: int) -> Outcome:
-    """Start and end in every window: [S, L, 2] logits, [S, 2] right tokens, [S] the unit of each window, ascending.
+    """Start and end in every window: [S, L, 2] logits, [S, 2] correct tokens, [S] the unit of each window, ascending.
 
-    A unit's loss is the mean over its windows of the mean of both cross-entropies; it is right when start and end are, in
-    every window. Probability (of start and end together), margin and error are those of its worst window; predicted is the
-    start of its first wrong window, of its first window when all are right.
+    A unit's loss is the mean over its windows of the mean of both cross-entropies; a unit is right if start and end are right in
+    every window. Probability (of start and end together), margin and error are those of its worst window; `predicted` is the
+    start of its first wrong window, or of its first window if all are right.
     """
     windows = len(labels)
     ends = choice(logits.transpose(1, 2).reshape(2 * windows, -1), labels.reshape(-1))
@@ -84,7 +84,7 @@ def span(logits: torch.Tensor, labels: torch.Tensor, unit: torch.Tensor, units: 
 
 
 def _counts(unit: torch.Tensor, units: int) -> torch.Tensor:
-    """[n] sequences of each unit, without waiting for the device as `bincount` does."""
+    """Return [n] sequences of each unit, without the device synchronisation of `bincount`."""
     return torch.zeros(units, dtype=torch.int64, device=unit.device).index_add(0, unit, torch.ones_like(unit))
 
 

@@ -1,4 +1,4 @@
-"""Which rows train when: pure functions of seed and epoch."""
+"""Order of the rows in training: pure functions of seed and epoch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOW = 50
-"""Batches that are sorted by length together where sequences cannot be packed."""
+"""Batches that are sorted by length together if sequences cannot be packed."""
 
 
 def epoch_batches(
     seed: int, epoch: int, count: int, batch_size: int, *, fixed: bool = False, lengths: NDArray[np.int64] | None = None
 ) -> list[NDArray[np.int64]]:
-    """The batches of one epoch: every position 0..count-1 exactly once, the last batch perhaps smaller.
+    """Return the batches of one epoch: every position 0..count-1 exactly once; the last batch can be smaller.
 
     Drawn from `np.random.default_rng([seed, epoch])`, with epoch 0 for all epochs where `fixed`. With `lengths`
     ([count]) batches hold positions of similar length, sorted within windows of 50 batches and shuffled again as batches.
@@ -35,7 +35,7 @@ def epoch_batches(
 
 
 def places(batches: Sequence[NDArray[np.int64]], count: int) -> NDArray[np.int32]:
-    """[count] each position's place within the epoch. Raises AssertionError unless each occurs exactly once."""
+    """Return [count] the place of each position within the epoch. Raises AssertionError unless each occurs exactly once."""
     order = np.concatenate(batches)
     assert len(order) == count and np.array_equal(np.sort(order), np.arange(count)), "an epoch must train every row exactly once"
     place = np.empty(count, np.int32)
@@ -44,7 +44,7 @@ def places(batches: Sequence[NDArray[np.int64]], count: int) -> NDArray[np.int32
 
 
 def rate(step: int, total: int, warmup_ratio: float = 0.0) -> float:
-    """Share of the peak learning rate at `step` of `total`: linear from 0 over the warm-up, then linear down to 0, as in the Trainer.
+    """Return the share of the peak learning rate at `step` of `total`: linear warm-up from 0, then linear decay to 0, as in the Trainer.
 
     >>> [rate(step, 4) for step in range(4)]
     [1.0, 0.75, 0.5, 0.25]

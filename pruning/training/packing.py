@@ -1,4 +1,4 @@
-"""Packed forward passes: the sequences of a batch end to end as one row of tokens, padded nowhere but inside attention.
+"""Packed forward passes: the sequences of a batch concatenated into one row of tokens, padded only inside attention.
 
 Linear layers, norms and embeddings see [1, T] tokens and no padding; only queries, keys and values are laid out as
 [sequences, length] for scaled dot-product attention, in a few groups of similar length. Attention dropout is kept.
@@ -19,12 +19,12 @@ from pruning.training.batches import Batch, Group
 from pruning.training.dropout import Noise
 
 ATTENTION = "winnow_packed"
-"""Name under which transformers' models find `packed_attention`. No mask is registered for it: the groups say what a token sees."""
+"""Name of `packed_attention` in transformers. No mask is registered for it: the groups determine which tokens a token sees."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What packing must know of one architecture."""
+    """Properties of one architecture that packing needs."""
 
     classify: Callable[[Any, torch.Tensor], torch.Tensor]
     """Classification head: model, [S, H] pooled hidden states -> [S, classes] logits."""
@@ -65,11 +65,11 @@ FAMILIES = {
     "qwen2": _DECODER,
     "qwen3": _DECODER,
 }
-"""Architectures that are packed, by `model_type`; every other one is padded."""
+"""Architectures that are packed, by `model_type`; all others are padded."""
 
 
 def packed_hidden(body: PreTrainedModel, batch: Batch, **extra: Any) -> torch.Tensor:
-    """[T, H] last hidden state of each token (or of those that a trimmed last layer keeps)."""
+    """Return [T, H] last hidden state of each token (or of those that a trimmed last layer keeps)."""
     offset = FAMILIES[body.config.model_type].offset(body)
     types = {} if batch.types is None or getattr(body.config, "type_vocab_size", 0) < 2 else {"token_type_ids": batch.types[None]}
     positions = batch.positions[None] + offset
@@ -92,8 +92,8 @@ def packed_attention(
 ) -> tuple[torch.Tensor, None]:
     """Attention within each sequence of a packed row: [1, heads, T, D] each in, [1, T, heads, D] out.
 
-    A token sees the tokens of its own sequence that lie less than `sliding_window` away, and only earlier ones where the
-    module is causal: what transformers' padded masks say for the same sequences.
+    A token sees the tokens of its own sequence at a distance below `sliding_window`, and only earlier ones if the
+    module is causal, as with transformers' padded masks for the same sequences.
     """
     causal = bool(module.is_causal)
     outputs = []
@@ -109,9 +109,9 @@ AttentionInterface.register(ATTENTION, packed_attention)
 
 
 class TrimmedLayer(nn.Module):
-    """A BERT-like last layer that goes on with the classified token of each sequence only.
+    """A BERT-like last layer that computes only the classified token of each sequence.
 
-    Keys and values come from all tokens; query, output projection, feed-forward and norms from one token a sequence.
+    Keys and values use all tokens; query, output projection, feed-forward and norms use one token per sequence.
     Exact, because nothing reads the other tokens' last hidden states.
     """
 
@@ -138,7 +138,7 @@ class TrimmedLayer(nn.Module):
 
 
 def trim_last_layer(body: Any) -> None:
-    """Computes the body's last layer for the classified token only: some 12% of a step at 6 layers. In place."""
+    """Make the body's last layer compute the classified token only, in place; saves about 12% of a step at 6 layers."""
     body.encoder.layer[-1] = TrimmedLayer(body.encoder.layer[-1])
 
 
@@ -151,9 +151,9 @@ def attend(
     scaling: float | None,
     noise: Noise | None,
 ) -> torch.Tensor:
-    """Scaled dot-product attention, [count, heads, length, D] each; `visible` says which keys a query sees, None = all.
+    """Scaled dot-product attention, [count, heads, length, D] each; `visible` marks the keys a query sees, None = all.
 
-    With `noise` and dropout it is written out, for PyTorch's own would draw its dropout at three times the price.
+    With `noise` and dropout it is computed step by step, because PyTorch's own dropout takes three times as long.
     """
     grouped = query.shape[1] // key.shape[1]
     if noise is None or dropout == 0.0:
@@ -182,10 +182,10 @@ def _gather(context: torch.Tensor, group: Group) -> torch.Tensor:
 
 
 def _visible(group: Group, causal: bool, window: int | None, device: torch.device) -> torch.Tensor | None:
-    """Keys that each query of a group may see, broadcastable to [count, 1, length, length]; None = all.
+    """Return the keys that each query of a group sees, broadcastable to [count, 1, length, length]; None = all.
 
-    Where earlier tokens only are seen, the padding behind a sequence never is. Padding sees itself: seeing nothing, it would have
-    no finite gradient.
+    With causal attention, no token sees the padding after its sequence. Padding sees itself; otherwise its gradient would not be
+    finite.
     """
     if window is None and not causal:
         return group.keys

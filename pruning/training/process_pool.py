@@ -1,4 +1,4 @@
-"""Runs side by side on the CPU: one single-threaded process per core, longest plan first, all gone when the caller is."""
+"""Runs in parallel on the CPU: one single-threaded process per core, longest plan first; all processes end with the caller."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from pruning.training.process_worker import Failure, Finished, Setup
 from pruning.training.shared_memory import SharedMemory
 
 POLL_SECONDS = 0.1
-"""How often `stop` is asked when no child has anything to say."""
+"""Seconds between two calls of `stop` while no child reports anything."""
 
 ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=17179869184"
-"""A step frees and asks again for hundreds of MB; given back to the system each time, their page faults are an eighth of its time."""
+"""Each step frees and allocates hundreds of MB; if they were returned to the system, page faults would take an eighth of a step."""
 
 START = """
 import ctypes, os, signal, sys
@@ -39,8 +39,8 @@ if os.getppid() != {parent}:
 from pruning.training.process_worker import main
 main({fd})
 """
-"""What a child runs. An interrupt at the keyboard reaches it too, but the parent alone decides what that means. Before the slow
-imports it asks the kernel to die with its parent, and looks whether that is still there."""
+"""Program of a child process. It ignores Ctrl-C, which only the parent handles. Before the slow imports it asks the kernel to be
+killed with its parent, and exits if the parent is gone already."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -54,10 +54,10 @@ def train_side_by_side(
     workers: int,
     stop: Callable[[], bool],
 ) -> Generator[Progress | EpochRecord | RunResult, None, None]:
-    """Trains `plans` in `workers` processes; what they report comes as it happens, runs interleaved.
+    """Train `plans` in `workers` processes; yield what they report as it arrives, runs interleaved.
 
-    Raises `Cancelled` as soon as `stop()` is true, and the error of the first run that fails; in either case, and when the
-    caller closes the iterator, no process is left.
+    Raises `Cancelled` once `stop()` is true, and the error of the first run that fails. In both cases, and if the
+    caller closes the iterator, all processes are stopped.
     """
     waiting = sorted(plans, key=lambda plan: len(plan.rows) * plan.epochs)
     memory = SharedMemory()
@@ -94,7 +94,7 @@ class Child:
     def __init__(self, setup: Setup) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            # The kernel's death signal follows the thread that starts a child, so only the main thread may ask for it.
+            # The kernel's death signal is sent when the thread that started the child ends, so only the main thread may ask for it.
             follow = threading.current_thread() is threading.main_thread()
             start = START.format(fd=theirs.fileno(), parent=os.getpid(), follow=follow, death_signal=PR_SET_PDEATHSIG)
             self.process = subprocess.Popen(
@@ -108,23 +108,23 @@ class Child:
         self._send(setup)
 
     def give(self, plan: RunPlan) -> None:
-        """Sends the next plan to train."""
+        """Send the next plan to train."""
         self.plan = plan
         self._send(plan)
 
     def take(self) -> Any:
-        """The next thing the child has to say. Raises its run's error, or `TrainingError` when the process died."""
+        """Return the child's next report. Raises its run's error, or `TrainingError` if the process died."""
         assert self.plan is not None
         try:
             item = self.connection.recv()
         except (EOFError, OSError):
-            raise TrainingError(f"Training of {self.plan.key} ended without a word: {_obituary(self.process)}") from None
+            raise TrainingError(f"Training of {self.plan.key} exited without an error message: {_obituary(self.process)}") from None
         if isinstance(item, Failure):
             raise _error(item)
         return item
 
     def end(self) -> None:
-        """Stops the process, whatever it is doing; doing so twice does nothing."""
+        """Stop the process; does nothing if it has stopped already."""
         self.plan = None
         if self.process.returncode is None:
             self.process.kill()
@@ -139,7 +139,7 @@ class Child:
 
 
 def child_environment() -> dict[str, str]:
-    """The environment of this process with one thread, no busy waiting, an allocator that keeps its memory, and this very package."""
+    """Return this process's environment with one thread, no busy waiting, an allocator that keeps its memory, and this package."""
     return {
         **package_environment(),
         "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", ALLOCATOR),
@@ -152,12 +152,12 @@ def child_environment() -> dict[str, str]:
 def _obituary(process: subprocess.Popen[bytes]) -> str:
     code = process.wait()
     if code == -signal.SIGKILL:
-        return "its process was killed, most often for lack of memory; a smaller --batch-size or --max-length needs less."
-    return f"its process exited with code {code}; its last words are on standard error."
+        return "its process was killed, usually for lack of memory; a smaller --batch-size or --max-length needs less."
+    return f"its process exited with code {code}; its error message is on standard error."
 
 
 def _error(failure: Failure) -> errors.WinnowError:
-    """The error a run failed with: a person's to mend as it is, anything else as a `TrainingError` that names run and cause."""
+    """Return the error a run failed with: as it is if the user can fix it, else as a `TrainingError` with run and cause."""
     if failure.error == errors.Diverged.__name__:
         return errors.Diverged(failure.message, failure.key)
     known = getattr(errors, failure.error, None)

@@ -1,4 +1,4 @@
-"""A worker process of `pool`: trains the plans it is sent, one after another, on one thread, and dies with its parent."""
+"""Worker process of `process_pool`: trains the plans it receives, one after another, on one thread, and ends with its parent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pruning.settings import TrainSettings
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Setup:
-    """What every plan of a pool has in common; sent once to each child."""
+    """Data shared by all plans of a pool; sent once to each child."""
 
     model: str
     settings: TrainSettings
@@ -23,14 +23,14 @@ class Setup:
     """File descriptor of the shared memory, the same number in parent and child."""
     size: int
     parts: tuple[Any, ...]
-    """Training and evaluation data as `SharedMemory.add` returned them, None where there is none."""
+    """Training and evaluation data as `SharedMemory.add` returned them, or None."""
     core: int | None
-    """Core to stay on."""
+    """Number of the core to run on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A run that could not be trained to its end."""
+    """A run that failed."""
 
     key: str
     error: str
@@ -40,13 +40,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run whose every record and result was sent."""
+    """A run whose records and result were all sent."""
 
     key: str
 
 
 def main(fd: int) -> None:
-    """Serves the parent at the other end of socket `fd` until it hangs up."""
+    """Serve the parent at the other end of socket `fd` until it closes the connection."""
     connection = Connection(fd)
     try:
         setup: Setup = connection.recv()
@@ -60,7 +60,7 @@ def main(fd: int) -> None:
 
 
 def _listen(connection: Connection, plans: queue.SimpleQueue[RunPlan]) -> None:
-    """Passes plans on; the parent hanging up, however it ended, ends this process at once."""
+    """Pass plans on; end this process at once when the parent closes the connection or dies."""
     while True:
         try:
             plans.put(connection.recv())

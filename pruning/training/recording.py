@@ -1,4 +1,4 @@
-"""The online recording of one run's epoch, kept on the device and written by row: no waiting for the device in the loop."""
+"""Online recording of one run's epoch, kept on the device and written by row, so that the loop does not wait for the device."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ class EpochRecorder:
         self.right = torch.zeros((), dtype=torch.int64, device=device)
 
     def start(self) -> None:
-        """Begins an epoch."""
+        """Start an epoch."""
         self.measures.fill_(float("nan"))
         self.right.zero_()
 
     def add(self, rows: torch.Tensor, result: Outcome) -> None:
-        """Takes one step's outcome; `rows` [n] are positions within the run's rows."""
+        """Record one step's outcome; `rows` [n] are positions within the run's rows."""
         self.measures[:, rows] = torch.stack([result.gold_prob, result.gold_margin, result.error_norm, result.loss.detach()])
         self.predicted[rows] = result.predicted
         self.correct[rows] = result.correct
         self.right += result.correct.sum()
 
     def forget(self, rows: torch.Tensor) -> None:
-        """Takes back what a step that did not come to its end may have added."""
+        """Undo what an unfinished step may have added."""
         self.measures[:, rows] = float("nan")
         self.right.copy_((self.correct & ~self.measures[3].isnan()).sum())
 
     def accuracy(self, examples: int, rows: torch.Tensor) -> float:
-        """Online accuracy over the epoch's first `examples`; waits for the device.
+        """Return the online accuracy over the epoch's first `examples`; waits for the device.
 
-        Raises `Diverged` when the loss of the latest `rows` is not a number.
+        Raises `Diverged` if the loss of the latest `rows` is NaN.
         """
         self._refuse_nan(self.measures[3, rows])
         return int(self.right) / examples
 
     def finish(self, epoch: int, place: NDArray[np.int32]) -> EpochRecord:
-        """The epoch's record; `place` [n] is each row's place in the epoch. Raises `Diverged` on a loss that is not a number."""
+        """Return the epoch's record; `place` [n] is each row's place in the epoch. Raises `Diverged` if a loss is NaN."""
         self._refuse_nan(self.measures[3])
         prob, margin, error, loss = self.measures.cpu().numpy().copy()
         return EpochRecord(

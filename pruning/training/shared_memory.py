@@ -1,4 +1,4 @@
-"""Encoded data in memory that several processes map, without a name that could be left behind."""
+"""Encoded data in anonymous memory that several processes map; nothing is left behind if they are killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALIGNMENT = 64
 
 
 class SharedMemory:
-    """An anonymous file in memory: gone with the last process that holds it open."""
+    """An anonymous file in memory, freed when the last process closes it."""
 
     def __init__(self) -> None:
         if hasattr(os, "memfd_create"):
@@ -27,7 +27,7 @@ class SharedMemory:
         self.size = 0
 
     def add(self, data: Encoded) -> tuple[Encoded, dict[str, tuple[int, str, tuple[int, ...]]]]:
-        """Copies the arrays of `data` in; returns what `attach` needs in another process: the bare record and where its arrays lie."""
+        """Copy the arrays of `data` into it; return what `attach` needs in another process: the record without arrays and their offsets."""
         arrays = {f.name: value for f in fields(data) if isinstance(value := getattr(data, f.name), np.ndarray)}
         places = {}
         for name, array in arrays.items():
@@ -41,12 +41,12 @@ class SharedMemory:
         return replace(data, **empty), places
 
     def close(self) -> None:
-        """Lets go of the memory."""
+        """Close this process's handle."""
         os.close(self.fd)
 
 
 def attach(fd: int, size: int, bare: Encoded, places: dict[str, tuple[int, str, tuple[int, ...]]]) -> Encoded:
-    """The data that another process added to the memory behind `fd`; read-only, nothing copied."""
+    """Return the data that another process added to the memory behind `fd`; read-only, not copied."""
     view = mmap.mmap(fd, max(size, 1), prot=mmap.PROT_READ)
     arrays: dict[str, Any] = {
         name: np.frombuffer(view, dtype, count=int(np.prod(shape)), offset=start).reshape(shape)

@@ -1,4 +1,4 @@
-"""Files of torch.save, read as arrays without running anything in them."""
+"""Read files of torch.save as arrays, without executing code in them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ from pruning.errors import DataError
 
 
 def load(path: Path) -> Any:
-    """What the file holds, every tensor as an array; lists, tuples and dictionaries stay what they are.
+    """Return the file's content with every tensor as an array; lists, tuples and dictionaries are kept.
 
-    Raises DataError when it cannot be read, or holds anything but tensors and plain values.
+    Raises DataError if the file cannot be read, or holds anything but tensors and plain values.
     """
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise DataError(
-            f"{path} holds more than tensors and plain values, which is not read: it could run code; save the tensors alone."
-        ) from None
+        raise DataError(f"{path} holds more than tensors and plain values, which could run code; save the tensors alone.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
-    except Exception:  # a file of another kind, or a damaged one, makes torch stumble in any way
-        raise DataError(f"{path} cannot be read as a file of torch.save; it is another kind of file, or damaged.") from None
+    except Exception:  # torch raises various errors for damaged files and other file types
+        raise DataError(f"{path} is not a file of torch.save, or it is damaged.") from None
     return _plain(held, path)
 
 
@@ -47,5 +45,5 @@ def _array(tensor: torch.Tensor, path: Path) -> NDArray[Any]:
     except (RuntimeError, TypeError, NotImplementedError):
         larger, plain = True, np.empty(0)
     if larger or plain.dtype.kind not in "biuf":
-        raise DataError(f"{path} holds {kind} that is no plain array of numbers; save tensor.detach().to_dense().clone().")
+        raise DataError(f"{path} holds {kind}, which is not a plain array of numbers; save tensor.detach().to_dense().clone().")
     return plain

@@ -184,4 +184,4 @@ def _nearest(view: View, position: int, kept: NDArray[np.bool_]) -> None:
         st.warning(f"{leaking} (nearly) the same text.", icon=":material/warning:")
     if len(others):
         st.text(f"{counted(len(others), 'other example has', 'other examples have')} (nearly) the same text:")
-        st.dataframe(tables.examples(view, others[:NEAREST], kept), hide_index=True, alt="Examples with nearly the same text")
+        st.dataframe(tables.examples(view, others[:NEAREST], kept), hide_index=True, alt="Examples with nearly identical texts")

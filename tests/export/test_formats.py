@@ -126,7 +126,7 @@ def test_an_export_of_before_still_verifies_and_is_out_of_date(tmp_path: Path) -
     manifest = json.loads(path.read_text())
     del manifest["cells"]
     path.write_text(json.dumps(manifest))
-    assert "is what its manifest says: full, 4 rows, sha256" in verified(tmp_path / "out.csv")
+    assert "matches its manifest: full, 4 rows, sha256" in verified(tmp_path / "out.csv")
     assert not writer.is_current(manifest, experiment, experiment.subset("full"))
 
 

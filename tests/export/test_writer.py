@@ -52,7 +52,7 @@ def test_an_output_that_exists_needs_force(scored: Experiment, tmp_path: Path) -
 def test_wrong_formats_and_empty_subsets_are_refused(scored: Experiment, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="jsonl, csv, parquet, hf"):
         writer.build(scored, some(scored), tmp_path / "x", format="xlsx")
-    with pytest.raises(ExportError, match="keeps no example"):
+    with pytest.raises(ExportError, match="keeps no examples"):
         writer.build(scored, some(scored, slice(0, 0)), tmp_path / "x")
     assert list(tmp_path.glob("x*")) == []
 

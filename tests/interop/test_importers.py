@@ -130,10 +130,10 @@ def change(path: Path, old: str, new: str) -> None:
     ("old", "new", "sentence"),
     [
         ('"guid": 7, ', "", "has no guid"),
-        ('"guid": 7,', '"guid": 70,', "is of guid 70, which the data does not have"),
-        ('"guid": 7,', '"guid": 8,', "of guid 8 a second time"),
+        ('"guid": 7,', '"guid": 70,', "has guid 70, which the data does not have"),
+        ('"guid": 7,', '"guid": 8,', "repeats guid 8"),
         ('"logits_epoch_1"', '"logits"', "has no logits_epoch_1"),
-        ('"guid": 7,', '"guid": null,', "is of guid None, which the data does not have"),
+        ('"guid": 7,', '"guid": null,', "has guid None, which the data does not have"),
         ('"guid": 7,', '"guid": [7],', "which the data does not have"),
         ('"gold": 0', '"gold": 3', "gold is 3, which must be a whole number from 0 to 2"),
         ('"gold": 0', '"gold": -1', "gold is -1, which must be a whole number from 0 to 2"),
@@ -142,9 +142,9 @@ def change(path: Path, old: str, new: str) -> None:
         ('"gold": 0', '"gold": true', "gold is true, which must be a whole number"),
         ('"gold": 0', '"gold": 1.5', "gold is 1.5, which must be a whole number"),
         ('"gold": 0', '"gold": ' + "9" * 30, "gold is 9{30}, which must be a whole number"),
-        ('"gold": 0', '"gold": 1', "other labels than the data, or another order of rows: 1 of 12 examples differ"),
+        ('"gold": 0', '"gold": 1', "labels or rows in another order than the data: 1 of 12 examples differ"),
         ("]", ", 1.0]", "has 4 numbers in logits_epoch_1 instead of 3, one for each class"),
-        ("{", "[", "is no JSON"),
+        ("{", "[", "is not valid JSON"),
         ("{", "[" * 200_000 + "{", "is nested too deeply"),
         ("{", "\udcff{", "is not UTF-8; save the file as UTF-8"),
         ('"guid": 7, "logits_epoch_1": [', '"guid": 7, "logits_epoch_1": [NaN, 1, 2], "old": [', "no list of finite numbers"),
@@ -174,12 +174,12 @@ def test_a_wrong_line_of_cartography_is_one_sentence(data: Path, old: str, new: 
 def test_a_missing_line_epoch_or_run_is_one_sentence(data: Path) -> None:
     paths = cartography(data.parent / "theirs", runs=2)
     settings, ours = Settings(data=str(data)), data.parent / "ours"
-    with pytest.raises(DataError, match="holds 2 runs instead of 6; if that is all there are, say so with --runs 2"):
+    with pytest.raises(DataError, match="holds 2 runs instead of 6; if it is complete, use --runs 2"):
         importers.take_over(paths, ours, settings, runs=6)
     last = paths[0] / "training_dynamics" / "dynamics_epoch_2.jsonl"
     kept = last.read_text()
     last.write_text("".join(kept.splitlines(keepends=True)[:-2]))
-    with pytest.raises(DataError, match="lacks 2 of 12 examples, the first being guid"):
+    with pytest.raises(DataError, match="lacks 2 of 12 examples, first guid"):
         importers.take_over(paths, ours, settings)
     last.unlink()
     with pytest.raises(DataError, match="The runs have 2, 3 epochs"):
@@ -191,7 +191,7 @@ def test_a_missing_line_epoch_or_run_is_one_sentence(data: Path) -> None:
 
 
 def test_a_missing_run_of_the_published_code_is_refused(data: Path) -> None:
-    """Theirs passes over it in silence, so that H never reaches R and "remove R" removes nothing."""
+    """Their code ignores it silently, so that H never reaches R and "remove R" removes nothing."""
     settings, theirs = Settings(data=str(data)), outputs(data.parent / "theirs", runs=5)
     with pytest.raises(DataError, match="holds 5 runs instead of 6"):
         importers.take_over([theirs], data.parent / "ours", settings)
@@ -214,9 +214,9 @@ def test_a_missing_run_of_the_published_code_is_refused(data: Path) -> None:
         ({"rewards": torch.zeros(3, 12, 6)}, "holds dict, not one tensor"),
         (torch.zeros(0, 12, 6), r"holds \[0, 12, 6\], not one tensor"),
         (torch.full((3, 12, 6), torch.nan), "rewards other than 0 and 1"),
-        (torch.zeros(3, 12, 6).to_sparse(), "holds a sparse_coo tensor of float32 that is no plain array"),
-        (torch.zeros(3, 12, 6, dtype=torch.complex64), "holds a strided tensor of complex64 that is no plain array"),
-        (torch.zeros(1).expand(10**6, 12, 10**6), "no plain array"),
+        (torch.zeros(3, 12, 6).to_sparse(), "holds a sparse_coo tensor of float32, which is not a plain array"),
+        (torch.zeros(3, 12, 6, dtype=torch.complex64), "holds a strided tensor of complex64, which is not a plain array"),
+        (torch.zeros(1).expand(10**6, 12, 10**6), "not a plain array"),
     ],
 )
 def test_a_wrong_tensor_is_one_sentence(data: Path, tensor: Any, sentence: str) -> None:
@@ -258,7 +258,9 @@ def test_damaged_tensors_are_one_sentence(data: Path, zipped: bool) -> None:
         for place in random.integers(max(min(len(damaged), 300), 1), size=3):
             damaged[place : place + 1] = random.bytes(1)
         file.write_bytes(damaged)
-        with pytest.raises(DataError, match=r"cannot be read|more than tensors|not one tensor|no plain array") as error:
+        with pytest.raises(
+            DataError, match=r"cannot be read|is not a file of torch.save|more than tensors|not one tensor|not a plain array"
+        ) as error:
             importers.take_over([file], data.parent / "ours", Settings(data=str(data)))
         assert str(error.value).endswith(".")
 
@@ -267,7 +269,7 @@ def test_damaged_tensors_are_one_sentence(data: Path, zipped: bool) -> None:
     ("name", "saved", "sentence"),
     [
         *(
-            ("sampler.bin", saved, "is no order of the data's 12 examples")
+            ("sampler.bin", saved, "is not a permutation of the data's 12 examples")
             for saved in ([0.5 + i for i in range(12)], [[0], [1, 2]], ["a"] * 12, {"order": 1}, None, 5, [10**30] * 12, list(range(11)))
         ),
         ("all_outputs.bin", torch.zeros(36, 3), "no list of logits"),
@@ -275,9 +277,9 @@ def test_damaged_tensors_are_one_sentence(data: Path, zipped: bool) -> None:
         ("all_outputs.bin", [torch.zeros(36)], "no list of logits"),
         ("all_outputs.bin", [torch.zeros(12, 3), torch.zeros(12, 4)], "logits of 3 and 4 classes, the data has 3"),
         ("all_outputs.bin", [torch.zeros(36, 2)], "logits of 2 classes, the data has 3"),
-        ("all_outputs.bin", [torch.zeros(35, 3)], "no whole epochs of 12 examples"),
-        ("all_outputs.bin", [torch.zeros(0, 3)], "no whole epochs of 12 examples"),
-        ("all_outputs.bin", [torch.full((36, 3), torch.nan)], "no finite numbers"),
+        ("all_outputs.bin", [torch.zeros(35, 3)], "not a multiple of 12 examples"),
+        ("all_outputs.bin", [torch.zeros(0, 3)], "not a multiple of 12 examples"),
+        ("all_outputs.bin", [torch.full((36, 3), torch.nan)], "not finite numbers"),
     ],
 )
 def test_a_wrong_run_of_the_published_code_is_one_sentence(data: Path, name: str, saved: Any, sentence: str) -> None:
@@ -290,7 +292,7 @@ def test_a_wrong_run_of_the_published_code_is_one_sentence(data: Path, name: str
 
 def test_probabilities_must_be_of_the_same_runs(data: Path) -> None:
     torch.save(torch.zeros(3, 12, 6), data.parent / "hscore")
-    for wrong, sentence in ((torch.zeros(3, 12, 5), "must be of the same runs"), (torch.full((3, 12, 6), 2.0), "no probabilities")):
+    for wrong, sentence in ((torch.zeros(3, 12, 5), "must record the same runs"), (torch.full((3, 12, 6), 2.0), "not probabilities")):
         torch.save(wrong, data.parent / "ambiguous")
         with pytest.raises(DataError, match=sentence):
             importers.take_over(
@@ -302,8 +304,8 @@ def test_paths_that_are_no_recording_are_refused(data: Path) -> None:
     for paths, error, sentence in (
         ([data.parent / "nothing"], DataError, "There is no"),
         ([data.parent], DataError, "has neither dynamics_epoch_0.jsonl nor runs"),
-        ([data, data], UsageError, "Several paths are several runs"),
-        ([data], DataError, "cannot be read as a file of torch.save|more than tensors"),
+        ([data, data], UsageError, "Several paths must be runs"),
+        ([data], DataError, "is not a file of torch.save|more than tensors"),
     ):
         with pytest.raises(error, match=sentence) as raised:
             importers.take_over(paths, data.parent / "ours", Settings(data=str(data)))

@@ -94,7 +94,7 @@ def test_labels_may_be_numbered_otherwise_but_not_be_others(data: Path) -> None:
         first.add(np.arange(ROWS), logits, labels=1 - labels)
     read = pruning.Experiment(data.parent / "mine")
     assert read.epoch_accuracy()[0, 0] == 1
-    with pytest.raises(DataError, match=r"another order of rows: 2 of 23 examples differ, first row 0"):
+    with pytest.raises(DataError, match=r"another order than the data: 2 of 23 examples differ, first row 0"):
         recorder.run(6).add(np.arange(ROWS), logits, labels=labels[[1, 0, *range(2, ROWS)]])
 
 
@@ -122,7 +122,7 @@ def test_an_epoch_too_many_and_a_seed_of_no_run_are_refused(data: Path) -> None:
     recorder = recorder_of(data, epochs=1)
     run = recorder.run(5)
     run.add(np.arange(ROWS), np.zeros((ROWS, 2)))
-    with pytest.raises(TrainingError, match=r"has all of its 1 epoch and training goes on with one too many; .*Recorder\(epochs"):
+    with pytest.raises(TrainingError, match=r"has all of its 1 epoch, but training continues with another; .*Recorder\(epochs"):
         run.add([0], np.zeros((1, 2)))
     with pytest.raises(UsageError, match="Seed 7 is not one"):
         recorder.run(7)

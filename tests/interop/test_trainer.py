@@ -217,7 +217,7 @@ def test_early_stopping_that_does_not_stop_is_recorded(data: Path, tiny: str, st
         ({"num_train_epochs": 1.5}, "num_train_epochs is 1.5, but"),
         ({"max_steps": 4}, "max_steps = 4 overrides the number of epochs"),
         ({"dataloader_drop_last": True}, "dataloader_drop_last leaves out 3 of 23 examples"),
-        ({"auto_find_batch_size": True}, "auto_find_batch_size starts an epoch again"),
+        ({"auto_find_batch_size": True}, "auto_find_batch_size restarts an epoch"),
     ],
 )
 def test_arguments_that_leave_a_recording_incomplete_are_refused_at_construction(
@@ -238,7 +238,7 @@ def test_a_checkpoint_and_a_second_training_are_refused(start: Callable[..., Any
     with pytest.raises(TrainingError, match="resume_from_checkpoint"):
         trainer.train(resume_from_checkpoint=True)
     trainer.train()
-    with pytest.raises(TrainingError, match="make a new one"):
+    with pytest.raises(TrainingError, match="create a new one"):
         trainer.train()
 
 

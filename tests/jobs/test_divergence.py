@@ -39,7 +39,7 @@ def test_a_run_stuck_at_one_class_is_named_and_redone(scored: Experiment, capsys
     assert (found.run, found.seed) == (1, SEEDS[1])
     report.console.file = None
     report.show(again)
-    assert f"Run 1 (seed {SEEDS[1]}) says 'negative' of nearly every example." in capsys.readouterr().out.replace("\n", " ")
+    assert f"Run 1 (seed {SEEDS[1]}) predicts 'negative' for nearly every example." in capsys.readouterr().out.replace("\n", " ")
     redone = worker.redo(scored.folder.root)
     assert redone.settings.seeds == (SEEDS[0], 342, SEEDS[2])
     assert redone.finished_runs() == [0, 1, 2] and redone.diverged() == []
@@ -76,7 +76,7 @@ def test_the_same_command_goes_on_after_a_seed_was_replaced(scored: Experiment, 
 
 
 def killed_between_the_moves(experiment: Experiment, run: int, monkeypatch: pytest.MonkeyPatch) -> Experiment:
-    """Its recording is put aside, and no other seed has taken its place."""
+    """Its recording is moved, and no other seed replaces it."""
     stuck(experiment, run)
     (found,) = Experiment(experiment.folder.root).diverged()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -90,7 +90,7 @@ def test_a_kill_between_the_moves_leaves_no_run_under_another_s_seed(scored: Exp
     again = killed_between_the_moves(scored, 1, monkeypatch)
     assert again.finished_runs() == [0, 2] and again.settings.seeds == SEEDS
     (warning,) = again.warnings()
-    assert f"Run 1 (seed {SEEDS[1]}) diverged; its recording was put aside already." in warning
+    assert f"Run 1 (seed {SEEDS[1]}) diverged; its recording was moved to diverged/." in warning
     redone = worker.redo(scored.folder.root)
     assert redone.settings.seeds == (SEEDS[0], 342, SEEDS[2]) and redone.finished_runs() == [0, 1, 2]
     assert redone.diverged() == []

@@ -408,7 +408,7 @@ def test_ctrl_c_sigterm_and_a_closed_terminal_are_alike(settings: Settings, tmp_
     folder, mark = tmp_path / "x", f"{tmp_path.name}{number}"
     log = tmp_path / "words.txt"
     process = winnow(*score_words(settings.with_changes(seeds=default_seeds(60)), folder), mark=mark, log=log)
-    wait_until(lambda: lock.status(Folder(folder)).runs or process.poll() is not None, 60, "the first sign of life")
+    wait_until(lambda: lock.status(Folder(folder)).runs or process.poll() is not None, 60, "the first progress")
     os.kill(process.pid, number)
     assert process.wait(5) == 130, log.read_text()
     assert "Cancelled" in log.read_text() or "stopped" in log.read_text()

@@ -34,7 +34,7 @@ def test_everything_is_counted(tmp_path: Path) -> None:
     assert found.hard is not None and sum(found.hard.values()) == 1
     assert found.suspects is not None
     text = "\n".join(found.sentences())
-    assert "keeps 3 of 6" in text and "1 group of the same" in text and "1 kept example is in the evaluation data" in text
+    assert "keeps 3 of 6" in text and "1 group of identical" in text and "1 kept example is also in the evaluation data" in text
 
 
 def test_groups_kept_or_dropped_whole_are_not_split(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_stopped_worker_shows_when_it_last_lived(scored: Experiment) -> None:
         with folder.events.open("a") as file:  # not by `lines.append`: the stopped process may hold the file's own lock
             file.write(lines.seal({**event, "line": len(folder.events.read_text().splitlines()) + 1})[0] + "\n")
         status = lock.status(folder)
-        assert status.sentence == "score running, 500 of 2,000 examples, no sign of life for 3 min"
+        assert status.sentence == "score running, 500 of 2,000 examples, no progress for 3 min"
         assert status.seconds_left is None and status.silent == pytest.approx(180, abs=10)
     finally:
         os.kill(process.pid, signal.SIGCONT)

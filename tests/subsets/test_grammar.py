@@ -27,13 +27,13 @@ def test_the_one_form_of_a_name_says_the_same_tree(name: str) -> None:
     ("name", "sentence"),
     [
         ("(full", "The subset name '(full' lacks a closing parenthesis."),
-        ("full)", "The subset name 'full)' makes no sense from ')' on; use full."),
+        ("full)", "The subset name 'full)' has an unexpected ')'; use full."),
         ("full or", "The subset name 'full or' is not complete; use full."),
         ("@full", "The subset name '@full' is not complete; use full."),
         ("(full or full)@", "The subset name '(full or full)@' is not complete; use full."),
-        ("x" * 501, "A subset name of 501 characters is too long; 500 are enough."),
-        ("(" * 499, "A subset name with 499 parentheses is too deep; 30 are enough."),
-        ("(" * 240 + "full" + ")" * 240, "A subset name with 240 parentheses is too deep; 30 are enough."),
+        ("x" * 501, "A subset name of 501 characters is too long; at most 500 are allowed."),
+        ("(" * 499, "A subset name with 499 parentheses is too deep; at most 30 are allowed."),
+        ("(" * 240 + "full" + ")" * 240, "A subset name with 240 parentheses is too deep; at most 30 are allowed."),
     ],
 )
 def test_names_that_make_no_sense_say_why(name: str, sentence: str) -> None:

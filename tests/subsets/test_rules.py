@@ -246,10 +246,10 @@ def test_what_is_drawn_changes_with_the_seed_and_nothing_else_does() -> None:
     ("name", "sentence"),
     [
         ("el2n-high@0.5", "EL2N needs error_norm, which this recording does not have."),
-        ("dual-high@0.5", "DUAL needs 2 epochs; this recording has 1, of which 1 count."),
-        ("winning-ticket", r"winning-ticket \(remove H = 0 and 1\) keeps no example; there is nothing to train on."),
+        ("dual-high@0.5", "DUAL needs 2 epochs; this recording has 1, 1 of them counted."),
+        ("winning-ticket", r"winning-ticket \(remove H = 0 and 1\) keeps no examples; there is nothing to train on."),
         ("aum-low@21", "A subset cannot keep 21 of 20 examples."),
-        ("aum-low@0", "A subset cannot keep a share of 0; it must lie between 0 and 1, or be a whole number of examples."),
+        ("aum-low@0", "A subset cannot keep 0; use a share between 0 and 1, or a whole number of examples."),
         ("floor-0.3@full", "floor-0.3@full needs classes; this task has none."),
     ],
 )
@@ -263,7 +263,7 @@ def test_what_a_small_or_partial_recording_cannot_give_is_one_sentence(name: str
 
 def test_a_subset_of_one_class_says_so() -> None:
     dynamics, labels = recording(6, 3, 30, 2, 0), np.array([0] * 29 + [1])
-    with pytest.raises(SubsetError, match=r"^All 29 examples that most keeps have one class; a model trained on them learns nothing.$"):
+    with pytest.raises(SubsetError, match=r"^All 29 examples that most keeps have one class; a model would learn nothing.$"):
         subset = Subset(name="most", method="m", rule="r", kept=dynamics.ids[:29], total=30)
         rules.check_trainable(subset, labels, dynamics.ids)
 
@@ -283,7 +283,7 @@ def test_any_text_is_a_subset_or_one_sentence(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["floor-x@full", "floor-0@full", "floor-0.5@0.2", "random-0.3@0.5", "ccs-2@0.5", "(full or full)@"])
 def test_words_that_are_almost_rules_say_why(name: str) -> None:
-    with pytest.raises(SubsetError, match=r"names no floor|is no rule|to no subset|is not complete; use full, winning-ticket"):
+    with pytest.raises(SubsetError, match=r"has no floor|is not a rule|needs a subset after|is not complete; use full, winning-ticket"):
         rules.resolve(name, recording(6, 3, 20, 2, 0), gold_labels(20, 2, 0))
 
 

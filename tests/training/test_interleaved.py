@@ -43,7 +43,7 @@ def test_stops_between_two_steps(tmp_path: Path) -> None:
     """Asked before every step: the fifth answer ends the run in the middle of its first epoch of eleven steps."""
     asked = iter(range(100))
     running = train_in_rounds([plan()], tiny_data(LENGTHS), None, tiny_model(tmp_path), recipe(batch_size=1), lambda: next(asked) == 4)
-    with pytest.raises(Cancelled, match="1 run was under way"):
+    with pytest.raises(Cancelled, match="1 run was in progress"):
         list(running)
     assert next(asked) == 5
 

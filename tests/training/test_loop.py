@@ -152,7 +152,7 @@ def test_a_sequence_that_does_not_fit_is_a_model_error(bert: str) -> None:
         (lambda folder: (folder / "config.json").unlink(), "needs config.json and"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"not a tensor"), "needs config.json and"),
         (lambda folder: [file.unlink() for file in folder.iterdir()], "has nothing"),
-        (lambda folder: tiny_model(folder.parent / "other", layers=1) and grow(folder), "do not fit its config.json"),
+        (lambda folder: tiny_model(folder.parent / "other", layers=1) and grow(folder), "do not match its config.json"),
     ],
 )
 def test_a_model_that_cannot_be_loaded_is_named(break_it: object, words: str, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_device_has_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_device_beyond_those_there_are_is_named_with_their_number(bert: str) -> None:
-    with pytest.raises(UsageError, match=r"'cpu:3', but PyTorch finds 1 device of that kind"):
+    with pytest.raises(UsageError, match=r"'cpu:3', but PyTorch finds 1 device of this type"):
         run(bert, plan(), recipe(device="cpu:3"))
 
 

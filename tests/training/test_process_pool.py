@@ -65,7 +65,7 @@ def test_stopping_ends_every_process(model: str) -> None:
     assert isinstance(next(item for item in running if isinstance(item, Progress)), Progress)
     assert len(children()) == 2
     told, started = True, time.monotonic()
-    with pytest.raises(Cancelled, match="2 runs were under way"):
+    with pytest.raises(Cancelled, match="2 runs were in progress"):
         list(running)
     assert time.monotonic() - started < 2
     assert children() == []
@@ -84,7 +84,9 @@ def test_a_killed_process_is_named_with_its_run(model: str) -> None:
     running = train([plan(4, 10**6)], tiny_data(LENGTHS), None, model, recipe(), workers=1)
     next(running)
     children()[0].kill()
-    with pytest.raises(TrainingError, match=r"run 4 ended without a word: its process was killed.*smaller --batch-size or --max-length"):
+    with pytest.raises(
+        TrainingError, match=r"run 4 exited without an error message: its process was killed.*smaller --batch-size or --max-length"
+    ):
         list(running)
 
 

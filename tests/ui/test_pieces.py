@@ -228,7 +228,7 @@ def test_suspects_come_worst_first_with_what_they_look_like(scored: Experiment, 
     assert table["looks like"].tolist() == [names[i] for i in errors.suggested[errors.ranked]]
     assert (table["looks like"] != table["label"]).all()
     doubts = [line.value for line in app.markdown if line.value.startswith("**Why its label is doubted:**")]
-    assert not app.exception and len(doubts) == 1 and f"answers said {table['looks like'][0]}" in doubts[0].replace("\\", "")
+    assert not app.exception and len(doubts) == 1 and f"predictions are {table['looks like'][0]}" in doubts[0].replace("\\", "")
     assert app.button(key="relabel-suggested").label == f"Relabel to {table['looks like'][0]} and keep"
 
 
