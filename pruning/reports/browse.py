@@ -60,7 +60,7 @@ class Filter:
     predicted: tuple[str, ...] = ()
     """Majority predictions of the last epoch."""
     answered: tuple[str, ...] = ()
-    """Predictions of which at least one run ended with one."""
+    """Predictions wanted from at least one run in its last epoch."""
     column: str = ""
     values: tuple[str, ...] = ()
     """Slices of `column` (see `audit.slices`)."""
@@ -68,7 +68,7 @@ class Filter:
     """One of ONLY."""
     beside: str = ""
     beside_levels: tuple[int, ...] = ()
-    """H-values wanted in the experiment of the name `beside`, in the same folder."""
+    """H-values wanted in the experiment named `beside`, in the same folder."""
     score: str = ""
     between: tuple[float, float] | None = None
     """Range of `score`, both ends included."""
