@@ -135,21 +135,21 @@ def change(path: Path, old: str, new: str) -> None:
         ('"logits_epoch_1"', '"logits"', "has no logits_epoch_1"),
         ('"guid": 7,', '"guid": null,', "has guid None, which the data does not have"),
         ('"guid": 7,', '"guid": [7],', "which the data does not have"),
-        ('"gold": 0', '"gold": 3', "gold is 3, which must be a whole number from 0 to 2"),
-        ('"gold": 0', '"gold": -1', "gold is -1, which must be a whole number from 0 to 2"),
-        ('"gold": 0', '"gold": "b"', 'gold is "b", which must be a whole number'),
-        ('"gold": 0', '"gold": null', "gold is null, which must be a whole number"),
-        ('"gold": 0', '"gold": true', "gold is true, which must be a whole number"),
-        ('"gold": 0', '"gold": 1.5', "gold is 1.5, which must be a whole number"),
-        ('"gold": 0', '"gold": ' + "9" * 30, "gold is 9{30}, which must be a whole number"),
+        ('"gold": 0', '"gold": 3', "gold 3; it must be a whole number from 0 to 2"),
+        ('"gold": 0', '"gold": -1', "gold -1; it must be a whole number from 0 to 2"),
+        ('"gold": 0', '"gold": "b"', 'gold "b"; it must be a whole number'),
+        ('"gold": 0', '"gold": null', "gold null; it must be a whole number"),
+        ('"gold": 0', '"gold": true', "gold true; it must be a whole number"),
+        ('"gold": 0', '"gold": 1.5', "gold 1.5; it must be a whole number"),
+        ('"gold": 0', '"gold": ' + "9" * 30, "gold 9{30}; it must be a whole number"),
         ('"gold": 0', '"gold": 1', "labels or rows in another order than the data: 1 of 12 examples differ"),
         ("]", ", 1.0]", "has 4 numbers in logits_epoch_1 instead of 3, one for each class"),
         ("{", "[", "is not valid JSON"),
         ("{", "[" * 200_000 + "{", "is nested too deeply"),
         ("{", "\udcff{", "is not UTF-8; save the file as UTF-8"),
-        ('"guid": 7, "logits_epoch_1": [', '"guid": 7, "logits_epoch_1": [NaN, 1, 2], "old": [', "no list of finite numbers"),
+        ('"guid": 7, "logits_epoch_1": [', '"guid": 7, "logits_epoch_1": [NaN, 1, 2], "old": [', "not a list of finite numbers"),
         *(
-            ('"logits_epoch_1": [', f'"logits_epoch_1": {wrong}, "old": [', "no list of finite numbers")
+            ('"logits_epoch_1": [', f'"logits_epoch_1": {wrong}, "old": [', "not a list of finite numbers")
             for wrong in (
                 "[{}, 1.0, 2.0]",
                 "null",
@@ -272,9 +272,9 @@ def test_damaged_tensors_are_one_sentence(data: Path, zipped: bool) -> None:
             ("sampler.bin", saved, "is not a permutation of the data's 12 examples")
             for saved in ([0.5 + i for i in range(12)], [[0], [1, 2]], ["a"] * 12, {"order": 1}, None, 5, [10**30] * 12, list(range(11)))
         ),
-        ("all_outputs.bin", torch.zeros(36, 3), "no list of logits"),
-        ("all_outputs.bin", [[1.0, 2.0]], "no list of logits"),
-        ("all_outputs.bin", [torch.zeros(36)], "no list of logits"),
+        ("all_outputs.bin", torch.zeros(36, 3), "not a list of logits"),
+        ("all_outputs.bin", [[1.0, 2.0]], "not a list of logits"),
+        ("all_outputs.bin", [torch.zeros(36)], "not a list of logits"),
         ("all_outputs.bin", [torch.zeros(12, 3), torch.zeros(12, 4)], "logits of 3 and 4 classes, the data has 3"),
         ("all_outputs.bin", [torch.zeros(36, 2)], "logits of 2 classes, the data has 3"),
         ("all_outputs.bin", [torch.zeros(35, 3)], "not a multiple of 12 examples"),
