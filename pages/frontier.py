@@ -1,4 +1,4 @@
-"""What each subset costs in accuracy, and which one to take."""
+"""Frontier page: accuracy of each subset, and the recommended one."""
 
 import streamlit as st
 
@@ -37,12 +37,12 @@ with left:
             None,
             key=address.POINTS,
             on_select=frontier_controls.clicked,
-            alt="Share of the examples kept against the metric with 95% intervals; the table below has the numbers and chooses too.",
+            alt="Share of examples kept against the metric, with 95% intervals; the table below has the same numbers.",
         )
         frontier_controls.advise(view, points, margin_of(allowed), state.subset_name(), budget)
         frontier_controls.table(points, metric)
     else:
-        st.info("Not measured yet. Each subset is fine-tuned with several seeds, beside a random and an ambiguous one of equal size.")
+        st.info("Not measured yet. Each subset is fine-tuned with several seeds, with a random and an ambiguous subset of equal size.")
     frontier_controls.ask(view, points, state.subset_name(), budget)
 with right:
     frontier_controls.cost(view, subset, points, metric if points else "")

@@ -1,4 +1,4 @@
-"""Read what is pruned and what is kept, and overrule it."""
+"""Inspect page: read pruned and kept examples, and decide about them."""
 
 import streamlit as st
 

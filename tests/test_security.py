@@ -860,7 +860,7 @@ def test_a_good_ticket_opens_nothing_but_an_export(downloads: int, path: str) ->
     """Even for a path that no page would give one for, whether its dots are written as they are or escaped."""
     for written in (quote(path), quote(path, safe="").replace(".", "%2E")):
         answer = ask(downloads, f"/download/{written}?ticket={signed_links.ticket(path)}")
-        assert answer.status == 404 and answer.content == b"There is no such export."  # type: ignore[attr-defined]
+        assert answer.status == 404 and answer.content == b"This export does not exist."  # type: ignore[attr-defined]
 
 
 def test_a_ticket_ends(downloads: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,1 @@
-"""What the dashboard's pages share. Streamlit lives here, in pages/ and in app.py, and nowhere else."""
+"""Shared parts of the dashboard's pages. Only this package, pages/ and app.py import Streamlit."""

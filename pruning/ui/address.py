@@ -1,7 +1,7 @@
-"""The dashboard's addresses: one place for every key of the URL and of the session.
+"""Keys of the dashboard's URLs and of the session, all in one place.
 
-A page's state is in its URL, so a view is a link. `restore` reads the URL before any widget is drawn; `write` puts the state back once
-the page is drawn, the experiment, the subset and the burn-in always. What the URL names and this experiment lacks is said, never replaced.
+A page's state is in its URL, so that a view is a link. `restore` reads the URL before any widget is drawn; `write` updates it after the
+page is drawn, always with the experiment, the subset and the burn-in. Values that this experiment lacks are reported, never replaced.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ ONLY, SCORE, SORT, DESCENDING, VERSUS, SIZE, PAGE, EXAMPLE, PLACE = (
 BY, FORMAT, ESCAPE, DATA = "by", "format", "escape", "data"
 OTHER = "with"
 RANGE_X, RANGE_Y, RANGE = "x-", "y-", "in-"
-"""Before a score's name: the part of it that a slider lets through."""
+"""Prefix of a score's name: the range chosen with its slider."""
 
 _AT, _KNOWN, _NOTES, _FRESH = "_page", "_known", "_notes", "_fresh"
-"""In the session: the page drawn last, its values, sentences to show, whether this run read the URL."""
+"""Session keys: the page drawn last, its values, sentences to show, True if this run read the URL."""
 
 _MISSING, _OPEN, _USUAL = "_missing", "_open", "_usual"
-"""In the session: an experiment that is not there, one to open next, usual values that are not written."""
+"""Session keys: an experiment that does not exist, one to open next, default values that are not written."""
 
 ACTS, DECIDED, TICKED, FILTERED = "_acts", "_decided", "_ticked", "_filter"
-"""In the session: the acts of this tab, whether one was just made, the rows ticked before, the filter of the last run."""
+"""Session keys: the decisions of this tab, True if one was just made, the rows ticked before, the filter of the last run."""
 
 SAYINGS = "_sayings"
-"""In the session: sentences that callbacks left to show."""
+"""Session key: sentences of callbacks to show."""
 
 GO = "_go"
-"""In the session: a callback opened examples or data, and the page that shows them comes next."""
+"""Session key: a callback opened examples or data; the page that shows them is drawn next."""
 
 ROWS, HISTOGRAM, BARS, MAP, POINTS, POINT_TABLE, EXPERIMENTS = "rows", "histogram", "bars", "map", "frontier", "points", "experiments"
 CONFUSION, AGAINST, CHANGED = "confusion", "against", "changed"
-"""Charts and tables whose selection is read."""
+"""Charts and tables with a selection."""
 
 SIZES = (50, 100)
 PAGE_SIZE = SIZES[0]
@@ -56,7 +56,7 @@ class _Wrong(ValueError):
 class _Parameter:
     read: Callable[[Sequence[str]], object]
     page: str = ""
-    """The page that has it; empty = every page."""
+    """Page of the key; empty = every page."""
     default: object = None
     """Not written."""
 
@@ -152,9 +152,9 @@ def _parameter(key: str) -> _Parameter | None:
 
 
 def restore(page: str) -> None:
-    """Put into the session what the URL says, before any widget is drawn.
+    """Copy the URL's values to the session before any widget is drawn.
 
-    On the first run of a tab, on a change of page and after Back or Forward; between those the session leads and the URL follows.
+    On the first run of a tab, on a change of page and after Back or Forward; otherwise the URL follows the session.
     """
     context = get_script_run_ctx()
     back = context is not None and context.is_history_navigation
@@ -167,7 +167,7 @@ def restore(page: str) -> None:
         for key, value in st.session_state.get(_KNOWN, {}).items():
             st.session_state.setdefault(key, value)
     given = {key: st.query_params.get_all(key) for key in st.query_params if _belongs(key, page)}
-    if EXPERIMENT in given:  # a whole address: what it leaves out has its default
+    if EXPERIMENT in given:  # a complete address: missing keys have their default
         for key in [key for key in map(str, st.session_state) if _belongs(key, page) and key not in given]:
             del st.session_state[key]
     for key, values in given.items():
@@ -176,7 +176,7 @@ def restore(page: str) -> None:
         try:
             st.session_state[key] = parameter.read(values)
         except _Wrong as wrong:
-            note(f"This link has {key}={values[-1]}, which {wrong}; the usual value is shown.")
+            note(f"This link has {key}={values[-1]}, which {wrong}; the default is used.")
 
 
 def _belongs(key: str, page: str) -> bool:
@@ -185,7 +185,7 @@ def _belongs(key: str, page: str) -> bool:
 
 
 def write() -> None:
-    """Put the state of the page into its URL; at the end of a run, and of a fragment's."""
+    """Write the state of the page to its URL; called at the end of a run and of a fragment's run."""
     page = st.session_state.get(_AT, "")
     known = {str(key): st.session_state[key] for key in st.session_state if _parameter(str(key)) is not None}
     st.session_state[_KNOWN] = {**{k: v for k, v in st.session_state.get(_KNOWN, {}).items() if not _belongs(k, page)}, **known}
@@ -199,7 +199,7 @@ def write() -> None:
 
 
 def usual(key: str, value: object) -> None:
-    """Leave the key out of the URL while it has this value; for widgets whose usual value depends on the experiment."""
+    """Leave the key out of the URL while it has this value; for widgets whose default depends on the experiment."""
     st.session_state.setdefault(_USUAL, {})[key] = value
 
 
@@ -220,18 +220,18 @@ def _written(value: object) -> list[str]:
 
 
 def note(sentence: str) -> None:
-    """Say something about the address on the page that it opens; not later, when a click on the page changed what it offers."""
+    """Show a message about the address on the page that it opens, but not after a click on the page changed the options."""
     if st.session_state.get(_FRESH):
         st.session_state.setdefault(_NOTES, []).append(sentence)
 
 
 def notes() -> list[str]:
-    """The sentences to say."""
+    """Return the sentences to show."""
     return list(dict.fromkeys(st.session_state.get(_NOTES, [])))
 
 
 def among(key: str, options: Iterable[object], what: str) -> None:
-    """Before a widget is drawn: let go of a value that is none of its options, and say so (`what` names them, as "label")."""
+    """Before a widget is drawn, clear values that are not among its options and report them; `what` names them, such as "label"."""
     value, there = st.session_state.get(key), list(options)
     if value is None:
         return
@@ -247,7 +247,7 @@ def among(key: str, options: Iterable[object], what: str) -> None:
 
 
 def within(key: str, low: float, high: float, what: str) -> None:
-    """The same for a number, or a range of two, which must lie between two ends."""
+    """Do the same for a number, or a range of two numbers, that must be between two ends."""
     value = st.session_state.get(key)
     if value is None:
         return
@@ -255,24 +255,24 @@ def within(key: str, low: float, high: float, what: str) -> None:
     if all(low <= number <= high for number in numbers):
         return
     asked = " to ".join(f"{number:g}" for number in numbers)
-    note(f"This link asks for {what} {asked}; here it lies between {low:g} and {high:g}.")
+    note(f"This link asks for {what} {asked}; here it must be between {low:g} and {high:g}.")
     del st.session_state[key]
 
 
 def value(key: str, default: object = None) -> object:
-    """The value of a key, before or after its widget is drawn."""
+    """Return the value of a key, before or after its widget is drawn."""
     found = st.session_state.get(key)
     return default if found is None else found
 
 
 def number(key: str, default: int) -> int:
-    """The value of a key that holds a whole number."""
+    """Return the value of a key that holds an integer."""
     found = value(key, default)
     return found if isinstance(found, int) else default
 
 
 def text(key: str, default: str = "") -> str:
-    """The value of a key that holds text."""
+    """Return the value of a key that holds text."""
     return str(value(key, default))
 
 
@@ -288,14 +288,14 @@ def put(**values: object) -> None:
 
 
 def filtered(**filters: object) -> None:
-    """Inspect's filters, all others cleared: for a button that opens some examples there."""
+    """Set these filters of Inspect and clear all others; for a button that opens examples there."""
     for key in [*FILTERS, *(key for key in map(str, st.session_state) if key.startswith(RANGE)), PAGE, EXAMPLE, PLACE]:
         put(**{key: None})
     put(**filters)
 
 
 def other_experiment() -> None:
-    """Let go of everything that is about the experiment shown before, but the subset; for callbacks."""
+    """Clear everything about the experiment shown before, except the subset; for callbacks."""
     missing(None)
     for key in [key for key in map(str, [*st.session_state, *st.session_state.get(_KNOWN, {})]) if _parameter(key) is not None]:
         if key not in (EXPERIMENT, SUBSET, DATA):
@@ -303,22 +303,22 @@ def other_experiment() -> None:
 
 
 def missing(name: str | None) -> None:
-    """Remember that the URL names an experiment that is not there, so that the URL keeps saying so."""
+    """Remember that the URL names an experiment that does not exist, so that the URL is not changed."""
     st.session_state[_MISSING] = name
 
 
 def missed() -> str | None:
-    """The experiment named by the URL that is not there."""
+    """Return the experiment in the URL that does not exist."""
     found = st.session_state.get(_MISSING)
     return None if found is None else str(found)
 
 
 def open_next(name: str) -> None:
-    """Make an experiment the one of this view, from where its widget may already be drawn."""
+    """Open an experiment in the next run, for code that runs after its widget was drawn."""
     st.session_state[_OPEN] = name
 
 
 def opened() -> str | None:
-    """The experiment that `open_next` named, once."""
+    """Return the experiment that `open_next` set, and clear it."""
     found = st.session_state.pop(_OPEN, None)
     return None if found is None else str(found)

@@ -1,4 +1,4 @@
-"""Decisions by hand: relabel, keep, drop, tag and note, for the open example or for many; undo."""
+"""Decisions made by hand: relabel, keep, drop, tag and note, for the open example or for many; undo."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pruning.subsets.decisions import Decision
 from pruning.ui import address, escaping, state
 
 LISTED = 10
-"""Decisions on a page of the list."""
+"""Decisions per page of the list."""
 
 NAMED = 5
-"""Examples of one decision that are listed by their ids."""
+"""Most ids listed for one decision."""
 
 NUMBERED = 9
-"""Labels that have a number key."""
+"""Number of labels with a number key."""
 
 PAGE = "decisions-page"
 WORDS = {
@@ -39,7 +39,7 @@ WORDS = {
 
 
 def one(view: View, position: int, then: Callable[[], None]) -> None:
-    """The acts on the open example, by button or key; each goes on to the next example."""
+    """Show the decisions on the open example, by button or key; each opens the next example."""
     names, other = view.experiment.label_names, review.suggested(view, position)
     act = partial(_and_then, view, view.experiment.ids[[position]], then)
     with st.container(horizontal=True, gap="small"):
@@ -62,7 +62,7 @@ def one(view: View, position: int, then: Callable[[], None]) -> None:
 
 
 def _numbers(view: View, position: int, act: Callable[..., None]) -> None:
-    """A button for each label, with its number as its key. In view, because the keys of a closed popover do nothing."""
+    """Show a button for each label, with its number as its key; outside the popover, because keys do nothing while it is closed."""
     names, labels = view.experiment.label_names, view.labels
     if labels is None or len(names) > NUMBERED:
         return
@@ -80,7 +80,7 @@ def _numbers(view: View, position: int, act: Callable[..., None]) -> None:
 
 
 def many(view: View, subset: Subset, ticked: NDArray[np.int64], matching: NDArray[np.int64], duplicates: bool) -> None:
-    """Acts on the rows ticked in the list, or on all that match; another row for `duplicates`, resolved for this subset."""
+    """Show the decisions on the rows ticked in the list, or on all matching examples, and those that resolve `duplicates`."""
     scope = st.segmented_control(
         "Decide for",
         ["selected", "all"],
@@ -104,7 +104,7 @@ def many(view: View, subset: Subset, ticked: NDArray[np.int64], matching: NDArra
 
 
 def _undo_many(view: View) -> None:
-    """The latest act of this tab where it was on many examples, with its undo, beside the buttons that made it."""
+    """Show this tab's latest decision on many examples, with its undo."""
     latest = _latest(view)
     if latest is None or len(latest.ids) < 2:
         return
@@ -114,17 +114,17 @@ def _undo_many(view: View) -> None:
 
 
 def _latest(view: View) -> Decision | None:
-    """The latest act of this tab that was not undone."""
+    """Return this tab's latest decision that was not undone."""
     standing = {decision.key: decision for decision in view.standing}
     own = [key for key in st.session_state.get(address.ACTS, []) if key in standing]
     return standing[own[-1]] if own else None
 
 
 def undo(view: View, example: int) -> None:
-    """Undo the latest act of this tab that stands, else the latest on the open example; the button says which."""
+    """Undo this tab's latest decision in force, else the latest one on the open example; the button names it."""
     latest = _latest(view) or next((decision for decision in reversed(view.standing) if example in decision.ids), None)
     st.button(
-        escaping.markdown(f"Undo {told(latest)}") if latest else "Undo",
+        escaping.markdown(f"Undo {described(latest)}") if latest else "Undo",
         icon=":material/undo:",
         shortcut="u",
         key="undo",
@@ -135,7 +135,7 @@ def undo(view: View, example: int) -> None:
 
 
 def _boxes(view: View, act: Callable[..., None], labels: tuple[str, str, str], key: str) -> None:
-    """A box each for a new label, a tag and a note; what is put in is decided at once, and the box is empty again."""
+    """Show a box each for a new label, a tag and a note; an entry is a decision, and the box is cleared."""
     relabel, tag, note = labels
     names = view.experiment.label_names
     if names:
@@ -146,30 +146,30 @@ def _boxes(view: View, act: Callable[..., None], labels: tuple[str, str, str], k
 
 
 def listed(view: View) -> None:
-    """The standing decisions, latest first, each with its undo."""
+    """Show the decisions in force, latest first, each with its undo."""
     acts, again = view.standing, view.redoable
     with st.expander(f"Decisions ({len(acts):,})", icon=":material/gavel:"):
         if again is not None:
             st.button("Redo the last undo", icon=":material/redo:", on_click=_undo, args=(view, again.key, True))
         if not acts:
-            st.caption("None yet. Nothing is deleted by a decision: each one can be undone.")
+            st.caption("None yet. Decisions delete nothing and can be undone.")
             return
         decided = view.decided
         st.text(f"{len(decided.kept):,} kept, {len(decided.dropped):,} dropped, {counted(len(decided.labels), 'label')} changed.")
         pages = -(-len(acts) // LISTED)
-        if int(st.session_state.get(PAGE) or 1) > pages:  # the last of its page was undone
+        if int(st.session_state.get(PAGE) or 1) > pages:  # the only decision of the page was undone
             st.session_state[PAGE] = pages
         page = st.pagination(pages, key=PAGE) if pages > 1 else 1
         for decision in acts[::-1][(page - 1) * LISTED : page * LISTED]:
             words, button = st.columns([5, 1], vertical_alignment="center")
-            words.text(told(decision))
+            words.text(described(decision))
             button.button("Undo", key=f"undo-{decision.key}", on_click=_undo, args=(view, decision.key), icon=":material/undo:")
 
 
-def told(decision: Decision) -> str:
-    """A decision in words: what, and of which examples.
+def described(decision: Decision) -> str:
+    """Describe a decision in words: its kind and its examples.
 
-    >>> told(Decision(kind=DecisionKind.DROP, ids=(7,)))
+    >>> described(Decision(kind=DecisionKind.DROP, ids=(7,)))
     'drop: example 7'
     """
     if len(decision.ids) == 1:
@@ -187,7 +187,7 @@ def _and_then(view: View, ids: NDArray[np.int64], then: Callable[[], None], kind
 @state.in_words
 def _act(view: View, ids: NDArray[np.int64], kind: DecisionKind, value: str = "") -> None:
     if not len(ids):
-        raise UsageError("No row is ticked; tick some in the list, or choose all that match.")
+        raise UsageError("No row is ticked; tick rows in the list, or choose all that match.")
     decision = Decision(kind=kind, ids=tuple(ids.tolist()), value=value)
     view.experiment.decide(decision)
     st.session_state.setdefault(address.ACTS, []).append(decision.key)
@@ -199,11 +199,11 @@ def _act(view: View, ids: NDArray[np.int64], kind: DecisionKind, value: str = ""
 
 @state.in_words
 def _settle(view: View, subset: Subset, ids: NDArray[np.int64], how: str) -> None:
-    """Resolve duplicates among these examples; an example outside them may be the one of its group that is kept."""
+    """Resolve duplicates among these examples; the example kept of a group can be outside of them."""
     decision = settlement(view.experiment, subset, how)
     among = np.intersect1d(ids, decision.ids)
     if not len(among):
-        raise UsageError(f"{SETTLEMENTS[how]}: none of these examples needs it.")
+        raise UsageError(f"{SETTLEMENTS[how]}: no change among these examples.")
     _act(view, among, decision.kind, decision.value)
 
 
@@ -216,7 +216,7 @@ def _from(act: Callable[[DecisionKind, str], None], kind: DecisionKind, key: str
 
 @state.in_words
 def _undo(view: View, key: str, redo: bool = False) -> None:
-    """Undo exactly this act; another tab may have undone it, or made others since, which are left alone."""
+    """Undo exactly this decision, even if another tab has made others since; it may have been undone there already."""
     if not redo and key not in {decision.key for decision in view.standing}:
         raise UsageError("That decision was already undone in another tab.")
     view.experiment.decide(Decision(kind=DecisionKind.UNDO, value=key))

@@ -1,4 +1,4 @@
-"""The Export page's pieces: what to know first, exporting, downloading as a stream."""
+"""Pieces of the Export page: warnings, exporting, downloading."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pruning.ui.server import signed_links
 
 
 def summary(view: View, subset: Subset) -> None:
-    """What is exported: its name, size and decisions by hand."""
+    """Show the subset's name, size and decisions made by hand."""
     decided = view.decided
     st.subheader(escaping.markdown(title(subset.name)), anchor=False)
     columns = st.columns(3)
@@ -35,7 +35,7 @@ def summary(view: View, subset: Subset) -> None:
 
 
 def warnings(view: View, subset: Subset) -> None:
-    """What to know before training on this subset; each flag opens its examples."""
+    """Show warnings about this subset; each one opens its examples."""
     if not view.audited:
         precompute.begin(view.experiment.folder.root)
         st.info("Looking for duplicates between training and evaluation data; open this page again in a minute.")
@@ -59,7 +59,7 @@ def warnings(view: View, subset: Subset) -> None:
 
 
 def coverage(view: View, subset: Subset) -> None:
-    """Before and after, by a column."""
+    """Show the examples before and after pruning by a column."""
     with st.expander("Before and after, by column", icon=":material/stacked_bar_chart:", expanded=True):
         address.among(address.BY, view.columns, "column")
         column = st.selectbox("Column", view.columns, key=address.BY)
@@ -70,7 +70,7 @@ def coverage(view: View, subset: Subset) -> None:
 
 
 def audit(view: View, subset: Subset) -> None:
-    """Every column at once, labels that look wrong, duplicates, leakage, as the command line's audit prints it."""
+    """Show the whole audit as the command line prints it: every column, suspected labels, duplicates, leakage."""
     with st.expander("Full audit", icon=":material/fact_check:"):
         if st.button("Audit every column", icon=":material/fact_check:", key="audit", disabled=not view.audited):
             with st.spinner("Auditing ..."):
@@ -79,7 +79,7 @@ def audit(view: View, subset: Subset) -> None:
 
 
 def ask_format() -> tuple[str, bool]:
-    """Ask for the format, and for one with cells whether to escape formulas; return both."""
+    """Ask for the format and, for formats with cells, for escaping formulas; return both."""
     address.among(address.FORMAT, FORMATS, "format")
     format = st.segmented_control("Format", list(FORMATS), default="jsonl", key=address.FORMAT, required=True, help=FORMATS_HELP)
     if FORMATS[format].escape is None:
@@ -88,9 +88,9 @@ def ask_format() -> tuple[str, bool]:
 
 
 def save(view: View, subset: Subset) -> None:
-    """Save its rows under a name, and make that the subset of every page."""
+    """Save the subset's rows under a name, and select it on every page."""
     with st.popover("Save under a name", icon=":material/bookmark_add:"), st.form("save-subset", border=False):
-        st.text(f"The name keeps these {counted(subset.size, 'example')}, decisions included, whatever changes later.")
+        st.text(f"The name always means these {counted(subset.size, 'example')}, decisions included.")
         st.text_input("Name of the subset", key="subset-name", placeholder="mine", help=f"Use {NAMING}.")
         st.form_submit_button("Save", icon=":material/bookmark_add:", on_click=_save, args=(view, subset))
 
@@ -104,7 +104,7 @@ def _save(view: View, subset: Subset) -> None:
 
 
 def write(view: View, subset: Subset, format: str, escape: bool) -> None:
-    """Draw the button that writes it."""
+    """Show the button that writes the export."""
     if st.button("Export", type="primary", icon=":material/download:", key="build", disabled=not view.audited):
         output = writer.default_output(view.experiment, subset, format)
         with st.spinner(f"Writing {counted(subset.size, 'row')} ..."):
@@ -114,7 +114,7 @@ def write(view: View, subset: Subset, format: str, escape: bool) -> None:
 
 
 def built(view: View, subset: Subset, format: str, escape: bool) -> dict[str, Any] | None:
-    """Return the manifest of the export, checked; None where there is none, or it is out of date."""
+    """Return the manifest of the export after verifying it; None if there is none, or it is out of date."""
     output = writer.default_output(view.experiment, subset, format)
     path = writer.manifest_path(output)
     if not (output.exists() and path.exists()):
@@ -126,7 +126,7 @@ def built(view: View, subset: Subset, format: str, escape: bool) -> dict[str, An
     st.info(
         escaping.markdown(
             f"The export of this name ({manifest['created']}) is out of date: {before['kept']:,} rows, {before['rule']}, "
-            f"burn-in {before['burn_in']}. The data, the rule, burn-in, decisions or escaping changed since; export it again."
+            f"burn-in {before['burn_in']}. The data, the rule, burn-in, decisions or escaping have changed; export it again."
         ),
         icon=":material/history:",
     )
@@ -134,7 +134,7 @@ def built(view: View, subset: Subset, format: str, escape: bool) -> dict[str, An
 
 
 def downloads(view: View, subset: Subset, format: str, manifest: dict[str, Any]) -> None:
-    """The export, with links that stream it."""
+    """Show the export with download links."""
     output = writer.default_output(view.experiment, subset, format)
     st.success(f"{manifest['output']['rows']:,} rows, verified against the manifest.", icon=":material/verified:")
     for sentence in writer.format_warnings(view.experiment, format, manifest.get("cells", {}).get("formulas_escaped", False)):
@@ -145,31 +145,31 @@ def downloads(view: View, subset: Subset, format: str, manifest: dict[str, Any])
             st.link_button("Download", link(file), icon=":material/download:")
         st.link_button("Download the manifest", link(writer.manifest_path(output)), icon=":material/receipt_long:")
     if not file:
-        st.text("This export is a folder; export it again here to get a zip that a browser can download.")
+        st.text("This export is a folder; export it again here to get a zip file for download.")
     st.caption("Reproduce")
     st.code(manifest["command"], language=None, wrap_lines=True)
     st.caption(escaping.markdown(f"On this machine: {output}"))
 
 
 def push(view: View, subset: Subset, format: str) -> None:
-    """Push the export to the hub, private unless said otherwise."""
+    """Push the export to the hub, private by default."""
     output = writer.default_output(view.experiment, subset, format)
     with st.expander("Push to the hub", icon=":material/cloud_upload:"):
         repository = st.text_input("Dataset repository", key="repository", placeholder="name/dataset", help="Created if missing.")
         public = st.toggle("Public", key="public", help="Off: only you and people you invite can see it.")
-        st.text("Uses the login of this machine (hf auth login, or HF_TOKEN). The data and its manifest go up as one commit.")
+        st.text("Uses the login of this machine (hf auth login, or HF_TOKEN). The data and its manifest are one commit.")
         if st.button("Push", icon=":material/cloud_upload:", disabled=not repository):
             with st.spinner("Uploading ..."):
                 st.success(escaping.markdown(f"Pushed: {hub.push(output, repository, private=not public)}"))
 
 
 def link(path: Path) -> str:
-    """Where the server streams that file of an export from (see `pruning.ui.server.routes`)."""
+    """Return the URL of a file of an export (see `pruning.ui.server.routes`)."""
     name = path.relative_to(state.root()).as_posix()
     return f"/download/{quote(name)}?ticket={signed_links.ticket(name)}"
 
 
 @st.cache_data(max_entries=8, show_spinner="Verifying ...")
 def _verified(output: str, stamp: int) -> dict[str, Any]:
-    """The manifest without its list of ids."""
+    """Return the manifest without its list of ids."""
     return {key: value for key, value in writer.verify(output).items() if key != "ids"}

@@ -1,4 +1,4 @@
-"""Inspect's queues and filters. Each widget's value is in the URL, so a view is a link; a view can be saved under a name."""
+"""Queues and filters of Inspect. Each widget's value is in the URL, so that a view is a link; a view can be saved under a name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPEN = "more"
 
 
 def ask(view: View) -> tuple[Filter, str | None]:
-    """The filter that the widgets say, and the name of the subset it compares with."""
+    """Return the filter from the widgets, and the name of the subset to compare with."""
     _check(view)
     queue = _queues(view)
     versus = address.value(address.VERSUS)
@@ -53,7 +53,7 @@ def ask(view: View) -> tuple[Filter, str | None]:
 
 
 def _check(view: View) -> None:
-    """Let go of what the URL names and this experiment does not have."""
+    """Clear values in the URL that this experiment does not have."""
     runs, labels, scores = view.experiment.dynamics.runs, list(view.experiment.label_names), view.score_names
     versus = address.value(address.VERSUS)
     address.among(address.QUEUE, review.QUEUES, "queue")
@@ -80,7 +80,7 @@ def _queues(view: View) -> str | None:
 
 
 def _more(view: View) -> tuple[Filter, str | None]:
-    """The filters in the popover."""
+    """Show the filters in the popover."""
     dynamics, labels = view.experiment.dynamics, list(view.experiment.label_names)
     levels = st.multiselect(
         "H (runs that got it right in every epoch)", list(range(dynamics.runs + 1)), key=address.LEVELS, placeholder="any"
@@ -128,7 +128,7 @@ def _more(view: View) -> tuple[Filter, str | None]:
 
 
 def _changed(now: object) -> None:
-    """Go back to the first page and its first example when the filters change."""
+    """Return to the first page and its first example when the filters change."""
     before = st.session_state.get(address.FILTERED)
     st.session_state[address.FILTERED] = now
     if before is not None and before != now:
@@ -137,7 +137,7 @@ def _changed(now: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """A filter that is on: its words, the filter without it, and the keys that clear it."""
+    """An active filter: its words, the filter without it, and the keys that clear it."""
 
     words: str
     without: Filter
@@ -145,7 +145,7 @@ class Chip:
 
 
 def chips(wanted: Filter) -> list[Chip]:
-    """The filters that are on. Those of a queue are cleared with it.
+    """Return the active filters. Those of a queue are cleared with it.
 
     >>> [chip.words for chip in chips(Filter(text="film", labels=("good",)))]
     ['"film"', 'label: good']
@@ -178,7 +178,7 @@ def chips(wanted: Filter) -> list[Chip]:
 
 
 def show_chips(wanted: Filter) -> None:
-    """One button for each filter that is on; a click clears it."""
+    """Show a button for each active filter; a click clears it."""
     for chip in chips(wanted):
         st.button(
             escaping.markdown(chip.words),
@@ -203,12 +203,12 @@ def _list(values: Sequence[object]) -> str:
 
 
 def meanings(view: View) -> str:
-    """What each score on offer measures, a line each, for the help of a box that offers them."""
+    """Return one line per available score with its meaning, for help texts."""
     return "\n".join(f"- **{SCORES[name].title}**: {SCORES[name].sentence}" for name in view.score_names)
 
 
 def ready(view: View, wanted: Filter) -> bool:
-    """Whether what the filter needs is worked out; if not, work begins elsewhere and the page says so until it is done."""
+    """Return True if the data for the filter is computed; else start the computation in the background and show a message."""
     if wanted.only in (None, DECIDED_BY_HAND) or view.audited:
         return True
     directory = view.experiment.folder.root
@@ -233,7 +233,7 @@ def _others(view: View) -> list[str]:
 
 
 def _beside(view: View) -> list[str]:
-    """The other experiments of the folder."""
+    """Return the other experiments of the folder."""
     return [folder.name for folder in list_experiments(state.root()) if folder.name != view.experiment.name]
 
 
@@ -274,14 +274,14 @@ def _views(view: View) -> None:
 
 
 def _now() -> dict[str, object]:
-    """What the filters say, as plain values."""
+    """Return the filters as plain values."""
     keys = [*address.FILTERS, address.SIZE, *(key for key in map(str, st.session_state) if key.startswith(address.RANGE))]
     unset: tuple[object, ...] = (None, "", [], (), False, "all", browse.SOURCE_ORDER, address.PAGE_SIZE)
     return {key: st.session_state[key] for key in keys if st.session_state.get(key) not in unset}
 
 
 def _open(filters: dict[str, object]) -> None:
-    """Older views have no "show" where they show what is pruned; theirs is kept as it was saved."""
+    """Open a saved view. Older views have no "show" if they show the pruned examples."""
     address.filtered(
         **{key: tuple(value) if key.startswith(address.RANGE) and isinstance(value, list) else value for key, value in filters.items()}
     )

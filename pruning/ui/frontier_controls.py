@@ -1,4 +1,4 @@
-"""The Frontier page's pieces: choosing a point, its cost, measuring more seeds or more points."""
+"""Pieces of the Frontier page: choosing a point, its cost, measuring more seeds or more points."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BASELINES_HELP = (
 
 
 def clicked() -> None:
-    """A click on a point chooses its subset for every page."""
+    """Select the subset of a clicked point on every page."""
     points = st.session_state[address.POINTS].selection.points
     if points and points[0].get("customdata"):
         state.choose(points[0]["customdata"][0])
@@ -43,7 +43,7 @@ TABLE = {
 
 
 def table(points: Sequence[FrontierPoint], metric: str) -> None:
-    """The points' numbers; a row chosen is the subset of every page."""
+    """Show the points as a table; a selected row is the subset of every page."""
     st.dataframe(
         tables.frontier(points, metric),
         key=address.POINT_TABLE,
@@ -51,7 +51,7 @@ def table(points: Sequence[FrontierPoint], metric: str) -> None:
         on_select=lambda: _row(points),
         selection_mode="single-row",
         column_config=TABLE,
-        alt="The measured points, largest first; choosing a row makes it the subset of every page",
+        alt="Measured points, largest first; a selected row is the subset of every page",
     )
 
 
@@ -62,7 +62,7 @@ def _row(points: Sequence[FrontierPoint]) -> None:
 
 
 def cost(view: View, subset: Subset, points: Sequence[FrontierPoint], metric: str) -> None:
-    """What the chosen subset costs, and what it prunes."""
+    """Show the accuracy cost of the chosen subset, and what it prunes."""
     kept, name = view.kept(subset), state.subset_name()
     point = next((point for point in points if point.subset == subset.name), None)
     with st.container(border=True):
@@ -76,7 +76,7 @@ def cost(view: View, subset: Subset, points: Sequence[FrontierPoint], metric: st
         _pruned(view, subset, kept)
         with st.container(horizontal=True):
             pruned = st.button(
-                "Read what is pruned",
+                "Inspect pruned examples",
                 icon=":material/search:",
                 key="read-pruned",
                 on_click=address.filtered,
@@ -123,7 +123,7 @@ def _by_class(point: FrontierPoint, points: Sequence[FrontierPoint]) -> None:
 
 
 def _pruned(view: View, subset: Subset, kept: NDArray[np.bool_]) -> None:
-    """What is pruned by H and by class, and three examples of it."""
+    """Show the pruned examples by H and by class, and three of them."""
     runs = view.experiment.dynamics.runs
     side = np.where(kept, "kept", "pruned")
     counts = pd.crosstab(pd.Series(view.h, name="H"), pd.Series(side)).reindex(range(runs + 1), fill_value=0)
@@ -141,14 +141,14 @@ def _pruned(view: View, subset: Subset, kept: NDArray[np.bool_]) -> None:
         st.dataframe(shares, hide_index=True, column_config=SHARES, alt="Share of each class before and after pruning")
     rows = np.flatnonzero(~kept)
     if len(rows):
-        st.caption("Three of the pruned, at even steps")
+        st.caption("Three pruned examples")
         for position in rows[np.linspace(0, len(rows) - 1, min(3, len(rows))).astype(int)]:
             words = " | ".join(map(str, view.rows(np.array([position])).iloc[0]))
             example.quoted(f"H {view.h[position]}", words)
 
 
 CLASSES = 12
-"""More classes than this are on Export."""
+"""Export shows all classes."""
 
 BY_CLASS = {
     "full data": st.column_config.NumberColumn("full data", format="%.3f"),
@@ -164,7 +164,7 @@ SHARES = {
 
 
 def advise(view: View, points: Sequence[FrontierPoint], margin: float, chosen: str, budget: str) -> None:
-    """What to take or to measure next, in words and as buttons that do it."""
+    """Show the recommended subset or the next measurement, with a button for it."""
     status = view.experiment.status()
     found = recommend(points, margin, measuring=status.measuring, refusal=view.experiment.learned.refusal)
     running = status.state.under_way
@@ -192,7 +192,7 @@ def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -
             f"Three more seeds of {escaping.markdown(short(chosen))}",
             icon=":material/add:",
             disabled=running,
-            help="And of what it is compared with.",
+            help="Also for its baselines.",
         )
         if more:
             start(view, [measured.subset], None, measured.seeds + 3, budget)
@@ -202,10 +202,10 @@ def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -
             [*state.subset_names(experiment), f"{chosen}{DECISIONS}"],
             accept_new_options=True,
             placeholder="the paper's whole ladder",
-            help="Type any rule, such as mixed@0.5 or random@500; +decisions is the subset with your decisions applied.",
+            help="Type any rule, such as mixed@0.5 or random@500; the suffix +decisions applies your decisions.",
         )
-        baselines = st.multiselect("Beside each, at equal size", BASELINES, default=USUAL_BASELINES, help=BASELINES_HELP)
-        seeds = st.number_input("Seeds per point", 1, 50, USUAL_SEEDS, help="Three give an interval; finished ones are kept.")
+        baselines = st.multiselect("Baselines of equal size", BASELINES, default=USUAL_BASELINES, help=BASELINES_HELP)
+        seeds = st.number_input("Seeds per point", 1, 50, USUAL_SEEDS, help="At least 3 for a useful interval; finished seeds are kept.")
         if st.form_submit_button("Measure", type="primary", icon=":material/play_arrow:", disabled=running):
             start(view, names, baselines, int(seeds), budget)
 

@@ -17,17 +17,17 @@ from pruning.store.stored import Stored
 from pruning.ui import escaping, reliability, state, tables
 
 STARTING = 60.0
-"""Seconds that a worker has to say that it started."""
+"""Seconds to wait for a worker's first event."""
 
 
 def panel(experiment: Experiment) -> None:
-    """What the experiment's job is doing, refreshed each second while it runs."""
+    """Show the experiment's job, refreshed each second while it runs."""
     running = experiment.status().state.under_way
     st.fragment(_watched, run_every=1 if running else None)(str(experiment.folder.root), running)
 
 
 def _watched(directory: str, was_running: bool) -> None:
-    """What is damaged is said here: an error of a fragment does not reach the page."""
+    """Show errors about damaged files here, because an error in a fragment does not reach the page."""
     try:
         _watch(directory, was_running)
     except WinnowError as error:
@@ -60,7 +60,7 @@ def _watch(directory: str, was_running: bool) -> None:
         reliability.line(experiment)
     for note in experiment.notes():
         st.text(note)
-    st.caption("Accuracy while training, by run and epoch; a share where one is under way")
+    st.caption("Accuracy in training, by run and epoch; a percentage for running epochs")
     st.dataframe(_grid(experiment, status), alt="Accuracy of every run in every epoch")
     others = {key: run for key, run in status.runs.items() if running and not key.startswith("run ")}
     for key, run in sorted(others.items()):
@@ -83,7 +83,7 @@ def _numbers(status: JobStatus) -> None:
 
 
 def _grid(experiment: Experiment, status: JobStatus) -> pd.DataFrame:
-    """Accuracies that are there, and of the epochs under way how far they are."""
+    """Return the recorded accuracies, and the progress of running epochs."""
     shown = tables.epochs(experiment.epoch_accuracy()).map(lambda value: "" if pd.isna(value) else f"{value:.3f}")
     if status.state is JobState.RUNNING and status.verb == "score":
         for key, run in status.runs.items():
@@ -106,7 +106,7 @@ def _resumable(experiment: Experiment) -> None:
 
 
 def begun(experiment: Stored) -> None:
-    """Wait until the worker that was just started says so, or has ended, and show it."""
+    """Wait until the worker that was just started writes an event or ends, then rerun the page."""
     began = time.time()
     with st.spinner("Starting the worker ..."):
         while time.time() < began + STARTING:

@@ -1,7 +1,6 @@
-"""One quiet visual language: kept, pruned and contested have colours (Okabe and Ito's) that mean that and nothing else, everywhere,
-and that stand out from a light and a dark page.
+"""Colours and shapes. Kept, pruned and contested have their own colours (Okabe and Ito's), which are used for nothing else.
 
-Everything else has colours that stand out from a light and a dark page, and from these and each other for the colour-blind.
+All colours are visible on light and dark pages, and distinguishable for colour-blind readers.
 """
 
 KEPT = "#0072B2"
@@ -11,7 +10,7 @@ NEUTRAL = "#606A7E"
 CHOSEN = "#D0187A"
 
 CATEGORIES = ("#009E73", "#6E4FD0", "#885E20", "#F4436B", "#AA7BF6", "#99953C", "#776945", NEUTRAL)
-"""Colours of a column's values, in order of frequency; none of them means kept, pruned, contested or chosen."""
+"""Colours of a column's values, in order of frequency; none is a colour of kept, pruned, contested or chosen."""
 
 METHODS = {"full": NEUTRAL, "h-score": CATEGORIES[0], "random": CATEGORIES[2], "ambiguous": CATEGORIES[1]}
 """Colour of a frontier point by its subset's method."""
@@ -23,11 +22,11 @@ SYMBOLS = {"full": "cross", "h-score": "circle", "random": "square", "ambiguous"
 """Shape of a frontier point by its subset's method; other rules are triangles."""
 
 RIGHT, WRONG = CATEGORIES[0], CATEGORIES[2]
-"""What the model said of an example."""
+"""Colours of right and wrong predictions."""
 
 _ON_PRIMARY = (
     '[data-testid^="stBaseButton-primary"] *, [data-testid="stMultiSelect"] span[title], [data-testid="stMultiSelect"] span[title] ~ *'
 )
 
 READABLE = f"<style>{_ON_PRIMARY} {{ color: #0B1116 !important }}</style>"
-"""A style for the dark theme that Streamlit has no setting for: on its light primary colour, text is dark too."""
+"""CSS for the dark theme, for which Streamlit has no setting: dark text on the light primary colour."""

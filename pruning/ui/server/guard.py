@@ -1,9 +1,9 @@
-"""Who may talk to the dashboard, and what a browser may do with its answers: in front of every page, route and websocket.
+"""Access control and security headers of the dashboard, in front of every page, route and websocket.
 
-- Host must be a name the server was given, Origin the very same place: a page of another site can neither read nor act,
-  whatever name it lets point here (DNS rebinding), and not from another port of this machine either.
-- With WINNOW_PASSWORD set, nothing at all is answered to a browser that has not said it.
-- Every answer says that nothing may be loaded from elsewhere, framed, sniffed or told to other sites.
+- The Host header must be a configured name, and Origin the same host and port: pages of other sites, of other ports of this
+  machine, and of names that resolve to it (DNS rebinding) can neither read nor act.
+- With WINNOW_PASSWORD set, every request without a sign-in is refused.
+- Every response forbids loading from other sites, framing, content sniffing and referrers.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ COOKIE = "winnow_session"
 SIGN_IN = "/sign-in"
 SESSION_SECONDS = 12 * 3600
 WRONG_SECONDS = 1.0
-"""A wrong password is answered after so many seconds; nobody else waits for it."""
+"""Seconds before the response to a wrong password; other requests do not wait."""
 
 GUESSES = 200
-"""Passwords that one address may try in a row; from then on one a second, and others are refused without a look at them."""
+"""Passwords that one address may try in a row; after that one per second, and others are refused unchecked."""
 
 ADDRESSES = 10_000
-"""Most addresses whose guesses are counted; beyond them all others share one count."""
+"""Most addresses with a count of their own; all others share one count."""
 
 LONGEST_FORM = 4096
 LOG = logging.getLogger(__name__)
 
 
 def is_loopback(address: str | None) -> bool:
-    """Whether a server bound to this address is reached from this machine only.
+    """Return True if a server bound to this address is only reachable from this machine.
 
     >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback(None)
     (True, True, False, False)
@@ -64,7 +64,7 @@ def is_loopback(address: str | None) -> bool:
 
 
 def refusal_to_start(address: str | None, password: str | None) -> str | None:
-    """Why a server must not start so, in one sentence; None when it may."""
+    """Return the reason why a server must not start with these settings, or None."""
     if password is not None and len(password) < SHORTEST_PASSWORD:
         return f"{PASSWORD} has {len(password)} characters; use at least {SHORTEST_PASSWORD}."
     if password is None and not is_loopback(address):
@@ -73,7 +73,7 @@ def refusal_to_start(address: str | None, password: str | None) -> str | None:
 
 
 def content_policy() -> str:
-    """The Content-Security-Policy: everything from here, nothing from elsewhere, only the inline scripts that Streamlit ships."""
+    """Return the Content-Security-Policy: own resources only, and only the inline scripts that Streamlit ships."""
     page = files("streamlit").joinpath("static/index.html").read_text(encoding="utf-8")
     inline = [
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in re.findall(r"<script>(.*?)</script>", page, re.S)
@@ -98,7 +98,7 @@ def content_policy() -> str:
 
 
 def host_allowed(host: str | None, names: Sequence[str]) -> bool:
-    """Whether a Host header names one of these, whatever the port.
+    """Return True if a Host header names one of these, with any port.
 
     >>> host_allowed("localhost:8501", ["localhost"]), host_allowed("evil.example:8501", ["localhost"]), host_allowed(None, ["localhost"])
     (True, False, False)
@@ -117,7 +117,7 @@ def host_allowed(host: str | None, names: Sequence[str]) -> bool:
 
 
 def origin_allowed(origin: str | None, host: str | None) -> bool:
-    """Whether an Origin header is the place that the Host header names; none at all is, for what is no websocket."""
+    """Return True if an Origin header matches the Host header; requests other than websockets need none."""
     if origin is None:
         return True
     parts = urlsplit(origin)
@@ -142,7 +142,7 @@ class Guard:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what may be answered."""
+        """Refuse a request, or pass it on and add the headers."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -177,14 +177,14 @@ class Guard:
         headers = Headers(scope=scope)
         host, origin = headers.get("host"), headers.get("origin")
         if not host_allowed(host, self.hosts):
-            return PlainTextResponse("This server is not reached under that name.", 421)
+            return PlainTextResponse("This server does not answer to that host name.", 421)
         if not origin_allowed(origin, host) or (origin is None and scope["type"] == "websocket"):
-            return PlainTextResponse("Other sites may not talk to this server.", 403)
+            return PlainTextResponse("Requests from other sites are refused.", 403)
         return None
 
 
 class Gate:
-    """One password for all; whoever said it gets a random token that lives in a cookie here and for some hours."""
+    """One shared password; a sign-in gets a random token in a cookie that is valid for some hours."""
 
     def __init__(self, password: str) -> None:
         self._password = hashlib.sha256(password.encode()).digest()
@@ -192,7 +192,7 @@ class Gate:
         self._guesses = Guesses()
 
     async def answer(self, scope: Scope, receive: Receive) -> Response | None:
-        """The answer to somebody who is not signed in, or signs in; None lets the request through."""
+        """Return the response to a sign-in or to a request without one; None lets the request through."""
         if self._signed_in(scope):
             return None
         if scope["type"] == "websocket":
@@ -212,15 +212,15 @@ class Gate:
         async for piece in request.stream():
             body += piece
             if len(body) > LONGEST_FORM:
-                return PlainTextResponse("That is too long for a password.", 413)
+                return PlainTextResponse("The password is too long.", 413)
         said = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
         address = request.client.host if request.client else ""
         if not self._guesses.take(address):
             headers = {"cache-control": "no-store", "retry-after": "1"}
-            return HTMLResponse(_form("Too many wrong passwords came from your address; wait a moment and try again."), 429, headers)
+            return HTMLResponse(_form("Too many wrong passwords from your address; wait a moment and try again."), 429, headers)
         if not hmac.compare_digest(_digest(said), self._password):
             await asyncio.sleep(WRONG_SECONDS)
-            return HTMLResponse(_form("That is not the password."), 401, {"cache-control": "no-store"})
+            return HTMLResponse(_form("Wrong password."), 401, {"cache-control": "no-store"})
         self._guesses.give_back(address)
         token = secrets.token_urlsafe(32)
         now = time.monotonic()
@@ -232,7 +232,7 @@ class Gate:
 
 
 class Guesses:
-    """How many passwords each address may still try: GUESSES at first, and one more every second.
+    """Count the passwords each address may still try: GUESSES at first, and one more every second.
 
     >>> guesses = Guesses()
     >>> sum(guesses.take("192.0.2.1", now=5.0) for _ in range(300)), guesses.take("192.0.2.2", now=5.0)
@@ -245,7 +245,7 @@ class Guesses:
         self._used: dict[str, tuple[float, float]] = {}
 
     def take(self, address: str, now: float | None = None) -> bool:
-        """Use one guess. False when there is none left."""
+        """Use one guess; return False if none is left."""
         now = time.monotonic() if now is None else now
         name = _network(address)
         if name not in self._used and len(self._used) >= ADDRESSES:
@@ -259,7 +259,7 @@ class Guesses:
         return True
 
     def give_back(self, address: str) -> None:
-        """The password was right: the guess does not count."""
+        """Return a guess after a correct password."""
         name = _network(address)
         if name in self._used:
             used, since = self._used[name]
@@ -267,7 +267,7 @@ class Guesses:
 
 
 def _network(address: str) -> str:
-    """Return whose guesses count together: an IPv4 address, or the /64 that one customer has of IPv6."""
+    """Return the key under which guesses are counted: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Start the dashboard's server: on this machine only, unless a password is set and it is told otherwise."""
+"""Start the dashboard's server, by default for this machine only; other addresses need a password."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from pruning.ui.server.guard import PASSWORD, Guard, is_loopback, refusal_to_sta
 
 APP = dashboard_folder() / "app.py"
 MAIN = PACKAGE / "ui" / "main.py"
-"""The main script, apart from pages/: with a folder of that name beside it, Streamlit would serve a deep link without the shell."""
+"""The main script. It is not beside pages/, because Streamlit would then serve deep links without the shell."""
 
 EXPERIMENTS = "WINNOW_EXPERIMENTS"
 LOOPBACK = "127.0.0.1"
 NAMES = ("localhost", "127.0.0.1", "[::1]")
-"""Names under which a browser on this machine reaches the server."""
+"""Host names of the server for a browser on this machine."""
 
 
 def main(experiments: Path, port: int, address: str = LOOPBACK, hosts: Sequence[str] = ()) -> None:
-    """Become the server of the experiments below `experiments`, until Ctrl-C. Does not return.
+    """Serve the experiments in `experiments` until Ctrl-C. Does not return.
 
-    `address` is bound, `hosts` are further names it is reached under. Raises UsageError for an address beyond this machine
-    without a password, or without a name.
+    `address` is bound, `hosts` are additional host names. Raises UsageError for an address other than this machine's
+    without a password, or without a host name.
     """
     if problem := refusal_to_start(address, os.environ.get(PASSWORD)):
         raise UsageError(problem)
     if not is_loopback(address) and not hosts:
-        raise UsageError(f"--address is {address}; say with --host under which name browsers reach it, e.g. --host winnow.example.org.")
+        raise UsageError(f"--address is {address}; add the host name in the browser's address with --host, e.g. --host winnow.example.org.")
     experiments.mkdir(parents=True, exist_ok=True)
     os.environ[EXPERIMENTS] = str(experiments.resolve())
     print(f"Winnow shows the experiments in {experiments.resolve()} at http://{hosts[0] if hosts else 'localhost'}:{port}", flush=True)
-    print("Ctrl-C stops the dashboard; scoring goes on.", flush=True)
+    print("Ctrl-C stops the dashboard; running jobs continue.", flush=True)
     words = ["--server.address", address, "--server.port", str(port)]
     for name in (*NAMES, *hosts):
         words += ["--server.allowedHosts", name]
@@ -46,9 +46,9 @@ def main(experiments: Path, port: int, address: str = LOOPBACK, hosts: Sequence[
 
 
 def middleware() -> list[Middleware]:
-    """What stands in front of the server that is just starting, and which files it and its workers may read.
+    """Return the middleware of the starting server, and limit the files that it and its workers may read.
 
-    However it was started (`streamlit run app.py` too): ends the process with a sentence when it must not start so.
+    Also for `streamlit run app.py`: ends the process with a sentence if it must not start with these settings.
     """
     import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Addresses that are not pages: exports as streams (from the disk to the browser, never through the server's memory), and /overview."""
+"""Routes that are not pages: downloads of exports, streamed from the disk, and /overview."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from pruning.ui.server import signed_links
 
 
 def download(request: Request) -> Response:
-    """A file of an experiment's exports/, and nothing else, for whoever got the link from a page of this server."""
+    """Serve a file of an experiment's exports/, and nothing else, for a link from a page of this server."""
     if not signed_links.valid(request.path_params["path"], request.query_params.get("ticket", "")):
-        return PlainTextResponse("This link has ended; open the Export page again.", status_code=403)
+        return PlainTextResponse("This link has expired; open the Export page again.", status_code=403)
     root = state.root().resolve()
     parts = Path(request.path_params["path"]).parts
     shaped = len(parts) == 4 and parts[1] == "exports" and not any(part == ".." or "\0" in part for part in parts)
     try:
         if not shaped:
-            raise DataError("The path is not that of an export.")
+            raise DataError("The path is not an export.")
         handle = access.open_inside(root.joinpath(*parts), [str(root / parts[0] / "exports")])
     except (DataError, OSError):
-        return PlainTextResponse("There is no such export.", status_code=404)
+        return PlainTextResponse("This export does not exist.", status_code=404)
     return _Opened(handle, f"{parts[0]}.{parts[2]}.{parts[3].removeprefix('data.')}")
 
 
 class _Opened(FileResponse):
-    """A file that is open already, so that what was checked is what is sent."""
+    """Response from an open file, so that the file checked is the file sent."""
 
     def __init__(self, handle: int, filename: str) -> None:
         self.handle = handle
@@ -47,7 +47,7 @@ class _Opened(FileResponse):
 
 
 def overview(request: Request) -> Response:
-    """The Overview is the first page, at the root; its name in an address leads there too, with the same state."""
+    """Redirect /overview to the root, where the Overview is, with the same state."""
     return RedirectResponse(f"./?{request.url.query}" if request.url.query else "./")
 
 

@@ -1,4 +1,4 @@
-"""Addresses of files that nobody can guess, and that end: a path with a ticket, good for an hour in the server that gave it out."""
+"""Download links that cannot be guessed and expire: a path with a ticket that is valid for an hour on the server that issued it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEY = secrets.token_bytes(32)
 
 
 def ticket(path: str) -> str:
-    """A ticket for this path, from now on.
+    """Return a ticket for this path, valid from now.
 
     >>> valid("a/b", ticket("a/b")), valid("a/c", ticket("a/b")), valid("a/b", "")
     (True, False, False)
@@ -24,7 +24,7 @@ def ticket(path: str) -> str:
 
 
 def valid(path: str, given: str) -> bool:
-    """Whether a ticket was given out for this path, and has not ended."""
+    """Return True if the ticket was issued for this path and has not expired."""
     end, _, seal = given.partition(".")
     if not (end.isascii() and end.isdigit() and len(end) < 20):
         return False
