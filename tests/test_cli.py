@@ -203,7 +203,7 @@ def test_a_subset_is_saved_by_command_and_named_by_others(scored: Experiment, tm
     assert "Saved: mine\n" in winnow("show", folder).stdout
     assert json.loads(winnow("audit", folder, "--subset", "mine", "--json").stdout)["kept"] == size
     assert winnow("export", folder, "--subset", "mine or full@1", "--output", tmp_path / "mine.jsonl").returncode == 0
-    for words, code, says in ((("full", "mine"), 1, "mine is saved already"), (("full", "ccs"), 2, "has a meaning of its own")):
+    for words, code, says in ((("full", "mine"), 1, "mine already exists"), (("full", "ccs"), 2, "is the name of a rule")):
         failed = winnow("save", folder, *words)
         assert (failed.returncode, len(failed.stderr.splitlines())) == (code, 1) and says in failed.stderr
     where.write_bytes(where.read_bytes()[:-1])

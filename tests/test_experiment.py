@@ -51,8 +51,8 @@ def test_a_newer_format_is_refused_in_words(scored: Experiment) -> None:
     ("change", "says"),
     [
         ({"format": 0}, "this Winnow reads 1 to 1: score the data again"),
-        ({"format": True}, "names no format version"),
-        ({"format": "1"}, "names no format version"),
+        ({"format": True}, "has no format version"),
+        ({"format": "1"}, "has no format version"),
         ({"settings": 5}, "is damaged"),
         ({"settings": {}}, "is damaged"),
         ({"data": {}}, "is damaged"),

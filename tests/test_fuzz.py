@@ -27,7 +27,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pruning.data import readers
-from pruning.data.examples import load, preview
+from pruning.data.examples import load
+from pruning.data.preview import preview
 from pruning.data.readers import limits
 from pruning.errors import DataError, WinnowError
 
@@ -137,7 +138,7 @@ CORPUS: dict[str, tuple[str, bytes, str]] = {
     "an answer that is a list": ("a.jsonl", b'{"question": "a", "options": ["x", "y"], "answer": [1]}', "none of its 2 options"),
     "an open quote": ("a.csv", b'text,label\n"a,1\n' + b"b,0\n" * 1000, "not well-formed"),
     "only a quote": ("a.csv", b'"', "not well-formed"),
-    "only semicolons": ("a.csv", b";\n;\n", "cannot be told"),
+    "only semicolons": ("a.csv", b";\n;\n", "Cannot detect"),
     "only tabs": ("a.tsv", b"\t\t\n", "has no rows"),
     "gzip": ("a.csv", gzip.compress(b"text,label\n"), r"is actually a gzip file; rename it to .*a\.csv\.gz\."),
     "a zip bomb": ("a.jsonl", zipped(), "is actually a zip file"),
@@ -232,7 +233,7 @@ def test_features_that_cannot_be_read_are_passed_over(tmp_path: Path, features: 
     table = pa.table({"text": ["a", "b"], "label": [0, 1]}).replace_schema_metadata({b"huggingface": features})
     pq.write_table(table, tmp_path / "a.parquet")
     assert survives(tmp_path / "a.parquet") == "examples"
-    assert any("passed over" in note for note in load(tmp_path / "a.parquet").notes)
+    assert any("are ignored" in note for note in load(tmp_path / "a.parquet").notes)
 
 
 def test_parquet_that_unpacks_beyond_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -416,9 +416,9 @@ def test_a_saved_folder_that_names_files_of_elsewhere_is_refused(
         path.write_text(json.dumps({"splits": ["train" if path.parent.name == "splits" else name.format(outside=outside, file="")]}))
     (confined / "splits" / "train").symlink_to(folder)
     for read in ("d", "splits", "dictionary"):
-        with pytest.raises(DataError, match="which is no file within it"):
+        with pytest.raises(DataError, match="which is not a file within it"):
             load(read)
-    with pytest.raises(DataError, match="which is no file within it"):
+    with pytest.raises(DataError, match="which is not a file within it"):
         readers.splits("dictionary")
 
 

@@ -1,4 +1,4 @@
-"""Examples: what every source becomes before anything else looks at it."""
+"""Examples: the form in which every source is used after it is read."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from pruning.subsets.selection import stratified
 
 logger = logging.getLogger(__name__)
 SOURCE_PREFIX = "source."
-"""What `Examples.table` puts before the name of a source column."""
+"""Prefix of source columns in `Examples.table`."""
 
 ID_NAMES = ("id", "guid", "idx")
-"""Columns of integers taken for ids."""
+"""Names of integer columns that are used as ids."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,17 +46,17 @@ class Examples:
     source: str
     """As given."""
     reading: str = ""
-    """How the task took the labels to be written, where that had to be found out."""
+    """How the labels are written, as the task detected it; empty where there is one way only."""
     origin: Origin | None = None
     """The files it was read from; where `origin.lines`, its rows can be written as JSON lines, and `row` counts those."""
     dropped: int = 0
-    """Source rows left out, each for a reason that `notes` gives."""
+    """Number of source rows left out; `notes` gives the reasons."""
     notes: tuple[str, ...] = ()
-    """What was guessed, dropped or split off, in sentences."""
+    """Columns detected, rows dropped or split off, in sentences."""
 
     @property
     def jsonl(self) -> Path | None:
-        """The file, when the source is one file of JSON lines."""
+        """Path of the source when it is one file of JSON lines, else None."""
         return self.origin.verbatim if self.origin is not None else None
 
     def __len__(self) -> int:
@@ -75,7 +75,7 @@ class Examples:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of ids, fields and label names: the same whatever the file's format."""
+        """sha256 of ids, fields and label names, independent of the file's format."""
         digest = hashlib.sha256()
         names = [name for name in self.table.column_names if name != "row" and not name.startswith(SOURCE_PREFIX)]
         for batch in self.table.select(names).to_batches(max_chunksize=4096):
@@ -87,13 +87,13 @@ class Examples:
         return digest.hexdigest()
 
     def select(self, positions: NDArray[np.integer] | NDArray[np.bool_]) -> Examples:
-        """The examples at these positions, in that order; or where a mask is True."""
+        """Return the examples at these positions, in that order, or where a mask is True."""
         chosen = np.asarray(positions)
         indices = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
         return replace(self, table=self.table.take(pa.array(indices, pa.int64())))
 
     def label_counts(self) -> dict[str, int]:
-        """Class name -> number of examples, in the order of the classes."""
+        """Return class name -> number of examples, in the order of the classes."""
         if not self.label_names:
             return {}
         counts = np.bincount(self.labels, minlength=len(self.label_names))
@@ -116,18 +116,18 @@ def load(
     """Read labelled examples.
 
     `data` is what `readers.read` takes (a file, several, a folder, a hub name), or "sample". `task` and `columns` (field -> column)
-    are guessed where they are not given. `label_names` fixes the classes and their order, `reading` how labels
-    are written (another's `Examples.reading`), `missing_label` the value that means "no label". Ids come from `id_column`, else from
+    are detected where they are not given. `label_names` fixes the classes and their order, `reading` how labels are written (the
+    `Examples.reading` of the training data), `missing_label` is the value that means "no label". Ids come from `id_column`, else from
     an integer column named id, guid or idx with one number per row, else they are row numbers from 0.
 
-    Raises DataError, in one sentence with the place, for what cannot be read; rows without text or label are refused
-    unless `drop_invalid`. Rows that are marked as having no label are always dropped and counted.
+    Raises DataError, in one sentence with the line or row, for data that cannot be read; rows without text or label are refused
+    unless `drop_invalid`. Rows marked as having no label are always dropped and counted.
     """
-    source = _read(data, split, header)
+    source = read_source(data, split, header)
     chosen, guess = detect(source, task, columns)
     fields = chosen.read(source, guess.columns, label_names, reading, missing_label)
-    keep, dropped_notes = _keep(source, fields, drop_invalid)
-    ids, id_note = _ids(source, id_column, keep)
+    keep, dropped_notes = rows_kept(source, fields, drop_invalid)
+    ids, id_note = ids_of(source, id_column, keep)
     examples = Examples(
         table=_table(source, fields, ids).filter(pa.array(keep)),
         task=chosen.name,
@@ -146,7 +146,7 @@ def load(
 
 
 def load_training(settings: Settings) -> Examples:
-    """The training data of these settings, before anything is split off. Raises what `load` raises."""
+    """Return the training data of these settings, before evaluation data is split off. Raises what `load` raises."""
     return load(
         settings.data,
         task=settings.task,
@@ -159,7 +159,9 @@ def load_training(settings: Settings) -> Examples:
 
 
 def load_pair(settings: Settings) -> tuple[Examples, Examples]:
-    """Training and evaluation examples. Without evaluation data, the validation split of the same source, else a part split off.
+    """Return training and evaluation examples.
+
+    Without evaluation data, the validation split of the same source is used, else a part is split off.
 
     Raises DataError when training has fewer than two classes, or evaluation has a label that training lacks.
     """
@@ -189,9 +191,9 @@ def load_pair(settings: Settings) -> tuple[Examples, Examples]:
 
 
 def limited(examples: Examples, limit: int | None) -> Examples:
-    """`limit` of the examples, drawn at random, always the same ones: one of each class, then each class's share; None = all.
+    """Return `limit` examples (None = all), drawn at random with a fixed seed: one of each class, then in proportion to the classes.
 
-    Raises DataError when there are more classes than that.
+    Raises DataError when there are more classes than `limit`.
     """
     if limit is None or limit >= len(examples):
         return examples
@@ -208,9 +210,9 @@ def limited(examples: Examples, limit: int | None) -> Examples:
 
 
 def split_off(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
-    """Training and evaluation examples: a random `fraction` (0..1) of each class goes to evaluation, at least one stays.
+    """Return training and evaluation examples: a random `fraction` (0..1) of each class is split off, all but one at most.
 
-    The same seed always makes the same split. Raises DataError when a side would be empty.
+    The same seed gives the same split. Raises DataError when a side would be empty.
     """
     if not 0 < fraction < 1:
         raise UsageError(f"The fraction to split off is {fraction}; it must lie between 0 and 1.")
@@ -224,7 +226,7 @@ def split_off(examples: Examples, fraction: float, seed: int) -> tuple[Examples,
 
 
 def _part_of_each(strata: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """[N] mask of a random `fraction` of each stratum, rounded to the nearest whole number, never all of one.
+    """Return a mask [N] of a random `fraction` of each stratum, rounded to the nearest whole number, never all of one.
 
     >>> int(_part_of_each(np.array([0] * 10 + [1] * 20), 0.2, seed=0).sum())
     6
@@ -237,83 +239,8 @@ def _part_of_each(strata: NDArray[np.int64], fraction: float, seed: int) -> NDAr
     return chosen
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Column:
-    """A source column as a person sees it."""
-
-    name: str
-    type: str
-    """In words: text, whole number, decimal, true or false, class, list, object, nothing, mixed, other."""
-    used_as: str | None
-    """The task's field it was taken for."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Preview:
-    """The first look at a source: what is in it and what it was taken for."""
-
-    columns: tuple[Column, ...]
-    rows: tuple[Mapping[str, Any], ...]
-    """The first rows, by column."""
-    total: int
-    """Rows in the source."""
-    task: str | None
-    """None when it could not be told."""
-    mapping: Mapping[str, str]
-    """Field -> column; empty when it could not be told."""
-    label_counts: Mapping[str, int]
-    """Class -> examples."""
-    notes: tuple[str, ...]
-    """What was guessed or dropped, in sentences."""
-    problem: str | None
-    """Why this cannot be scored as it stands, in one sentence; None when it can."""
-
-
-def preview(
-    data: str | Path,
-    rows: int = 5,
-    *,
-    task: str = "auto",
-    columns: Mapping[str, str] | None = None,
-    drop_invalid: bool = False,
-    id_column: str | None = None,
-    missing_label: str | None = None,
-    header: bool | None = None,
-) -> Preview:
-    """What a source holds and what it would be taken for.
-
-    Raises DataError only when the source cannot be read at all; what keeps a readable one from being scored is its `problem`.
-    """
-    source = _read(data, None, header)
-    chosen: str | None = None
-    mapping: dict[str, str] = {}
-    notes: tuple[str, ...] = source.notes
-    counts: dict[str, int] = {}
-    problem = None
-    try:
-        found, guess = detect(source, task, columns)
-        chosen, mapping, notes = found.name, dict(guess.columns), (f"Task {found.name}: {guess.reason}.", *source.notes)
-        fields = found.read(source, guess.columns, missing_label=missing_label)
-        keep, dropped = _keep(source, fields, drop_invalid)
-        notes, counts = (*notes, *dropped), _count(fields, keep)
-        _ids(source, id_column, keep)
-        problem = _too_few_classes(counts) if fields.label_names else None
-    except (DataError, UsageError) as error:
-        problem = str(error)
-    used = {column: field for field, column in mapping.items()}
-    return Preview(
-        columns=tuple(Column(name=name, type=_in_words(source, name), used_as=used.get(name)) for name in source.table.column_names),
-        rows=tuple(source.table.slice(0, rows).to_pylist()),
-        total=source.table.num_rows,
-        task=chosen,
-        mapping=mapping,
-        label_counts=counts,
-        notes=notes,
-        problem=problem,
-    )
-
-
-def _read(data: str | Path, split: str | None, header: bool | None) -> Source:
+def read_source(data: str | Path, split: str | None, header: bool | None) -> Source:
+    """Read a source by name, the sample included. Raises DataError."""
     if str(data) == SAMPLE:
         from pruning.data.sample import sample_data
 
@@ -321,8 +248,11 @@ def _read(data: str | Path, split: str | None, header: bool | None) -> Source:
     return readers.read(data, split, header)
 
 
-def _keep(source: Source, fields: Fields, drop_invalid: bool) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """[rows] which rows become examples, and in words why the others do not. Refuses invalid rows unless they may be dropped."""
+def rows_kept(source: Source, fields: Fields, drop_invalid: bool) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Return a mask [rows] of the rows that become examples, and why the others do not, in sentences.
+
+    Raises DataError for invalid rows unless `drop_invalid`.
+    """
     keep = np.ones(source.table.num_rows, dtype=np.bool_)
     notes = list(fields.notes)
     if fields.unlabelled is not None and fields.unlabelled.any():
@@ -347,8 +277,8 @@ def _rows(count: int) -> str:
     return f"{count} row{'' if count == 1 else 's'}"
 
 
-def _ids(source: Source, id_column: str | None, keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], str]:
-    """[rows] ids and where they come from, in words. Raises DataError where `id_column` does not give each kept row its own."""
+def ids_of(source: Source, id_column: str | None, keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], str]:
+    """Return ids [rows] and their origin in a sentence. Raises DataError where `id_column` does not give each kept row its own."""
     numbers = np.arange(source.table.num_rows, dtype=np.int64)
     column = id_column or _id_column(source)
     if column is None:
@@ -362,7 +292,7 @@ def _ids(source: Source, id_column: str | None, keep: NDArray[np.bool_]) -> tupl
 
 
 def _numbered(source: Source, column: str, keep: NDArray[np.bool_]) -> tuple[str, NDArray[np.int64] | None]:
-    """Why the column cannot be the ids, in a sentence, and None; or nothing, and [rows] ids."""
+    """Return why the column cannot be the ids and None, or an empty text and the ids [rows]."""
     if column not in source.table.column_names:
         return f"{source.name} has no column {column!r} for ids; its columns are {', '.join(source.table.column_names[:20])}.", None
     values = source.table[column]
@@ -399,14 +329,15 @@ def _table(source: Source, fields: Fields, ids: NDArray[np.int64]) -> pa.Table:
 
 
 def _validation_of(data: str) -> str | None:
-    """The validation split that a folder or hub dataset brings along, as a name for `load`."""
+    """Return the validation split of a folder or hub dataset as a name for `load`; None without one."""
     if data == SAMPLE:
         return None
     there = readers.splits(data)
     return next((f"{data}#{split}" for split in readers.VALIDATION_SPLITS if split in there), None)
 
 
-def _count(fields: Fields, keep: NDArray[np.bool_]) -> dict[str, int]:
+def counts_of(fields: Fields, keep: NDArray[np.bool_]) -> dict[str, int]:
+    """Return class name -> number of kept rows; empty where the task has no classes."""
     if not fields.label_names:
         return {}
     indices = np.asarray(fields.columns["label"].filter(pa.array(keep)).combine_chunks(), dtype=np.int64)
@@ -414,7 +345,8 @@ def _count(fields: Fields, keep: NDArray[np.bool_]) -> dict[str, int]:
     return {name: int(count) for name, count in zip(fields.label_names, counts, strict=True)}
 
 
-def _too_few_classes(counts: Mapping[str, int]) -> str | None:
+def too_few_classes(counts: Mapping[str, int]) -> str | None:
+    """Return why these classes cannot be trained on, in a sentence; None when there are at least two."""
     present = [name for name, count in counts.items() if count]
     if len(present) >= 2:
         return None
@@ -422,7 +354,7 @@ def _too_few_classes(counts: Mapping[str, int]) -> str | None:
 
 
 def _check_classes(train: Examples) -> None:
-    if train.label_names and (problem := _too_few_classes(train.label_counts())):
+    if train.label_names and (problem := too_few_classes(train.label_counts())):
         raise DataError(f"{train.source}: {problem}")
 
 
@@ -431,26 +363,3 @@ def _check_seen(train: Examples, evaluation: Examples) -> None:
     for name, count in evaluation.label_counts().items():
         if count and not seen[name]:
             raise DataError(f"{evaluation.source} has the label {name!r} ({count} rows), which {train.source} declares but never uses.")
-
-
-def _in_words(source: Source, column: str) -> str:
-    if column in source.class_names:
-        return "class"
-    if column in source.mixed:
-        return "mixed"
-    kind = source.table.schema.field(column).type
-    for name, is_kind in _TYPE_WORDS.items():
-        if is_kind(kind):
-            return name
-    return "other"
-
-
-_TYPE_WORDS = {
-    "text": pa.types.is_string,
-    "whole number": pa.types.is_integer,
-    "decimal": pa.types.is_floating,
-    "true or false": pa.types.is_boolean,
-    "list": pa.types.is_list,
-    "object": pa.types.is_struct,
-    "nothing": pa.types.is_null,
-}

@@ -1,4 +1,4 @@
-"""Lengths of the texts of new data, before anything is trained: in words, and in tokens where the model's tokenizer is available."""
+"""Lengths of texts before training: in words, and in tokens where the model's tokenizer is available."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from pruning.paths import cache_folder
 from pruning.settings import SAMPLE
 
 ROWS, CHARACTERS = 1000, 200_000
-"""The first rows are looked at, up to so many and until they have so many characters: more would be felt as a wait."""
+"""Rows and characters, counted from the start, that are measured at most; more would delay the page."""
 
 TOKENS_A_WORD = 1.3
-"""What tokenizers make of a word of English, about; for models whose tokenizer is not at hand."""
+"""Tokens per English word, roughly, for models whose tokenizer is not on this machine."""
 
 
 def first(rows: Sequence[Mapping[str, Any]], at_least: int) -> tuple[Mapping[str, Any], ...]:
-    """The rows to look at.
+    """Return the first rows, as many as are measured.
 
     >>> len(first([{"text": "a" * 60_000}] * 9, at_least=2)), len(first([{"text": "a" * 300_000}] * 9, at_least=2))
     (3, 2)
@@ -38,23 +38,23 @@ def first(rows: Sequence[Mapping[str, Any]], at_least: int) -> tuple[Mapping[str
 
 
 def sentence(rows: Sequence[Mapping[str, Any]], mapping: Mapping[str, str], task: str, model: str, max_length: int) -> str:
-    """Words of a text, and how many texts are longer than the tokens it may have; empty where no row has a text."""
+    """Return a sentence with the words per text and the share of texts longer than `max_length` tokens; empty where no row has a text."""
     texts = [sequence for row in rows if any(sequence := sequences(row, mapping))]
     if not texts:
         return ""
     words = [len(re.findall(r"\S+", " ".join(parts))) for parts in texts]
-    told = f"The texts of the first {counted(len(rows), 'row')} have {median(words):,.0f} words at the median, {max(words):,} at most."
+    measured = f"The texts of the first {counted(len(rows), 'row')} have {median(words):,.0f} words at the median, {max(words):,} at most."
     if TASKS[task].kind == "span":
-        return f"{told} What is longer than {max_length} tokens is read in pieces that overlap."
+        return f"{measured} What is longer than {max_length} tokens is read in overlapping pieces."
     path = tokenizer(model)
     counted_tokens = _tokens(str(path), path.stat().st_mtime_ns, tuple(texts)) if path else None
     if counted_tokens is None:
         long = sum(count * TOKENS_A_WORD > max_length for count in words)
-        guess = f"Taken at {TOKENS_A_WORD} tokens a word, for want of the model's tokenizer on this machine, about {long / len(words):.1%}"
-        return f"{told} {guess} are longer than {max_length} tokens and would be cut."
+        guess = f"At {TOKENS_A_WORD} tokens per word (the model's tokenizer is not on this machine), about {long / len(words):.1%}"
+        return f"{measured} {guess} are longer than {max_length} tokens and would be cut."
     tokens, most = counted_tokens
     limit = min(max_length, most)
-    return f"{told} {_share(sum(length > limit for length in tokens) / len(tokens))} longer than {limit} tokens and would be cut."
+    return f"{measured} {_share(sum(length > limit for length in tokens) / len(tokens))} longer than {limit} tokens and would be cut."
 
 
 def _share(long: float) -> str:
@@ -62,7 +62,7 @@ def _share(long: float) -> str:
 
 
 def sequences(row: Mapping[str, Any], mapping: Mapping[str, str]) -> tuple[str, str]:
-    """The two texts that a model reads of a row at once; of several options the longest, with the question.
+    """Return the two texts of a row that a model reads at once; of several options the longest, with the question.
 
     >>> sequences({"q": "Why?", "o": ["So.", "Because."], "y": 1}, {"question": "q", "options": "o", "label": "y"})
     ('', 'Why? Because.')
@@ -76,7 +76,7 @@ def sequences(row: Mapping[str, Any], mapping: Mapping[str, str]) -> tuple[str, 
 
 
 def tokenizer(model: str) -> Path | None:
-    """The tokenizer.json of the sample model or of a model's folder; None when it is not on this machine, or may not be read."""
+    """Return the tokenizer.json of the sample model or of a model's folder; None when it is not on this machine, or may not be read."""
     if model == SAMPLE:
         path = cache_folder() / "all-MiniLM-L6-v2" / "tokenizer.json"
     else:
@@ -90,7 +90,7 @@ def tokenizer(model: str) -> Path | None:
 
 @lru_cache(maxsize=16)
 def _tokens(path: str, stamp: int, texts: tuple[tuple[str, str], ...]) -> tuple[list[int], int] | None:
-    """Tokens of each text, and the most that the tokenizer says its model takes; None where the file is no tokenizer."""
+    """Return the tokens of each text, and the maximum length that the tokenizer names; None where the file is not a tokenizer."""
     try:
         with access.held(Path(path)) as opened:
             own = Tokenizer.from_file(str(opened))

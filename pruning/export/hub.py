@@ -1,4 +1,4 @@
-"""Put a verified export on the hub: a dataset repository with the data and its manifest, in one commit."""
+"""Push a verified export to the hub: a dataset repository with the data and its manifest, in one commit."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pruning.export.writer import files_of, manifest_path, verify
 
 
 def push(output: str | Path, repository: str, *, private: bool = True, endpoint: str | None = None, token: str | None = None) -> str:
-    """Upload an export, a file or a folder, and its manifest; the address of the commit. The repository is made when it is missing.
+    """Upload an export (a file or a folder) and its manifest, and return the URL of the commit. A missing repository is created.
 
-    The token is the one this machine is logged in with (`hf auth login`, or HF_TOKEN) unless one is given. Raises ExportError when
-    the export is not what its manifest says, or the hub refuses or cannot be reached; UsageError for a name that cannot be.
+    `token` None uses the login of this machine (`hf auth login`, or HF_TOKEN). Raises ExportError when the export differs from its
+    manifest, or the hub refuses or cannot be reached; UsageError for an invalid name.
     """
     from httpx2 import HTTPError
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -28,7 +28,7 @@ def push(output: str | Path, repository: str, *, private: bool = True, endpoint:
         api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
         return str(api.create_commit(repository, operations, commit_message=message, repo_type="dataset").commit_url)
     except HFValidationError as error:
-        raise UsageError(f"{repository!r} is no name of a repository; use one like name/dataset ({error}).") from None
+        raise UsageError(f"{repository!r} is not a repository name; use one like name/dataset ({error}).") from None
     except LocalTokenNotFoundError:
         raise ExportError("This machine is not logged in to the hub; run `hf auth login`, or set HF_TOKEN.") from None
     except HfHubHTTPError as error:

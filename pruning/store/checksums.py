@@ -1,4 +1,4 @@
-"""Whether the experiment's files are what was recorded: a checksum is on disk before each, and every reader asks for it."""
+"""Checksums of the experiment's files: each is on disk before its file, and every reader checks it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pruning.store import lines, lock, manifest
 from pruning.store.layout import Folder
 
 SAVED = "subsets/"
-"""How the names of saved subsets' files begin."""
+"""Prefix of the files of saved subsets."""
 
 FORGOTTEN = ""
-"""In place of a checksum: the file was removed on purpose."""
+"""Stands for the checksum of a file that was removed on purpose."""
 
 
 @contextmanager
 def checksummed(folder: Folder, path: Path) -> Iterator[Path]:
-    """`atomic_write` of one of the folder's own files, whose checksum is on disk before the file appears.
+    """Write one of the folder's own files with `atomic_write`; its checksum is on disk before the file appears.
 
-    A crash in between leaves a line for a file that never came; the file that is there has its own line still.
+    A crash in between leaves a checksum for a file that never appeared; the earlier file still has its own.
     """
     lock.check_place(folder)
     with atomic_write(path) as temporary:
@@ -42,8 +42,9 @@ def write_manifest(folder: Folder, info: Mapping[str, Any]) -> None:
 
 
 def checksums(folder: Folder) -> dict[str, set[str]]:
-    """File -> every sha256 it was ever written with; whichever of them it has, it is whole. Of a saved subset only the latest counts,
-    because its name may stand for other rows now; none where it was forgotten.
+    """Return file -> every sha256 it was ever written with; a file with any of them is whole.
+
+    Only the latest counts for a saved subset, because its name may have been given to other rows; none where it was removed.
     """
     found: dict[str, set[str]] = {}
     for line in lines.read(folder.checksums):
@@ -57,18 +58,18 @@ def checksums(folder: Folder) -> dict[str, set[str]]:
 
 
 def forgotten(folder: Folder, path: Path) -> None:
-    """Take note that a file goes for good, before it does."""
+    """Record that a file is removed for good, before it is."""
     lines.append(folder, folder.checksums, {"file": path.relative_to(folder.root).as_posix(), "bytes": 0, "sha256": FORGOTTEN})
 
 
 def fault(folder: Folder, path: Path, known: dict[str, set[str]]) -> str | None:
-    """What is wrong with the file and how it comes back, in one sentence; None when it is what was recorded, or has no checksum."""
+    """Return what is wrong with a file and how to restore it; None when it is what was recorded, or has no checksum."""
     name = path.relative_to(folder.root).as_posix()
     expected = known.get(name)
     if not expected:
         return None
     if not path.exists():
-        return f"{path} is gone; {_comes_back(name)}."
+        return f"{path} is missing; {_comes_back(name)}."
     try:
         found = sha256(path)
     except OSError as error:
@@ -79,7 +80,7 @@ def fault(folder: Folder, path: Path, known: dict[str, set[str]]) -> str | None:
 
 
 def whole(folder: Folder, path: Path, known: dict[str, set[str]]) -> bool:
-    """Whether the file is there and `fault` has nothing to say of it."""
+    """Return True when the file exists and `fault` finds nothing wrong."""
     return path.exists() and fault(folder, path, known) is None
 
 
@@ -90,7 +91,7 @@ def check(folder: Folder, path: Path, known: dict[str, set[str]]) -> None:
 
 
 def check_once(folder: Folder, path: Path) -> None:
-    """`check` a file that is there, when this process first comes by it and whenever it has been written since."""
+    """Run `check` on an existing file once per process, and again after each change of the file."""
     if not path.exists():
         return
     stat = path.stat()
@@ -101,13 +102,13 @@ def check_once(folder: Folder, path: Path) -> None:
 
 
 _WHOLE: set[tuple[str, int, int, int]] = set()
-"""Files that were found to be what was recorded."""
+"""Files that passed the check, with inode, time of change and size."""
 
 
 def damaged(folder: Folder, paths: Iterable[Path], redone: Iterable[Path] = ()) -> dict[Path, str]:
-    """Which of these files are not what was recorded, or are gone, and a sentence for each. Reads every byte.
+    """Return the files that are damaged or missing, each with a sentence. Reads every byte.
 
-    `redone` are the files of runs that are trained again: while a job is at it, they may be missing.
+    `redone` are the files of runs that are trained again: they may be missing during that job.
     """
     known, awaited = checksums(folder), _awaited(folder, redone)
     asked = [path for path in paths if path.exists() or path not in awaited]
@@ -115,7 +116,7 @@ def damaged(folder: Folder, paths: Iterable[Path], redone: Iterable[Path] = ()) 
 
 
 def verify(folder: Folder, paths: Iterable[Path], redone: Iterable[Path] = ()) -> None:
-    """Raise ExperimentError naming the first of these files, or lines of append-only files, that is damaged, and how many more are.
+    """Raise ExperimentError naming the first damaged file, or line of an append-only file, and the number of further faults.
 
     Reads every byte.
     """
@@ -131,13 +132,13 @@ def complaints(folder: Folder) -> list[str]:
 
 
 def check_data(folder: Folder) -> None:
-    """Raise ExperimentError when a file that an export is made of is damaged or gone, decisions included. Reads every byte."""
+    """Raise ExperimentError when a file that an export is made of is damaged or missing, decisions included. Reads every byte."""
     for problem in (*damaged(folder, folder.of_data).values(), *lines.problems(folder, folder.decisions)):
         raise ExperimentError(problem)
 
 
 def _awaited(folder: Folder, redone: Iterable[Path]) -> set[Path]:
-    """Files that a job has yet to bring though their checksum is there: the one it came to last, and those of runs trained again."""
+    """Return files whose checksum is recorded but that a job may not have written yet: its latest, and those of runs trained again."""
     if lock.status(folder).state is JobState.DONE:
         return set()
     written = [line["file"] for line in lines.read(folder.checksums) if "began" not in line and not line["file"].startswith(SAVED)]
@@ -150,7 +151,7 @@ def _comes_back(name: str) -> str:
     if name == "frontier.parquet":
         return "resume the experiment to measure its subsets again"
     if name.startswith(SAVED):
-        return f"bring a copy of it back, or give it up with: python -m pruning forget DIR {Path(name).stem}"
+        return f"restore it from a copy, or remove it with: python -m pruning forget DIR {Path(name).stem}"
     if name.startswith("dynamics/"):
         return "resume the experiment to record it again (a recording from elsewhere: delete it, and record or import it again)"
-    return "resume the experiment to make it anew from its data"
+    return "resume the experiment to recreate it from its data"

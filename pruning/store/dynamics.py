@@ -1,5 +1,7 @@
-"""A recording on disk: written an epoch at a time, and read one quantity at a time, so that of a million examples a page that asks for
-H reads bits, not gigabytes."""
+"""A recording on disk, written an epoch at a time and read one quantity at a time.
+
+A page that needs only H reads one bit per example, not the whole recording.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ _THREADS = 4
 
 
 def write_epoch(folder: Folder, ids: NDArray[np.int64], run: int, record: EpochRecord) -> None:
-    """Put one epoch's recording of the examples `ids` on disk, whole or not at all."""
+    """Write one epoch's recording of the examples `ids`, atomically."""
     columns: dict[str, Any] = {"id": ids, "epoch": np.full(len(ids), record.epoch, dtype=np.int32)}
     columns |= {name: getattr(record, name) for name in QUANTITIES}
     notes = {"accuracy": repr(float(record.correct.mean()))}
@@ -34,7 +36,7 @@ def write_epoch(folder: Folder, ids: NDArray[np.int64], run: int, record: EpochR
 
 
 def epoch_accuracy(folder: Folder, runs: int, epochs: int) -> NDArray[np.float64]:
-    """[runs, epochs] online accuracy that each epoch's file says of itself, nan where there is no file. Reads no data pages."""
+    """Return [runs, epochs] online accuracy from each epoch file's metadata, nan where there is no file. Reads no data pages."""
     accuracy = np.full((runs, epochs), np.nan)
     for run, epoch in np.ndindex(runs, epochs):
         path = folder.epoch(run, epoch)
@@ -44,9 +46,9 @@ def epoch_accuracy(folder: Folder, runs: int, epochs: int) -> NDArray[np.float64
 
 
 class Recording(Dynamics):
-    """`Dynamics` of the runs that are complete, each array read from the folder when it is first asked for.
+    """`Dynamics` of the complete runs, each array read from the folder on first use.
 
-    Raises ExperimentError at once when a file is not what was recorded, or not of exactly the examples `ids`, in their order.
+    Raises ExperimentError at construction when a file is damaged, or does not hold exactly the examples `ids`, in their order.
     """
 
     def __init__(self, folder: Folder, ids: NDArray[np.int64], runs: Sequence[int], seeds: Sequence[int], epochs: int) -> None:
@@ -78,7 +80,7 @@ class Recording(Dynamics):
         return len(self.ids)
 
     def _each(self, do: Callable[[int, int, Path], None]) -> None:
-        """`do(index of the run, epoch, file)` for every file; those that read at once do so side by side."""
+        """Call `do(index of the run, epoch, file)` for every file, in several threads."""
         folder: Folder = self.__dict__["_folder"]
         runs = enumerate(self.__dict__["_runs"])
         places = [(index, epoch, folder.epoch(run, epoch)) for index, run in runs for epoch in range(self.epochs)]
@@ -87,7 +89,7 @@ class Recording(Dynamics):
                 done.result()
 
     def read(self, name: str) -> NDArray[Any]:
-        """[R, E, N] one quantity."""
+        """Return one quantity, [R, E, N]."""
         array = np.empty((self.runs, self.epochs, self.examples), QUANTITIES[name])
 
         def one(index: int, epoch: int, path: Path) -> None:
@@ -97,7 +99,7 @@ class Recording(Dynamics):
         return array
 
     def first(self, name: str) -> NDArray[Any]:
-        """[1, 1, 1] the very first value of that quantity, without reading all of it."""
+        """Return the first value of a quantity, [1, 1, 1], without reading all of it."""
         if name in self.__dict__:
             return super().first(name)
         known: dict[str, NDArray[Any]] = self.__dict__.setdefault("_first", {})
@@ -107,7 +109,7 @@ class Recording(Dynamics):
         return known[name]
 
     def release(self, *names: str) -> None:
-        """Give the memory of these quantities back; they are read anew when asked for again."""
+        """Free the memory of these quantities; they are read again on next use."""
         for name in names:
             self.__dict__.pop(name, None)
 

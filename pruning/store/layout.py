@@ -1,4 +1,4 @@
-"""The experiment's folder: a public format, and the only place that joins its paths.
+"""The experiment's folder, a public format. Its paths are joined here only.
 
     experiment.json                    settings, data and model fingerprints, versions; written first
     examples.parquet                   id, row, label, the task's fields, every source column as "source.<name>"
@@ -9,39 +9,38 @@
     subsets/NAME.parquet               the ids that a subset saved under NAME keeps
     checksums.jsonl                    append-only: file, bytes and sha256 of every file above, before it appears; file and began,
                                        the checksum of the first line, of every append-only file below
-    decisions.jsonl                    append-only: what a person decided by hand
-    events.jsonl                       append-only: progress of jobs; its last line is the sign of life
-    checkpoints/                       state of unfinished fine-tunings; gone when they are done
+    decisions.jsonl                    append-only: decisions made by hand
+    events.jsonl                       append-only: progress of jobs; the last line shows whether the job is alive
+    checkpoints/                       state of unfinished fine-tunings; removed when they are done
     learning-rate/RECIPE/              finished runs of an unfinished search for a learning rate; removed when it is done
-    views.jsonl                        append-only: filters that a person saved under a name
-    cache/                             what took long to work out; may be deleted at any time
+    views.jsonl                        append-only: filters saved under a name
+    cache/                             results that are slow to compute; may be deleted at any time
     diverged/seed=1215/                recordings of runs that diverged and were trained again with another seed
-    frontier.damaged.parquet           a frontier.parquet that was not what was recorded, put aside to be measured again
-    decisions.damaged.jsonl            likewise an append-only file, whose whole lines were written anew (events, checksums, views too)
-    jobs/TIME-ABCD.log                 the log of one job: progress, warnings, and the traceback it died of
-    jobs/TIME-ABCD.json                the settings file of a scoring that the dashboard started (settings_file.py)
-    lock                               held by the one worker that may write; names it (pid and start time) while it does
+    frontier.damaged.parquet           a frontier.parquet that was damaged, kept when it is measured again
+    decisions.damaged.jsonl            a damaged append-only file, kept when its whole lines were rewritten (also events, checksums, views)
+    jobs/TIME-ABCD.log                 the log of one job: progress, warnings, and the traceback if it failed
+    jobs/TIME-ABCD.json                the settings file of a scoring job started by the dashboard (settings_file.py)
+    lock                               held by the one job that may write; names its process (pid and start time) while it does
     exports/<name>/                    data and its manifest.json, written last
 
-The columns of frontier.parquet say what a fine-tuning was of (subset, method, rule, kept, kept_fraction, rows_sha256, budget,
-burn_in), how it was trained (seed, epochs, seconds, steps, and finished: when, in seconds since 1970), what the evaluation data
-gave (a column for each metric, and class_accuracy.NAME for each class) and how it went (micro_batch, stuck);
-`records.FineTuning` describes each.
+The columns of frontier.parquet name the rows of a fine-tuning (subset, method, rule, kept, kept_fraction, rows_sha256, budget,
+burn_in), its training (seed, epochs, seconds, steps, and finished, in seconds since 1970), the metrics on the evaluation data (one
+column each) and its course (micro_batch, stuck); `records.FineTuning` describes each.
 
 A saved subset has one column, id (int64, in source order), and in its schema's metadata, as "subset", one JSON value: rule (the name of the
 subset it was made from), words (that rule in words), burn_in, seed, runs (how many were complete), total (examples before pruning) and
 created (ISO, UTC).
 
-experiment.json ends with "sha256", the digest of the bytes of the file before the comma that precedes it. Whoever edits the file
-removes that entry; `verify` still says that the file is not the one that Winnow wrote.
+experiment.json ends with "sha256", the digest of the bytes of the file before the comma that precedes it. To edit the file by hand,
+remove that entry; `verify` still reports that the file is not the one that Winnow wrote.
 
 Every line of an append-only file is a JSON object that ends with `"line": 7, "crc": "1a2b3c4d"}`: its number in the file, from 1, and
 the CRC-32 of the bytes of the line before `, "crc"`. A line that follows one that a crash cut short says `"torn": true`. Damaged lines
-are left out by every reader and named by `verify`; a last line without its end is passed over. Lines of folders written before these
+are left out by every reader and named by `verify`; a last line without its end is ignored. Lines of folders written before these
 checksums existed have neither and are read as they are. A checkpoint ends with the sha256 of the bytes before it, in 64 digits.
 
-Everything else that a page or a command shows is derived from these files. A file without a line in checksums.jsonl (of
-another tool) is taken as it is.
+Everything else that a page or a command shows is derived from these files. A file without a line in checksums.jsonl (written by
+another tool) is accepted as it is.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ class Folder:
 
     @property
     def of_data(self) -> tuple[Path, ...]:
-        """The files that are made of the data, and can be made of it again."""
+        """The files that are made from the data, and can be recreated from it."""
         return self.examples, self.evaluation, self.source
 
     @property
@@ -91,7 +90,7 @@ class Folder:
         return self.dynamics / f"run={run}" / f"epoch={epoch}.parquet"
 
     def epochs(self, runs: Iterable[int], epochs: int) -> list[Path]:
-        """The recordings of these runs, of so many epochs each, whether they are there or not."""
+        """Return the paths of the recordings of these runs, of `epochs` epochs each, whether they exist or not."""
         return [self.epoch(run, epoch) for run in runs for epoch in range(epochs)]
 
     @property
@@ -158,12 +157,12 @@ class Folder:
         return self.root / "jobs"
 
     def job_log(self, name: str) -> Path:
-        """The log of a job, by the file name that its events give."""
+        """Return the log of a job, by the file name in its events."""
         return self.jobs / Path(name).name
 
     @property
     def append_only(self) -> tuple[Path, ...]:
-        """The files of lines; see `pruning.store.lines`."""
+        """The append-only files; see `pruning.store.lines`."""
         return self.checksums, self.decisions, self.events, self.views
 
     @property
@@ -172,17 +171,17 @@ class Folder:
 
 
 def read_table(path: Path, columns: Sequence[str] | None) -> pa.Table:
-    """A Parquet file of the folder, or some of its columns. Raises ExperimentError when it is missing or damaged."""
+    """Return a Parquet file of the folder, or some of its columns. Raises ExperimentError when it is missing or damaged."""
     try:
         return pq.ParquetFile(path).read(columns=list(columns) if columns is not None else None)
     except FileNotFoundError:
-        raise ExperimentError(f"{path} is not there; resume the experiment to make it.") from None
+        raise ExperimentError(f"{path} is missing; resume the experiment to recreate it.") from None
     except (OSError, pa.ArrowInvalid) as error:
         raise ExperimentError(f"{path} is damaged ({error}); delete it and resume the experiment.") from None
 
 
 def read_notes(path: Path) -> dict[str, str]:
-    """What a Parquet file says of itself, without its data. Raises ExperimentError when it is damaged."""
+    """Return the metadata of a Parquet file, without its data. Raises ExperimentError when it is damaged."""
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowInvalid) as error:

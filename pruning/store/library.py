@@ -1,4 +1,4 @@
-"""The folder that holds the experiments: names, uploads, renaming, copies, and a trash that nothing is lost from."""
+"""The folder of experiments: names, uploads, renaming, copying, and a trash that deletes nothing."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ KINDS = (*files.KINDS, *(kind + ".gz" for kind in files.KINDS if kind not in fil
 """Endings of files that can be uploaded."""
 
 LARGEST = 200 * 2**20
-"""Bytes of the largest upload; larger files are given by their path."""
+"""Maximum bytes of an upload; larger files are given by their path."""
 
 TRASH = ".trash"
 _CHUNK = 1 << 20
 
 
 def free(root: Path, name: str) -> Path:
-    """The folder of a new experiment. Raises UsageError for a name no folder can have, ExperimentError when it is taken."""
+    """Return the folder of a new experiment. Raises UsageError for an invalid name, ExperimentError when it is in use."""
     if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot be an experiment's name; use letters, digits, dots, dashes and underscores, at most 64.")
     folder = root / name
     if folder.exists() and any(folder.iterdir()):
-        raise ExperimentError(f"There is an experiment {name} already; choose another name.")
+        raise ExperimentError(f"The experiment {name} already exists; choose another name.")
     return folder
 
 
 def rename(root: Path, old: str, new: str) -> None:
-    """Give an experiment another name. Raises what `free` raises, and BusyError while a worker is at it."""
+    """Rename an experiment. Raises what `free` raises, and BusyError while a job uses it."""
     folder, target = _idle(root, old), free(root, new)
     if target.exists():
         target.rmdir()
@@ -46,9 +46,10 @@ def rename(root: Path, old: str, new: str) -> None:
 
 
 def duplicate(root: Path, old: str, new: str) -> Path:
-    """Copy an experiment under another name, recording, frontier, decisions and exports; where to. What belongs to a worker stays.
+    """Copy an experiment's recording, frontier, decisions and exports under another name; return the new folder.
 
-    experiment.json comes last, so that half a copy is never taken for an experiment. Raises what `rename` raises.
+    Lock, job logs and checkpoints are not copied. experiment.json is written last, so that an incomplete copy is not an experiment.
+    Raises what `rename` raises.
     """
     folder, target = Folder(_idle(root, old)), free(root, new)
     left = {folder.lock, folder.jobs, folder.checkpoints, folder.manifest}
@@ -62,13 +63,13 @@ def duplicate(root: Path, old: str, new: str) -> Path:
             shutil.copytree(folder.root, temporary, ignore=skipped)
         except shutil.Error as error:
             raise ExperimentError(f"{old} could not be copied: {error.args[0][0][2]}.") from None
-        _idle(root, old)  # or a worker that came meanwhile may have written what was copied before and after
+        _idle(root, old)  # a job that started meanwhile may have changed files between their copies
     write_text(Folder(target).manifest, manifest)
     return target
 
 
 def discard(root: Path, name: str) -> Path:
-    """Move an experiment to the trash, a folder beside the experiments; where it went. Raises BusyError while a worker is at it."""
+    """Move an experiment to the trash, a folder beside the experiments, and return its place. Raises BusyError while a job uses it."""
     folder = _idle(root, name)
     target = root / TRASH / f"{name}.{time.strftime('%Y%m%d-%H%M%S')}.{time.time_ns() % 1000:03d}"
     target.parent.mkdir(exist_ok=True)
@@ -77,9 +78,9 @@ def discard(root: Path, name: str) -> Path:
 
 
 def keep_upload(root: Path, name: str, content: BinaryIO) -> Path:
-    """Store an uploaded file below `root`/uploads, under its own name and its sha256, and return its path; no other file is replaced.
+    """Store an uploaded file below `root`/uploads, under its own name and its sha256, and return its path; other files are never replaced.
 
-    Raises DataError for a kind of file that Winnow does not read, an empty one, and one that is too large.
+    Raises DataError for an unsupported file type, an empty file, and one that is too large.
     """
     ending = max((kind for kind in KINDS if name.lower().endswith(kind)), key=len, default="")
     if not ending:
@@ -95,7 +96,7 @@ def keep_upload(root: Path, name: str, content: BinaryIO) -> Path:
     if not size:
         raise DataError(f"{name} is empty.")
     found = digest.hexdigest()
-    for number in count(1):  # past a file of this name that was changed since
+    for number in count(1):  # skip a stored file that was changed since
         path = root / "uploads" / f"{stem}-{found}{f'-{number}' * (number > 1)}{ending}"
         if not path.exists():
             break
@@ -109,7 +110,7 @@ def keep_upload(root: Path, name: str, content: BinaryIO) -> Path:
 
 
 def title(data: str) -> str:
-    """What data is called, for a name to start from: its file without folder, ending and what `keep_upload` added.
+    """Return a name for data: its file name without ending and without the digest that `keep_upload` added, or its folder.
 
     >>> title("experiments/uploads/my-reviews-0a1b2c3d.csv"), title("data/reviews/"), title("org/reviews")
     ('my-reviews', 'reviews', 'reviews')
@@ -125,7 +126,7 @@ def title(data: str) -> str:
 def _idle(root: Path, name: str) -> Path:
     folder = root / name
     if not NAME.fullmatch(name) or not (folder / "experiment.json").exists():
-        raise ExperimentError(f"There is no experiment {name}.")
+        raise ExperimentError(f"The experiment {name} does not exist.")
     if owned(Folder(folder)):
-        raise BusyError(f"A worker is at {name}; cancel it first.")
+        raise BusyError(f"{name} is in use by a job; cancel it first.")
     return folder

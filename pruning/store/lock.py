@@ -1,4 +1,4 @@
-"""Who is at an experiment, and where its job stands: a lock that the system frees when its holder dies, and a list of events."""
+"""The owner of an experiment and the state of its job: a lock that the system frees when its process dies, and a list of events."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from pruning.store import lines, manifest
 from pruning.store.layout import Folder
 
 EXPORTING = 3600.0
-"""Seconds after which half an export or derived file is taken for a left-over: they are written without the lock."""
+"""Seconds after which an unfinished export or derived file counts as a left-over: they are written without the lock."""
 
 SILENT = "The worker exited without an error message."
-"""Message of a job that was killed; its log follows where there is one."""
+"""Message of a job that was killed; the path of its log follows where there is one."""
 
 SILENT_AFTER = 60.0
 """Seconds without an event after which a job under way counts as silent; it writes one every few seconds."""
@@ -37,13 +37,13 @@ SILENT_AFTER = 60.0
 
 @dataclass(slots=True)
 class _Hold:
-    """A folder that this process works in: which folder and lock file it began with, and what it wrote into the lock file."""
+    """A folder that this process owns: the identities of its folder and lock file at the start, and the text in the lock file."""
 
     root: tuple[int, int]
     lock: tuple[int, int]
     text: str
     alone: bool
-    """The folder itself is locked too, so a lock file that somebody deleted lets nobody in."""
+    """True when the folder itself is locked too, so that deleting the lock file does not admit another job."""
 
 
 _HELD: dict[str, _Hold] = {}
@@ -51,10 +51,10 @@ _HELD: dict[str, _Hold] = {}
 
 @contextmanager
 def own(folder: Folder, wait: float = 2.0, named: bool = True) -> Iterator[None]:
-    """Be the one worker that may write; what a killed one left half-written is removed first.
+    """Own the experiment while the block runs: only the owner may write. Files left half-written by a killed job are removed first.
 
-    While it is held the lock names this process, which `cancel` may then stop, unless not `named`. Raises BusyError when there is
-    a worker already, ExperimentError when the folder cannot be written, or holds something other than an experiment.
+    With `named`, the lock names this process, so that `cancel` can stop it. Raises BusyError when another job owns the experiment,
+    ExperimentError when the folder cannot be written, or holds something other than an experiment.
     """
     lock = FileLock(folder.lock)
     try:
@@ -76,7 +76,7 @@ def own(folder: Folder, wait: float = 2.0, named: bool = True) -> Iterator[None]
         sweep(folder)
         yield
     finally:
-        with suppress(ExperimentError, OSError):  # the folder may be elsewhere, and another one in its place
+        with suppress(ExperimentError, OSError):  # the folder may have been moved and replaced
             check_place(folder)
             _sign(folder, "")
         _HELD.pop(place, None)
@@ -86,24 +86,24 @@ def own(folder: Folder, wait: float = 2.0, named: bool = True) -> Iterator[None]
 
 
 def check_place(folder: Folder) -> None:
-    """Raise ExperimentError when the folder that this process works in, or its lock, is not the one that it began with.
+    """Raise ExperimentError when the folder that this process owns, or its lock file, was replaced since the start.
 
-    Asked before each write, so that a folder that was moved, replaced or deleted is never written beside.
+    Called before each write, so that nothing is written in place of a folder that was moved, replaced or deleted.
     """
     began = _HELD.get(os.path.abspath(folder.root))
     if began is None:
         return
     if _identity(folder.root) != began.root:
-        raise ExperimentError(f"{folder.root} was moved, replaced or deleted during the job, which ends here; resume it where it is now.")
+        raise ExperimentError(f"{folder.root} was moved, replaced or deleted during the job, which stops; resume it at its new place.")
     if _identity(folder.lock) != began.lock:
         if not began.alone:
-            raise ExperimentError(f"{folder.lock} was deleted or replaced during the job, which ends here; resume it.")
+            raise ExperimentError(f"{folder.lock} was deleted or replaced during the job, which stops; resume it.")
         _sign(folder, began.text)
         began.lock = _identity(folder.lock)
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Return which file or folder is at a path; zeros where there is none."""
+    """Return device and inode of a path; zeros where there is no file."""
     try:
         found = path.stat()
     except OSError:
@@ -112,7 +112,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _lock_folder(folder: Folder, wait: float) -> int | None:
-    """Lock the folder itself too, so that nobody gets in when the lock file is deleted; None where the system cannot."""
+    """Lock the folder itself too, in case the lock file is deleted, and return its handle; None where the system cannot."""
     handle, end = os.open(folder.root, os.O_RDONLY | os.O_CLOEXEC), time.monotonic() + wait
     while True:
         try:
@@ -129,7 +129,7 @@ def _lock_folder(folder: Folder, wait: float) -> int | None:
 
 
 def in_use(folder: Folder) -> BusyError:
-    """Return the error of a folder that another job holds, naming its process and start where they are known."""
+    """Return the error for a folder that another job owns, naming its process and start where they are known."""
     pid, last = owner(folder), lines.last(folder.events, _tells_state) or {}
     since = f", started {time.strftime('%H:%M', time.localtime(last['started']))}" if last.get("pid") == pid and last.get("started") else ""
     who = f" (process {pid}{since})" if pid is not None else ""
@@ -137,21 +137,21 @@ def in_use(folder: Folder) -> BusyError:
 
 
 def refuse_strange(folder: Folder) -> None:
-    """Raise ExperimentError where something else lies than an experiment that this Winnow can open, or the beginning of one."""
+    """Raise ExperimentError where the folder holds something other than an experiment that this Winnow can open, or the start of one."""
     if folder.manifest.exists():
         manifest.read(folder.manifest)
     elif folder.root.exists() and not all(_begun(folder, path) for path in folder.root.iterdir()) and not folder.manifest.exists():
-        raise ExperimentError(f"{folder.root} is not empty and holds no experiment; choose a new folder.")
+        raise ExperimentError(f"{folder.root} is not empty and is not an experiment; choose a new folder.")
 
 
 def _begun(folder: Folder, path: Path) -> bool:
-    """Whether a worker that was killed before its experiment.json was there may have left this."""
+    """Return True for a file that a job killed before it wrote experiment.json may have left."""
     half = LEFTOVER.fullmatch(path.name)
     return path in (folder.lock, folder.jobs, folder.events, folder.checksums) or bool(half and half["name"] == folder.manifest.name)
 
 
 def owner(folder: Folder) -> int | None:
-    """The process that holds the experiment, as the lock names it; None where nobody does, or it is not known who."""
+    """Return the process that owns the experiment, as named in the lock; None where there is none, or it is unknown."""
     try:
         named = json.loads(folder.lock.read_bytes())
         pid, born = int(named["pid"]), named["born"]
@@ -161,12 +161,12 @@ def owner(folder: Folder) -> int | None:
 
 
 def _sign(folder: Folder, text: str) -> None:
-    with suppress(OSError):  # without a name there the work goes on; it only cannot be cancelled from elsewhere
+    with suppress(OSError):  # without a name the job works, but cannot be cancelled from elsewhere
         folder.lock.write_text(text, encoding="utf-8")
 
 
 def _born(pid: int) -> str:
-    """When a process started, in the kernel's own count, so that another one that got its number later is not taken for it."""
+    """Return when a process started, in clock ticks since boot, so that a later process with the same number is not mistaken for it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):  # not Linux, or there is no such process
@@ -174,17 +174,17 @@ def _born(pid: int) -> str:
 
 
 def queue_folder() -> Path:
-    """Where devices are queued for: WINNOW_QUEUE, else a part of the user's cache. Who has another one waits for nobody."""
+    """Return the folder of the queues for devices: WINNOW_QUEUE, else in the user's cache. Jobs with different folders do not wait."""
     named = os.environ.get("WINNOW_QUEUE")
     return Path(named) if named else cache_folder() / "queue"
 
 
 @contextmanager
 def turn(device: str, waiting: Callable[[str], None], name: str = "") -> Iterator[None]:
-    """Train on a device when no other experiment of this user does on this machine; until then `waiting` is called every second.
+    """Hold a device while the block runs; until no other job of this user on this machine holds it, call `waiting` every second.
 
-    It is given the `name` of the job that trains there, empty where that is unknown. The lock lies in the user's cache, so that nothing
-    is written beside the experiments; without a cache nobody waits.
+    `waiting` gets the `name` of the job that holds the device, empty where it is unknown. The lock is in the user's cache; without a
+    cache no job waits.
     """
     place = queue_folder() / re.sub(r"[^\w.-]", "-", f"{platform.node()}-{_as_the_machine_counts(device)}")
     lock, holder = FileLock(f"{place}.lock"), Path(f"{place}.holder")
@@ -202,7 +202,7 @@ def turn(device: str, waiting: Callable[[str], None], name: str = "") -> Iterato
     try:
         yield
     finally:
-        with suppress(OSError):  # while it is held: who waits for it looks again at what lies there
+        with suppress(OSError):  # while held: a waiting job opens the path again
             holder.unlink(missing_ok=True)
             os.unlink(lock.lock_file)
         lock.release()
@@ -216,14 +216,14 @@ def _text(path: Path) -> str:
 
 
 def _as_the_machine_counts(device: str) -> str:
-    """The device by what CUDA_VISIBLE_DEVICES calls it, so that processes that see different devices are no rivals."""
+    """Return the device as CUDA_VISIBLE_DEVICES names it, so that processes that see different devices do not wait for each other."""
     kind, _, place = device.partition(":")
     visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     return f"cuda:{visible[int(place)]}" if kind == "cuda" and place.isdigit() and any(visible[int(place) : int(place) + 1]) else device
 
 
 def sweep(folder: Folder) -> None:
-    """Remove what killed writers left half-written. For the owner only."""
+    """Remove files that killed jobs left half-written. For the owner only."""
     for place in (folder.root, folder.checkpoints, *folder.dynamics.glob("run=*"), *folder.searches.glob("*")):
         remove_leftovers(place)
     for place in (folder.cache("any").parent, folder.subsets, *folder.exports.glob("*")):
@@ -231,7 +231,7 @@ def sweep(folder: Folder) -> None:
 
 
 def owned(folder: Folder) -> bool:
-    """Whether a living worker holds the experiment. Nothing is written for it, and two who ask do not disturb each other."""
+    """Return True when a running job owns the experiment. Writes nothing; concurrent calls do not affect each other."""
     if not folder.root.is_dir():
         return False
     return any(_locked(path) for path in (folder.lock, folder.root))
@@ -260,7 +260,7 @@ def log(folder: Folder, event: str, **values: Any) -> None:
 
 
 def status(folder: Folder) -> JobStatus:
-    """The latest job as it really stands: under way only while its worker holds the lock."""
+    """Return the state of the latest job: under way only while its process holds the lock."""
     last = lines.last(folder.events, _tells_state)
     if last is None:
         return JobStatus(state=JobState.RUNNING if owned(folder) else JobState.NEW)
@@ -286,7 +286,7 @@ def status(folder: Folder) -> JobStatus:
 
 
 def _tells_state(event: dict[str, Any]) -> bool:
-    """Return True for an event that a status can be made of: what another tool wrote may have other values."""
+    """Return True for an event with the values of a status: events of other tools may have others."""
     try:
         _ = [Progress(**values) for values in event.get("runs", {}).values()], JobState(event["state"])
         numbers = [event.get("done", 0), event.get("total", 0), event.get("rate", 0.0), event.get("started") or 0.0, event.get("pid") or 0]
@@ -296,7 +296,7 @@ def _tells_state(event: dict[str, Any]) -> bool:
 
 
 def _cause(folder: Folder, log_name: str) -> str:
-    """Return what a killed job's log ends with, or where that log is."""
+    """Return the end of a killed job's log, or the path of the log."""
     if not log_name:
         return SILENT
     path = folder.job_log(log_name)

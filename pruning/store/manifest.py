@@ -1,4 +1,4 @@
-"""experiment.json: what decided a recording, written before any work, and what must not change afterwards."""
+"""experiment.json: settings and fingerprints of a recording, written before any work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pruning.data.examples import Examples
 
 SEAL = re.compile(rb',\n  "sha256": "([0-9a-f]{64})"\n}\n\Z')
-"""How a manifest ends."""
+"""The end of a manifest: its own sha256."""
 
 FORMAT = 1
 """Version of the folder's format. A newer one is refused."""
@@ -43,10 +43,10 @@ AFTERWARDS = (
     "checkpoints",
     "stop_when_stable",
 )
-"""Settings that may change: where data lies, how it is read, and how work is done."""
+"""Settings that may change later: paths, how data is read, and how work is done."""
 
 FITTED = "scoring_learning_rate"
-"""Setting that follows from a fitted learning rate, so that it is never asked for."""
+"""Setting that follows from a fitted learning rate and is not compared."""
 
 
 def make(settings: Settings, train: Examples, evaluation: Examples, model: str | Mapping[str, Any]) -> dict[str, Any]:
@@ -75,19 +75,21 @@ def make(settings: Settings, train: Examples, evaluation: Examples, model: str |
 
 
 def merge(old: dict[str, Any], new: dict[str, Any], root: Path) -> dict[str, Any]:
-    """The old manifest, its seeds extended where the new ones begin with them.
+    """Return the old manifest, with the new seeds where they begin with the old ones.
 
-    Raises ExperimentError naming the first thing that differs. Seeds of runs that diverged stand for those that took their place.
+    Raises ExperimentError naming the first difference. Seeds of runs that diverged are compared as the seeds that replaced them.
     """
     for place, before, after in (
         ("data", old["data"]["fingerprint"], new["data"]["fingerprint"]),
         ("evaluation data", old["data"]["evaluation"]["fingerprint"], new["data"]["evaluation"]["fingerprint"]),
     ):
         if before != after:
-            raise ExperimentError(f"{root} was made with other {place} (fingerprint {before[:12]}, now {after[:12]}); choose a new folder.")
+            raise ExperimentError(
+                f"{root} was made from different {place} (fingerprint {before[:12]}, now {after[:12]}); choose a new folder."
+            )
     if changed := changed_parts(old["model"], new["model"]):
         raise ExperimentError(
-            f"{root} was made with another model: the {' and '.join(changed)} of {new['model']['source'] or 'the model'} changed; "
+            f"{root} was made with a different model: the {' and '.join(changed)} of {new['model']['source'] or 'the model'} changed; "
             "restore the original files, or choose a new folder."
         )
     for name, before, after in _settings_pairs(old["settings"], new["settings"]):
@@ -100,7 +102,7 @@ def merge(old: dict[str, Any], new: dict[str, Any], root: Path) -> dict[str, Any
         theirs = [redone["with"] if seed == redone["seed"] else seed for seed in theirs]
     shorter = min(len(ours), len(theirs))
     if theirs[:shorter] != ours[:shorter]:
-        raise ExperimentError(f"{root} was made with seeds {ours}; more may be added at the end, but these are {theirs}.")
+        raise ExperimentError(f"{root} was made with seeds {ours}; add seeds only at the end; these are {theirs}.")
     changes = {**{name: new["settings"][name] for name in AFTERWARDS}, "seeds": max(theirs, ours, key=len)}
     kept = {name: value for name, value in old.items() if name != "stopped" or len(ours) >= len(theirs)}
     return {**kept, "settings": {**old["settings"], **changes}}
@@ -119,32 +121,32 @@ def _check_own(path: Path, content: bytes) -> None:
 
 
 def check_same(made: Mapping[str, Any], train: Examples, evaluation: Examples, root: Path) -> None:
-    """Raise ExperimentError where the data's files are not those that were scored, though their examples are.
+    """Raise ExperimentError where the data's files differ from those that were scored, although the examples are the same.
 
-    The fingerprint leaves columns out that no training sees; an export has them.
+    The fingerprint leaves out columns that training does not use; an export has them.
     """
     for examples, recorded in ((train, made["data"].get("sha256")), (evaluation, made["data"]["evaluation"].get("sha256"))):
         if recorded and examples.origin is not None and examples.origin.sha256 != recorded:
             raise ExperimentError(
                 f"{examples.source} is not the file that {root} was made from (its sha256 is {examples.origin.sha256[:12]}, not "
-                f"{recorded[:12]}), so what is lost cannot be restored from it; bring the original back, or score it into a new folder."
+                f"{recorded[:12]}), so lost files cannot be recreated from it; restore the original, or score it into a new folder."
             )
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The manifest of a folder. Raises ExperimentError when it is missing, damaged, or of a format this Winnow does not read."""
+    """Return the manifest of a folder. Raises ExperimentError when it is missing, damaged, or of a format this Winnow does not read."""
     try:
         content = path.read_bytes()
         info = json.loads(content)
         _check_own(path, content)
     except (FileNotFoundError, NotADirectoryError):
-        raise ExperimentError(f"{path.parent} is no experiment: it has no experiment.json.") from None
+        raise ExperimentError(f"{path.parent} is not an experiment: it has no experiment.json.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ExperimentError(f"{path} cannot be read: {error}.") from None
     if isinstance(info, dict):
         info.pop("sha256", None)
     if not isinstance(info, dict) or type(info.get("format")) is not int:
-        raise ExperimentError(f"{path} names no format version; it was not written by Winnow.")
+        raise ExperimentError(f"{path} has no format version; it was not written by Winnow.")
     if info["format"] > FORMAT:
         raise ExperimentError(f"{path.parent} has format {info['format']}; this Winnow reads up to {FORMAT}: update Winnow to open it.")
     if info["format"] < OLDEST:
@@ -160,7 +162,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _as_asked(old: Mapping[str, Any], before: float | None, after: float | None) -> float | None:
-    """Return the new learning rate, or None (auto) where it is the very rate that was fitted for auto."""
+    """Return the new learning rate, or None (auto) where it equals the rate that was fitted for auto."""
     fitted = [fit["rate"] for fit in old.get("learning_rates", {}).values()]
     return None if before is None and after in fitted else after
 

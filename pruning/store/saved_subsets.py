@@ -1,4 +1,4 @@
-"""Subsets saved under a name: the very rows, whatever their rule keeps after more runs, with another burn-in or after other decisions."""
+"""Subsets saved under a name: fixed rows, even if their rule keeps other rows after more runs, another burn-in or other decisions."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ NAMING = "1 to 60 lowercase letters, digits, '-', '_' and '.', a letter first"
 
 _NAME = re.compile(r"[a-z][a-z0-9._-]{0,59}", re.ASCII)
 _TAKEN = ("auto",)
-"""Words that the command line understands where it asks for subsets, beside the grammar."""
+"""Words with a meaning on the command line, beside the grammar of subsets."""
 
 
 class _Saved(Mapping[str, Subset]):
-    """The saved subsets by name, in the order of their names; each file is read, and checked, when its name is looked up."""
+    """The saved subsets by name, sorted; each file is read and checked when its name is looked up."""
 
     def __init__(self, folder: Folder, ids: NDArray[np.int64]) -> None:
         self._folder, self._ids = folder, ids
@@ -50,14 +50,14 @@ class _Saved(Mapping[str, Subset]):
 
 
 def saved_names(folder: Folder) -> list[str]:
-    """Names of the saved subsets, sorted. No file is read."""
+    """Return the names of the saved subsets, sorted. Reads no file."""
     return sorted(path.stem for path in folder.subsets.glob("*.parquet") if _fits(path.stem) and path.is_file())
 
 
 def saved_subsets(folder: Folder, ids: NDArray[np.int64]) -> Mapping[str, Subset]:
-    """Saved subsets by name, of method "saved"; `ids` are all examples in source order. Looking one up reads its file.
+    """Return the saved subsets by name, of method "saved"; `ids` are all examples in source order. A look-up reads the file.
 
-    Looking up raises SubsetError, naming the file, when it is damaged or does not hold examples of this experiment.
+    A look-up raises SubsetError, naming the file, when it is damaged or does not hold examples of this experiment.
     """
     return _Saved(folder, ids)
 
@@ -66,7 +66,7 @@ def save_subset(folder: Folder, ids: NDArray[np.int64], name: str, subset: Subse
     """Save the subset's rows under that name and return their file. Saving the same rows again changes nothing.
 
     `ids` are all examples in source order; `burn_in`, `seed` and `runs` (complete ones) are what the subset was made with.
-    Raises UsageError for an invalid name, SubsetError when the name stands for other rows already or there is no row to save.
+    Raises UsageError for an invalid name, SubsetError when the name is used for other rows or there is no row to save.
     """
     check_name(name)
     if subset.size == 0:
@@ -74,7 +74,7 @@ def save_subset(folder: Folder, ids: NDArray[np.int64], name: str, subset: Subse
     path, there = folder.saved(name), saved_subsets(folder, ids).get(name)
     if there is not None:
         if not np.array_equal(there.kept, subset.kept):
-            raise SubsetError(f"{name} is saved already and keeps {there.size:,} other examples ({there.rule}); choose another name.")
+            raise SubsetError(f"{name} already exists and keeps {there.size:,} other examples ({there.rule}); choose another name.")
         return path
     described = {
         "rule": subset.name,
@@ -92,7 +92,7 @@ def save_subset(folder: Folder, ids: NDArray[np.int64], name: str, subset: Subse
 
 
 def forget_subset(folder: Folder, name: str) -> None:
-    """Remove a saved subset, even one whose file is damaged or gone. Raises SubsetError where nothing was saved under that name."""
+    """Remove a saved subset, even one whose file is damaged or missing. Raises SubsetError where nothing was saved under that name."""
     path = folder.saved(name) if _NAME.fullmatch(name) else None
     if path is None or path not in saved_files(folder):
         there = ", ".join(saved_names(folder)) or "nothing is"
@@ -102,15 +102,15 @@ def forget_subset(folder: Folder, name: str) -> None:
 
 
 def check_name(name: str) -> None:
-    """Raise UsageError, saying what would be right, for a name that no subset can be saved under."""
+    """Raise UsageError, naming the rule, for a name that a subset cannot be saved under."""
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name[:80]!r} is no name for a subset; use {NAMING}.")
+        raise UsageError(f"{name[:80]!r} is not a valid name for a subset; use {NAMING}.")
     if not _fits(name):
-        raise UsageError(f"{name!r} has a meaning of its own among the rules; choose another name, such as my-{name[:50]}.")
+        raise UsageError(f"{name!r} is the name of a rule; choose another name, such as my-{name[:50]}.")
 
 
 def saved_files(folder: Folder) -> list[Path]:
-    """The files of saved subsets: those that are there, and those that were and have a checksum still."""
+    """Return the files of saved subsets: those that exist, and missing ones that still have a checksum."""
     there = [path.name for path in folder.subsets.glob("*.parquet")]
     known = [Path(file).name for file, sums in checksums(folder).items() if file.startswith(SAVED) and sums]
     return [folder.subsets / name for name in sorted({*there, *known})]
@@ -131,7 +131,7 @@ def _read(folder: Folder, ids: NDArray[np.int64], name: str) -> Subset:
     except ExperimentError as error:
         raise SubsetError(str(error)) from None
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise SubsetError(f"{path} is no saved subset ({error}); bring a copy of it back, or forget it.") from None
+        raise SubsetError(f"{path} is not a saved subset ({error}); restore it from a copy, or forget it.") from None
     if kept.dtype != np.int64 or total != len(ids) or not np.array_equal(kept, ids[np.isin(ids, kept)]):
         raise SubsetError(f"{path} does not hold examples of {folder.root}, each once and in their order; forget it.")
     return Subset(name=name, method="saved", rule=f"the saved subset {name}: {words}", kept=kept, total=total)

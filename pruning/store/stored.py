@@ -1,4 +1,4 @@
-"""One experiment as it is stored: its data, recording, fine-tunings, decisions and events, read and written. No analysis.
+"""One stored experiment: reads and writes its data, recording, fine-tunings, decisions and events. No analysis.
 
 Paths are in `pruning.store.layout`, checksums in `pruning.store.checksums`, ownership and the state of a job in `pruning.store.lock`.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class Stored:
     """One experiment's folder, read by anyone and written by its owner.
 
-    Raises ExperimentError when the folder is no experiment, is of a newer format, or lacks what is asked for.
+    Raises ExperimentError when the folder is not an experiment, has a newer format, or lacks a file that is read.
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -52,8 +52,8 @@ class Stored:
     ) -> Self:
         """Write a new experiment, or open one that has the same settings and data; more seeds may be added at the end.
 
-        Files of the data that are missing or damaged are made anew; the evaluation data comes last, and says that all are there.
-        Raises ExperimentError naming the first setting that differs from the folder's.
+        Missing or damaged files of the data are recreated; the evaluation data is written last, so that it marks them complete.
+        Raises ExperimentError naming the first setting that differs.
         """
         folder = Folder(Path(directory))
         made = manifest.make(settings, train, evaluation, model)
@@ -85,12 +85,12 @@ class Stored:
 
     @shared
     def asked(self) -> Settings:
-        """The settings as they were asked for, with auto for a fitted learning rate."""
+        """The settings as given, with auto for a fitted learning rate."""
         return Settings.from_dict(self.info["settings"])
 
     @shared
     def settings(self) -> Settings:
-        """The settings that decided the recording, with fitted learning rates in the place of auto."""
+        """The settings of the recording, with fitted learning rates instead of auto."""
         return self.asked.with_fitted({name: fit.rate for name, fit in self.learning_rates.items() if fit.rate is not None})
 
     @shared
@@ -106,11 +106,11 @@ class Stored:
 
     @property
     def stopped(self) -> str:
-        """Why scoring ended before all its runs, in a sentence; empty when it did not."""
+        """Why scoring ended early, in a sentence; empty when all runs are complete or still to come."""
         return str(self.info.get("stopped", ""))
 
     def stop_scoring(self, runs: int, sentence: str) -> None:
-        """Make do with the first `runs` runs, and say why. Asking for more runs later goes on from there."""
+        """End scoring after the first `runs` runs and record why. More runs can be added later."""
         settings = {**self.info["settings"], "seeds": self.info["settings"]["seeds"][:runs]}
         checksums.write_manifest(self.folder, {**self.info, "settings": settings, "stopped": sentence})
 
@@ -120,7 +120,7 @@ class Stored:
         return tuple(self.info["data"]["label_names"])
 
     def examples(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The training examples in source order, or some of their columns."""
+        """Return the training examples in source order, or some of their columns."""
         return read_table(self._checked(self.folder.examples), columns)
 
     @shared
@@ -129,7 +129,7 @@ class Stored:
         return pq.read_schema(self._checked(self.folder.examples))
 
     def evaluation(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The evaluation examples."""
+        """Return the evaluation examples, or some of their columns."""
         return read_table(self._checked(self.folder.evaluation), columns)
 
     @shared
@@ -147,15 +147,15 @@ class Stored:
     # -- the recording ---------------------------------------------------------------------------------------
 
     def has_epoch(self, run: int, epoch: int) -> bool:
-        """Whether that epoch's recording is on disk."""
+        """Return True when that epoch's recording is on disk."""
         return self.folder.epoch(run, epoch).exists()
 
     def finished_runs(self) -> list[int]:
-        """Runs whose every epoch is recorded."""
+        """Return the runs with every epoch recorded."""
         return [run for run in range(self.settings.runs) if all(self.has_epoch(run, e) for e in range(self.settings.scoring.epochs))]
 
     def files(self) -> list[Path]:
-        """The files that hold data, in a fixed order; those that are not there yet are left out."""
+        """Return the data files that exist, in a fixed order."""
         return [path for path in self._files if path.exists()]
 
     @property
@@ -164,7 +164,7 @@ class Stored:
         return [*self.folder.of_data, *epochs, self.folder.frontier, *saved_files(self.folder)]
 
     def verify(self) -> int:
-        """Check every file against its checksum; how many there are. Raises ExperimentError naming the first that is damaged or gone."""
+        """Check every file against its checksum and return their number. Raises ExperimentError naming the first damaged or missing one."""
         checksums.verify(self.folder, self._files, self._redone)
         return len(self.files())
 
@@ -173,16 +173,16 @@ class Stored:
         return checksums.complaints(self.folder)
 
     def repair(self) -> None:
-        """Go on without what is lost of those files; what is damaged is kept beside them. For the owner only."""
+        """Rewrite those files without their damaged lines; the damaged files are kept beside them. For the owner only."""
         for path in self.folder.append_only:
             lines.repair(self.folder, path)
 
     def damaged(self, paths: Iterable[Path]) -> dict[Path, str]:
-        """Which of these files are not what was recorded, or are gone, and a sentence for each; see `pruning.store.checksums`."""
+        """Return the files that are damaged or missing, each with a sentence; see `pruning.store.checksums`."""
         return checksums.damaged(self.folder, paths, self._redone)
 
     def damaged_runs(self) -> set[int]:
-        """Runs of which a file is not what was recorded."""
+        """Return the runs with a damaged or missing file."""
         runs, epochs = range(self.settings.runs), self.settings.scoring.epochs
         damaged = self.damaged(self.folder.epochs(runs, epochs)).keys()
         return {run for run in runs if damaged & self.folder.epochs([run], epochs)}
@@ -196,18 +196,18 @@ class Stored:
         return path
 
     def write_epoch(self, run: int, record: EpochRecord) -> None:
-        """Put one epoch's recording on disk, whole or not at all."""
+        """Write one epoch's recording, atomically."""
         write_epoch(self.folder, self.ids, run, record)
 
     def epoch_accuracy(self) -> NDArray[np.float64]:
-        """[R, E] online accuracy of every recorded epoch, nan where there is none yet. Reads no data pages."""
+        """Return [R, E] online accuracy of every recorded epoch, nan where there is none yet. Reads no data pages."""
         return epoch_accuracy(self.folder, self.settings.runs, self.settings.scoring.epochs)
 
     @shared
     def dynamics(self) -> Dynamics:
-        """The recording of all complete runs; incomplete ones are left out, never counted as failures.
+        """The recording of all complete runs; incomplete runs are left out, never counted as failures.
 
-        Raises ExperimentError when no run is complete, or a file is not what was recorded or not of exactly the experiment's examples.
+        Raises ExperimentError when no run is complete, or a file is damaged or does not hold exactly the experiment's examples.
         """
         runs = self.finished_runs()
         if not runs:
@@ -218,13 +218,13 @@ class Stored:
     # -- fine-tunings ---------------------------------------------------------------------------------------
 
     def finished(self) -> pd.DataFrame:
-        """One row per finished fine-tuning; empty when there is none."""
+        """Return one row per finished fine-tuning; empty when there is none."""
         if not self.folder.frontier.exists():
             return pd.DataFrame(columns=["subset", "method", "rows_sha256", "seed", "budget"])
         return read_table(self._checked(self.folder.frontier), None).to_pandas()
 
     def add_finished(self, row: Mapping[str, Any]) -> None:
-        """Add one finished fine-tuning; one of the same rows, seed and budget is replaced."""
+        """Add one finished fine-tuning; it replaces one with the same rows, seed and budget."""
         table = pd.DataFrame([row])
         if self.folder.frontier.exists():
             table = pd.concat([self.finished(), table], ignore_index=True)
@@ -233,7 +233,7 @@ class Stored:
             table.to_parquet(temporary, index=False)
 
     def set_aside(self, finished: pd.DataFrame) -> NDArray[np.bool_]:
-        """Which of these fine-tunings are of a scoring run that diverged and was trained again with another seed."""
+        """Return a mask of the fine-tunings of scoring runs that diverged and were trained again with another seed."""
         seeds = [entry["seed"] for entry in self.info.get("redone", ())]
         return np.asarray((finished["subset"] == "full") & finished["seed"].isin(seeds))
 
@@ -251,13 +251,13 @@ class Stored:
     # -- decisions by hand -----------------------------------------------------------------------------------
 
     def decisions(self) -> list[Decision]:
-        """Every decision ever made, undos included, oldest first."""
+        """Return all decisions, undos included, oldest first."""
         kinds = set(DecisionKind)
         return [Decision.from_dict(line) for line in lines.read(self.folder.decisions) if line["kind"] in kinds]
 
     @property
     def decided(self) -> Decided:
-        """The state that the standing decisions add up to, read each time."""
+        """The combined state of the decisions in force, read each time."""
         return by_hand.decided(self.decisions())
 
     def decide(self, decision: Decision) -> None:
@@ -272,15 +272,15 @@ class Stored:
         lock.log(self.folder, event, **values)
 
     def events(self, but: str = "") -> Iterator[dict[str, Any]]:
-        """Every event, oldest first, or every one of another name than `but`."""
+        """Yield every event, oldest first, except those named `but`."""
         yield from lines.read(self.folder.events, without=but and f'"event": "{but}"')
 
     def notes(self) -> list[str]:
-        """What jobs had to say beside their progress, in sentences, each once, oldest first."""
+        """Return the notes of jobs, in sentences, each once, oldest first."""
         return list(
             dict.fromkeys(str(event["message"]) for event in self.events(but="progress") if event["event"] == "note" and "message" in event)
         )
 
     def status(self) -> JobStatus:
-        """The latest job as it really stands."""
+        """Return the state of the latest job, checked against its lock."""
         return lock.status(self.folder)

@@ -13,8 +13,9 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from pruning.data import examples, lengths, sample
-from pruning.data.examples import Preview
+from pruning.data import lengths, sample
+from pruning.data import preview as first_look
+from pruning.data.preview import Preview
 from pruning.data.tasks import TASKS
 from pruning.errors import ExperimentError, UsageError
 from pruning.experiment import Experiment
@@ -281,7 +282,7 @@ def _preview(chosen: str, task: str, mapping: tuple[tuple[str, str], ...], drop_
 @st.cache_data(max_entries=16, show_spinner="Reading the data ...")
 def _previewed(chosen: str, stamp: int, task: str, mapping: tuple[tuple[str, str], ...], drop_invalid: bool, reading: Reading) -> Preview:
     id_column, missing_label, header = reading
-    found = examples.preview(
+    found = first_look.preview(
         chosen,
         rows=lengths.ROWS,
         task=task,

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pruning.data.examples import load, load_pair, preview, split_off
+from pruning.data.examples import load, load_pair, split_off
+from pruning.data.preview import preview
 from pruning.errors import DataError, UsageError
 from pruning.settings import SAMPLE, Settings
 from tests.support.sources import ROWS, _csv, _json, _parquet, write_jsonl

@@ -10,6 +10,7 @@ import pytest
 
 from pruning.data import access, lengths, models
 from pruning.data import examples as data
+from pruning.data import preview as first_look
 from pruning.data.tasks import TASKS
 from tests.support.texts import pairs
 
@@ -19,7 +20,7 @@ TASK = "classification"
 
 @pytest.mark.parametrize("max_length", [16, 40, 4000])
 def test_the_share_that_would_be_cut_is_what_the_task_cuts(max_length: int, tmp_path: Path, tiny: str) -> None:
-    examples, preview = data.load(pairs(tmp_path)), data.preview(tmp_path / "pairs.jsonl", rows=lengths.ROWS)
+    examples, preview = data.load(pairs(tmp_path)), first_look.preview(tmp_path / "pairs.jsonl", rows=lengths.ROWS)
     own = models.load_tokenizer(Path(tiny))
     cut = TASKS[TASK].encode(examples.table, own, max_length).truncated / len(examples)
     told = lengths.sentence(preview.rows, preview.mapping, TASK, tiny, max_length)
@@ -32,22 +33,22 @@ def test_the_share_that_would_be_cut_is_what_the_task_cuts(max_length: int, tmp_
 def test_without_the_model_s_tokenizer_words_are_counted_and_that_is_said(model: str) -> None:
     rows = [{"text": "word " * count} for count in (1, 10, 50, 100)]
     told = lengths.sentence(rows, {"text": "text", "label": "label"}, TASK, model, 64)
-    assert "Taken at 1.3 tokens a word" in told and "about 50.0% are longer than 64 tokens" in told
+    assert "At 1.3 tokens per word" in told and "about 50.0% are longer than 64 tokens" in told
 
 
 def test_a_tokenizer_that_is_none_or_may_not_be_read_is_done_without(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     rows, mapping = [{"text": "a film"}], {"text": "text", "label": "label"}
-    assert "for want of" in lengths.sentence(rows, mapping, TASK, str(tmp_path), 8)
-    assert "for want of" not in lengths.sentence(rows, mapping, TASK, tiny, 8)
+    assert "is not on this machine" in lengths.sentence(rows, mapping, TASK, str(tmp_path), 8)
+    assert "is not on this machine" not in lengths.sentence(rows, mapping, TASK, tiny, 8)
     monkeypatch.setenv(access.ROOTS, str(tmp_path))
-    assert "for want of" in lengths.sentence(rows, mapping, TASK, tiny, 8)
+    assert "is not on this machine" in lengths.sentence(rows, mapping, TASK, tiny, 8)
 
 
 def test_what_is_read_in_pieces_is_not_called_cut() -> None:
     rows = [{"q": "Who?", "c": "long " * 900, "a": ["he"]}]
     mapping = {"question": "q", "context": "c", "answers": "a"}
-    assert lengths.sentence(rows, mapping, "question-answering", "sample", 384).endswith("is read in pieces that overlap.")
+    assert lengths.sentence(rows, mapping, "question-answering", "sample", 384).endswith("is read in overlapping pieces.")
     assert lengths.sentence([{"q": None}], mapping, "question-answering", "sample", 384) == ""
 
 

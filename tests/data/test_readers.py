@@ -253,7 +253,7 @@ def test_lost_data_is_restored_from_the_very_same_file_only(tmp_path: Path, name
     (tmp_path / "x" / name).unlink()
     changed = tmp_path / ("e.jsonl" if name.startswith("evaluation") else "a.jsonl")
     write_jsonl(changed, [{**row, "year": 1} for row in ROWS])
-    with pytest.raises(ExperimentError, match=rf"{changed.name} is not the file that .*x was made from .*bring the original back"):
+    with pytest.raises(ExperimentError, match=rf"{changed.name} is not the file that .*x was made from .*restore the original"):
         Experiment.create(tmp_path / "x", settings, *load_pair(settings), "")
     assert not (tmp_path / "x" / name).exists()
     write_jsonl(changed, ROWS)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pruning.data.examples import Examples, load, load_pair, preview
+from pruning.data.examples import Examples, load, load_pair
+from pruning.data.preview import preview
 from pruning.data.tasks import TASKS, squad
 from pruning.data.tasks.classification import correlation
 from pruning.errors import DataError

@@ -106,7 +106,7 @@ def test_what_was_changed_since_is_not_pushed(built: Path, stand_in: tuple[str, 
 def test_a_refusal_is_a_sentence(built: Path, stand_in: tuple[str, type[StandIn]]) -> None:
     with pytest.raises(ExportError, match=r"refused me/smaller.*Invalid credentials"):
         hub.push(built, "me/smaller", endpoint=stand_in[0], token="hf_wrong")
-    with pytest.raises(UsageError, match="no name of a repository"):
+    with pytest.raises(UsageError, match="is not a repository name"):
         hub.push(built, "me/a/b", endpoint=stand_in[0], token=TOKEN)
 
 

@@ -199,7 +199,7 @@ def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path, settings: S
     newer.mkdir()
     (newer / "experiment.json").write_text('{"format": 999}')
     (newer / "run=0.pt.part").write_text("half a checkpoint")
-    for folder, says in ((tmp_path, "not empty and holds no experiment"), (newer, "update Winnow")):
+    for folder, says in ((tmp_path, "not empty and is not an experiment"), (newer, "update Winnow")):
         for act in (lambda: own(Folder(folder)).__enter__(), lambda: background.score(settings, folder)):  # noqa: B023
             with pytest.raises(ExperimentError, match=says):
                 act()

@@ -148,7 +148,7 @@ def test_files_of_the_data_that_are_damaged_or_gone_are_made_anew(scored: Experi
     for path in scored.folder.of_data:
         whole = path.read_bytes()
         damage(path)
-        with pytest.raises(ExperimentError, match=f"{path.name} is (damaged|gone).*make it anew from its data"):
+        with pytest.raises(ExperimentError, match=f"{path.name} is (damaged|missing).*recreate it from its data"):
             Experiment(scored.folder.root).verify()
         assert worker.resume(scored.folder.root).verify() == files
         assert path.read_bytes() == whole
@@ -173,7 +173,7 @@ def test_damaged_data_comes_back_only_from_the_same_data(untrained: Settings, tm
     folder.source.unlink()
     with rows.open("a") as file:
         file.write('{"sentence": "one more", "label": "positive", "source": "s1"}\n')
-    with pytest.raises(ExperimentError, match="was made with other data"):
+    with pytest.raises(ExperimentError, match="was made from different data"):
         worker.resume(folder.root)
     rows.unlink()
     with pytest.raises(DataError, match="no file or folder"):
@@ -194,7 +194,7 @@ def test_an_epoch(scored: Experiment, name: str, moment: str) -> None:
         if path.exists():
             assert scored.verify()
         else:  # the job that brought it is done: it was there once
-            with pytest.raises(ExperimentError, match="is gone"):
+            with pytest.raises(ExperimentError, match="is missing"):
                 scored.verify()
             scored.log("progress", state="running", verb="score")
             announced = name == "epoch=1.parquet" or moment == "after the rename"

@@ -285,7 +285,7 @@ def test_a_model_replaced_after_scoring_is_not_trained(settings: Settings, tiny:
     with pytest.raises(ModelError, match=sentence):
         worker.resume(tmp_path / "x")
     assert not experiment.folder.epoch(0, 0).exists()
-    with pytest.raises(ExperimentError, match=r"made with another model: the tokenizer of .* changed"):
+    with pytest.raises(ExperimentError, match=r"made with a different model: the tokenizer of .* changed"):
         worker.score(asked, tmp_path / "x")
 
 

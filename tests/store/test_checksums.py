@@ -49,7 +49,7 @@ def test_gone_epochs_and_frontiers_are_missed(scored: Experiment) -> None:
     for path in (scored.folder.epoch(1, 1), scored.folder.frontier):
         whole = path.read_bytes()
         path.unlink()
-        with pytest.raises(ExperimentError, match=f"{path.name} is gone; resume the experiment to"):
+        with pytest.raises(ExperimentError, match=f"{path.name} is missing; resume the experiment to"):
             Experiment(scored.folder.root).verify()
         path.write_bytes(whole)
 
@@ -71,7 +71,7 @@ def test_nothing_is_made_of_a_damaged_file(scored: Experiment, tmp_path: Path) -
         path.write_bytes(content)
         read(Experiment(folder.root))
     subset, output = scored.subset("remove-0"), tmp_path / "kept.jsonl"
-    damages: tuple[tuple[Callable[[Path], None], str], ...] = ((flip, "damaged"), (Path.unlink, "gone"))
+    damages: tuple[tuple[Callable[[Path], None], str], ...] = ((flip, "damaged"), (Path.unlink, "missing"))
     for damage, says in damages:
         damage(folder.source)
         with pytest.raises(ExperimentError, match=rf"source\.jsonl is {says}"):

@@ -85,7 +85,7 @@ def test_names_that_no_folder_should_have(name: str, tmp_path: Path) -> None:
 def test_a_name_that_is_taken(scored: Experiment) -> None:
     with pytest.raises(ExperimentError, match="already"):
         library.free(scored.folder.root.parent, "reviews")
-    with pytest.raises(ExperimentError, match="no experiment"):
+    with pytest.raises(ExperimentError, match="The experiment nothing does not exist"):
         library.rename(scored.folder.root.parent, "nothing", "films")
 
 

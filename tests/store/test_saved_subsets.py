@@ -43,11 +43,14 @@ def test_a_saved_subset_is_a_file_of_ids_that_says_what_it_was(scored: Experimen
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        *((name, "is no name for a subset; use 1 to 60") for name in ("", "Mine", "my own", "1st", "-a", "a/b", "../a", "a@b", "a+b", "ä")),
-        ("a" * 61, "is no name for a subset; use 1 to 60"),
-        *((name, "has a meaning of its own") for name in ("full", "winning-ticket", "drop-easy", "drop-hard", "remove-0", "remove-0-12")),
-        *((name, "has a meaning of its own") for name in ("random", "ccs", "ccs-0.3", "random-mine", "floor", "floor-0.2", "aum-high")),
-        *((name, "has a meaning of its own") for name in ("or", "and", "minus", "auto")),
+        *(
+            (name, "is not a valid name for a subset; use 1 to 60")
+            for name in ("", "Mine", "my own", "1st", "-a", "a/b", "../a", "a@b", "a+b", "ä")
+        ),
+        ("a" * 61, "is not a valid name for a subset; use 1 to 60"),
+        *((name, "is the name of a rule") for name in ("full", "winning-ticket", "drop-easy", "drop-hard", "remove-0", "remove-0-12")),
+        *((name, "is the name of a rule") for name in ("random", "ccs", "ccs-0.3", "random-mine", "floor", "floor-0.2", "aum-high")),
+        *((name, "is the name of a rule") for name in ("or", "and", "minus", "auto")),
     ],
 )
 def test_names_that_cannot_be_one_are_refused(scored: Experiment, name: str, says: str) -> None:
@@ -66,7 +69,7 @@ def test_a_name_stands_for_the_same_rows_for_ever(scored: Experiment) -> None:
     mine, path = saved(scored), scored.folder.saved("mine")
     before = path.read_bytes()
     scored.save("mine", scored.subset("drop-hard"))
-    with pytest.raises(SubsetError, match=f"^mine is saved already and keeps {mine.size} other examples .*; choose another name.$"):
+    with pytest.raises(SubsetError, match=f"^mine already exists and keeps {mine.size} other examples .*; choose another name.$"):
         scored.save("mine", scored.subset("full"))
     assert path.read_bytes() == before
     with pytest.raises(SubsetError, match="nothing to save"):
@@ -114,7 +117,7 @@ def test_a_saved_subset_is_measured_once_and_its_point_stands_with_any_burn_in(s
     assert "drop-hard" not in [point.subset for point in measured.reading(0).frontier()]
 
 
-@pytest.mark.parametrize(("damage", "says"), [(flip, "damaged"), (Path.unlink, "gone")])
+@pytest.mark.parametrize(("damage", "says"), [(flip, "damaged"), (Path.unlink, "missing")])
 def test_a_saved_file_that_is_not_what_was_saved_is_found_and_blocks_nothing_else(
     scored: Experiment, damage: Callable[[Path], None], says: str
 ) -> None:
@@ -123,7 +126,7 @@ def test_a_saved_file_that_is_not_what_was_saved_is_found_and_blocks_nothing_els
     whole = path.read_bytes()
     damage(path)
     again = Experiment(scored.folder.root)
-    with pytest.raises(ExperimentError, match=rf"mine\.parquet is {says}.*; bring a copy of it back, or give it up with"):
+    with pytest.raises(ExperimentError, match=rf"mine\.parquet is {says}.*; restore it from a copy, or remove it with"):
         again.verify()
     with pytest.raises(SubsetError, match=r"mine\.parquet is damaged|no subset 'mine'"):
         again.subset("random@mine")
@@ -137,7 +140,7 @@ def test_a_forgotten_name_may_stand_for_other_rows_and_never_for_the_old_ones_ag
     old = path.read_bytes()
     path.unlink()
     scored.log("cancelled", state="cancelled", verb="score")
-    with pytest.raises(ExperimentError, match=r"mine\.parquet is gone"):
+    with pytest.raises(ExperimentError, match=r"mine\.parquet is missing"):
         Experiment(scored.folder.root).verify()
     scored.forget("mine")
     assert Experiment(scored.folder.root).verify() and list(scored.saved) == []
@@ -170,10 +173,10 @@ def test_a_file_of_elsewhere_is_refused_in_words(scored: Experiment, ids: list[f
     scored.folder.subsets.mkdir()
     table = pa.table({"id": ids}).replace_schema_metadata(None if notes is None else {"subset": json.dumps(notes)})
     pq.write_table(table, scored.folder.saved("mine"))
-    with pytest.raises(SubsetError, match=r"mine\.parquet (is no saved subset|does not hold examples)"):
+    with pytest.raises(SubsetError, match=r"mine\.parquet (is not a saved subset|does not hold examples)"):
         scored.subset("mine")
     scored.folder.saved("mine").write_bytes(b"PAR1 but not really")
-    with pytest.raises(SubsetError, match=r"mine\.parquet is no saved subset"):
+    with pytest.raises(SubsetError, match=r"mine\.parquet is not a saved subset"):
         scored.subset("mine")
 
 

@@ -312,7 +312,7 @@ def test_the_subset_of_a_view_is_saved_on_export_and_becomes_the_subset_of_every
     app = open_page("export", scored.folder.root.parent, monkeypatch)
     app.text_input(key="subset-name").set_value("full")
     press(app, "Save")
-    assert "has a meaning of its own" in app.toast[0].value and not scored.folder.subsets.exists()
+    assert "is the name of a rule" in app.toast[0].value and not scored.folder.subsets.exists()
     app.text_input(key="subset-name").set_value("mine")
     press(app, "Save")
     assert not app.exception and "Saved" in app.toast[0].value

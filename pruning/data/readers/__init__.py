@@ -1,7 +1,6 @@
-"""Any source of rows as one Arrow table: files, folders saved by `datasets`, and the hub. No source is ever changed.
+"""Read any source as one Arrow table: files, folders saved by `datasets`, and hub datasets. No source is ever changed.
 
-Nothing here knows tasks: a source has named columns, their classes where it declares them, and a place for each
-row that a person can find again.
+Readers do not know tasks: a source has named columns, their declared classes, and a line or row number for each row.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from pruning.errors import DataError
 __all__ = ["FILES", "VALIDATION_SPLITS", "File", "Origin", "Source", "paths", "read", "splits"]
 
 VALIDATION_SPLITS = ("validation", "valid", "dev", "val", "validation_matched", "eval")
-"""Splits that serve as evaluation data when they come with the training data."""
+"""Splits used as evaluation data when they come with the training data."""
 
 FILES: dict[str, Callable[[Sequence[File], bool | None], Source]] = {
     ".jsonl": lambda found, _: read_jsonl(found),
@@ -35,7 +34,7 @@ FILES: dict[str, Callable[[Sequence[File], bool | None], Source]] = {
     ".parquet": lambda found, _: read_parquet(found),
     ".arrow": lambda found, _: read_arrow(found),
 }
-"""File ending -> reader of files of that kind. One more format is one more line here (and in `files.KINDS`)."""
+"""File ending -> reader. To add a format, add a line here and in `files.KINDS`."""
 
 JSON_KINDS = {".jsonl", ".ndjson", ".json"}
 """Kinds that may be read together."""
@@ -66,7 +65,7 @@ def read(data: str | Path, split: str | None = None, header: bool | None = None)
 
 
 def splits(data: str | Path) -> tuple[str, ...]:
-    """Names of the splits of a folder or a hub dataset; none for a file or a name with its split."""
+    """Return the splits of a folder or a hub dataset; none for a file or a name that includes its split."""
     name = str(data)
     path = _existing(name)
     if path is None:
@@ -78,7 +77,7 @@ def splits(data: str | Path) -> tuple[str, ...]:
 
 
 def paths(data: str | Path) -> list[Path]:
-    """Files and folders that a name stands for, so that nothing is written over them; none for the hub or standard input."""
+    """Return the files and folders that a name stands for, so that exports do not overwrite them; none for the hub or standard input."""
     try:
         name, path, _ = _found(str(data), None)
     except DataError:
@@ -87,7 +86,7 @@ def paths(data: str | Path) -> list[Path]:
 
 
 def _found(name: str, split: str | None) -> tuple[str, Path | None, str | None]:
-    """The name without its split, the file or folder of that name, and the split."""
+    """Return the name without its split, the file or folder of that name, and the split."""
     path = None if name == files.STDIN else _existing(name)
     if path is None and "#" in name:
         name, _, own_split = name.rpartition("#")
@@ -96,12 +95,12 @@ def _found(name: str, split: str | None) -> tuple[str, Path | None, str | None]:
 
 
 def _typed(name: str, path: Path) -> Path:
-    """The path of a resolved file or folder as the user wrote it, for messages: a relative one stays relative."""
+    """Return the path of a resolved file or folder as the user typed it, for messages."""
     return written if (written := Path(name)).exists() else path
 
 
 def _listed(name: str, path: Path | None, split: str | None) -> list[tuple[Path, Path]] | None:
-    """The files to read, each with its path as the user wrote it; None for a hub name, an empty list for standard input."""
+    """Return the files to read, each with its path as typed; None for a hub name, an empty list for standard input."""
     if name == files.STDIN:
         return []
     if path is not None:
@@ -120,7 +119,9 @@ def _listed(name: str, path: Path | None, split: str | None) -> list[tuple[Path,
 def _shards(folder: Path, typed: Path, split: str | None) -> list[tuple[Path, Path]]:
     there = files.shards(folder)
     if not there:
-        raise DataError(f"{typed} holds no data: neither a dataset saved by datasets nor files of a kind that can be read.")
+        raise DataError(
+            f"{typed} holds no data: neither a dataset saved by datasets nor files of a supported type ({', '.join(files.KINDS)})."
+        )
     chosen = choose_split(str(typed), list(there), split)
     found = there[chosen]
     for path in found:
@@ -169,7 +170,7 @@ def _existing(name: str) -> Path | None:
 
 
 def _read_saved(path: Path, typed: Path, split: str | None) -> Source:
-    """Read the very folder that was checked; messages and places keep the name that the user wrote."""
+    """Read the folder that was checked; messages name it as typed."""
     with access.held(path, str(typed)) as opened:
         source = read_saved(opened, split)
         if opened == path or source.origin is None:
@@ -183,7 +184,7 @@ def _is_saved(path: Path) -> bool:
 
 
 def _not_utf8(found: Sequence[File]) -> str:
-    """The sentence that says where a file stops being UTF-8."""
+    """Return the sentence that names the first line and byte that is not UTF-8."""
     for one in found:
         with one.open("rb") as file:
             for number, line in enumerate(file, 1):

@@ -1,4 +1,4 @@
-"""CSV and TSV, read strictly: a row of another width or an open quote is reported with its line, never guessed at."""
+"""Read CSV and TSV strictly: a row with another number of values or an open quote is an error that names the line."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from pruning.data.readers.source import PRINTED, Source, name_of, place_of, prin
 from pruning.errors import DataError
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-"""What may separate the values of a .csv file, in the order in which it is tried."""
+"""Delimiters of .csv files, in the order in which they are tried."""
 
 LOOK = 20
-"""First records by which the delimiter and the header are told."""
+"""Number of first records used to detect the delimiter."""
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def read_csv(files: Sequence[File], header: bool | None = None) -> Source:
-    """Read comma-separated values with a header; other delimiters where the first records fit one of those only.
+    """Read comma-separated values; other delimiters where the first records fit only one of those.
 
     `header` is False for files without one; None refuses a first line that looks like data.
     """
@@ -38,7 +38,7 @@ def read_csv(files: Sequence[File], header: bool | None = None) -> Source:
 
 
 def read_tsv(files: Sequence[File], header: bool | None = None) -> Source:
-    """Read tab-separated values; quotes count as quotes only when every field that begins with one ends with one on its line."""
+    """Read tab-separated values; quotes delimit fields only when every field that begins with one ends with one on its line."""
     quoted = True
     for one in files:
         with one.open(encoding="utf-8-sig", newline="") as file:
@@ -48,7 +48,7 @@ def read_tsv(files: Sequence[File], header: bool | None = None) -> Source:
 
 
 def _delimiter(file: File) -> str:
-    """The first delimiter that cuts the first records into equally many values, two at least; else the comma."""
+    """Return the first delimiter that splits all of the first records into the same number of values, two or more; else the comma."""
     for delimiter in DELIMITERS:
         with file.open(encoding="utf-8-sig", newline="") as open_file:
             try:
@@ -111,10 +111,10 @@ def _header(file: File, names: list[str]) -> list[str]:
 
 
 def _refuse_data(name: str, names: Sequence[str], texts: Sequence[pa.ChunkedArray]) -> None:
-    """Raise DataError where a header looks like one more row of data.
+    """Raise DataError where a header looks like a row of data.
 
-    It does where a name is a number (0, 1, 2, ... aside, which pandas writes), or is among the values of a column with few
-    different ones, as a label is.
+    That is where a name is a number (except 0, 1, 2, ..., which pandas writes), or is one of the values of a column with few
+    distinct values, such as a label.
     """
     if [*names] == [str(number) for number in range(len(names))]:
         return
@@ -143,9 +143,9 @@ def _csv_rows(file: File, reader: Any, names: list[str], lines: list[int], first
 
 
 def _typed(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, bytes]:
-    """Text as integers or decimals where it can be printed again as it stood ("007" remains text, and so do "1.1" beside "1.10").
+    """Return text as integers or decimals where the same digits can be reproduced ("007" remains text, as do "1.1" beside "1.10").
 
-    With it, the way of printing (see `printed`).
+    The second value is how to print them (see `printed`).
     """
     filled = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
     if filled.null_count == len(filled) or not pc.all(pc.match_substring_regex(filled, r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?$")).as_py():

@@ -1,4 +1,4 @@
-"""How much of anything a source may have; more is taken for a mistake, or for an attack."""
+"""Limits of a source; data beyond them is treated as a mistake or an attack, and refused."""
 
 CHUNK = 8192
 """Rows turned into Arrow arrays at a time."""
@@ -6,6 +6,6 @@ CHUNK = 8192
 MAX_COLUMNS = 10_000
 MAX_ROWS = 100_000_000
 MAX_DEPTH = 32
-"""Lists and objects within each other."""
+"""Levels of nested lists and objects."""
 MAX_BYTES = 32 << 30
-"""Of a file, and of what it unpacks to."""
+"""Bytes of a file, packed and unpacked."""

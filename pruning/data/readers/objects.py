@@ -1,6 +1,6 @@
-"""JSON lines and JSON: objects with any keys, as one table.
+"""Read JSON lines and JSON: objects with any keys, as one table.
 
-Read by the standard library rather than by Arrow: a person needs the line of a faulty row, and an export the very line of each row.
+Parsed by the standard library rather than by Arrow, because errors name the line and exports copy it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def read_jsonl(files: Sequence[File]) -> Source:
 
 
 def _is_document(file: File) -> bool:
-    """Return True for a file that is not JSON lines: it begins with a list, or with an object that goes on below its first line."""
+    """Return True for a file that is not JSON lines: it begins with a list, or with an object that spans several lines."""
     blank = codecs.BOM_UTF8 + b" \t\r\n"
     with file.open("rb") as open_file:
         first = next((line for line in open_file if line.strip(blank)), b"").strip(blank)
@@ -93,7 +93,7 @@ def _parse_line(file: File, number: int, line: bytes) -> dict[str, Any]:
 
 
 def _check_depth(value: Any, place: str) -> None:
-    """Refuse lists and objects within each other to more than limits.MAX_DEPTH levels; not by recursion, which would run out of stack."""
+    """Raise DataError for nesting of more than limits.MAX_DEPTH levels; iterative, because recursion would overflow the stack."""
     level = [value]
     for _ in range(limits.MAX_DEPTH):
         inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
@@ -121,7 +121,7 @@ def document_rows(file: File) -> Iterator[dict[str, Any]]:
 
 
 def _document(text: str) -> Any:
-    """The value of a JSON text; the list of its values where several objects follow each other."""
+    """Return the value of a JSON text, or the list of its values where several objects follow each other."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -135,7 +135,7 @@ def _document(text: str) -> Any:
 
 
 def _json_rows(file: File, value: Any) -> list[Any]:
-    """The rows of a JSON document: a list of objects, an object that holds one such list, an object of equal columns, or SQuAD's own."""
+    """Return the rows of a document: a list of objects, an object with one such list, one of equally long columns, or SQuAD's form."""
     if isinstance(value, list):
         return value
     if isinstance(value, dict):
@@ -149,7 +149,7 @@ def _json_rows(file: File, value: Any) -> list[Any]:
 
 
 def _squad_rows(articles: list[Any]) -> list[dict[str, Any]]:
-    """One row per question of SQuAD's own files: articles hold paragraphs, these a context and its questions with answers."""
+    """Return one row per question of a SQuAD file: articles hold paragraphs, which hold a context and its questions."""
     return [
         {"title": article.get("title"), "context": paragraph.get("context"), **question}
         for article in _objects(articles)
@@ -163,7 +163,7 @@ def _objects(values: Any) -> list[dict[str, Any]]:
 
 
 def _table_of_dicts(rows: Iterator[dict[str, Any]], place: Callable[[int], str]) -> tuple[pa.Table, dict[str, str]]:
-    """Rows as a table with the union of their keys, and the columns that mix types, in words."""
+    """Return rows as a table with the union of their keys, and name -> types of each column that mixes them."""
     columns: dict[str, _Column] = {}
     done = 0
     while chunk := list(islice(rows, limits.CHUNK)):
@@ -183,16 +183,16 @@ def _table_of_dicts(rows: Iterator[dict[str, Any]], place: Callable[[int], str])
 
 
 def _whole(name: str, place: str) -> str:
-    """A column's name, unless it is no text."""
+    """Return a column's name. Raises DataError where it is not valid text."""
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise DataError(f"{place} or a row soon after it has half a surrogate pair in a column's name, which is no text.") from None
+        raise DataError(f"{place} or a row soon after it has half a surrogate pair in a column's name, which is not valid text.") from None
     return name
 
 
 class _Column:
-    """One column's values, gathered a chunk at a time; JSON text when they have no common type that can be stored."""
+    """Values of one column, added a chunk at a time; JSON text when they have no common type that can be stored."""
 
     def __init__(self, name: str, place: Callable[[int], str], missing: int) -> None:
         self.name, self.place = name, place
@@ -202,7 +202,7 @@ class _Column:
         self.mixed = self.encoded = False
 
     def add(self, values: list[Any]) -> None:
-        """The values of the next rows."""
+        """Add the values of the next rows."""
         for kind in set(map(type, values)) - self.kinds.keys():
             self.kinds[kind] = self.rows + next(offset for offset, value in enumerate(values) if type(value) is kind)
         array = self._array(values)
@@ -210,7 +210,7 @@ class _Column:
         self.rows += len(values)
 
     def finish(self) -> pa.ChunkedArray:
-        """The whole column."""
+        """Return the whole column."""
         if not self.mixed:
             try:
                 whole = pa.concat_tables([pa.table({"": chunk}) for chunk in self.chunks], promote_options="permissive").column(0)
@@ -222,7 +222,7 @@ class _Column:
         return pa.chunked_array(self.chunks, pa.string())
 
     def mixture(self) -> str:
-        """What a mixed column mixes, in words, with a place for each."""
+        """Return the types that a mixed column has, in words, with the first line of each."""
         first = {_kind(kind): row for kind, row in sorted(self.kinds.items(), key=lambda item: -item[1]) if kind is not type(None)}
         words = " and ".join(f"{kind} ({self.place(row)})" for kind, row in reversed(first.items()))
         return words if len(first) > 1 else f"{words} of different sizes or kinds"
@@ -232,7 +232,9 @@ class _Column:
             try:
                 return pa.array(values)
             except UnicodeEncodeError:
-                raise DataError(f"{self._half_surrogate(values)} has half a surrogate pair in {self.name!r}, which is no text.") from None
+                raise DataError(
+                    f"{self._half_surrogate(values)} has half a surrogate pair in {self.name!r}, which is not valid text."
+                ) from None
             except (pa.ArrowException, OverflowError, TypeError, ValueError):
                 self._mix()
         return as_json(values)

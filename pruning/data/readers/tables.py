@@ -1,4 +1,4 @@
-"""Parquet, folders saved by `datasets`, and the hub: tables with types and declared classes of their own."""
+"""Read Parquet, Arrow, folders saved by `datasets`, and hub datasets: tables with types and declared classes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from pruning.errors import DataError
 from pruning.files import sha256
 
 TRAINING_SPLITS = ("train", "training")
-"""The split that is read when none is named."""
+"""Splits that are read when none is named, in this order."""
 
 HUB_SECONDS = 10.0
-"""How long the hub may take to say whether it has a dataset."""
+"""Seconds to wait for the hub to answer whether it has a dataset."""
 
 HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*(?:/[\w-][\w.-]*)?)(?::(?P<config>[^@#]+))?(?:@(?P<revision>[^#]+))?")
 """name, name:config, name@revision, name:config@revision."""
@@ -87,7 +87,7 @@ def _read_arrow(path: File) -> Source:
 
 
 def _check_unpacked(path: File, metadata: Any) -> None:
-    """Refuse by its own account a file that grows beyond measure when it is read."""
+    """Raise DataError for a file whose metadata announces more rows, columns or bytes than can be read."""
     if metadata.num_rows > limits.MAX_ROWS:
         raise DataError(f"{path} has {metadata.num_rows:,} rows; at most {limits.MAX_ROWS:,} can be read.")
     if metadata.num_columns > limits.MAX_COLUMNS:
@@ -98,14 +98,14 @@ def _check_unpacked(path: File, metadata: Any) -> None:
 
 
 def _unpacked(column: pa.ChunkedArray) -> int:
-    """Bytes of a column without its dictionary: a long text that many rows share is held once until then."""
+    """Return the bytes of a column with its dictionary decoded: until then a text that many rows share is stored once."""
     if not pa.types.is_dictionary(column.type) or not pa.types.is_string(column.type.value_type):
         return int(column.nbytes)
     return sum(pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices).cast(pa.int64())).as_py() or 0 for chunk in column.chunks)
 
 
 def read_saved(path: Path, split: str | None) -> Source:
-    """Read a folder saved by `datasets`, by `datasets`, into memory; nothing of it is executed."""
+    """Read a folder saved by `datasets` into memory, with `datasets`; no code in it is executed."""
     import datasets
 
     _check_named(path)
@@ -127,27 +127,27 @@ def read_saved(path: Path, split: str | None) -> Source:
 
 
 def _files_of(folder: Path) -> tuple[File, ...]:
-    """The files that the folder's own description names as its rows."""
+    """Return the files that the folder's state.json names as its rows."""
     named = [file.get("filename") if isinstance(file, dict) else file for file in _said(folder, "state.json", "_data_files")]
     paths = [folder / _own(folder, name) for name in named]
     return tuple(File(path=path, name=str(path), kind=".arrow", sha256=sha256(path), origin=path) for path in paths if path.is_file())
 
 
 def saved_splits(path: Path) -> tuple[str, ...]:
-    """Names of the splits of a folder saved by `datasets`; none where it has none."""
+    """Return the splits of a folder saved by `datasets`; none where it has none."""
     named = _said(path, "dataset_dict.json", "splits")
     return tuple(_own(path, name) for name in named)
 
 
 def _check_named(path: Path) -> None:
-    """Refuse a folder that names files of elsewhere: `datasets` would read them as its own."""
+    """Raise DataError for a folder that names files outside of it, which `datasets` would read as its own."""
     for folder in (path, *(path / split for split in saved_splits(path))):
         for file in _said(folder, "state.json", "_data_files"):
             _own(folder, file.get("filename") if isinstance(file, dict) else file)
 
 
 def _said(folder: Path, file: str, key: str) -> list[Any]:
-    """The list that a saved folder's own description has under that key; empty where there is no description."""
+    """Return the list under that key of a JSON file of a saved folder; empty where there is no such file."""
     try:
         said = json.loads((folder / file).read_text(encoding="utf-8"))[key]
     except (FileNotFoundError, NotADirectoryError):
@@ -155,19 +155,19 @@ def _said(folder: Path, file: str, key: str) -> list[Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{folder} is a damaged folder of datasets: {file} cannot be read ({one_line(error)}).") from None
     if not isinstance(said, list):
-        raise DataError(f"{folder} is a damaged folder of datasets: {key!r} in {file} is no list.")
+        raise DataError(f"{folder} is a damaged folder of datasets: {key!r} in {file} is not a list.")
     return said
 
 
 def _own(folder: Path, name: Any) -> str:
-    """A name that a saved folder gives to one of its parts; DataError when it leads, or could lead, out of the folder."""
+    """Return a name that a saved folder gives to one of its parts. Raises DataError when it leads, or could lead, out of the folder."""
     if not isinstance(name, str) or not name or name.startswith("/") or re.search(r"[\\:\0]", name) or ".." in PurePosixPath(name).parts:
-        raise DataError(f"{folder} is a damaged folder of datasets: it names {name!r}, which is no file within it.")
+        raise DataError(f"{folder} is a damaged folder of datasets: it names {name!r}, which is not a file within it.")
     return name
 
 
 def read_hub(name: str, split: str | None) -> Source:
-    """A dataset of the hub, fetched once into the hub's own cache; its code, if it has any, is never run."""
+    """Read a hub dataset, fetched once into the hub's own cache; its code, if it has any, is never run."""
     import datasets
 
     hub, config, revision = _hub_parts(name)
@@ -179,7 +179,7 @@ def read_hub(name: str, split: str | None) -> Source:
 
 
 def hub_splits(name: str) -> tuple[str, ...]:
-    """Names of the splits of a hub dataset."""
+    """Return the splits of a hub dataset."""
     import datasets
 
     hub, config, revision = _hub_parts(name)
@@ -188,7 +188,7 @@ def hub_splits(name: str) -> tuple[str, ...]:
 
 
 def _hub_parts(name: str) -> tuple[str, str | None, str | None]:
-    """Name, configuration and revision of a hub dataset; DataError when it cannot be one."""
+    """Return name, configuration and revision of a hub dataset. Raises DataError when it cannot be one."""
     matched = HUB_NAME.fullmatch(name)
     if not matched:
         raise DataError(f"There is no file or folder {name}.")
@@ -196,7 +196,7 @@ def _hub_parts(name: str) -> tuple[str, str | None, str | None]:
 
 
 def _find(hub: str, revision: str | None) -> None:
-    """Ask the hub once whether it has the dataset, because `datasets` itself asks an unreachable hub for half a minute."""
+    """Ask the hub once whether it has the dataset, because `datasets` itself retries an unreachable hub for half a minute."""
     import huggingface_hub
 
     if not huggingface_hub.constants.HF_HUB_OFFLINE:
@@ -205,7 +205,7 @@ def _find(hub: str, revision: str | None) -> None:
 
 @contextmanager
 def _hub_in_words(name: str) -> Iterator[None]:
-    """Turns what can go wrong between here and the hub into one sentence."""
+    """Turn errors of the hub and the network into one sentence."""
     from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub.constants import HF_HUB_OFFLINE
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
@@ -223,7 +223,7 @@ def _hub_in_words(name: str) -> Iterator[None]:
 
 
 def choose_split(name: str, there: list[str], split: str | None) -> str:
-    """The split asked for, else the training split, else the only one."""
+    """Return the split asked for, else the training split, else the only one."""
     if not there:
         raise DataError(f"{name} has no splits.")
     wanted = [split] if split is not None else [one for one in TRAINING_SPLITS if one in there] or there
@@ -242,7 +242,7 @@ def _of_dataset(name: str, dataset: Any) -> Source:
 
 
 def _source(name: str, table: pa.Table, features: Any = None) -> Source:
-    """A source of an Arrow table, its dictionaries decoded, its class names from the features `datasets` keeps with it."""
+    """Return a source from an Arrow table, its dictionaries decoded, its class names from the features that `datasets` stores with it."""
     names = table.column_names
     if len(set(names)) < len(names):
         raise DataError(f"{name} has two columns of the same name; each needs its own.")
@@ -262,17 +262,17 @@ def _source(name: str, table: pa.Table, features: Any = None) -> Source:
 
 
 def _features(schema: pa.Schema) -> tuple[Any, tuple[str, ...]]:
-    """The features that `datasets` left in a Parquet file's own description."""
+    """Return the features that `datasets` stored in a file's schema, and notes about them."""
     import datasets
 
     try:
         return datasets.Features.from_arrow_schema(schema), ()
     except Exception as error:
-        return None, (f"Its declared features cannot be read and were passed over: {one_line(error)}.",)
+        return None, (f"Its declared features cannot be read and are ignored: {one_line(error)}.",)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The column with plain strings and lists in place of dictionaries, views and large ones; JSON text where it cannot be stored."""
+    """Return the column with plain strings and lists instead of dictionaries, views and large ones; JSON text where it cannot be stored."""
     kind = _plain_type(column.type)
     return storable(column if kind == column.type else column.cast(kind))
 

@@ -1,4 +1,4 @@
-"""The tasks: one class each, one registry. Another task is one more class in `TASKS`."""
+"""The tasks: one class each, listed in `TASKS`. To add a task, add a class there."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pruning.errors import DataError, UsageError
 __all__ = ["TASKS", "Fields", "Guess", "Part", "Problem", "Task", "detect"]
 
 TASKS: dict[str, Task] = {task.name: task for task in (QuestionAnswering(), MultipleChoice(), Classification())}
-"""Name -> task, the most particular first: the first whose columns are there is taken."""
+"""Name -> task, the most specific first: detection uses the first whose columns are there."""
 
 
 def detect(source: Source, task: str = "auto", columns: Mapping[str, str] | None = None) -> tuple[Task, Guess]:
-    """The task of a source and the columns of its fields, keeping those given.
+    """Return the task of a source and the columns of its fields, keeping those given.
 
-    Raises UsageError for a task or field that does not exist, DataError for a column that does not, and when
-    nothing fits, always with what there is.
+    Raises UsageError for a task or field that does not exist, DataError for a column that does not exist, and when no task fits;
+    the message lists the choices.
     """
     if task != "auto" and task not in TASKS:
         raise UsageError(f"task must be auto or one of {', '.join(TASKS)}, got {task!r}.", "task")
@@ -41,4 +41,4 @@ def detect(source: Source, task: str = "auto", columns: Mapping[str, str] | None
         if guess is not None:
             return one, guess
     wanted = " or ".join(f"{', '.join(one.required)} ({one.name})" for one in candidates)
-    raise DataError(f"Which columns of {source.name} are {wanted} cannot be told; name them. Its columns are {', '.join(there[:20])}.")
+    raise DataError(f"Cannot detect which columns of {source.name} are {wanted}; name them. Its columns are {', '.join(there[:20])}.")

@@ -1,4 +1,4 @@
-"""Answers to multiple choice: how a whole column writes them, and the option that each one means."""
+"""Answers to multiple choice: how a column writes them, and the option that each one means."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ KEYS, TEXTS, LETTERS = "keys of the options", "texts of the options", "letters"
 FROM_ZERO, FROM_ONE = "numbers from 0", "numbers from 1"
 
 HIDDEN = "-1"
-"""How test sets write that an answer is withheld."""
+"""Value by which test sets mark a withheld answer."""
 
 Place = int | str | None
-"""The index of an option; the answer itself where it means none, None where it is missing."""
+"""Index of an option; the answer itself where it matches no option, None where it is missing."""
 
 _NUMBER = re.compile(r"[0-9]{1,2}")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Answers:
-    """A column of answers as options."""
+    """A column of answers as indices of options."""
 
     places: list[int | None]
     """[rows] index of the option, None where there is none."""
     reading: str
-    """How the column writes them, one of the words above: evaluation data is read as the training data is."""
+    """How the column writes them, one of the constants above: evaluation data is read as the training data is."""
     unlabelled: NDArray[np.bool_]
-    """[rows] rows that say that their answer is withheld."""
+    """[rows] mask of rows whose answer is marked as withheld."""
     mark: str
-    """How they say it."""
+    """How they are marked."""
     problem: Problem
     """Rows whose answer is missing or none of their options."""
     note: str
-    """What had to be decided, in a sentence; empty where nothing had."""
+    """How an ambiguous column is read, in a sentence; empty where it is not ambiguous."""
 
 
 def read_answers(
@@ -52,10 +52,10 @@ def read_answers(
     reading: str = "",
     missing_label: str | None = None,
 ) -> Answers:
-    """The column read in the one way that fits most of its rows: by the data's own keys, else by text, letter, or number.
+    """Return the column read in the way that fits most of its rows: by the data's own keys, else by text, letter, or number.
 
     Whole numbers (not text of digits) are numbers before they are texts. `reading` fixes the way; raises DataError where another
-    one fits more rows. Rows with `missing_label`, or with -1 where that is no option, have no answer.
+    one fits more rows. Rows with `missing_label`, or with -1 where that is not an option, have no answer.
     """
     values = [None if value is None or str(value).strip() == "" else str(value).strip() for value in source.table[column].to_pylist()]
     found = {way: _places(way, values, options, keys) for way in _ways(source, column, keys)}
@@ -82,7 +82,7 @@ def read_answers(
 
 
 def _ways(source: Source, column: str, keys: list[list[str]] | None) -> Sequence[str]:
-    """How the column may be written, the likelier first."""
+    """Return the ways in which the column may be written, the likelier first."""
     if column in source.class_names:
         return (FROM_ZERO,)
     numbers = pa.types.is_integer(source.table[column].type)

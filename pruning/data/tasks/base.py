@@ -1,4 +1,4 @@
-"""What every task is: where its fields come from, how it is encoded, what success is, how an example looks."""
+"""Base class of the tasks: where fields come from, how examples are encoded, measured and shown."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from pruning.records import Encoded, Kind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guess:
-    """Which column each field of a task comes from."""
+    """The column that each field of a task comes from."""
 
     columns: Mapping[str, str]
     """Field -> source column."""
     reason: str
-    """Why, in words, e.g. "text is 'sentence', label is 'label' (by name)"."""
+    """How they were detected, in words, e.g. "text is 'sentence', label is 'label' (by name)"."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Problem:
-    """Something that keeps rows from being examples."""
+    """A reason why rows cannot be examples."""
 
     rows: NDArray[np.bool_]
-    """[rows] which ones."""
+    """[rows] mask of these rows."""
     what: str
-    """In words, following the row's place: "has no text in 'sentence'"."""
+    """The problem in words that follow the row's line, such as "has no text in 'sentence'"."""
     found: Mapping[int, str] = field(default_factory=dict)
-    """The same with a row's own values, for the rows that have more to say."""
+    """Row -> the problem with the row's own value, where that says more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -50,26 +50,26 @@ class Fields:
     label_names: tuple[str, ...] = ()
     """Names of the classes; empty where the task has none."""
     reading: str = ""
-    """How the labels were taken to be written, where that had to be found out."""
+    """How the labels are written, as detected; empty where there is one way only."""
     problems: tuple[Problem, ...] = ()
-    """Rows that are refused, or dropped when asked."""
+    """Rows that are refused, or dropped with --drop-invalid."""
     unlabelled: NDArray[np.bool_] | None = None
-    """[rows] rows that are marked as having no label; always dropped."""
+    """[rows] mask of rows marked as having no label; always dropped."""
     mark: str = ""
     """How they are marked."""
     notes: tuple[str, ...] = ()
-    """What was decided while reading, in sentences."""
+    """Decisions made while reading, in sentences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One piece of an example as a person sees it: plain data, to be escaped by whoever draws it."""
+    """One piece of an example as it is shown: plain text, escaped by the page that draws it."""
 
     name: str
-    """text, premise, question, option A ..."""
+    """Such as text, premise, question, option A."""
     text: str
     right: bool | None = None
-    """Whether this is the right answer, for the pieces that can be one."""
+    """True for the right answer, False for another; None for a piece that is not an answer."""
     spans: tuple[tuple[int, int], ...] = ()
     """Character ranges of `text` to mark."""
 
@@ -80,22 +80,22 @@ class Task(ABC):
     name: ClassVar[str]
     """As typed after --task."""
     kind: ClassVar[Kind]
-    """What the model's head predicts."""
+    """The kind of prediction of the model's head."""
     required: ClassVar[tuple[str, ...]]
     """Fields that must have a column, the label included."""
     optional: ClassVar[tuple[str, ...]] = ()
-    """Fields that may have one."""
+    """Fields that may have a column."""
     max_length: ClassVar[int] = 128
     """Tokens per sequence in the paper's recipe."""
 
     @property
     def all_fields(self) -> tuple[str, ...]:
-        """Every field that a column can be named for."""
+        """All fields that can be given a column."""
         return (*self.required, *self.optional)
 
     @abstractmethod
     def guess(self, source: Source, given: Mapping[str, str]) -> Guess | None:
-        """The columns this task's fields come from, keeping those given; None when the source does not look like it."""
+        """Return the columns of this task's fields, keeping those given; None when the source does not fit the task."""
 
     @abstractmethod
     def read(
@@ -106,30 +106,30 @@ class Task(ABC):
         reading: str = "",
         missing_label: str | None = None,
     ) -> Fields:
-        """The fields of every row. `label_names` fixes the classes, `reading` how labels are written (another's `Fields.reading`):
-        evaluation data gets those of the training data. `missing_label` is the value that means "no label".
+        """Return the fields of every row.
 
-        Raises DataError where a column cannot hold what it is taken for.
+        `label_names` fixes the classes and `reading` how labels are written (`Fields.reading`); evaluation data gets those of the
+        training data. `missing_label` is the value that means "no label". Raises DataError where a column does not fit its field.
         """
 
     @abstractmethod
     def encode(self, table: pa.Table, tokenizer: Any, max_length: int) -> Encoded:
-        """Examples as token ids. `tokenizer` is any fast tokenizer of transformers.
+        """Return the examples as token ids. `tokenizer` is any fast tokenizer of transformers.
 
         Raises DataError, naming the example, when one cannot be encoded.
         """
 
     @abstractmethod
     def metrics(self, table: pa.Table, outputs: NDArray[np.float32], encoded: Encoded) -> dict[str, float]:
-        """Metrics of a model's raw outputs on these examples, each 0..1 (mcc -1..1), the one that counts first."""
+        """Return metrics of a model's raw outputs on these examples, each 0..1 (mcc -1..1), the headline metric first."""
 
     @abstractmethod
     def display(self, row: Mapping[str, Any], label_names: Sequence[str] = ()) -> tuple[Part, ...]:
-        """One row of `Examples.table` as a person should see it, in reading order, without its label's name."""
+        """Return one row of `Examples.table` as it is shown, in reading order, without its label's name."""
 
 
 def first_named(source: Source, names: Iterable[str]) -> str | None:
-    """The source's first column, in the order of `names`, whose name is one of them; capitals do not matter."""
+    """Return the source's first column, in the order of `names`, whose name is one of them, ignoring case."""
     there = {column.lower(): column for column in reversed(source.table.column_names)}
     return next((there[name] for name in names if name in there), None)
 
@@ -143,7 +143,7 @@ def is_text(source: Source, column: str) -> bool:
 
 
 def read_text(source: Source, column: str) -> tuple[pa.ChunkedArray, Problem]:
-    """A column of text and the rows where it is missing, blank, or another kind of value among texts.
+    """Return a column of text and the rows where it is missing, blank, or not text.
 
     Raises DataError when it does not hold text.
     """
@@ -168,17 +168,17 @@ def _is_json_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def mask(values: pa.ChunkedArray) -> NDArray[np.bool_]:
-    """A boolean column without nulls as numpy."""
+    """Return a boolean column without nulls as a numpy array."""
     return np.asarray(values.combine_chunks(), dtype=np.bool_) if len(values) else np.zeros(0, dtype=np.bool_)
 
 
 def model_length(tokenizer: Any, max_length: int) -> int:
-    """`max_length`, or what the tokenizer says its model can take where that is less."""
+    """Return `max_length`, or the maximum length that the tokenizer names where that is less."""
     return min(max_length, int(tokenizer.model_max_length))
 
 
 class TokenWriter:
-    """Gathers batches of fast-tokenizer encodings into flat arrays."""
+    """Collects batches of fast-tokenizer encodings in flat arrays."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
@@ -188,7 +188,7 @@ class TokenWriter:
         self._lengths: list[NDArray[np.int64]] = []
 
     def add(self, *texts: Sequence[str], max_length: int) -> NDArray[np.bool_]:
-        """Encode texts (or pairs of texts) one sequence each; returns which of them had to be cut."""
+        """Encode texts (or pairs of texts), one sequence each; return a mask of those that were cut."""
         encoded = self.tokenizer(
             *texts, truncation=True, max_length=max_length, return_attention_mask=False, return_token_type_ids=self.typed
         )
@@ -201,7 +201,7 @@ class TokenWriter:
         return np.fromiter((bool(one.overflowing) for one in encoded.encodings), dtype=np.bool_, count=len(ids))
 
     def arrays(self) -> dict[str, Any]:
-        """tokens, offsets and token_types of everything added, as `Encoded` takes them."""
+        """Return tokens, offsets and token_types of everything added, as arguments of `Encoded`."""
         lengths = np.concatenate(self._lengths)
         return {
             "tokens": np.concatenate(self._tokens),
@@ -215,14 +215,14 @@ def _flat(sequences: Sequence[Sequence[int]], dtype: Any) -> NDArray[Any]:
 
 
 def batches(table: pa.Table, columns: Sequence[str], size: int = 2048) -> Iterable[list[list[Any]]]:
-    """The named columns as Python lists, `size` rows at a time."""
+    """Yield the named columns as Python lists, `size` rows at a time."""
     for start in range(0, table.num_rows, size):
         part = table.slice(start, size)
         yield [part[column].to_pylist() for column in columns]
 
 
 def preview_values(values: Iterable[Any], limit: int = 8) -> str:
-    """Some values for a message: "a, b, c ...".
+    """Return some values for a message: "a, b, c ...".
 
     >>> preview_values(["a", "b", "c"], limit=2)
     'a, b ...'

@@ -18,7 +18,7 @@ TEXT_NAMES = (
     *("text", "sentence", "review", "content", "comment", "tweet", "document", "body", "message", "utterance", "query", "question"),
     *("input", "sentence1", "premise", "title"),
 )
-"""Columns taken for the text of single-text sets, most telling first."""
+"""Names of text columns of single-text sets, the most specific first."""
 
 PAIR_NAMES = (
     ("text", "text_pair"),
@@ -33,7 +33,7 @@ PAIR_NAMES = (
     ("query", "document"),
     ("question", "passage"),
 )
-"""Columns taken for the two texts of a pair (SNLI, MNLI, MRPC, SICK, QQP, QNLI, ...)."""
+"""Names of the two text columns of a pair (SNLI, MNLI, MRPC, SICK, QQP, QNLI, ...)."""
 
 LABEL_NAMES = (
     "label",
@@ -50,7 +50,7 @@ LABEL_NAMES = (
     "answer",
     "y",
 )
-"""Columns taken for the label, most telling first."""
+"""Names of label columns, the most specific first."""
 
 
 class Classification(Task):
@@ -62,7 +62,7 @@ class Classification(Task):
     optional = ("text_pair",)
 
     def guess(self, source: Source, given: Mapping[str, str]) -> Guess | None:
-        """By the usual names, else by being the only column that fits."""
+        """Detect columns by the usual names, else as the only column that fits."""
         label, label_reason = _guess_label(source, given)
         texts, text_reason = _guess_texts(source, given, label)
         if label is None or "text" not in texts:
@@ -78,7 +78,7 @@ class Classification(Task):
         reading: str = "",
         missing_label: str | None = None,
     ) -> Fields:
-        """Texts that are not blank, labels as class indices."""
+        """Return texts that are not blank, and labels as class indices."""
         fields, problems = {}, []
         for name in ("text", "text_pair"):
             if name in columns:
@@ -95,7 +95,7 @@ class Classification(Task):
         )
 
     def encode(self, table: pa.Table, tokenizer: Any, max_length: int) -> Encoded:
-        """One sequence per example, with the tokenizer's own special tokens; of a pair, the longer text is cut first."""
+        """Return one sequence per example, with the tokenizer's special tokens; of a pair, the longer text is cut first."""
         names = [name for name in ("text", "text_pair") if name in table.column_names]
         writer, truncated = TokenWriter(tokenizer), 0
         limit = model_length(tokenizer, max_length)
@@ -112,7 +112,7 @@ class Classification(Task):
         )
 
     def metrics(self, table: pa.Table, outputs: NDArray[np.float32], encoded: Encoded) -> dict[str, float]:
-        """Accuracy, macro-F1 over the classes that occur or are predicted, and Matthews' correlation."""
+        """Return accuracy, macro-F1 over the classes that occur or are predicted, and Matthews' correlation."""
         from sklearn.metrics import accuracy_score, f1_score
 
         gold, predicted = encoded.labels, outputs.argmax(axis=1)
@@ -123,7 +123,7 @@ class Classification(Task):
         }
 
     def display(self, row: Mapping[str, Any], label_names: Sequence[str] = ()) -> tuple[Part, ...]:
-        """The text, or the two texts."""
+        """Return the text, or the two texts."""
         pair = row.get("text_pair")
         return (
             (Part(name="text", text=row["text"]),)
@@ -145,7 +145,7 @@ def _guess_label(source: Source, given: Mapping[str, str]) -> tuple[str | None, 
     rest = [column for column in source.table.column_names if column not in taken]
     texts = [column for column in rest if is_text(source, column)]
     if len(rest) == 2 and len(texts) == 1:
-        return next(column for column in rest if column not in texts), "the only column that is no text"
+        return next(column for column in rest if column not in texts), "the only column that is not a text"
     return None, ""
 
 
@@ -170,9 +170,9 @@ def _guess_texts(source: Source, given: Mapping[str, str], label: str | None) ->
 
 
 def correlation(gold: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
-    """Matthews' correlation of two labellings [N], -1..1; 0 where one of them has a single class.
+    """Return Matthews' correlation of two labellings [N], -1..1; 0 where one of them has a single class.
 
-    From the counts of each class, without the table of classes x classes that scikit-learn makes.
+    Computed from the counts of each class, without the table of classes x classes that scikit-learn makes.
 
     >>> correlation(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0]))
     0.5773502691896258

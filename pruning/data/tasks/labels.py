@@ -18,7 +18,7 @@ from pruning.data.tasks.base import Problem, mask, preview_values
 from pruning.errors import DataError
 
 NO_LABEL = ("-1", "-")
-"""How inference sets (SNLI, MNLI, XNLI) write that annotators did not agree, beside labels that are `INFERENCE`."""
+"""Label by which inference sets (SNLI, MNLI, XNLI), whose labels are `INFERENCE`, mark that annotators did not agree."""
 
 INFERENCE = {"entailment", "neutral", "contradiction"}
 
@@ -37,19 +37,20 @@ class Labels:
     missing: Problem
     """Rows whose label is null or blank."""
     unlabelled: NDArray[np.bool_]
-    """[rows] rows that are marked as having no label."""
+    """[rows] mask of rows marked as having no label."""
     mark: str = ""
     """How they are marked."""
     notes: tuple[str, ...] = ()
-    """Labels that may not be meant as classes of their own, in sentences."""
+    """Labels that may not be meant as classes, in sentences."""
 
 
 def read_labels(
     source: Source, column: str, known: Sequence[str] | None = None, pairs: bool = False, missing_label: str | None = None
 ) -> Labels:
-    """A column of class labels. `known` fixes the classes; `pairs` is True for sets of sentence pairs; `missing_label` is no label.
+    """Return a column of class labels. `known` fixes the classes; `pairs` is True for sets of sentence pairs.
 
-    Without that, -1 is no label where the column declares its classes, and beside labels that are `INFERENCE`.
+    `missing_label` is the value that means "no label"; without it, -1 means that where the column declares its classes, and beside
+    labels that are `INFERENCE`.
 
     Raises DataError for fractions, lists and other non-labels, for nearly as many classes as rows, and for labels
     that are not among `known`, naming them.
@@ -82,7 +83,7 @@ def read_labels(
 
 
 def _doubts(texts: pa.ChunkedArray, column: str, pairs: bool) -> tuple[str, ...]:
-    """Sentences on labels that look like a missing label, or like another label written differently."""
+    """Return sentences about labels that look like a missing label, or like another label written differently."""
     counts = {str(pair["values"]): int(pair["counts"]) for pair in pc.value_counts(texts).to_pylist()}
     numbers = {number for name in counts if (number := _number(name)) is not None}
     odd = [name for name in counts if name.strip().lower() in LIKE_MISSING]
@@ -105,7 +106,7 @@ def _doubts(texts: pa.ChunkedArray, column: str, pairs: bool) -> tuple[str, ...]
 
 
 def _as_text(source: Source, column: str) -> pa.ChunkedArray:
-    """Labels of any kind by their names."""
+    """Return labels of any type by their names."""
     if column in source.mixed:
         raise DataError(f"Column {column!r} of {source.name} mixes {source.mixed[column]}; labels must be all of one kind.")
     values = source.table[column]
@@ -118,7 +119,7 @@ def _as_text(source: Source, column: str) -> pa.ChunkedArray:
 
 
 def _whole_numbers(source: Source, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Decimals that are whole numbers as such; nan as null."""
+    """Return decimals that are whole numbers as integers; nan as null."""
     numbers = np.asarray(values.fill_null(np.nan).combine_chunks(), dtype=np.float64)
     wrong = ~np.isnan(numbers) & ~((np.abs(numbers) < 2**53) & (np.trunc(numbers) == numbers))
     if wrong.any():
@@ -129,7 +130,7 @@ def _whole_numbers(source: Source, column: str, values: pa.ChunkedArray) -> pa.C
 
 
 def _of_classes(source: Source, column: str, declared: Sequence[str]) -> pa.ChunkedArray:
-    """Labels of a ClassLabel column by their names; -1 stays "-1"."""
+    """Return labels of a ClassLabel column by their names; -1 becomes "-1"."""
     values = source.table[column].cast(pa.int64())
     outside = mask(pc.or_(pc.greater_equal(values, len(declared)), pc.less(values, -1)).fill_null(False))
     if outside.any():
@@ -145,7 +146,7 @@ def _distinct(texts: pa.ChunkedArray) -> list[str]:
 
 
 def _order(name: str) -> tuple[int, int, str]:
-    """Integers by value and before words, words by code point."""
+    """Sort key: integers first, by value, then words by code point."""
     return (1, 0, name) if (number := _number(name)) is None else (0, number, name)
 
 
@@ -155,7 +156,7 @@ def _number(name: str) -> int | None:
 
 def _check_number(source: Source, column: str, names: Sequence[str], rows: int) -> None:
     if len(names) > 20 and len(names) > rows / 2:
-        raise DataError(f"Column {column!r} of {source.name} has {len(names)} different values in {rows} rows; that is no class label.")
+        raise DataError(f"Column {column!r} of {source.name} has {len(names)} different values in {rows} rows, too many for class labels.")
 
 
 def _check_known(source: Source, column: str, texts: pa.ChunkedArray, known: Sequence[str]) -> None:

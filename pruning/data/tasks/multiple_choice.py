@@ -1,4 +1,4 @@
-"""Multiple choice: a question, often about a passage, with 2 to 8 options of which one is right."""
+"""Multiple choice: a question, often about a passage, with 2 to 8 options, one of them right."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NUMBERED = re.compile(r"(ending|option|choice|answer|sol|opt|op)_?([0-9]|[a-h])"
 """Options in columns of their own: ending0 ending1 ... (SWAG), option1 ..., choice1 ... (COPA), sol1 sol2 (PIQA), answerA ... (SIQA)."""
 
 BLANK = "_"
-"""Where the option goes in a question to be completed (RACE)."""
+"""Placeholder for the option in a question to be completed (RACE)."""
 
 
 class MultipleChoice(Task):
@@ -40,7 +40,7 @@ class MultipleChoice(Task):
     max_length = 512
 
     def guess(self, source: Source, given: Mapping[str, str]) -> Guess | None:
-        """By the usual names: one column that lists the options, or numbered columns of text."""
+        """Detect columns by the usual names: one column that lists the options, or numbered columns of text."""
         columns = dict(given)
         if not columns.keys() & {"options", *OPTION_FIELDS}:
             columns |= _guess_options(source)
@@ -65,7 +65,7 @@ class MultipleChoice(Task):
         reading: str = "",
         missing_label: str | None = None,
     ) -> Fields:
-        """Options as a list of text, the answer as the index of one of them."""
+        """Return options as a list of text, the answer as the index of one of them."""
         fields: dict[str, pa.ChunkedArray] = {}
         problems = []
         for name in ("context", "question"):
@@ -86,7 +86,7 @@ class MultipleChoice(Task):
         )
 
     def encode(self, table: pa.Table, tokenizer: Any, max_length: int) -> Encoded:
-        """One sequence per option: the context, then the question with the option in its blank or after it; the longer is cut first."""
+        """Return one sequence per option: the context, then the question with the option in or after it; the longer text is cut first."""
         names = [name for name in ("context", "question", "options") if name in table.column_names]
         writer, limit = TokenWriter(tokenizer), model_length(tokenizer, max_length)
         cut: list[NDArray[np.bool_]] = []
@@ -106,13 +106,13 @@ class MultipleChoice(Task):
         )
 
     def metrics(self, table: pa.Table, outputs: NDArray[np.float32], encoded: Encoded) -> dict[str, float]:
-        """The share of questions whose best option is the answer."""
+        """Return the share of questions whose best option is the answer."""
         units = np.repeat(np.arange(encoded.units), np.diff(encoded.unit_offsets))
         best = np.lexsort((-np.arange(len(outputs)), outputs, units))[encoded.unit_offsets[1:] - 1] - encoded.unit_offsets[:-1]
         return {"accuracy": float((best == encoded.labels).mean())}
 
     def display(self, row: Mapping[str, Any], label_names: Sequence[str] = ()) -> tuple[Part, ...]:
-        """The context, the question, and each option with whether it is the answer."""
+        """Return the context, the question, and the options, the answer marked."""
         texts = [Part(name=name, text=row[name]) for name in ("context", "question") if row.get(name)]
         options = [
             Part(name=f"option {chr(ord('A') + index)}", text=option, right=index == row["label"])
@@ -143,7 +143,7 @@ def _lists_text(source: Source, column: str) -> bool:
 
 
 def _read_options(source: Source, columns: Mapping[str, str]) -> tuple[list[list[str | None]], list[list[str]] | None]:
-    """Each row's options, and the keys that answers use for them where the data has such ("A", "B", ...)."""
+    """Return each row's options, and the keys that answers use for them where the data has keys ("A", "B", ...)."""
     if "options" not in columns:
         each = [read_text(source, columns[field])[0].to_pylist() for field in OPTION_FIELDS if field in columns]
         return [list(row) for row in zip(*each, strict=True)], None
@@ -168,7 +168,7 @@ def _option_problems(options: list[list[str | None]]) -> list[Problem]:
     return [
         Problem(
             rows=unlike,
-            what=f"has not {usual} options as most",
+            what=f"does not have {usual} options, as most rows do",
             found={int(row): f"has {counts[row]} options where most have {usual}" for row in np.flatnonzero(unlike)},
         ),
         Problem(rows=blank, what="has an option without text"),
@@ -176,7 +176,7 @@ def _option_problems(options: list[list[str | None]]) -> list[Problem]:
 
 
 def _pairs(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The two texts of each option's sequence."""
+    """Return the two texts of each option's sequence."""
     context, question = row.get("context"), row.get("question")
     if context is None:
         return [(question or "", option) for option in row["options"]]

@@ -16,7 +16,7 @@ from pruning.errors import DataError
 from pruning.records import Encoded
 
 ANSWERS = pa.struct([("text", pa.list_(pa.string())), ("answer_start", pa.list_(pa.int64()))])
-"""How answers are kept: as the hub's SQuAD does. Two empty lists mean that the context has no answer."""
+"""Type of stored answers, as in the hub's SQuAD. Two empty lists mean that the context has no answer."""
 
 
 class QuestionAnswering(Task):
@@ -28,7 +28,7 @@ class QuestionAnswering(Task):
     max_length = 384
 
     def guess(self, source: Source, given: Mapping[str, str]) -> Guess | None:
-        """By name and type: answers are {"text": [...], "answer_start": [...]} or a list of {"text": ..., "answer_start": ...}."""
+        """Detect columns by name and type: answers are {"text": [...], "answer_start": [...]}, or a list of objects with one of each."""
         columns = dict(given)
         for field, names in (
             ("question", ("question",)),
@@ -53,7 +53,7 @@ class QuestionAnswering(Task):
         reading: str = "",
         missing_label: str | None = None,
     ) -> Fields:
-        """Question, context, answers; the label is 1 where there is an answer and 0 where there is none."""
+        """Return question, context, answers; the label is 1 where there is an answer and 0 where there is none."""
         question, no_question = read_text(source, columns["question"])
         context, no_context = read_text(source, columns["context"])
         if not _holds_answers(source, columns["answers"]):
@@ -78,7 +78,7 @@ class QuestionAnswering(Task):
         )
 
     def encode(self, table: pa.Table, tokenizer: Any, max_length: int) -> Encoded:
-        """One sequence per window: the question, then a piece of the context that overlaps the last by a third of `max_length` (the
+        """Return one sequence per window: the question, then a piece of the context that overlaps the last by a third of `max_length` (the
         paper's 128 of 384 tokens). Labels are the first answer's first and last token, (0, 0) where the window does not hold it whole.
 
         Raises DataError for a question that leaves no room for its context.
@@ -114,7 +114,7 @@ class QuestionAnswering(Task):
         )
 
     def metrics(self, table: pa.Table, outputs: NDArray[np.float32], encoded: Encoded) -> dict[str, float]:
-        """F1 and exact match by the official rules, over all questions and over those with and without an answer."""
+        """Return F1 and exact match by the official rules, over all questions and over those with and without an answer."""
         gold = [answers["text"] for answers in table["answers"].to_pylist()]
         predicted = [
             "" if span is None else context[slice(*span)]
@@ -129,7 +129,7 @@ class QuestionAnswering(Task):
         return metrics
 
     def display(self, row: Mapping[str, Any], label_names: Sequence[str] = ()) -> tuple[Part, ...]:
-        """The question, and the context with every distinct answer marked."""
+        """Return the question, and the context with every distinct answer marked."""
         answers = row["answers"]
         spans = {(start, start + len(text)) for start, text in zip(answers["answer_start"], answers["text"], strict=True)}
         context = Part(name="context", text=row["context"], spans=tuple(sorted(spans)))
@@ -148,7 +148,7 @@ def _holds_answers(source: Source, column: str) -> bool:
 
 
 def _answers(value: Any) -> dict[str, list[Any]] | None:
-    """One row's answers as two lists; None where they are missing or not whole."""
+    """Return one row's answers as two lists; None where they are missing or incomplete."""
     if isinstance(value, list):
         value = {name: [(one or {}).get(name) for one in value] for name in ("text", "answer_start")}
     if value is None:
@@ -162,7 +162,7 @@ def _answers(value: Any) -> dict[str, list[Any]] | None:
 
 
 def _misplaced(contexts: Sequence[str | None], answers: Sequence[dict[str, list[Any]] | None]) -> Problem:
-    """Rows with an answer that is not in the context where it says."""
+    """Return the rows with an answer that is not at its position in the context."""
     found = {}
     for row, (context, own) in enumerate(zip(contexts, answers, strict=True)):
         if own is None or context is None:
@@ -177,21 +177,21 @@ def _misplaced(contexts: Sequence[str | None], answers: Sequence[dict[str, list[
 
 
 def _check_room(tokenizer: Any, ids: Sequence[int], questions: Sequence[str], limit: int) -> None:
-    """Refuse a question after which no window could move on through its context."""
+    """Raise DataError for a question that leaves too little room for the context."""
     special = tokenizer.num_special_tokens_to_add(pair=True)
     lengths = [len(tokens) for tokens in tokenizer(list(questions), add_special_tokens=False)["input_ids"]]
     for example, length in zip(ids, lengths, strict=True):
         if length + special + limit // 3 >= limit:
             raise DataError(
                 f"The question of example {example} has {length} tokens, too many for windows of {limit} that hold its context too; "
-                "raise --max-length as far as the model goes, or leave the example out."
+                "raise --max-length up to the model's limit, or leave the example out."
             )
 
 
 def _windows(
     encoded: Any, owners: Sequence[int], answers: Sequence[Mapping[str, list[Any]]], typed: bool
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int8] | None, NDArray[np.int32], tuple[int, int]]]:
-    """Token ids, segment ids, character ranges and label of each window."""
+    """Return token ids, segment ids, character ranges and label of each window."""
     for index, owner in enumerate(owners):
         tokens = np.asarray(encoded["input_ids"][index], dtype=np.int32)
         types = np.asarray(encoded["token_type_ids"][index], dtype=np.int8) if typed else None
@@ -202,7 +202,7 @@ def _windows(
 
 
 def _label(characters: NDArray[np.int32], answers: Mapping[str, list[Any]]) -> tuple[int, int]:
-    """First and last token of the first answer; the first token twice where the window does not hold it whole."""
+    """Return first and last token of the first answer; the first token twice where the window does not contain all of it."""
     inside = np.flatnonzero(characters[:, 0] >= 0)
     if not answers["text"] or not len(inside):
         return 0, 0
@@ -216,7 +216,7 @@ def _label(characters: NDArray[np.int32], answers: Mapping[str, list[Any]]) -> t
 
 
 def _spans(outputs: NDArray[np.float32], encoded: Encoded) -> Iterator[tuple[int, int] | None]:
-    """The predicted answer of each question."""
+    """Return the predicted answer of each question."""
     assert encoded.characters is not None
     for unit in range(encoded.units):
         windows = range(encoded.unit_offsets[unit], encoded.unit_offsets[unit + 1])
