@@ -18,6 +18,7 @@ from pruning.analysis import scores as score_registry
 from pruning.analysis.divergence import DivergedRun
 from pruning.analysis.duplicates import Duplicates, duplicates
 from pruning.analysis.learned import Evidence, Learned, judge
+from pruning.analysis.stability import Stability, stability
 from pruning.data.texts import flat, joined, stacked, text_fields
 from pruning.errors import ScoreError, SubsetError, UsageError
 from pruning.records import DECISIONS, FrontierPoint, Subset
@@ -69,6 +70,14 @@ class Reading(Stored):
     def h_score(self) -> NDArray[np.int64]:
         """[N] H-scores over the complete runs."""
         return score_registry.h_score(self.dynamics.correct, self.burn_in)
+
+    def h_histogram(self) -> NDArray[np.int64]:
+        """[R+1] number of examples with H = 0..R."""
+        return np.bincount(self.h_score(), minlength=self.dynamics.runs + 1)
+
+    def stability(self) -> Stability:
+        """Return the stability of H over the complete runs."""
+        return stability(self.dynamics.correct, self.burn_in)
 
     def scores(self) -> pd.DataFrame:
         """Return every score available from this recording, one column each, indexed by id."""

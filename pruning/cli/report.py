@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,7 +19,6 @@ from rich.table import Table
 
 from pruning.analysis.frontier import USUAL_SEEDS, headline_of, pareto, score_seconds
 from pruning.analysis.recommendation import MARGIN, cost, recommend
-from pruning.analysis.stability import stability
 from pruning.cli.base import say
 from pruning.errors import WinnowError
 from pruning.formatting import bracketed, counted, duration, one_line, printable, scientific
@@ -143,7 +141,7 @@ def _steady() -> Callable[[JobProgress], str]:
             if complete < 2 or complete == said:
                 return ""
             said = complete
-            return stability(experiment.dynamics.correct, experiment.settings.burn_in).so_far
+            return experiment.stability().so_far
         except (WinnowError, OSError, MemoryError):  # the job itself reports what is wrong with its folder
             return ""
 
@@ -190,7 +188,7 @@ def say_data(experiment: Experiment) -> None:
 
 def _show_histogram(experiment: Experiment) -> None:
     dynamics = experiment.dynamics
-    counts = np.bincount(experiment.h_score(), minlength=dynamics.runs + 1)
+    counts = experiment.h_histogram()
     epochs = dynamics.epochs - experiment.burn_in
     console.print(f"\n[bold]{dynamics.examples:,} examples[/bold], {dynamics.runs} runs x {dynamics.epochs} epochs")
     show_learning_rates(experiment)
@@ -205,7 +203,7 @@ def _show_histogram(experiment: Experiment) -> None:
         console.print(f"  H = {h:<2} {count:>8,}  {bar} {meaning}")
     if experiment.stopped:
         _line(experiment.stopped)
-    steady = stability(dynamics.correct, experiment.burn_in)
+    steady = experiment.stability()
     for sentence in filter(None, (steady.sentence, steady.about_halves, steady.about_more)):
         _line(sentence)
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from pruning.analysis.frontier import USUAL_SEEDS, check_budget, equal_steps_epochs, of_subset, rows_sha256
-from pruning.analysis.stability import stability
 from pruning.data import examples as datasource
 from pruning.data import models
 from pruning.data.tasks import TASKS
@@ -232,7 +231,7 @@ def _stopped_early(experiment: Experiment) -> bool:
     threshold, complete = experiment.settings.stop_when_stable, experiment.finished_runs()
     if threshold is None or len(complete) < FEWEST_RUNS or complete != list(range(len(complete))):
         return False
-    found = stability(Experiment(experiment.folder.root).dynamics.correct, experiment.settings.burn_in)
+    found = Experiment(experiment.folder.root).stability()
     if not found.ranks_settled(threshold):
         return False
     sentence = (

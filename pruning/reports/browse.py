@@ -20,7 +20,7 @@ from pruning.analysis.audit import Hard, LabelErrors
 from pruning.analysis.comparison import Comparison
 from pruning.analysis.confusion import confusion
 from pruning.analysis.duplicates import Duplicates
-from pruning.analysis.stability import Stability, stability
+from pruning.analysis.stability import Stability
 from pruning.data.examples import SOURCE_PREFIX
 from pruning.reading import Reading
 from pruning.records import FrontierPoint, Subset
@@ -117,7 +117,7 @@ class View:
     @cached_property
     def stability(self) -> Stability:
         """How far H rests on these very runs."""
-        return stability(self.experiment.dynamics.correct, self.burn_in)
+        return self.experiment.stability()
 
     @cached_property
     def score_names(self) -> list[str]:

@@ -9,8 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pruning.errors import WinnowError
 from pruning.files import write_text
 from pruning.reading import Reading
@@ -94,7 +92,7 @@ def _row(folder: Path) -> tuple[Row, bool]:
 
 def _results(experiment: Reading) -> tuple[list[int], float | None]:
     """Return examples by H, and full data's accuracy where it was measured."""
-    counts = np.bincount(experiment.h_score(), minlength=experiment.dynamics.runs + 1).tolist()
+    counts = experiment.h_histogram().tolist()
     rows = experiment.finished()
     full = rows.loc[rows["subset"] == "full", "accuracy"] if "accuracy" in rows else rows["subset"].iloc[:0]
     return counts, float(full.mean()) if len(full) else None

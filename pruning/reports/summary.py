@@ -6,11 +6,8 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from pruning.analysis.frontier import BUDGETS, score_seconds
 from pruning.analysis.recommendation import recommend
-from pruning.analysis.stability import stability
 from pruning.reading import Reading
 from pruning.records import FrontierPoint, Subset
 from pruning.subsets.decisions import Decided, without_suffix
@@ -41,12 +38,12 @@ def summary(reading: Reading, budget: str, margin: float) -> dict[str, Any]:
         "learning_rates": {name: fit.to_dict() for name, fit in reading.learning_rates.items()},
         "diverged": reading.warnings(),
         "decisions": counts(reading.applied),
-        "h_histogram": np.bincount(reading.h_score(), minlength=dynamics.runs + 1).tolist(),
+        "h_histogram": reading.h_histogram().tolist(),
         "subsets": [_subset(subset) for subset in reading.subsets()],
         "frontier": [_point(point) for each in BUDGETS for point in reading.frontier(each) if each == BUDGETS[0] or point.subset != "full"],
         "recommendation": {**asdict(recommended), "margin": margin, "budget": budget},
         "score_seconds": score_seconds(reading.finished(), reading.settings),
-        "stability": asdict(stability(dynamics.correct, reading.burn_in)),
+        "stability": asdict(reading.stability()),
     }
     plain: dict[str, Any] = _plain(found)
     return plain

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pandas as pd
 import streamlit as st
 
-from pruning.analysis.stability import Stability, stability
+from pruning.analysis.stability import Stability
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment
 from pruning.formatting import from_to
@@ -84,7 +84,7 @@ def line(experiment: Experiment) -> None:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _so_far(directory: str, stamps: tuple[int, ...], burn_in: int) -> str:
     try:
-        return stability(Experiment(directory).dynamics.correct, burn_in).so_far
+        return Experiment(directory, burn_in).stability().so_far
     except WinnowError as error:
         return str(error)
 
