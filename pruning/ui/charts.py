@@ -224,8 +224,8 @@ def _hover(point: FrontierPoint, metric: str) -> str:
     return "<br>".join(lines)
 
 
-def learned(table: pd.DataFrame, chance: float | None) -> go.Figure:
-    """Probability of the right answer over epochs: a thin line for each run, their mean thick, chance dotted; the axis fits the values."""
+def learned(table: pd.DataFrame, chance: float | None, dotted: str = "chance") -> go.Figure:
+    """A value over epochs: a thin line for each run, their mean thick, `chance` dotted and named; the axis fits the values."""
     figure = go.Figure()
     for name in table.columns:
         figure.add_scatter(
@@ -234,7 +234,7 @@ def learned(table: pd.DataFrame, chance: float | None) -> go.Figure:
     mean = {"width": 3, "color": theme.KEPT}
     figure.add_scatter(x=table.index, y=table.mean(axis=1), mode="lines+markers", name="mean", line=mean)
     if chance is not None:
-        figure.add_hline(y=chance, line={"dash": "dot", "color": theme.NEUTRAL, "width": 1}, annotation_text="chance")
+        figure.add_hline(y=chance, line={"dash": "dot", "color": theme.NEUTRAL, "width": 1}, annotation_text=dotted)
     figure.update_layout(margin=MARGIN, height=200, showlegend=False)
     figure.update_xaxes(title="epoch", dtick=1)
     figure.update_yaxes(tickformat=".3~g")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -14,7 +15,7 @@ from pruning.formatting import duration
 from pruning.jobs import background
 from pruning.records import JobState, JobStatus
 from pruning.store.stored import Stored
-from pruning.ui import escaping, reliability, state, tables
+from pruning.ui import charts, escaping, reliability, state, tables
 
 STARTING = 60.0
 """Seconds to wait for a worker's first event."""
@@ -60,11 +61,31 @@ def _watch(directory: str, was_running: bool) -> None:
         reliability.line(experiment)
     for note in experiment.notes():
         st.text(note)
-    st.caption("Accuracy in training, by run and epoch; a percentage for running epochs")
-    st.dataframe(_grid(experiment, status), alt="Accuracy of every run in every epoch")
+    if experiment.finished_runs() and not running:
+        st.text(experiment.learned.sentence)
+    curves, numbers = st.columns([3, 2])
+    with curves:
+        _curves(experiment)
+    with numbers:
+        st.caption("The same in numbers; a percentage for running epochs")
+        st.dataframe(_grid(experiment, status), alt="Accuracy of every run in every epoch")
     others = {key: run for key, run in status.runs.items() if running and not key.startswith("run ")}
     for key, run in sorted(others.items()):
         st.text(f"{key}: epoch {run.epoch + 1}, {run.examples:,} of {run.total:,} examples, accuracy {run.accuracy:.2f}")
+
+
+def _curves(experiment: Experiment) -> None:
+    """Draw the training accuracy by epoch."""
+    accuracy = experiment.epoch_accuracy()
+    table = pd.DataFrame(accuracy.T, index=range(1, accuracy.shape[1] + 1), columns=[f"run {run}" for run in range(len(accuracy))])
+    majority = experiment.majority[0]
+    st.caption("Training accuracy by epoch: each run, and their mean")
+    st.plotly_chart(
+        charts.learned(table, None if np.isnan(majority) else majority, "majority class"),
+        key="learning-curves",
+        config={"displayModeBar": False},
+        alt="Training accuracy by epoch, a line for each run; the table below has the numbers.",
+    )
 
 
 def _log(experiment: Experiment, status: JobStatus) -> None:

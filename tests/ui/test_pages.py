@@ -317,3 +317,11 @@ def test_the_estimate_runs_from_any_folder_and_not_for_ever(tmp_path: Path, monk
     monkeypatch.setattr(score_form, "ESTIMATE_SECONDS", 0.01)
     with pytest.raises(ExperimentError, match=r"more than 0\.01 seconds and was stopped"):
         score_form.estimate(nowhere, 100)
+
+
+def test_score_says_whether_the_model_learned_and_draws_how(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_page("score", scored.folder.root.parent, monkeypatch)
+    assert scored.learned.sentence in [text.value for text in app.text]
+    (figure,) = (json.loads(chart.proto.spec) for chart in app.get("plotly_chart"))
+    lines = {trace["name"]: trace["y"] for trace in figure["data"]}
+    assert set(lines) == {"run 0", "run 1", "run 2", "mean"}
