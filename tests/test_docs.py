@@ -137,10 +137,12 @@ def test_every_verb_and_every_format_is_described() -> None:
 
 
 def test_contributing_names_the_place_for_every_addition() -> None:
-    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Where to add what")[2].partition("\n\nA property")[0]
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Where to add a ...")[2].partition("\n\nA property")[0]
     rows = re.findall(r"^\| ([^|]+) \| `([^`]+)` \| `([^`]+)` \|$", table, re.MULTILINE)
     assert len(rows) == len(table.strip().splitlines()) - 2, "each row names one file and what to look for in it"
     assert not [row for row in rows if row[2] not in (ROOT / row[1]).read_text()]
+    wanted = ("score", "rule", "task", "format", "setting", "preset", "page", "element", "verb", "message", "dependency")
+    assert not [addition for addition in wanted if not any(addition in row[0].split() for row in rows)]
 
 
 def test_no_test_module_imports_from_another() -> None:

@@ -129,6 +129,6 @@ def why_doubted(view: View, position: int) -> str:
     when = "epoch 1" if epochs == 1 else f"epochs 1 to {epochs}"
     label = names[labels[position]]
     if 2 * answers > said.size:
-        return f"Labelled {label}, but {answers:,} of {said.size:,} answers said {names[other]} in {when}."
+        return f"Labelled {label}, but {answers:,} of {said.size:,} predictions are {names[other]} in {when}."
     probability = float(dynamics.gold_prob[:, :epochs, position].mean())
     return f"Labelled {label}, which the runs gave {probability:.0%} on average in {when}; {names[other]} looks likelier."

@@ -190,14 +190,19 @@ def test_one_number_among_texts_is_named_and_can_be_dropped(tmp_path: Path) -> N
     assert examples.dropped == 1 and examples.table["text"].to_pylist() == [row["text"] for row in rows]
 
 
-@pytest.mark.parametrize(("ids", "why"), [([5, 5, 6, 7], "gives the id 5 twice"), ([2**63, 1, 2, 3], "2^63"), ([2**70, 1, 2, 3], "2^63")])
-@pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet"])
+@pytest.mark.parametrize(
+    ("ids", "why", "ending"),
+    [
+        (ids, why, ending)
+        for ids, why in (([5, 5, 6, 7], "gives the id 5 twice"), ([2**63, 1, 2, 3], "2^63"), ([2**70, 1, 2, 3], "2^63"))
+        for ending in (".jsonl", ".json", ".parquet")
+        if ending != ".parquet" or ids[0] < 2**64  # Parquet has no larger integers
+    ],
+)
 def test_ids_that_cannot_be_used_give_way_to_row_numbers_with_a_note(tmp_path: Path, ids: list[int], why: str, ending: str) -> None:
     rows = [{**row, "id": number, "key": 10 * i} for i, (row, number) in enumerate(zip(ROWS, ids, strict=True))]
     path = tmp_path / f"a{ending}"
     if ending == ".parquet":
-        if ids[0] > 2**64:
-            pytest.skip("Parquet has no integers that large")
         kind = pa.uint64() if ids[0] >= 2**63 else pa.int64()
         pq.write_table(pa.table({**{name: [row[name] for row in rows] for name in ROWS[0]}, "id": pa.array(ids, kind)}), path)
     elif ending == ".json":

@@ -142,7 +142,9 @@ def test_why_a_label_is_doubted(view: View) -> None:
         other, label = errors.suggested[position], names[labels[position]]
         said = dynamics.predicted[:, :LABEL_EPOCHS, position]
         if (said == other).mean() > 0.5:
-            assert sentence == f"Labelled {label}, but {(said == other).sum()} of {said.size} answers said {names[other]} in epochs 1 to 2."
+            assert (
+                sentence == f"Labelled {label}, but {(said == other).sum()} of {said.size} predictions are {names[other]} in epochs 1 to 2."
+            )
         else:
             gave = dynamics.gold_prob[:, :LABEL_EPOCHS, position].mean()
             assert (

@@ -301,7 +301,7 @@ def test_an_experiment_is_duplicated_and_the_copy_opened(scored: Experiment, mon
     assert (Experiment(root / "films").h_score() == scored.h_score()).all() and app.selectbox(key="experiment").value == "films"
     app.text_input(key="duplicate").set_value("films")
     press(app, "Duplicate it")
-    assert any("already" in toast.value for toast in app.toast) and len(list(root.iterdir())) == 3
+    assert any("already" in toast.value for toast in app.toast) and len(list(root.glob("*/experiment.json"))) == 3
 
 
 def test_the_subset_of_a_view_is_saved_on_export_and_becomes_the_subset_of_every_page(
