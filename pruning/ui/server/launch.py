@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from pruning.data import access
 from pruning.errors import UsageError
 from pruning.files import keep_private
+from pruning.formatting import one_line
 from pruning.paths import PACKAGE, cache_folder, dashboard_folder
 from pruning.ui.server.guard import PASSWORD, Guard, is_loopback, refusal_to_start
 
@@ -37,7 +38,8 @@ def main(experiments: Path, port: int, address: str = LOOPBACK, hosts: Sequence[
         raise UsageError(f"--address is {address}; add the host name in the browser's address with --host, e.g. --host winnow.example.org.")
     experiments.mkdir(parents=True, exist_ok=True)
     os.environ[EXPERIMENTS] = str(experiments.resolve())
-    print(f"Winnow shows the experiments in {experiments.resolve()} at http://{hosts[0] if hosts else 'localhost'}:{port}", flush=True)
+    place = f"http://{hosts[0] if hosts else 'localhost'}:{port}"
+    print(one_line(f"Winnow shows the experiments in {experiments.resolve()} at {place}"), flush=True)
     print("Ctrl-C stops the dashboard; running jobs continue.", flush=True)
     words = ["--server.address", address, "--server.port", str(port)]
     for name in (*NAMES, *hosts):
@@ -59,7 +61,7 @@ def middleware() -> list[Middleware]:
     except UsageError as error:
         problem = str(error)
     if problem:
-        print(f"Error: {problem}", file=sys.stderr)
+        print(one_line(f"Error: {problem}"), file=sys.stderr)
         sys.exit(2)
     os.environ[access.ROOTS] = access.join(
         [Path.cwd(), os.environ.get(EXPERIMENTS, "experiments"), cache_folder(), *(access.allowed() or ())]
