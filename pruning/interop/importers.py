@@ -11,6 +11,7 @@ Incomplete recordings are refused: a missing run, epoch or example would count a
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -30,6 +31,8 @@ from pruning.records import EpochRecord, JobState
 from pruning.settings import PAPER_SEEDS, Settings, default_seeds
 from pruning.store.layout import Folder
 from pruning.store.lock import own
+
+logger = logging.getLogger(__name__)
 
 OUTPUTS, SAMPLER = "all_outputs.bin", "sampler.bin"
 
@@ -80,6 +83,7 @@ def take_over(
         raise DataError(f"The runs have {', '.join(str(len(epochs)) for epochs in found)} epochs; all runs must have the same number.")
     recorder = "cartography" if cartography else "h-score"
     recipe = replace(settings.train, epochs=len(found[0]))
+    logger.info("%s recording in %s: %d runs of %d epochs", recorder, paths[0], len(found), len(found[0]))
     return _write(directory, replace(settings, recorded_by=recorder, seeds=default_seeds(len(found)), train=recipe), found)
 
 

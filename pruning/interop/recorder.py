@@ -16,6 +16,7 @@ The folder is an ordinary experiment: scores, subsets, frontier, dashboard and e
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,6 +36,8 @@ from pruning.formatting import counted
 from pruning.interop.logits import aligned, as_array, check_size, from_logits, hard_labels
 from pruning.records import JobState
 from pruning.settings import Settings, TrainSettings, default_seeds
+
+logger = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -186,6 +189,7 @@ class RecordedRun:
             for epoch in reversed(range(self.epochs)):
                 self.experiment.folder.epoch(self.index, epoch).unlink(missing_ok=True)
         self.experiment.write_epoch(self.index, from_logits(key, self.epoch, logits, self.labels, self.position.copy()))
+        logger.info("%s epoch %d recorded", key, self.epoch + 1)
         self.epoch, self.seen = self.epoch + 1, 0
         self.position.fill(-1)
         if self.epoch == self.epochs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import nullcontext
@@ -13,6 +14,8 @@ from pruning.records import Encoded, RunPlan
 from pruning.settings import TrainSettings
 from pruning.training.devices import one_thread, pick_device, repeatable
 from pruning.training.loop import Report, failed, stopped, train_run
+
+logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 6
 """Most runs that share a GPU: more do not use it better."""
@@ -45,6 +48,7 @@ def train_in_rounds(
                 raise stopped(len(seats))
             if waiting and len(seats) < at_once and (not seats or _has_room(device, seats)):
                 plan = waiting.popleft()
+                logger.info("%s starts on %s, %d in progress", plan.key, device, len(seats))
                 seats.append(Seat(plan, train_run(plan, data, evaluation, model, settings), device))
             for seat in list(seats):
                 item = seat.advance()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -24,6 +25,8 @@ from pruning.training.model import add_adapters, keep_occurring_rows, load_netwo
 from pruning.training.objective import outcome
 from pruning.training.order import epoch_batches, places, rate
 from pruning.training.recording import EpochRecorder
+
+logger = logging.getLogger(__name__)
 
 Report = Progress | EpochRecord | RunResult
 """Types that a run yields."""
@@ -110,6 +113,7 @@ class Run:
         self.noise.state = state["noise"]
         self.steps, self.epochs_done, self.seconds = state["steps"], state["epochs_done"], state["seconds"]
         self.micro_batch = state["micro_batch"]
+        logger.info("%s resumes after epoch %d", self.plan.key, self.epochs_done)
         return records
 
     def save(self, records: Sequence[EpochRecord]) -> None:
@@ -218,6 +222,7 @@ class Run:
         self.scaler.load_state_dict(scaling)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        logger.info("%s: %d examples do not fit into memory, next %d", self.plan.key, size, -(-size // 2))
         return -(-size // 2)
 
     def learn(self, loss: torch.Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -22,6 +23,8 @@ from pruning.training.devices import cores
 from pruning.training.loop import failed, stopped
 from pruning.training.process_worker import Failure, Finished, Setup
 from pruning.training.shared_memory import SharedMemory
+
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
 """Seconds between two calls of `stop` while no child reports anything."""
@@ -110,6 +113,7 @@ class Child:
     def give(self, plan: RunPlan) -> None:
         """Send the next plan to train."""
         self.plan = plan
+        logger.info("%s starts in process %d", plan.key, self.process.pid)
         self._send(plan)
 
     def take(self) -> Any:
