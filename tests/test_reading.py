@@ -93,6 +93,7 @@ def test_a_name_means_the_same_rows_everywhere(decided: Experiment, name: str, t
             assert reading.subset(f"{name}+decisions").kept.tolist() == rows
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("burn_in", "names"), [(0, NAMES[:3]), (1, NAMES[3:])])
 def test_the_export_page_builds_the_rows_that_the_command_writes(
     decided: Experiment, burn_in: int, names: Sequence[str], monkeypatch: pytest.MonkeyPatch
@@ -138,6 +139,7 @@ def test_a_relabelled_example_is_kept_until_it_is_dropped(scored: Experiment) ->
     assert pruned in scored.subset("winning-ticket").kept, "the latest act counts"
 
 
+@pytest.mark.process
 def test_what_is_printed_says_which_decisions_count(decided: Experiment) -> None:
     root, counted = decided.folder.root, "2 kept and 1 dropped by hand"
     assert counted in winnow("show", root) and counted not in winnow("show", root, "--without-decisions")

@@ -60,6 +60,7 @@ def test_long_documents_are_looked_at_in_no_time(tiny: str) -> None:
     assert time.process_time() - start < 2
 
 
+@pytest.mark.process
 def test_counting_tokens_brings_no_torch(tiny: str) -> None:
     code = """
 import sys

@@ -107,6 +107,7 @@ def test_exports_beside_each_other_are_verified_each_by_its_own_manifest(scored:
     assert (tmp_path / "web" / "manifest.json").read_text() == "{}"
 
 
+@pytest.mark.process
 def test_what_a_killed_export_left_is_removed_by_the_next_one(scored: Experiment, tmp_path: Path) -> None:
     """Only Winnow's own, and only of a process that is dead: one that is alive keeps its file, and so does any other file."""
     ready, done = os.pipe()

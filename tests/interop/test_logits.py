@@ -72,6 +72,7 @@ def test_the_order_of_classes_needs_no_table(classes: int) -> None:
             assert class_order(gold, labels, classes).tolist() == by_table(gold, labels, classes)
 
 
+@pytest.mark.process
 def test_100_000_classes_are_ordered_in_bounded_memory() -> None:
     """A table of them would take 74 GiB. Their logits are refused, naming the size."""
     classes = 100_000

@@ -14,6 +14,7 @@ from pruning.jobs import demo
 from pruning.settings import Settings
 
 
+@pytest.mark.process
 def test_the_demo_measures_the_first_rung_and_exports_what_it_says(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def stuck(experiment: Experiment, run: int) -> None:
         experiment.write_epoch(run, replace(record, predicted=np.zeros_like(record.predicted), correct=experiment.labels == 0))
 
 
+@pytest.mark.process
 def test_a_run_stuck_at_one_class_is_named_and_redone(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
     before = scored.dynamics.gold_prob.copy()
     assert scored.diverged() == [] and scored.warnings() == []
@@ -66,6 +67,7 @@ def test_a_run_stuck_at_one_class_is_named_in_all_that_is_written(scored: Experi
     assert f"Warning: {warning}" in CliRunner().invoke(app, words).stderr
 
 
+@pytest.mark.process
 def test_the_same_command_goes_on_after_a_seed_was_replaced(scored: Experiment, settings: Settings) -> None:
     """Who scores again with the seeds first asked for means those that took the diverged ones' place."""
     stuck(scored, 1)
@@ -85,6 +87,7 @@ def killed_between_the_moves(experiment: Experiment, run: int, monkeypatch: pyte
     return Experiment(experiment.folder.root)
 
 
+@pytest.mark.process
 def test_a_kill_between_the_moves_leaves_no_run_under_another_s_seed(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is named still, and the next request completes what was begun."""
     again = killed_between_the_moves(scored, 1, monkeypatch)
@@ -96,6 +99,7 @@ def test_a_kill_between_the_moves_leaves_no_run_under_another_s_seed(scored: Exp
     assert redone.diverged() == []
 
 
+@pytest.mark.process
 def test_a_kill_between_the_moves_and_a_resume_leave_redo_as_it_was(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same seed was trained again and diverged again: both recordings are kept."""
     killed_between_the_moves(scored, 1, monkeypatch)
@@ -119,6 +123,7 @@ def test_a_seed_that_took_a_diverged_one_s_place_has_not_diverged_itself(scored:
     assert [run.sentence for run in again.diverged()] == ["The loss of run 1 became NaN once more."]
 
 
+@pytest.mark.process
 def test_runs_whose_loss_is_no_number_are_named_and_do_not_stop_the_others(settings: Settings, tmp_path: Path) -> None:
     """A rate at which every run overflows: each is named, none is recorded as complete, and each gets the next seed."""
     wild = settings.with_changes(seeds=SEEDS[:2], train=replace(settings.train, learning_rate=1e30))

@@ -95,6 +95,7 @@ def noticed(folder: Path) -> bool:
     return False
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_every_damage_is_noticed_by_verify_counts(full: Experiment, damage: str) -> None:
     """Of every file, the first of each run of the recording only: the others are of its kind."""
@@ -153,6 +154,7 @@ def test_resume_s_repair_goes_on_without_what_is_lost(full: Experiment) -> None:
     assert not noticed(full.folder.root) and full.decisions() == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["experiment.json", *LINES, "examples.parquet", "evaluation.parquet", "frontier.parquet"])
 def test_every_verb_speaks_in_sentences(full: Experiment, name: str, damage: str) -> None:

@@ -40,6 +40,7 @@ def ended(process: subprocess.Popen[bytes]) -> str:
     return said.decode()
 
 
+@pytest.mark.process
 def test_a_deleted_lock_lets_no_second_worker_in(scored: Experiment) -> None:
     """The folder itself is locked too; the worker goes on and can still be cancelled."""
     folder, process = scored.folder, holder(scored.folder.root)
@@ -57,6 +58,7 @@ def test_a_deleted_lock_lets_no_second_worker_in(scored: Experiment) -> None:
         pass
 
 
+@pytest.mark.process
 def test_work_in_a_folder_that_was_moved_ends_with_a_sentence(scored: Experiment, tmp_path: Path) -> None:
     folder, process = scored.folder, holder(scored.folder.root)
     folder.root.rename(tmp_path / "elsewhere")
@@ -65,6 +67,7 @@ def test_work_in_a_folder_that_was_moved_ends_with_a_sentence(scored: Experiment
     assert lock.status(Folder(tmp_path / "elsewhere")).state is JobState.INTERRUPTED
 
 
+@pytest.mark.process
 def test_a_folder_in_place_of_the_one_worked_in_is_left_alone(scored: Experiment, tmp_path: Path) -> None:
     folder, process = scored.folder, holder(scored.folder.root)
     folder.root.rename(tmp_path / "elsewhere")
@@ -83,6 +86,7 @@ def test_every_write_of_the_owner_asks_for_its_folder(scored: Experiment, tmp_pa
         assert not scored.folder.root.exists()
 
 
+@pytest.mark.process
 def test_a_stopped_worker_shows_when_it_last_lived(scored: Experiment) -> None:
     """SIGSTOP: its lock is held, and nothing comes. Its last event is made older, so that the test need not wait."""
     folder, process = scored.folder, holder(scored.folder.root)

@@ -53,6 +53,7 @@ def test_only_an_undo_that_took_something_away_can_be_redone() -> None:
     assert redoable([first, act("undo", value="of another list")]) is redoable([]) is None
 
 
+@pytest.mark.process
 def test_a_million_decided_at_once_take_no_time_worth_waiting_for() -> None:
     ids = np.arange(1_000_000)
     start = time.process_time()

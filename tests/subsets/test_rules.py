@@ -51,6 +51,7 @@ def test_h_values_above_nine_are_numbers_not_digits() -> None:
     assert rules.by_h("remove-1-10", h, np.arange(5), (1, 10)).kept.tolist() == [0, 3, 4]
 
 
+@pytest.mark.process
 @given(st.integers(1, 12), st.integers(1, 10), st.integers(4, 60), st.integers(2, 20), st.floats(1, 4), st.integers(0, 2**31))
 def test_every_rule_keeps_known_ids_once_in_source_order(
     runs: int, epochs: int, examples: int, classes: int, skew: float, seed: int

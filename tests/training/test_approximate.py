@@ -81,7 +81,7 @@ def test_a_model_without_attention_layers_that_lora_knows_is_refused(tmp_path: P
         getattr(layer, "layer", layer).attention = torch.nn.Identity()
     from pruning.training.model import add_adapters
 
-    with pytest.raises(ModelError, match="no attention layers that LoRA knows"):
+    with pytest.raises(ModelError, match="no attention layers for LoRA"):
         add_adapters(one.network, 2)
 
 

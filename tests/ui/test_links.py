@@ -123,6 +123,7 @@ def shared(scored_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Exper
     return Experiment(shutil.copytree(scored_once, tmp_path_factory.mktemp("links") / scored_once.name))
 
 
+@pytest.mark.process
 @settings(max_examples=8)
 @given(state=STATES)
 def test_any_address_opened_cold_shows_the_same(state: dict[str, object], shared: Experiment) -> None:

@@ -73,6 +73,7 @@ def unreadable(root: Path, name: str = "newer") -> Path:
     return root / name
 
 
+@pytest.mark.process
 def test_one_experiment_that_cannot_be_read_blocks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Home and Score list it with the reason, a new one can be started, and it can go to the trash; elsewhere the reason is shown."""
     folder = unreadable(tmp_path)

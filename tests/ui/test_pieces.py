@@ -179,6 +179,7 @@ def test_a_score_with_infinite_values_has_a_slider(scored: Experiment) -> None:
     assert np.isfinite([found.low, found.high]).all() and found.low < found.high
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("spread", [0.0, 1e-6, 0.008])
 def test_difficulty_opens_on_scores_that_hardly_differ(spread: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the sample's own do after a short fine-tuning: probabilities between 0.496 and 0.504."""
