@@ -163,9 +163,13 @@ def interval(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> tup
 
 def paired(ours: pd.Series, theirs: pd.Series) -> Difference:
     """Mean and 95% interval of ours - theirs over the seeds (the index) that both have."""
-    both = (ours - theirs).dropna().to_numpy(float)
-    low, high = interval(both)
-    return Difference(mean=float(both.mean()) if len(both) else nan, low=low, high=high, pairs=len(both))
+    return paired_values((ours - theirs).dropna().to_numpy(float))
+
+
+def paired_values(differences: NDArray[np.float64]) -> Difference:
+    """Mean and 95% interval of differences, one per seed."""
+    low, high = interval(differences)
+    return Difference(mean=float(differences.mean()) if len(differences) else nan, low=low, high=high, pairs=len(differences))
 
 
 def pareto(measured: Sequence[FrontierPoint], metric: str | None = None) -> list[FrontierPoint]:

@@ -74,14 +74,16 @@ def _smallest(measured: Sequence[FrontierPoint], margin: float, confidence: floa
     allowed error (1 - confidence) is divided among the subsets, and each subset's part among its looks. The chance of recommending any
     subset that loses more than the margin is thus at most 1 - confidence, however many were measured together and however often seeds
     were added after a look (benchmarks/results/recommendation.md); subsets added after a look bring an error of their own. Among those
-    that pass at the smallest size, the best is recommended.
+    that pass at the smallest size, the best is recommended. Subsets with too few seeds to be judged are left out where others have enough:
+    `prune` gives most candidates one seed.
     """
     if not any(point.subset == "full" for point in measured):
         return Recommendation(subset=None, sentence="Full data was not measured, so no subset can be compared with it.")
     sizes: dict[int, list[FrontierPoint]] = {}
-    for point in measured:
-        if point.vs_full is not None:
-            sizes.setdefault(point.kept, []).append(point)
+    compared = [point for point in measured if point.vs_full is not None]
+    judged = [point for point in compared if _to_full(point).pairs >= FEWEST_SEEDS]
+    for point in judged or compared:
+        sizes.setdefault(point.kept, []).append(point)
     if not sizes:
         return Recommendation(subset=None, sentence="No subset was measured yet; measure the frontier.")
     best: FrontierPoint | None = None
@@ -100,13 +102,13 @@ def _smallest(measured: Sequence[FrontierPoint], margin: float, confidence: floa
 
 def _passes(point: FrontierPoint, margin: float, confidence: float) -> bool:
     difference = _to_full(point)
-    return difference.pairs >= FEWEST_SEEDS and lower_bound(difference, _at_look(point.looks, confidence)) > -margin
+    return difference.pairs >= FEWEST_SEEDS and lower_bound(difference, at_look(point.looks, confidence)) > -margin
 
 
-def _at_look(look: int, confidence: float) -> float:
+def at_look(look: int, confidence: float) -> float:
     """Return the confidence that the given look at a subset needs.
 
-    >>> [round(_at_look(look, 0.95), 4) for look in (1, 2, 3)]
+    >>> [round(at_look(look, 0.95), 4) for look in (1, 2, 3)]
     [0.965, 0.993, 0.9986]
     """
     return 1 - (1 - confidence) * FIRST_LOOK * LATER_LOOKS ** (look - 1)
@@ -189,7 +191,7 @@ def _none_yet(point: FrontierPoint, margin: float, confidence: float, everything
         return Recommendation(subset=None, sentence=f"{start}; that seems more than the {margin * 100:g} pp allowed, but may be chance.")
     error = (difference.high - difference.mean) / stdtrit(difference.pairs - 1, 0.5 + CONFIDENCE / 2)
     spread = error * sqrt(difference.pairs)
-    then = _at_look(point.looks + 1, confidence)
+    then = at_look(point.looks + 1, confidence)
     needed = next((n for n in range(difference.pairs + 1, 200) if stdtrit(n - 1, then) * spread / sqrt(n) < room), 200)
     more = needed - difference.pairs
     if more > ENOUGH_SEEDS:

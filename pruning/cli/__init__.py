@@ -8,6 +8,7 @@ from pathlib import Path
 
 # The order of the imports is the order of the verbs in --help.
 # isort: off
+from pruning.cli import whole as whole
 from pruning.cli import scoring as scoring
 from pruning.cli import fitting as fitting
 from pruning.cli import working as working

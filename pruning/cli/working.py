@@ -71,8 +71,12 @@ def resume(
     redo: Annotated[bool, typer.Option("--redo-diverged", help="Train diverged runs again, each with the next seed.")] = False,
 ) -> None:
     """Resume a cancelled or interrupted job."""
-    from pruning.jobs import worker
+    from pruning.cli.whole import finish
+    from pruning.jobs import prune, worker
 
     with report.listener("Resuming") as listen:
-        experiment = (worker.redo if redo else worker.resume)(directory, listen)
-    report.show(experiment)
+        done = (worker.redo if redo else prune.resume)(directory, listen)
+    if isinstance(done, prune.Pruned):
+        finish(done)
+    else:
+        report.show(done)

@@ -1,0 +1,142 @@
+"""Fine-tune subsets within a job: which ones, with which seeds, and what is kept of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from pruning.analysis.frontier import equal_steps_epochs, of_subset, rows_sha256
+from pruning.errors import SubsetError, UsageError
+from pruning.experiment import Experiment
+from pruning.jobs.progress import JobProgress, Listener, Stop
+from pruning.jobs.runs import Done, train_runs
+from pruning.records import DECISIONS, FineTuning, RunPlan, Subset
+from pruning.settings import Settings, default_seeds
+from pruning.subsets import rules
+
+
+def tidy(experiment: Experiment) -> None:
+    """Remove checkpoints of finished work: a killed worker may have left one."""
+    finished = experiment.finished_runs()
+    wanted = {experiment.folder.checkpoint(f"run={run}") for run in range(experiment.settings.runs) if run not in finished}
+    for path in set(experiment.folder.checkpoints.glob("*.pt")) - wanted:
+        path.unlink()
+    with suppress(OSError):  # there is none, or an unfinished run's is in it
+        experiment.folder.checkpoints.rmdir()
+
+
+def checkpoint(experiment: Experiment, name: str) -> str | None:
+    """Return the path of a checkpoint, or None where the settings want none."""
+    return str(experiment.folder.checkpoint(name)) if experiment.settings.checkpoints else None
+
+
+def choose(experiment: Experiment, wanted: Sequence[str], baselines: Sequence[str], refuse: bool) -> tuple[list[str], list[str]]:
+    """Return the subsets to measure with their baselines, full data first, and those that cannot be trained on.
+
+    With `refuse`, a subset of `wanted` that cannot be trained on raises SubsetError.
+    """
+    for baseline in baselines:
+        if baseline not in rules.BASELINES:
+            raise UsageError(f"baselines must be any of {', '.join(rules.BASELINES)}, got {baseline!r}.", "baselines")
+    chosen, left_out = ["full"], []
+    for name in wanted:
+        subset = experiment.named(name)
+        if refuse:
+            rules.check_trainable(subset, experiment.labels, experiment.ids)
+        elif not rules.trainable(subset, experiment.labels, experiment.ids):
+            left_out.append(name)
+            continue
+        chosen.append(name)
+        if name != "full" and subset.method != "random":
+            size = _size_in_words(experiment, subset)
+            for beside in (f"{baseline}@{size}" for baseline in baselines):
+                fits = rules.trainable(experiment.named(beside), experiment.labels, experiment.ids)
+                (chosen if fits else left_out).append(beside)
+    return list(dict.fromkeys(chosen)), list(dict.fromkeys(left_out))
+
+
+def _size_in_words(experiment: Experiment, subset: Subset) -> str:
+    """Return what follows the @ in the name of a baseline of equal size: the subset's source if that has the same size, else the number."""
+    name = subset.name.partition("@")[2] or subset.name
+    if DECISIONS not in name:
+        with suppress(SubsetError):  # the name is more than one rule and what it is cut to
+            if experiment.named(f"random@{name}").size == subset.size:
+                return name
+    return str(subset.size)
+
+
+def all_seeds(settings: Settings, count: int) -> tuple[int, ...]:
+    """Return `count` seeds of fine-tunings: those of the scoring runs first, whose results full data has already."""
+    return (*settings.seeds, *(seed for seed in default_seeds(count + settings.runs) if seed not in settings.seeds))[:count]
+
+
+def fine_tune(
+    experiment: Experiment,
+    progress: JobProgress,
+    pieces: Sequence[tuple[str, int]],
+    budget: str,
+    listen: Listener,
+    stop: Stop,
+    later: int = 0,
+) -> None:
+    """Fine-tune subsets within a job that is under way; what is finished is not repeated.
+
+    `pieces` are names of subsets with a seed each; `later` counts the examples that the same job trains afterwards.
+    """
+    settings = experiment.settings
+    rows_before = experiment.finished().to_dict("records")
+    finished = {(row["subset"], row["rows_sha256"], row["seed"], row["budget"]) for row in rows_before}
+    trained = {(row["rows_sha256"], row["seed"], row["epochs"]): row for row in rows_before}
+    work: dict[str, tuple[list[Subset], RunPlan]] = {}
+    planned: dict[tuple[str, int, int], str] = {}
+    for name, seed in pieces:
+        subset = experiment.named(name, seed=seed)
+        own_budget, sha256 = "epochs" if subset.name == "full" else budget, rows_sha256(subset.kept)
+        if (subset.name, sha256, seed, own_budget) in finished:
+            continue
+        if not rules.trainable(subset, experiment.labels, experiment.ids):
+            progress.say("note", message=f"{name} with seed {seed} was not trained: only one class of it was drawn.")
+            continue
+        epochs = settings.measuring.epochs
+        if budget == "steps":
+            epochs = equal_steps_epochs(len(experiment.ids), subset.size, epochs, settings.measuring.batch_size)
+        if same := trained.get((sha256, seed, epochs)):  # under another name, or with a budget that comes to as many epochs
+            experiment.add_finished({**same, **of_subset(subset, own_budget, experiment.burn_in)})
+            continue
+        if (sha256, seed, epochs) in planned:
+            work[planned[sha256, seed, epochs]][0].append(subset)
+            continue
+        rows = np.flatnonzero(subset.mask(experiment.ids))
+        key = f"{name} seed {seed}"
+        state = checkpoint(experiment, f"rows={sha256[:16]}-seed={seed}-epochs={epochs}")
+        planned[sha256, seed, epochs] = key
+        work[key] = [subset], RunPlan(key=key, seed=seed, rows=rows, epochs=epochs, record=False, checkpoint=state)
+    plans = [plan for _, plan in work.values()]
+
+    def keep(done: Done) -> None:
+        for subset in work[done.plan.key][0]:
+            own_budget = "epochs" if subset.name == "full" else budget
+            experiment.add_finished(fine_tuning(subset, own_budget, experiment.burn_in, done).row)
+
+    progress.plan(plans, found=progress.found, later=later)
+    train_runs(experiment, settings.measuring, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)
+    tidy(experiment)
+
+
+def fine_tuning(subset: Subset, budget: str, burn_in: int, done: Done) -> FineTuning:
+    """Return the record of a fine-tuning of that subset."""
+    return FineTuning(
+        **of_subset(subset, budget, burn_in),
+        seed=done.plan.seed,
+        epochs=done.plan.epochs,
+        seconds=done.result.seconds,
+        steps=done.result.steps,
+        finished=time.time(),
+        metrics=done.metrics,
+        micro_batch=done.result.micro_batch,
+        stuck=done.stuck,
+        class_accuracy=done.class_accuracy,
+    )
