@@ -67,7 +67,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the race is decided by."""
+    """Seeds, margin and budget of a race."""
 
     seeds: int
     """Seeds of the test that accepts a candidate, at least 3."""
@@ -161,7 +161,7 @@ class _Race:
         return Step(standings=standings, spent=self.spent, pieces=pieces, chosen=chosen, out_of_budget=out_of_budget)
 
     def unseen(self, left: float) -> tuple[tuple[str, int], ...]:
-        """Return the first seed of every candidate that has none, smallest first, as far as the budget left goes."""
+        """Return the first seed of every candidate that has none, smallest first, as far as the budget left allows."""
         pieces = []
         for each, found in zip(self.order, self.differences, strict=True):
             if not len(found) and each.cost <= left + 1e-9:
@@ -250,7 +250,7 @@ def explain(step: Step, rules: Rules) -> str:
         return "No candidate was fine-tuned; raise the budget (--budget-runs)."
     best = max(known, key=lambda found: found.mean)
     start = (
-        f"No smaller set was shown to stay within {rules.margin * 100:g} pp of full data. "
+        f"No smaller set was shown to be within {rules.margin * 100:g} pp of full data. "
         f"The best, {best.candidate.name}, is at {best.mean * 100:+.1f} pp after {best.seeds} of {rules.seeds} seeds."
     )
     if step.out_of_budget:

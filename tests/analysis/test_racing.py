@@ -58,7 +58,7 @@ def test_where_every_candidate_loses_it_ends_and_says_what_it_would_take() -> No
     last = run(candidates, FULL, accuracy, rules)[-1]
     assert last.chosen is None and not last.out_of_budget and last.spent == pytest.approx(0.7)
     assert explain(last, rules).startswith(
-        "No smaller set was shown to stay within 0.5 pp of full data. The best, c0.5, is at -10.0 pp after 1"
+        "No smaller set was shown to be within 0.5 pp of full data. The best, c0.5, is at -10.0 pp after 1"
     )
     assert "--give-up 10.1" in explain(last, rules)
 
