@@ -42,7 +42,7 @@ SHARES = 0.5, 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What to prune for: where the file goes, and when a subset is good enough."""
+    """Output file, and the terms on which a subset is good enough."""
 
     output: Path
     give_up: float = MARGIN
