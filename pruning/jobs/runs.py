@@ -63,20 +63,6 @@ def train_runs(
     _announce(experiment.settings, data, plans, progress)
     waiting = {plan.key: plan for plan in plans}
 
-    def take(item: Progress | EpochRecord | RunResult) -> None:
-        if isinstance(item, Progress):
-            progress.update(item)
-            listen(progress)
-        elif isinstance(item, EpochRecord):
-            on_epoch(waiting[item.key], item)
-            logger.info("%s epoch %d recorded", item.key, item.epoch + 1)
-        else:
-            plan = waiting.pop(item.key)
-            on_result(_done(plan, item, data, experiment.label_names, progress))
-            progress.end(plan)
-            listen(progress)
-        progress.beat()
-
     diverged = []
     device = str(pick_device(recipe.device))
 
@@ -90,7 +76,10 @@ def train_runs(
         while waiting:
             try:
                 for item in train([*waiting.values()], data.training, data.evaluation, str(data.model), recipe, stop=stop):
-                    take(item)
+                    _take(item, waiting, data, progress, on_epoch, on_result)
+                    if not isinstance(item, EpochRecord):
+                        listen(progress)
+                    progress.beat()
             except Diverged as error:  # the other runs resume after their last complete epoch
                 plan = waiting.pop(error.key)
                 progress.runs.clear()
@@ -101,6 +90,26 @@ def train_runs(
                 progress.say("diverged", message=str(error), key=error.key)
     if diverged:
         raise TrainingError(f"{' '.join(diverged)} The other runs are complete. {REDO}")
+
+
+def _take(
+    item: Progress | EpochRecord | RunResult,
+    waiting: dict[str, RunPlan],
+    data: _Data,
+    progress: JobProgress,
+    on_epoch: Callable[[RunPlan, EpochRecord], None],
+    on_result: Callable[[Done], None],
+) -> None:
+    """Pass on what a run yields; a finished run is removed from `waiting`."""
+    if isinstance(item, Progress):
+        progress.update(item)
+    elif isinstance(item, EpochRecord):
+        on_epoch(waiting[item.key], item)
+        logger.info("%s epoch %d recorded", item.key, item.epoch + 1)
+    else:
+        plan = waiting.pop(item.key)
+        on_result(_done(plan, item, data, progress))
+        progress.end(plan)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -114,6 +123,7 @@ class _Data:
     evaluation: Encoded
     held_out: pa.Table
     """The rows of `evaluation`."""
+    label_names: Sequence[str]
 
 
 def _encode(experiment: Experiment, held_out: pa.Table | None) -> _Data:
@@ -127,7 +137,15 @@ def _encode(experiment: Experiment, held_out: pa.Table | None) -> _Data:
     max_length = settings.max_length or task.max_length
     training, evaluation = (task.encode(each, tokenizer, max_length) for each in (experiment.examples(), rows))
     model_checks.check_data(model, settings.model, training, evaluation)
-    return _Data(task=task, model=model, max_length=max_length, training=training, evaluation=evaluation, held_out=rows)
+    return _Data(
+        task=task,
+        model=model,
+        max_length=max_length,
+        training=training,
+        evaluation=evaluation,
+        held_out=rows,
+        label_names=experiment.label_names,
+    )
 
 
 def _announce(settings: Settings, data: _Data, plans: Sequence[RunPlan], progress: JobProgress) -> None:
@@ -145,7 +163,7 @@ def _announce(settings: Settings, data: _Data, plans: Sequence[RunPlan], progres
             progress.say("note", message=problem)
 
 
-def _done(plan: RunPlan, result: RunResult, data: _Data, names: Sequence[str], progress: JobProgress) -> Done:
+def _done(plan: RunPlan, result: RunResult, data: _Data, progress: JobProgress) -> Done:
     """Return a finished plan with its metrics on the held-out data."""
     assert result.outputs is not None
     if result.micro_batch:
@@ -157,7 +175,7 @@ def _done(plan: RunPlan, result: RunResult, data: _Data, names: Sequence[str], p
         plan=plan,
         result=result,
         metrics=metrics,
-        class_accuracy=_class_accuracy(data.evaluation, result, names),
+        class_accuracy=_class_accuracy(data.evaluation, result, data.label_names),
         stuck=_stuck(data.evaluation, result),
         evaluation=data.evaluation,
     )
