@@ -19,9 +19,6 @@ PATTERN = re.compile("|".join(rf"(?P<w{place}>\b(?:{word})(?<=\s)|\b(?:{word})\b
 SOURCES = [path for folder in ("pruning", "pages") for path in sorted((ROOT / folder).rglob("*.py"))] + [ROOT / "app.py"]
 PAGES = [path for pattern in ("*.md", "docs/**/*.md") for path in sorted(ROOT.glob(pattern)) if path.name != "LICENSE.md"]
 
-NOT_YET = frozenset((ROOT / "tests" / "support" / "not_yet_rewritten.txt").read_text(encoding="utf-8").split())
-"""Files whose texts are still to be rewritten. Take a file off the list once it passes; never add one."""
-
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
     """Line and text of every string literal of a module, docstrings and parts of f-strings included, or of every line of Markdown."""
@@ -58,14 +55,7 @@ def findings(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", [*SOURCES, *PAGES], ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_text_uses_a_word_of_the_list(path: Path) -> None:
-    if path.relative_to(ROOT).as_posix() in NOT_YET:
-        pytest.skip("still to be rewritten")
     assert not findings(path), "\n".join(findings(path))
-
-
-def test_only_files_that_are_there_wait_to_be_rewritten() -> None:
-    there = {path.relative_to(ROOT).as_posix() for path in (*SOURCES, *PAGES)}
-    assert there >= NOT_YET, NOT_YET - there
 
 
 def test_the_list_finds_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
