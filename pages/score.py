@@ -27,10 +27,16 @@ settings, folder, limit = score_form.recipe(task, name, chosen)
 settings = settings.with_changes(columns=columns, drop_invalid=drop_invalid)
 with st.container(horizontal=True):
     start = st.button("Start scoring", type="primary", icon=":material/play_arrow:", disabled=bool(preview.problem))
+    whole = st.button(
+        "Score, choose and export",
+        icon=":material/content_cut:",
+        disabled=bool(preview.problem),
+        help="Also finds the smallest set within 0.5 pp of full data and writes it to the experiment's exports, verified.",
+    )
     measure = st.button("Estimate the time", icon=":material/timer:", disabled=bool(preview.problem))
 if measure:
     score_form.estimate(settings, limit)
-if start:
-    score_form.start(settings, folder, limit)
+if start or whole:
+    score_form.start(settings, folder, limit, whole)
     st.rerun()
 history.listed(list_experiments(state.root()))

@@ -358,8 +358,8 @@ class JobStatus:
 
     @property
     def measuring(self) -> bool:
-        """True while the frontier is being measured."""
-        return self.state.under_way and self.verb == "frontier"
+        """True while subsets are being measured, by `frontier` or `prune`."""
+        return self.state.under_way and self.verb in ("frontier", "prune")
 
     @property
     def seconds_left(self) -> float | None:

@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 failed (one sentence on stderr), 2 wrong usage, 130 cancel
 """
 
 import sys
-from pathlib import Path
 
 # The order of the imports is the order of the verbs in --help.
 # isort: off
@@ -16,7 +15,7 @@ from pruning.cli import reading as reading
 from pruning.cli import dashboard as dashboard
 
 # isort: on
-from pruning.cli.base import Unbroken, say
+from pruning.cli.base import Unbroken, program, say
 from pruning.cli.base import app as app
 from pruning.cli.base import one_sentence as one_sentence
 from pruning.errors import UsageError
@@ -31,4 +30,4 @@ def main() -> None:
     except UsageError as error:
         say(f"Error: {error}", error=True)
         sys.exit(2)
-    app(prog_name="winnow" if Path(sys.argv[0]).name == "winnow" else "python -m pruning")
+    app(prog_name=program())

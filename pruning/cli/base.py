@@ -180,6 +180,11 @@ def _option(setting: Setting) -> Any:
     return Annotated[kind | None, typer.Option(on_by_default, metavar=option.metavar, help=help_text, rich_help_panel=option.group or None)]
 
 
+def program() -> str:
+    """Return the command that this process was started as: winnow, or python -m pruning."""
+    return "winnow" if Path(sys.argv[0]).name == "winnow" else "python -m pruning"
+
+
 def words(text: str) -> list[str]:
     """Return the words that commas separate, empty ones left out."""
     return [word.strip() for word in text.split(",") if word.strip()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from pruning.cli.base import (
     app,
     columns_of,
     one_sentence,
+    program,
     say,
     settings_options,
     several,
@@ -44,7 +46,8 @@ def demo(
     report.show(done.experiment)
     say("")
     say(f"Exported {done.subset.size} of {done.subset.total} sentences to {done.output} and verified it against {done.manifest.name}.")
-    say(f"{done.suspected:,} labels look wrong; the dashboard's Inspect page shows them. Open it with: make app")
+    say(f"{done.suspected:,} labels look wrong; the dashboard's Inspect page shows them.")
+    say(f"Open it with: {program()} app --experiments {shlex.quote(str(directory.parent))}")
     say("")
     for sentence in done.verdict:
         say(sentence)

@@ -13,7 +13,7 @@ from pruning import presets
 from pruning.analysis.racing import BUDGET
 from pruning.analysis.recommendation import MARGIN
 from pruning.cli import report
-from pruning.cli.base import LabelColumn, TextColumn, TextPairColumn, app, columns_of, one_sentence, settings_options, words
+from pruning.cli.base import LabelColumn, TextColumn, TextPairColumn, app, columns_of, one_sentence, program, settings_options, words
 from pruning.errors import Cancelled
 from pruning.options import settings_of
 from pruning.settings import Settings, default_seeds
@@ -78,4 +78,4 @@ def _way_on(folder: Path) -> Iterator[None]:
     try:
         yield
     except Cancelled as stopped:
-        raise Cancelled(f"{stopped} Continue with the same command, or: winnow resume {folder}") from None
+        raise Cancelled(f"{stopped} Continue with the same command, or: {program()} resume {folder}") from None

@@ -74,6 +74,12 @@ def score(settings: Settings, directory: str | Path) -> Worker:
     return start(["score", "--experiment", str(directory)], directory, settings)
 
 
+def prune(settings: Settings, directory: str | Path) -> Worker:
+    """Start the whole job with these settings; the file is written to the experiment's exports. Raises as `start` does."""
+    output = Folder(Path(directory)).exports / "pruned" / "data.jsonl"
+    return start(["prune", "--experiment", str(directory), "--output", str(output)], directory, settings)
+
+
 def start(words: Sequence[str], directory: str | Path, settings: Settings | None = None) -> Worker:
     """Start `python -m pruning WORDS` at low priority, and watch it from a daemon thread.
 

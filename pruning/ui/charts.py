@@ -12,8 +12,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from pruning.analysis.learning_rate import RateFit
 from pruning.analysis.ranges import range_of
-from pruning.formatting import counted
+from pruning.formatting import counted, scientific
 from pruning.records import DECISIONS, FrontierPoint
 from pruning.subsets.titles import title
 from pruning.ui import theme
@@ -238,4 +239,25 @@ def learned(table: pd.DataFrame, chance: float | None, dotted: str = "chance") -
     figure.update_layout(margin=MARGIN, height=200, showlegend=False)
     figure.update_xaxes(title="epoch", dtick=1)
     figure.update_yaxes(tickformat=".3~g")
+    return figure
+
+
+def learning_rate(fit: RateFit) -> go.Figure:
+    """Mean held-out loss by learning rate, a line for each round of the search; the fitted rate is a dashed line."""
+    figure = go.Figure()
+    for number, (each, colour) in enumerate(zip(fit.rounds, cycle(theme.CATEGORIES), strict=False), 1):
+        tried = sorted((one["rate"], one["loss"]) for one in each["candidates"] if one["loss"] is not None)
+        figure.add_scatter(
+            x=[rate for rate, _ in tried],
+            y=[loss for _, loss in tried],
+            mode="lines+markers",
+            name=f"{each['rows']:,} rows",
+            line={"width": 1.5, "color": colour},
+            marker={"symbol": list(theme.SYMBOLS.values())[(number - 1) % len(theme.SYMBOLS)]},
+        )
+    if fit.rate is not None:
+        figure.add_vline(x=fit.rate, line={"dash": "dash", "color": theme.CHOSEN, "width": 2}, annotation_text=scientific(fit.rate))
+    figure.update_layout(margin={**MARGIN, "t": 40}, height=240, legend={"orientation": "h", "y": 1.25})
+    figure.update_xaxes(title="learning rate", type="log", dtick=1, exponentformat="e")
+    figure.update_yaxes(title="held-out loss")
     return figure

@@ -14,6 +14,7 @@ from pruning.experiment import Experiment
 from pruning.formatting import duration
 from pruning.jobs import background
 from pruning.records import JobState, JobStatus
+from pruning.settings import FULL_RECIPE
 from pruning.store.stored import Stored
 from pruning.ui import charts, escaping, reliability, state, tables
 
@@ -69,6 +70,7 @@ def _watch(directory: str, was_running: bool) -> None:
     with numbers:
         st.caption("The same in numbers; a percentage for running epochs")
         st.dataframe(_grid(experiment, status), alt="Accuracy of every run in every epoch")
+    _searches(experiment)
     others = {key: run for key, run in status.runs.items() if running and not key.startswith("run ")}
     for key, run in sorted(others.items()):
         st.text(f"{key}: epoch {run.epoch + 1}, {run.examples:,} of {run.total:,} examples, accuracy {run.accuracy:.2f}")
@@ -86,6 +88,19 @@ def _curves(experiment: Experiment) -> None:
         config={"displayModeBar": False},
         alt="Training accuracy by epoch, a line for each run; the table below has the numbers.",
     )
+
+
+def _searches(experiment: Experiment) -> None:
+    """Draw the search for each fitted learning rate."""
+    for name, fit in experiment.learning_rates.items():
+        with st.expander(f"Learning rate search{'' if name == FULL_RECIPE else f' ({name})'}", icon=":material/tune:"):
+            st.text(fit.sentence)
+            st.plotly_chart(
+                charts.learning_rate(fit),
+                key=f"learning-rate-{name}",
+                config={"displayModeBar": False},
+                alt="Held-out loss by learning rate for each round of the search; the sentence above names the fitted rate.",
+            )
 
 
 def _log(experiment: Experiment, status: JobStatus) -> None:

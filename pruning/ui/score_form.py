@@ -214,13 +214,13 @@ def take_settings(folder: Path) -> None:
     )
 
 
-def start(settings: Settings, name: str, limit: int) -> None:
-    """Start scoring in the background under a new name, and make it this view's experiment.
+def start(settings: Settings, name: str, limit: int, whole: bool = False) -> None:
+    """Start scoring, or with `whole` also choosing and exporting, in the background under a new name, and make it this view's experiment.
 
     Raises UsageError for a name that cannot be a folder's, ExperimentError when it exists or the worker fails at once.
     """
     folder = library.free(state.root(), name)
-    worker = background.score(_ready(settings, limit), folder)
+    worker = (background.prune if whole else background.score)(_ready(settings, limit), folder)
     with st.spinner("Reading the data and starting the worker ..."):
         deadline = time.monotonic() + 60
         while not (folder / "experiment.json").exists() and time.monotonic() < deadline:

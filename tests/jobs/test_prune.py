@@ -115,7 +115,7 @@ def test_a_cancelled_job_says_how_to_continue(quick: Settings, tmp_path: Path) -
     wait_until(lambda: process.poll() is not None or _fine_tunings(folder) >= 1, 120, "the work")
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130, log.read_text()
-    assert f"Continue with the same command, or: winnow resume {folder}" in log.read_text().replace("\n", "")
+    assert f"Continue with the same command, or: python -m pruning resume {folder}" in log.read_text().replace("\n", "")
 
 
 def test_bad_input_is_refused_before_any_work(quick: Settings, tmp_path: Path) -> None:

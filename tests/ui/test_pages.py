@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pruning.analysis.learning_rate import RateFit
 from pruning.errors import ExperimentError
 from pruning.experiment import Experiment
 from pruning.export import writer
 from pruning.export.formats import FORMATS
+from pruning.jobs import background
 from pruning.records import DecisionKind, JobState, JobStatus, Progress
-from pruning.settings import Settings
+from pruning.settings import FULL_RECIPE, Settings
 from pruning.subsets.decisions import Decision
-from pruning.ui import job_progress, score_form
+from pruning.ui import charts, job_progress, score_form
 from tests.support.pages import MAIN, PAGES, ROOT, open_page, press
 
 
@@ -265,7 +267,7 @@ def test_the_grid_counts_the_epochs_that_are_scored(shortened: Experiment) -> No
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """What the page asks to start."""
     asked: list[Settings] = []
-    monkeypatch.setattr(score_form, "start", lambda settings, name, limit: asked.append(settings))
+    monkeypatch.setattr(score_form, "start", lambda settings, name, limit, whole=False: asked.append(settings))
     return asked
 
 
@@ -283,6 +285,34 @@ def test_another_experiment_s_settings_are_taken_whole_and_let_go(scored: Experi
     press(press(app, "Back to the defaults"), "Start scoring")
     shown = ["data", "task", "columns", "evaluation", "model", "max_length", "drop_invalid", "epochs", "batch_size", "learning_rate"]
     assert score_form.others(asked.pop(), shown) == {} and not app.exception
+
+
+def test_one_button_starts_the_whole_job(scored: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings file's mechanism, with the output among the experiment's exports."""
+    asked: list[tuple[list[str], Path, Settings]] = []
+    monkeypatch.setattr(background, "start", lambda words, folder, settings: asked.append((list(words), Path(folder), settings)))
+    app = open_page("score", scored.folder.root.parent, monkeypatch)
+    assert "Score, choose and export" in [button.label for button in app.button] and not app.exception
+    background.prune(scored.settings, tmp_path / "x")
+    [(words, folder, settings)] = asked
+    assert words[:3] == ["prune", "--experiment", str(folder)] and settings == scored.settings
+    assert words[3:] == ["--output", str(folder / "exports" / "pruned" / "data.jsonl")]
+
+
+def test_the_search_for_the_learning_rate_is_drawn(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each round's losses by rate, a diverged one left out, the fitted rate marked; folded below the job on Score."""
+    losses = [(1e-4, 0.6), (2e-4, 0.5), (1e-3, None)]
+    each = {"rows": 200, "steps": 21, "candidates": [{"rate": rate, "loss": loss, "accuracy": 0.7} for rate, loss in losses]}
+    fit = RateFit(
+        rate=2e-4, sentence="Learning rate 2e-4.", rounds=(each,), rows=900, held_out=90, majority=0.5, few_rows=True, runs=1.5, seconds=2.0
+    )
+    scored.keep_fit(FULL_RECIPE, fit)
+    figure = charts.learning_rate(fit)
+    assert list(figure.data[0].x) == [1e-4, 2e-4] and list(figure.data[0].y) == [0.6, 0.5] and figure.layout.xaxis.type == "log"
+    assert figure.layout.shapes[0].x0 == 2e-4 and figure.layout.annotations[0].text == "2e-4"
+    app = open_page("score", scored.folder.root.parent, monkeypatch)
+    assert not app.exception and "Learning rate search" in [each.label for each in app.expander]
+    assert "Learning rate 2e-4." in [text.value for text in app.text]
 
 
 def test_the_log_of_a_failed_job_is_shown(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
