@@ -49,14 +49,17 @@ with right:
         address.usual(key, names[picking.place(view, usual)])
     x = axes[0].selectbox("X axis", names, picking.place(view, "variability"), key=address.X, format_func=title, help=meanings)
     y = axes[1].selectbox("Y axis", names, picking.place(view, "confidence"), key=address.Y, format_func=title, help=meanings)
-    ranges = picking.ranges_below(view, x, y)
+    clicks = picking.clicks()
+    ranges, hover = picking.ranges_below(view, x, y), partial(picking.hover, view)
     widgets.chart(
-        charts.plane(view.score(x), view.score(y), view.score("correctness"), (title(x), title(y), "share right"), ranges),
+        charts.plane(
+            view.score(x), view.score(y), view.score("correctness"), (title(x), title(y), "share right"), ranges, hover, not clicks
+        ),
         picking.cells(view, x, y),
         key=address.MAP,
         alt=f"{title(x)} across, {title(y)} up; the sliders below choose a box, whose examples are listed.",
         on_select=partial(picking.drawn, view, x, y),
-        mode="box",
+        mode="points" if clicks else "box",
         index=True,
     )
     box = picking.box(view, x, y)

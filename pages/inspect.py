@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pruning.ui import deciding, escaping, filters, reading, reliability, state, widgets
+from pruning.ui import deciding, escaping, filters, reading, reliability, side_by_side, state, widgets
 
 view = state.scored()
 subset = state.subset(view)
@@ -13,4 +13,5 @@ if not filters.ready(view, wanted):
 reading.panes(view, subset, wanted, versus)
 kept = view.kept(subset)
 st.caption(escaping.markdown(f"{widgets.class_shares(view, kept)} {widgets.estimate(view, subset.name, subset.size)}"))
+side_by_side.show(view, wanted, kept)
 deciding.listed(view)

@@ -38,10 +38,10 @@ SAYINGS = "_sayings"
 """Session key: sentences of callbacks to show."""
 
 GO = "_go"
-"""Session key: a callback opened examples or data; the page that shows them is drawn next."""
+"""Session key: the page that a callback asked for, because it shows what was clicked."""
 
 ROWS, HISTOGRAM, BARS, MAP, POINTS, POINT_TABLE, EXPERIMENTS = "rows", "histogram", "bars", "map", "frontier", "points", "experiments"
-CONFUSION, AGAINST, CHANGED = "confusion", "against", "changed"
+CONFUSION, AGAINST, CHANGED, PRUNED_BARS, SMALL = "confusion", "against", "changed", "pruned-by-h", "small-frontier"
 """Charts and tables with a selection."""
 
 SIZES = (50, 100)
@@ -292,6 +292,11 @@ def filtered(**filters: object) -> None:
     for key in [*FILTERS, *(key for key in map(str, st.session_state) if key.startswith(RANGE)), PAGE, EXAMPLE, PLACE]:
         put(**{key: None})
     put(**filters)
+
+
+def go(page: str = "inspect") -> None:
+    """Ask for the page that shows what was clicked; for callbacks."""
+    st.session_state[GO] = page
 
 
 def other_experiment() -> None:

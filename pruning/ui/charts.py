@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from math import isnan
 from typing import Any
@@ -63,31 +63,38 @@ def _short(name: str) -> str:
 
 
 def plane(
-    x: NDArray[np.float32], y: NDArray[np.float32], colour: NDArray[np.float32], names: tuple[str, str, str], box: Box | None
+    x: NDArray[np.float32],
+    y: NDArray[np.float32],
+    colour: NDArray[np.float32],
+    names: tuple[str, str, str],
+    box: Box | None,
+    words: Callable[[NDArray[np.int64]], Sequence[str]],
+    drag: bool = True,
 ) -> go.Figure:
-    """Examples by two scores; coloured by a third (0..1); in cells where there are too many for points. `box` is drawn when given."""
+    """Examples by two scores; coloured by a third (0..1); in cells where there are too many for points. `box` is drawn when given.
+
+    `words` gives the hover text of the examples at some positions. The data of a mark is one number: the position of its example, or
+    of the first one in its cell. With `drag` the mouse draws a box; Streamlit then takes no clicks.
+    """
     figure = go.Figure()
-    ranges = [_range(x), _range(y)]
-    hover = names[0] + " %{x:.2f}<br>" + names[1] + " %{y:.2f}"
+    ranges = [axis(x), axis(y)]
+    hover = "%{text}<br>" + names[0] + " %{x:.2f}, " + names[1] + " %{y:.2f}<extra></extra>"
     marker: dict[str, Any] = {"colorscale": "Cividis", "cmin": 0, "cmax": 1, "colorbar": {"title": {"text": names[2]}}}
     if len(x) <= MAP_POINTS:
-        figure.add_scatter(
-            x=x, y=y, mode="markers", marker={**marker, "color": colour, "size": 5, "opacity": 0.7}, hovertemplate=hover + "<extra></extra>"
-        )
+        across, up, positions = x.astype(np.float64), y.astype(np.float64), np.arange(len(x))
+        texts = list(words(positions))
+        marker |= {"color": colour, "size": 5, "opacity": 0.7}
     else:
-        centre_x, centre_y, counts, means = _cells(x, y, colour, ranges)
+        across, up, counts, means, positions = _cells(x, y, colour, ranges)
         size = 3 + 9 * np.log(counts) / max(np.log(counts.max(initial=1)), 1e-9)
-        figure.add_scatter(
-            x=centre_x,
-            y=centre_y,
-            mode="markers",
-            customdata=counts,
-            marker={**marker, "color": means, "size": size, "symbol": "square", "line": {"width": 0}},
-            hovertemplate=hover + "<br>%{customdata:,} examples<extra></extra>",
-        )
+        marker |= {"color": means, "size": size, "symbol": "square", "line": {"width": 0}}
+        texts = [f"{counted(int(n), 'example')}, such as<br>{text}" for n, text in zip(counts, words(positions), strict=True)]
+    figure.add_scatter(
+        x=across, y=up, mode="markers", marker=marker, customdata=[[place] for place in positions.tolist()], text=texts, hovertemplate=hover
+    )
     if box is not None:
         figure.add_shape(type="rect", x0=box[0], x1=box[1], y0=box[2], y1=box[3], line={"color": theme.CHOSEN, "width": 2, "dash": "dot"})
-    figure.update_layout(margin=MARGIN, height=420, dragmode="select")
+    figure.update_layout(margin=MARGIN, height=420, dragmode="select" if drag else "pan")
     figure.update_xaxes(title=names[0], range=ranges[0])
     figure.update_yaxes(title=names[1], range=ranges[1])
     return figure
@@ -95,22 +102,30 @@ def plane(
 
 def _cells(
     x: NDArray[np.float32], y: NDArray[np.float32], colour: NDArray[np.float32], ranges: Sequence[tuple[float, float]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-    """Centres of the cells that hold examples, how many, and the mean colour."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Centres of the cells that hold examples, how many, the mean colour, and the position of the first."""
     places = []
     for values, (low, high) in zip((x, y), ranges, strict=True):
         scaled = np.nan_to_num((values.astype(np.float64) - low) * (CELLS / (high - low)), nan=-1.0, posinf=-1.0)
         places.append(np.where((scaled >= 0) & (scaled < CELLS), scaled, -1).astype(np.int32))
-    inside = (places[0] >= 0) & (places[1] >= 0)
+    inside = np.flatnonzero((places[0] >= 0) & (places[1] >= 0))
     cell = (places[0] * CELLS + places[1])[inside]
     counts = np.bincount(cell, minlength=CELLS * CELLS)
     sums = np.bincount(cell, colour[inside], minlength=CELLS * CELLS)
+    first = np.zeros(CELLS * CELLS, dtype=np.int64)
+    first[cell[::-1]] = inside[::-1]
     filled = np.flatnonzero(counts)
     across, up = (low + (index + 0.5) * (high - low) / CELLS for index, (low, high) in zip(divmod(filled, CELLS), ranges, strict=True))
-    return across, up, counts[filled], sums[filled] / counts[filled]
+    return across, up, counts[filled], sums[filled] / counts[filled], first[filled]
 
 
-def _range(values: NDArray[np.float32]) -> tuple[float, float]:
+def cell_around(x: float, y: float, ranges: Sequence[tuple[float, float]]) -> Box:
+    """The part of the map that the cell with this centre stands for; `ranges` of the two axes, as `plane` draws them."""
+    half = [(high - low) / CELLS / 2 for low, high in ranges]
+    return x - half[0], x + half[0], y - half[1], y + half[1]
+
+
+def axis(values: NDArray[np.float32]) -> tuple[float, float]:
     """The axis that shows all finite values, with a little room."""
     found = range_of(values)
     room = (found.high - found.low) * 0.02

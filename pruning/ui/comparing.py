@@ -13,7 +13,7 @@ from pruning.analysis.comparison import Comparison
 from pruning.errors import WinnowError
 from pruning.reports import comparison
 from pruning.reports.browse import View
-from pruning.ui import address, escaping, heat, state
+from pruning.ui import address, escaping, heat
 
 COLUMNS = {"id": st.column_config.NumberColumn("id", format="%d", width=60), "text": st.column_config.TextColumn("text", width=320)}
 
@@ -43,7 +43,6 @@ def show(view: View, names: Sequence[str]) -> None:
         _against(found)
     with right:
         _changed(view, found)
-    state.open_chosen()
 
 
 def _numbers(found: Comparison) -> None:
@@ -68,7 +67,7 @@ def _against(found: Comparison) -> None:
 
     def picked(row: int, column: int) -> None:
         address.filtered(**{address.LEVELS: [row], address.BESIDE: second.name, address.BESIDE_H: [column]})
-        st.session_state[address.GO] = True
+        address.go()
 
     heat.table(
         counts,
@@ -106,4 +105,4 @@ def _opened(ids: Sequence[int]) -> None:
     rows = st.session_state[address.CHANGED].selection.rows
     if rows:
         address.filtered(**{address.EXAMPLE: ids[rows[0]]})
-        st.session_state[address.GO] = True
+        address.go()

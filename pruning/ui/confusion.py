@@ -6,7 +6,7 @@ import streamlit as st
 
 from pruning.formatting import counted
 from pruning.reports.browse import View
-from pruning.ui import address, escaping, heat, state
+from pruning.ui import address, escaping, heat
 
 HELP = (
     "Predictions in the last epoch, each made just before the model trained on the example; mean over runs. "
@@ -25,7 +25,7 @@ def show(view: View) -> None:
 
     def picked(row: int, column: int) -> None:
         address.filtered(**{address.LABELS: [names[row]], address.ANSWERED: [names[column]]})
-        st.session_state[address.GO] = True
+        address.go()
 
     heat.table(
         100 * shares,
@@ -40,4 +40,3 @@ def show(view: View) -> None:
     if wrong.max() > 0:
         words = f"Most confused: {wrong.max():.0%} of {gold} is predicted as {said}. Rows are labels; click a cell to read its examples."
         st.caption(escaping.markdown(words))
-    state.open_chosen()

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from textwrap import wrap
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import streamlit as st
 from numpy.typing import NDArray
 
 from pruning.analysis import ranges
 from pruning.analysis.ranges import Range, range_of
 from pruning.analysis.scores import SCORES
+from pruning.data.texts import joined
 from pruning.formatting import counted
 from pruning.reports import browse
 from pruning.reports.browse import View
-from pruning.ui import address, state, tables
+from pruning.ui import address, charts, state, tables
 from pruning.ui.charts import Box
+from pruning.ui.escaping import plotly
 
 SHOWN = 100
 """Examples listed below a chart; Inspect shows them all."""
+
+WIDTH = 60
+"""Characters of a line of the map's hover text."""
 
 ENDS = {"x": "across", "y": "up"}
 
@@ -109,15 +118,59 @@ def number_format(found: Range) -> str:
     return f"%.{found.decimals}f" if found.decimals <= 6 else "%.3e"
 
 
+def clicks() -> bool:
+    """Return True where a click on the map opens an example, False where the mouse draws a box. Streamlit's charts take one of the two."""
+    chosen = st.segmented_control(
+        "The mouse on the map",
+        ["box", "click"],
+        default="box",
+        required=True,
+        key="map-mouse",
+        format_func={"box": "Drag to choose a box", "click": "Click to open an example"}.__getitem__,
+        label_visibility="collapsed",
+    )
+    return chosen == "click"
+
+
 def drawn(view: View, x: str, y: str) -> None:
-    """A box drawn on the map moves the sliders."""
-    boxes = st.session_state[address.MAP].selection.get("box", [])
-    if not boxes:
-        return
-    for axis, score in (("x", x), ("y", y)):
+    """A box drawn on the map moves the sliders; a click on one example opens it, on a cell of many chooses that cell."""
+    selection = st.session_state[address.MAP].selection
+    boxes, points = selection.get("box", []), selection.get("points", [])
+    if boxes:
+        _choose(view, x, y, sorted(boxes[0]["x"]), sorted(boxes[0]["y"]))
+    elif len(points) == 1 and len(view.h) <= charts.MAP_POINTS:
+        address.filtered(**{address.EXAMPLE: int(view.experiment.ids[int(points[0]["customdata"][0])])})
+        address.go()
+    elif len(points) == 1:
+        axes = [charts.axis(view.score(score)) for score in (x, y)]
+        left, right, bottom, top = charts.cell_around(float(points[0]["x"]), float(points[0]["y"]), axes)
+        _choose(view, x, y, (left, right), (bottom, top))
+
+
+def _choose(view: View, x: str, y: str, across: Sequence[float], up: Sequence[float]) -> None:
+    for axis, score, ends in (("x", x, across), ("y", y, up)):
         found = span(view, score)
-        start, end = (found.nearest(float(value)) for value in sorted(boxes[0][axis]))
+        start, end = (found.nearest(float(value)) for value in ends)
         address.put(**{f"{axis}-{score}": (start, end)})
+
+
+def hover(view: View, positions: NDArray[np.int64]) -> list[str]:
+    """Hover texts of the map: the beginning of each example, its label, H and id."""
+    labels, names = view.labels, view.experiment.label_names
+    texts = joined(view.experiment.texts.take(pa.array(positions))).to_pylist()
+    about = [f"H {h}, example {example}" for h, example in zip(view.h[positions], view.experiment.ids[positions], strict=True)]
+    if labels is not None and names:
+        about = [f"{names[label]}, {words}" for label, words in zip(labels[positions], about, strict=True)]
+    return [f"{'<br>'.join(map(plotly, _lines(text)))}<br>{plotly(words)}" for text, words in zip(texts, about, strict=True)]
+
+
+def _lines(text: str) -> list[str]:
+    """The beginning of a text in short lines.
+
+    >>> _lines("one two " * 30)[1]
+    'two one two one two one two one two one two one two one two\u2026'
+    """
+    return wrap(" ".join(text[: 4 * WIDTH].split()), WIDTH, max_lines=2, placeholder="\u2026") or [""]
 
 
 def inside(view: View, x: str, y: str, chosen: Box | None) -> NDArray[np.int64]:

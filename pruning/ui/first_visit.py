@@ -32,8 +32,6 @@ def show() -> None:
             max_upload_size=library.LARGEST >> 20,
             on_change=_take,
         )
-        if st.session_state.pop(address.GO, False):
-            st.switch_page(state.page("score"))
         st.page_link(state.page("score"), label="Or give a path or a hub name", icon=":material/folder_open:")
 
 
@@ -42,4 +40,4 @@ def _take() -> None:
     uploaded = st.session_state["first-upload"]
     if uploaded is not None:
         address.put(**{address.DATA: str(library.keep_upload(state.root(), uploaded.name, uploaded))})
-        st.session_state[address.GO] = True
+        address.go("score")

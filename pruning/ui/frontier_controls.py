@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import isnan
 
 import numpy as np
@@ -130,9 +131,11 @@ def _pruned(view: View, subset: Subset, kept: NDArray[np.bool_]) -> None:
     figure = charts.histogram(counts, {"kept": theme.KEPT, "pruned": theme.PRUNED}, "H: runs that got it right", 230)
     st.plotly_chart(
         figure,
-        key="pruned-by-h",
+        key=address.PRUNED_BARS,
+        on_select=partial(_bar, list(counts.columns)),
+        selection_mode="points",
         config={"displayModeBar": False},
-        alt=f"Kept and pruned examples by H, 0 to {runs}; Difficulty has them as a table.",
+        alt=f"Kept and pruned examples by H, 0 to {runs}; a bar opens its examples, and Difficulty has the numbers as a table.",
     )
     if (names := view.experiment.label_names) and (labels := view.labels) is not None and len(names) <= CLASSES:
         before, after = (np.bincount(labels[which], minlength=len(names)) for which in (np.ones_like(kept), kept))
@@ -145,6 +148,14 @@ def _pruned(view: View, subset: Subset, kept: NDArray[np.bool_]) -> None:
         for position in rows[np.linspace(0, len(rows) - 1, min(3, len(rows))).astype(int)]:
             words = " | ".join(map(str, view.rows(np.array([position])).iloc[0]))
             example.quoted(f"H {view.h[position]}", words)
+
+
+def _bar(sides: Sequence[str]) -> None:
+    """A click on a bar opens its examples."""
+    points = st.session_state[address.PRUNED_BARS].selection.points
+    if points:
+        address.filtered(**{address.LEVELS: [int(points[0]["x"])], address.SHOW: sides[int(points[0]["curve_number"])]})
+        address.go()
 
 
 CLASSES = 12

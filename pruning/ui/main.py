@@ -34,6 +34,7 @@ def main() -> None:
     try:
         with bar:
             problem = context_bar.show(name, page.title)
+        state.follow()
         if problem:
             st.error(escaping.markdown(problem), icon=":material/error:")
         if not problem or name in WITHOUT:

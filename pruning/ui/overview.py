@@ -141,14 +141,13 @@ def _histogram(view: View) -> None:
         config={"displayModeBar": False},
         alt=f"Histogram of H from 0 to {runs}, kept and pruned; the queues beside it open the same examples.",
     )
-    state.open_chosen()
 
 
 def _bar() -> None:
     points = st.session_state[address.BARS].selection.points
     if points:
         address.filtered(**{address.LEVELS: [int(points[0]["x"])]})
-        st.session_state[address.GO] = True
+        address.go()
 
 
 def _frontier(points: list[FrontierPoint]) -> None:
@@ -159,10 +158,19 @@ def _frontier(points: list[FrontierPoint]) -> None:
     metric = headline_of(points[0].metrics)
     st.plotly_chart(
         charts.frontier(points, metric, state.subset_name(), MARGIN, small=True),
-        key="small-frontier",
+        key=address.SMALL,
+        on_select=_point,
+        selection_mode="points",
         config={"displayModeBar": False},
-        alt="Share of the examples kept against accuracy; the Frontier page has the same points as a table.",
+        alt="Share of the examples kept against accuracy; a point opens its subset on Frontier, whose table has the same points.",
     )
+
+
+def _point() -> None:
+    points = st.session_state[address.SMALL].selection.points
+    if points and points[0].get("customdata"):
+        state.choose(points[0]["customdata"][0])
+        address.go("frontier")
 
 
 def _queues(view: View) -> None:

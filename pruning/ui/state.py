@@ -125,10 +125,11 @@ def page(name: str) -> str:
     return str(dashboard_folder() / "pages" / f"{name}.py")
 
 
-def open_chosen() -> None:
-    """Go to Inspect where a callback just chose the examples to open there."""
-    if st.session_state.pop(address.GO, False):
-        st.switch_page(page("inspect"))
+def follow() -> None:
+    """Go to the page that a callback asked for; before the page of this run is drawn."""
+    asked = st.session_state.pop(address.GO, None)
+    if asked:
+        st.switch_page(page(asked))
 
 
 def subset_names(experiment: Reading) -> list[str]:

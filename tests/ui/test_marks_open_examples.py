@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from benchmarks import big
 from pruning.experiment import Experiment
 from pruning.reports import comparison
 from pruning.store.layout import Folder
-from tests.support.browsing import NO_BROWSER, dashboard, visit
+from tests.support.browsing import NO_BROWSER, dashboard, settled, visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(NO_BROWSER, reason="no Chromium: apt-get install chromium")]
 
@@ -70,3 +70,49 @@ def test_a_cell_and_a_row_of_a_comparison_open_their_examples(served: tuple[str,
     page.wait_for_url(re.compile("/inspect.*example="))
     second = comparison.changed(Experiment(experiments / "topics"), found)[1]["id"]
     expect(page.get_by_role("heading", name=f"Example {second}", exact=True)).to_be_visible()
+
+
+def chart(page: Page, key: str) -> Locator:
+    found = page.locator(f".st-key-{key} .js-plotly-plot")
+    found.scroll_into_view_if_needed()
+    return found
+
+
+def test_a_point_of_the_map_shows_its_text_and_opens_its_example(served: tuple[str, Path], page: Page) -> None:
+    address, experiments = served
+    experiment = Experiment(experiments / "topics")
+    visit(page, f"{address}/difficulty?experiment=topics")
+    page.get_by_text("Click to open an example", exact=True).click()
+    settled(page)
+    expect(chart(page, "map").locator(".scatterlayer .point")).to_have_count(EXAMPLES)
+    area = chart(page, "map").locator(".scatterlayer .point").nth(7).bounding_box()
+    assert area is not None
+    place = area["x"] + area["width"] / 2, area["y"] + area["height"] / 2
+    page.mouse.move(*place)
+    shown = page.locator(".st-key-map .hoverlayer")
+    expect(shown).to_contain_text(re.compile(r"example \d+"))
+    [opened] = re.findall(r"example (\d+)", shown.text_content() or "")
+    text = experiment.examples(["text"])["text"].to_pylist()[int(opened)]
+    assert text.split()[0] in (shown.text_content() or "")
+    page.mouse.click(*place)
+    page.wait_for_url(re.compile(f"/inspect.*example={opened}(&|$)"))
+    expect(page.get_by_role("heading", name=f"Example {opened}", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["frontier", ""])
+def test_a_bar_of_kept_and_pruned_opens_its_examples(served: tuple[str, Path], page: Page, path: str) -> None:
+    address, experiments = served
+    never = int((Experiment(experiments / "topics").h_score() == 0).sum())
+    visit(page, f"{address}/{path}?experiment=topics")
+    bar = chart(page, "pruned-by-h" if path else "bars").locator(".barlayer .trace").nth(1).locator(".point path")
+    bar.first.click(force=True)
+    page.wait_for_url(re.compile("/inspect.*h=0"))
+    expect(page.get_by_text(f"{never} examples match of {EXAMPLES}.")).to_be_visible()
+
+
+def test_a_point_of_the_small_frontier_opens_its_subset(served: tuple[str, Path], page: Page) -> None:
+    visit(page, f"{served[0]}/?experiment=topics&subset=full")
+    points = chart(page, "small-frontier").locator(".scatterlayer .trace:has(.point)").nth(1).locator(".point")
+    expect(points.first).to_be_attached()
+    points.nth(2).click(force=True)
+    page.wait_for_url(re.compile("/frontier.*subset=(remove|winning|random)"))
