@@ -191,27 +191,28 @@ def say_whole_estimate(settings: Settings, budget: float) -> None:
     parts = [f"scoring {duration(scoring)}", f"deciding at most {duration(deciding)} ({budget:g} fine-tunings of full data)"]
     if found.fit_seconds:
         parts.insert(0, f"fitting the learning rate {duration(found.fit_seconds)}")
-    print(f"Estimate for {found.examples:,} examples: at most {duration(found.score_seconds + deciding)}: {', '.join(parts)}.")
+    say(f"Estimate for {found.examples:,} examples: at most {duration(found.score_seconds + deciding)}: {', '.join(parts)}.")
     if found.rough:
-        print(ROUGH)
+        say(ROUGH)
     if found.truncated:
-        print(f"{counted(found.truncated, 'example is', 'examples are')} longer than the maximum length and would be truncated.")
+        say(f"{counted(found.truncated, 'example is', 'examples are')} longer than the maximum length and would be truncated.")
 
 
 def show_pruned(done: Pruned) -> None:
     """Print the verdict of the whole job: did the model learn, what was measured, which subset, what it cost, where the file is."""
-    console.print(f"\n{done.experiment.learned.sentence}", markup=False)
+    console.print()
+    _line(done.experiment.learned.sentence)
     for fit in done.experiment.learning_rates.values():
-        console.print(fit.sentence, markup=False)
+        _line(fit.sentence)
     table = Table("candidate", "keeps", "seeds", "to full data", "", title="Candidates", title_justify="left", box=None)
     for found in done.step.standings:
         mean = f"{found.mean * 100:+.1f} pp" if found.seeds else ""
         table.add_row(found.candidate.name, f"{found.candidate.kept:,}", str(found.seeds), mean, str(found.state))
     console.print(table)
     for sentence in done.sentences:
-        console.print(sentence, markup=False)
+        _line(sentence)
     if done.output is not None:
-        console.print(f"Wrote {done.output} and verified it; its manifest is {done.output.name}.manifest.json.", markup=False)
+        _line(f"Wrote {done.output} and verified it; its manifest is {done.output.name}.manifest.json.")
 
 
 def say_data(experiment: Experiment) -> None:

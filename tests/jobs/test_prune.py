@@ -34,6 +34,7 @@ def quick(settings: Settings) -> Settings:
     return replace(settings, burn_in=0, checkpoints=False)
 
 
+@pytest.mark.process
 def test_the_whole_job_writes_a_verified_file(quick: Settings, tmp_path: Path) -> None:
     """A generous margin: the smallest candidate passes, and the file holds its rows."""
     order = prune.Order(output=tmp_path / "out.jsonl", give_up=0.9)
@@ -53,6 +54,7 @@ def test_the_whole_job_writes_a_verified_file(quick: Settings, tmp_path: Path) -
     assert (tmp_path / "out.jsonl").stat().st_mtime_ns == before, "what is there and right is not written again"
 
 
+@pytest.mark.process
 def test_where_nothing_passes_nothing_is_written(quick: Settings, tmp_path: Path) -> None:
     """No candidate can be shown to lose nothing at all within a budget that pays for the first seeds only."""
     order = prune.Order(output=tmp_path / "out.jsonl", give_up=0.0, budget=0.5, candidates=("random@0.3", "random@0.2"))
@@ -67,6 +69,7 @@ def test_where_nothing_passes_nothing_is_written(quick: Settings, tmp_path: Path
     assert told.returncode == 1 and "Nothing was exported." in told.stdout and "fine-tunings of full data" in told.stdout
 
 
+@pytest.mark.process
 def test_a_model_that_has_not_learned_stops_with_its_sentence(quick: Settings, tmp_path: Path) -> None:
     settings = quick.with_changes(learning_rate=1e-9, epochs=1)
     with pytest.raises(TrainingError, match="Not learned"):
