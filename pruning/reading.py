@@ -17,6 +17,7 @@ from pruning.analysis import frontier as frontiers
 from pruning.analysis import scores as score_registry
 from pruning.analysis.divergence import DivergedRun
 from pruning.analysis.duplicates import Duplicates, duplicates
+from pruning.analysis.expected_success import ExpectedSuccess, expected_success, from_probe
 from pruning.analysis.learned import Evidence, Learned, judge
 from pruning.analysis.stability import Stability, stability
 from pruning.data.texts import flat, joined, stacked, text_fields
@@ -135,13 +136,21 @@ class Reading(Stored):
 
     @shared
     def label_errors(self) -> audit.LabelErrors | None:
-        """Labels that look wrong; None if the task has no classes or the recording lacks a required quantity."""
+        """Labels that look wrong, by the runs and the look; before any run by the look alone.
+
+        None where the task has no classes, or neither the recording nor a look has what it takes.
+        """
         labels = self.labels
         if labels is None or not self.finds_label_errors:
             return None
+        probe = None if self.look is None else self.look.probabilities
 
         def found() -> cache.Arrays:
-            errors = audit.label_errors(self.dynamics, labels, len(self.label_names))
+            if self._recorded_answers:
+                errors = audit.label_errors(self.dynamics, labels, len(self.label_names), probe=probe)
+            else:
+                assert probe is not None
+                errors = audit.label_errors_of_probe(probe, labels, trained=bool(self.finished_runs()))
             return {name: np.asarray(getattr(errors, name)) for name in _LABEL_ERRORS}
 
         kept = cache.remember(self.folder.cache("label-errors"), self._stamp_of_runs, found)
@@ -153,7 +162,19 @@ class Reading(Stored):
         """Return True if `label_errors` is not None, without computing it."""
         if self.labels is None or audit.too_large(len(self.labels), len(self.label_names)):
             return False
-        return not score_registry.missing(self.dynamics) & audit.NEEDED
+        return self._recorded_answers or self.probe is not None
+
+    @property
+    def _recorded_answers(self) -> bool:
+        """True where complete runs have what label errors need."""
+        return bool(self.finished_runs()) and not score_registry.missing(self.dynamics) & audit.NEEDED
+
+    @property
+    def expected_success(self) -> ExpectedSuccess | None:
+        """Chance of success of each example from the look and the complete runs; None without a look and fewer than two runs."""
+        if self.finished_runs():
+            return None if len(self.finished_runs()) == 1 and self.probe is None else expected_success(self.dynamics, self.burn_in)
+        return None if self.probe is None else from_probe(self.probe)
 
     @property
     def _stamp_of_data(self) -> str:
@@ -165,7 +186,9 @@ class Reading(Stored):
 
     @property
     def _stamp_of_runs(self) -> str:
-        return f"{self._stamp_of_data} {list(self.dynamics.seeds)} {audit.LABEL_EPOCHS} epochs"
+        look = "" if self.look is None or self.look.probe is None else f" look {self.look.recipe[:16]}"
+        runs = list(self.dynamics.seeds) if self._recorded_answers else []
+        return f"{self._stamp_of_data} {runs} {audit.LABEL_EPOCHS} epochs{look}"
 
     @property
     def audited(self) -> bool:
@@ -280,7 +303,8 @@ class Reading(Stored):
         """Return sentences about damaged lines, diverged runs and fine-tunings, and label errors that are not looked for."""
         finished = self.finished()
         large = "" if self.labels is None else audit.too_large(len(self.labels), len(self.label_names))
-        return [*self.complaints(), *divergence.warnings(self.diverged(), finished[~self.set_aside(finished)]), *([large] if large else [])]
+        own = divergence.warnings(self.diverged(), finished[~self.set_aside(finished)])
+        return [*self.complaints(), *filter(None, [self.look_problem]), *own, *filter(None, [large])]
 
     # -- the frontier ----------------------------------------------------------------------------------------
 

@@ -145,6 +145,8 @@ class Dynamics(Quantities):
 
     ids: NDArray[np.int64]
     seeds: tuple[int, ...]
+    probe: NDArray[np.float32] | None = None
+    """[N] the probe's out-of-sample probability of each label, 0..1; None where there was no look."""
 
     def first(self, name: str) -> NDArray[Any]:
         """Return [1, 1, 1] the first value of that quantity, which shows whether it was recorded."""

@@ -197,6 +197,14 @@ class Settings:
             default="never",
         ),
     ] = None
+    look: Annotated[
+        bool,
+        Option(
+            "Look at the data first: one forward pass of the pretrained model and a linear probe; sharpens scores and suspected labels.",
+            label="Look at the data first",
+            group=RUNS,
+        ),
+    ] = True
     approximate: Annotated[
         str, Option(f"Score at lower cost than the full recipe: {WAYS}.", choices=("", *APPROXIMATIONS), group=RUNS, default="off")
     ] = ""

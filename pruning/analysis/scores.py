@@ -14,9 +14,10 @@ from math import inf, sqrt
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from pruning.analysis import expected_success as stacking
+from pruning.analysis.windows import mean_over_runs, surprise, usual_window, windows
 from pruning.errors import ScoreError, UsageError
 from pruning.records import QUANTITIES, Dynamics
 
@@ -32,7 +33,7 @@ class Score:
     of: Callable[..., NDArray[np.floating | np.integer]]
     """Function of the recorded quantity, [R, E, N] of the epochs counted; returns [N]."""
     needs: str
-    """Name of that quantity: a field of `Dynamics` and the function's parameter."""
+    """Name of that quantity: a field of `Dynamics` and the function's parameter; "dynamics" takes the whole recording and the burn-in."""
     high: Callable[[int, int], float]
     """(runs, epochs) -> upper bound of the score (inf if unbounded)."""
     higher: str
@@ -45,6 +46,8 @@ class Score:
     low: float = 0.0
     epochs: int = 1
     """Fewest epochs required."""
+    runs: int = 1
+    """Fewest runs required without a look."""
 
 
 SCORES: dict[str, Score] = {}
@@ -122,7 +125,7 @@ def variability(gold_prob: NDArray[np.float32]) -> Floats:
     >>> variability(np.array([[[0.2, 1.0], [0.6, 1.0]]])).round(3)
     array([0.2, 0. ])
     """
-    return _mean_over_runs(gold_prob, lambda run: run.std(axis=0, dtype=np.float64))
+    return mean_over_runs(gold_prob, lambda run: run.std(axis=0, dtype=np.float64))
 
 
 @_score(
@@ -238,8 +241,8 @@ def dyn_unc(gold_prob: NDArray[np.float32], window: int = 0) -> Floats:
     >>> dyn_unc(np.array([[[0.0, 1.0], [1.0, 1.0], [1.0, 1.0]]])).round(3)
     array([0.354, 0.   ])
     """
-    size = window or _window(gold_prob)
-    return _mean_over_runs(gold_prob, lambda run: _windows(run, size).std(axis=-1, ddof=1, dtype=np.float64).mean(axis=0))
+    size = window or usual_window(gold_prob)
+    return mean_over_runs(gold_prob, lambda run: windows(run, size).std(axis=-1, ddof=1, dtype=np.float64).mean(axis=0))
 
 
 @_score(
@@ -260,13 +263,13 @@ def dual(gold_prob: NDArray[np.float32], window: int = 0) -> Floats:
     >>> dual(np.array([[[0.0, 1.0], [1.0, 1.0], [1.0, 1.0]]])).round(3)
     array([0.177, 0.   ])
     """
-    size = window or _window(gold_prob)
+    size = window or usual_window(gold_prob)
 
     def one(run: NDArray[np.float32]) -> Floats:
-        windows = _windows(run, size)
-        return (windows.std(axis=-1, ddof=1, dtype=np.float64) * (1 - windows.mean(axis=-1, dtype=np.float64))).mean(axis=0)
+        found = windows(run, size)
+        return (found.std(axis=-1, ddof=1, dtype=np.float64) * (1 - found.mean(axis=-1, dtype=np.float64))).mean(axis=0)
 
-    return _mean_over_runs(gold_prob, one)
+    return mean_over_runs(gold_prob, one)
 
 
 @_score(
@@ -295,12 +298,12 @@ def tdds(gold_prob: NDArray[np.float32], window: int = 3, decay: float = 0.9) ->
 
     def one(run: NDArray[np.float32]) -> Floats:
         gold = run.astype(np.float64)
-        change = _surprise(gold[1:], gold[:-1]) + _surprise(1 - gold[1:], 1 - gold[:-1])
-        windows = _windows(change, window)
-        norms = np.linalg.norm(windows - windows.mean(axis=-1, keepdims=True), axis=-1)
+        change = surprise(gold[1:], gold[:-1]) + surprise(1 - gold[1:], 1 - gold[:-1])
+        found = windows(change, window)
+        norms = np.linalg.norm(found - found.mean(axis=-1, keepdims=True), axis=-1)
         return decay * (1 - decay) ** np.arange(len(norms) - 1, -1, -1) @ norms
 
-    return _mean_over_runs(gold_prob, one)
+    return mean_over_runs(gold_prob, one)
 
 
 @_score("loss", "Loss", "Mean training loss.", high=inf, higher="harder", keep="high", source="mean cross-entropy in nats")
@@ -328,9 +331,53 @@ def random(ids: NDArray[np.int64], seed: int = 0) -> Floats:
     return (bits ^ (bits >> np.uint64(31))) / 2.0**64
 
 
+@_score(
+    "expected-success",
+    "Expected success",
+    "Chance that one more run gets it right in every epoch, from the look and the runs so far.",
+    high=1,
+    higher="easier",
+    keep="low",
+    source="stacking (Wolpert 1992) of the probe and the runs, fitted on the recording",
+    runs=2,
+)
+def expected_success(dynamics: Dynamics, burn_in: int = 0) -> Floats:
+    """[N] expected share of new runs that get the example right in every epoch counted; 0..1, higher = easier.
+
+    See `pruning.analysis.expected_success`, which also gives an interval.
+    """
+    return stacking.expected_success(dynamics, burn_in).estimate
+
+
+@_score(
+    "probe",
+    "Probe",
+    "Probability of its label by a linear model on the pretrained embeddings that never saw it.",
+    high=1,
+    higher="easier",
+    keep="low",
+    source="logistic regression, out of sample by 5 folds; after Ethayarajh et al. 2022",
+)
+def probe(probe: NDArray[np.float32]) -> Floats:
+    """[N] out-of-sample probability of the label before any training; 0..1, higher = easier.
+
+    >>> probe(np.array([0.25, 1.0], dtype=np.float32))
+    array([0.25, 1.  ])
+    """
+    return np.asarray(probe, dtype=np.float64)
+
+
 def missing(dynamics: Dynamics) -> frozenset[str]:
-    """Return the quantities that an imported recording lacks: all values are nan (or -1 for integers)."""
-    return frozenset(name for name in QUANTITIES if _absent(dynamics.first(name)))
+    """Return the quantities that an imported recording lacks (all values are nan, or -1 for integers), and "probe" without a look."""
+    absent = frozenset(name for name in QUANTITIES if _absent(dynamics.first(name)))
+    return absent | {"probe"} if dynamics.probe is None else absent
+
+
+def possible(dynamics: Dynamics, burn_in: int = 0) -> list[str]:
+    """Return the names of the scores available from this recording, in the registry's order."""
+    counted, lacking = dynamics.epochs - burn_in, missing(dynamics)
+    runs = dynamics.runs if dynamics.probe is None else max(score.runs for score in SCORES.values())
+    return [name for name, score in SCORES.items() if counted >= score.epochs and score.needs not in lacking and runs >= score.runs]
 
 
 def compute(name: str, dynamics: Dynamics, burn_in: int = 0) -> Floats:
@@ -342,41 +389,18 @@ def compute(name: str, dynamics: Dynamics, burn_in: int = 0) -> Floats:
     if counted < score.epochs:
         raise ScoreError(f"{score.title} needs {score.epochs} epochs; this recording has {dynamics.epochs}, {counted} of them counted.")
     if score.needs in missing(dynamics):
-        raise ScoreError(f"{score.title} needs {score.needs}, which this recording does not have.")
-    values = dynamics.ids if score.needs == "ids" else getattr(dynamics, score.needs)[:, burn_in:]
+        remedy = "; python -m pruning look DIR adds it" if score.needs == "probe" else ""
+        raise ScoreError(f"{score.title} needs {score.needs}, which this recording does not have{remedy}.")
+    if score.needs == "dynamics":
+        return np.asarray(score.of(dynamics, burn_in), dtype=np.float64)
+    values = getattr(dynamics, score.needs) if score.needs in ("ids", "probe") else getattr(dynamics, score.needs)[:, burn_in:]
     return np.asarray(score.of(values), dtype=np.float64)
 
 
 def compute_all(dynamics: Dynamics, burn_in: int = 0) -> dict[str, Floats]:
     """Return every score available from this recording, by name."""
-    counted, lacking = dynamics.epochs - burn_in, missing(dynamics)
-    possible = (name for name, score in SCORES.items() if counted >= score.epochs and score.needs not in lacking)
-    return {name: compute(name, dynamics, burn_in) for name in possible}
+    return {name: compute(name, dynamics, burn_in) for name in possible(dynamics, burn_in)}
 
 
 def _absent(value: NDArray[np.generic]) -> bool:
     return value.dtype != np.bool_ and bool((value == -1).all() if value.dtype.kind == "i" else np.isnan(value).all())
-
-
-def _mean_over_runs(values: NDArray[np.float32], of: Callable[[NDArray[np.float32]], Floats]) -> Floats:
-    """Return the mean over runs of `of(values[run])`, [E, N] -> [N], without copying all runs."""
-    total = np.zeros(values.shape[-1])
-    for run in values:
-        total += of(run)
-    return total / len(values)
-
-
-def _window(gold_prob: NDArray[np.float32]) -> int:
-    """Return the papers' window of 10 epochs, or 2 if there are fewer than 11."""
-    return 10 if gold_prob.shape[1] > 10 else 2
-
-
-def _windows(values: NDArray[np.floating], window: int) -> NDArray[np.floating]:
-    """[E, N] -> [windows, N, window]."""
-    if len(values) < window:
-        raise ScoreError(f"A window of {window} epochs needs at least {window}; this recording has {len(values)}.")
-    return sliding_window_view(values, window, axis=0)
-
-
-def _surprise(new: Floats, old: Floats) -> Floats:
-    return np.abs(new * (np.log(new + 1e-8) - np.log(old + 1e-8)))

@@ -69,6 +69,8 @@ class Shape:
     """Classes of the stored classification head."""
     parameters: int
     """Numbers in the weights."""
+    hidden: int | None = None
+    """Numbers in a token's hidden state."""
 
 
 def check_files(path: Path, name: str) -> None:
@@ -146,6 +148,7 @@ def _shape(path: Path, name: str, stamps: tuple[tuple[str, int, int], ...]) -> S
         longest=_longest(numbers, tensors),
         outputs=next((tensors[head][0] for head in HEADS if len(tensors.get(head, ())) == 2), None),
         parameters=parameters,
+        hidden=_number(numbers, HIDDEN),
     )
 
 

@@ -53,6 +53,7 @@ class JobProgress:
     def plan(self, plans: Sequence[RunPlan], found: int = 0, later: int = 0) -> None:
         """Set the work ahead: these plans; `found` examples were trained before this job, `later` are trained after these plans."""
         self.found = found
+        self._recent = []
         self.total = found + self._of_ended + sum(len(plan.rows) * plan.epochs for plan in plans) + later
 
     @property
@@ -71,6 +72,19 @@ class JobProgress:
     def update(self, progress: Progress) -> None:
         """Record the progress of a run."""
         self.runs[progress.key] = progress
+        self._clocked()
+
+    def passed(self, done: int, timed: bool = True) -> None:
+        """Record that a pass that trains nothing has seen `done` examples; not `timed` where its pace says nothing of the work ahead."""
+        self.found = done
+        if timed:
+            self._clocked()
+
+    def end_pass(self) -> None:
+        """Record the end of such a pass: its examples count as done whatever is planned next."""
+        self._of_ended, self.found = self._of_ended + self.found, 0
+
+    def _clocked(self) -> None:
         now = time.monotonic()
         self._recent = [(at, done) for at, done in self._recent if now - at < 30] + [(now, self.done)]
 

@@ -24,7 +24,7 @@ from pruning.formatting import counted, scientific
 from pruning.jobs.progress import JobProgress, Listener, Stop
 from pruning.jobs.runs import Done, train_runs
 from pruning.records import RunPlan
-from pruning.settings import TrainSettings
+from pruning.settings import FULL_RECIPE, TrainSettings
 from pruning.store.layout import read_notes, read_table
 from pruning.subsets.selection import stratified
 
@@ -106,6 +106,15 @@ def planned(rows: int, recipe: TrainSettings) -> list[list[RunPlan]]:
         ]
         for each in search.rounds(rows)
     ]
+
+
+def ahead(experiment: Experiment) -> int:
+    """Return how many examples the search before scoring trains; 0 where the rate is given or fitted."""
+    name = experiment.asked.approximate or FULL_RECIPE
+    if name in experiment.learning_rates or experiment.asked.train.learning_rate is not None:
+        return 0
+    plans = planned(len(experiment.ids), experiment.asked.recipe(name))
+    return sum(len(plan.rows) * plan.epochs for each in plans for plan in each)
 
 
 def _search(experiment: Experiment, name: str, progress: JobProgress, listen: Listener, stop: Stop, later: int) -> RateFit:

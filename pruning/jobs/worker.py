@@ -20,6 +20,7 @@ from pruning.errors import ExperimentError, UsageError
 from pruning.experiment import Experiment, full_subset
 from pruning.interop import recorder
 from pruning.jobs import divergence, rate_search
+from pruning.jobs import look as looking
 from pruning.jobs.measuring import all_seeds, checkpoint, choose, fine_tune, fine_tuning, tidy
 from pruning.jobs.progress import JobProgress, Listener, Stop, job, stop_on_signals
 from pruning.jobs.runs import Done, train_runs
@@ -72,6 +73,23 @@ def _fit(experiment: Experiment, progress: JobProgress, listen: Listener, stop: 
     name = experiment.asked.approximate or FULL_RECIPE if experiment.settings.recorded_by == "winnow" else FULL_RECIPE
     rate_search.ensure(experiment, name, progress, listen, stop, asked=True)
     tidy(experiment)
+
+
+def look(settings: Settings, directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
+    """Embed the texts and fit the probe, in a new experiment or one that is there. Raises what `score` and `look.ensure` raise."""
+    return within_job(settings, directory, "look", listen, None, _look)
+
+
+def look_again(directory: str | Path, listen: Listener = lambda progress: None, model: str | None = None) -> Experiment:
+    """Look at an experiment that is there, or finish its look; `model` names one where the experiment has none of its own."""
+    experiment = Experiment(directory)
+    with stop_on_signals() as stop, job(experiment.folder, "look") as progress:
+        looking.ensure(experiment, progress, listen, stop, model)
+    return Experiment(directory)
+
+
+def _look(experiment: Experiment, progress: JobProgress, listen: Listener, stop: Stop) -> None:
+    looking.ensure(experiment, progress, listen, stop)
 
 
 def within_job(
@@ -138,8 +156,9 @@ def frontier(
 
 def resume(directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
     """Resume the latest job: first restore data and finish scoring (unfinished, damaged or missing files), then the latest frontier."""
-    if Experiment(directory).status().verb == "fit":
-        return fit_again(directory, listen)
+    verb = Experiment(directory).status().verb
+    if verb in ("fit", "look"):
+        return fit_again(directory, listen) if verb == "fit" else look_again(directory, listen)
     experiment = _restored(Experiment(directory), listen)
     if _unfinished_runs(experiment):
         with stop_on_signals() as stop, job(experiment.folder, "score") as progress:
@@ -191,6 +210,7 @@ def redo(directory: str | Path, listen: Listener = lambda progress: None) -> Exp
 def score_within(experiment: Experiment, progress: JobProgress, listen: Listener, stop: Stop, after: int = 0) -> None:
     """Score within a job that is under way; `after` counts the examples that the same job trains afterwards."""
     later = after + experiment.settings.runs * len(experiment.ids) * experiment.settings.scoring.epochs
+    experiment = looking.step(experiment, progress, listen, stop, later + rate_search.ahead(experiment))
     experiment = rate_search.ensure(experiment, experiment.asked.approximate or FULL_RECIPE, progress, listen, stop, later)
     settings = experiment.settings
     unfinished = _unfinished_runs(experiment)

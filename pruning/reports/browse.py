@@ -122,9 +122,7 @@ class View:
     @cached_property
     def score_names(self) -> list[str]:
         """Names of the scores available from this recording."""
-        dynamics, lacking = self.experiment.dynamics, scores.missing(self.experiment.dynamics)
-        counted = dynamics.epochs - self.burn_in
-        return [name for name, score in scores.SCORES.items() if counted >= score.epochs and score.needs not in lacking]
+        return scores.possible(self.experiment.dynamics, self.burn_in)
 
     def score(self, name: str) -> NDArray[np.float32]:
         """Return [N] that score."""

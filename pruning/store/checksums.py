@@ -152,6 +152,8 @@ def _comes_back(name: str) -> str:
         return "resume the experiment to measure its subsets again"
     if name.startswith(SAVED):
         return f"restore it from a copy, or remove it with: python -m pruning forget DIR {Path(name).stem}"
+    if name.startswith("look/"):
+        return "make it again: python -m pruning look DIR"
     if name.startswith("dynamics/"):
         return "resume the experiment to record it again (a recording from elsewhere: delete it, and record or import it again)"
     return "resume the experiment to recreate it from its data"

@@ -51,8 +51,17 @@ class Recording(Dynamics):
     Raises ExperimentError at construction when a file is damaged, or does not hold exactly the examples `ids`, in their order.
     """
 
-    def __init__(self, folder: Folder, ids: NDArray[np.int64], runs: Sequence[int], seeds: Sequence[int], epochs: int) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        ids: NDArray[np.int64],
+        runs: Sequence[int],
+        seeds: Sequence[int],
+        epochs: int,
+        probe: NDArray[np.float32] | None = None,
+    ) -> None:
         object.__setattr__(self, "ids", ids)
+        object.__setattr__(self, "probe", probe)
         object.__setattr__(self, "seeds", tuple(seeds))
         self.__dict__.update(_folder=folder, _runs=tuple(runs), _epochs=epochs)
         known = checksums(folder)

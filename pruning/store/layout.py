@@ -6,12 +6,16 @@
     source.jsonl                       a copy of the source when it was JSON lines, so that an export is verbatim
     dynamics/run=0/epoch=0.parquet     what one epoch of one run recorded, by id
     frontier.parquet                   one row per fine-tuning of a subset
+    look/embeddings.npy                [N, D] float16: the training texts embedded by the pretrained model, length 1, in source order
+    look/probabilities.npy             [N, classes] float32: the probe's out-of-sample probabilities; not where labels cannot be probed
+    look/look.json                     model, pooling and result of the look; written last
     subsets/NAME.parquet               the ids that a subset saved under NAME keeps
     checksums.jsonl                    append-only: file, bytes and sha256 of every file above, before it appears; file and began,
                                        the checksum of the first line, of every append-only file below
     decisions.jsonl                    append-only: decisions made by hand
     events.jsonl                       append-only: progress of jobs; the last line shows whether the job is alive
     checkpoints/                       state of unfinished fine-tunings; removed when they are done
+    look/RECIPE/                       finished parts of an unfinished look; removed when it is done
     learning-rate/RECIPE/              finished runs of an unfinished search for a learning rate; removed when it is done
     views.jsonl                        append-only: filters saved under a name
     cache/                             results that are slow to compute; may be deleted at any time
@@ -100,6 +104,26 @@ class Folder:
     @property
     def damaged_frontier(self) -> Path:
         return self.root / "frontier.damaged.parquet"
+
+    @property
+    def look(self) -> Path:
+        return self.root / "look" / "look.json"
+
+    @property
+    def embeddings(self) -> Path:
+        return self.root / "look" / "embeddings.npy"
+
+    @property
+    def probabilities(self) -> Path:
+        return self.root / "look" / "probabilities.npy"
+
+    @property
+    def of_look(self) -> tuple[Path, ...]:
+        """The files of a finished look."""
+        return self.embeddings, self.probabilities, self.look
+
+    def look_parts(self, recipe: str) -> Path:
+        return self.root / "look" / recipe[:16]
 
     @property
     def subsets(self) -> Path:

@@ -42,6 +42,7 @@ AFTERWARDS = (
     "header",
     "checkpoints",
     "stop_when_stable",
+    "look",
 )
 """Settings that may change later: paths, how data is read, and how work is done."""
 
@@ -74,8 +75,8 @@ def make(settings: Settings, train: Examples, evaluation: Examples, model: str |
     }
 
 
-def merge(old: dict[str, Any], new: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Return the old manifest, with the new seeds where they begin with the old ones.
+def merge(old: dict[str, Any], new: dict[str, Any], root: Path, recorded: bool = True) -> dict[str, Any]:
+    """Return the old manifest, with the new seeds where they begin with the old ones; with the new settings if nothing is `recorded`.
 
     Raises ExperimentError naming the first difference. Seeds of runs that diverged are compared as the seeds that replaced them.
     """
@@ -92,6 +93,8 @@ def merge(old: dict[str, Any], new: dict[str, Any], root: Path) -> dict[str, Any
             f"{root} was made with a different model: the {' and '.join(changed)} of {new['model']['source'] or 'the model'} changed; "
             "restore the original files, or choose a new folder."
         )
+    if not recorded:
+        return {**old, "settings": new["settings"]}
     for name, before, after in _settings_pairs(old["settings"], new["settings"]):
         if name == "learning_rate":
             before, after = ("auto" if rate is None else rate for rate in (before, _as_asked(old, before, after)))

@@ -24,6 +24,7 @@ from pruning.store import checksums, lines, lock, manifest
 from pruning.store.checksums import check_once, checksummed
 from pruning.store.dynamics import Recording, epoch_accuracy, write_epoch
 from pruning.store.layout import Folder, read_table
+from pruning.store.look import Look, read_look
 from pruning.store.saved_subsets import forget_subset, saved_files, saved_subsets
 from pruning.store.shared import shared
 from pruning.subsets import decisions as by_hand
@@ -58,7 +59,8 @@ class Stored:
         folder = Folder(Path(directory))
         made = manifest.make(settings, train, evaluation, model)
         if folder.manifest.exists():
-            made = manifest.merge(manifest.read(folder.manifest), made, folder.root)
+            found = manifest.read(folder.manifest)
+            made = manifest.merge(found, made, folder.root, recorded=not _only_looked(folder, found))
         else:
             lock.refuse_strange(folder)
             make_folder(folder.root)
@@ -161,7 +163,7 @@ class Stored:
     @property
     def _files(self) -> list[Path]:
         epochs = self.folder.epochs(range(self.settings.runs), self.settings.scoring.epochs)
-        return [*self.folder.of_data, *epochs, self.folder.frontier, *saved_files(self.folder)]
+        return [*self.folder.of_data, *self.folder.of_look, *epochs, self.folder.frontier, *saved_files(self.folder)]
 
     def verify(self) -> int:
         """Check every file against its checksum and return their number. Raises ExperimentError naming the first damaged or missing one."""
@@ -213,7 +215,32 @@ class Stored:
         if not runs:
             raise ExperimentError(f"{self.folder.root} has no complete run yet; score it first, or resume it.")
         seeds = [self.settings.seeds[run] for run in runs]
-        return Recording(self.folder, self.ids, runs, seeds, self.settings.scoring.epochs)
+        return Recording(self.folder, self.ids, runs, seeds, self.settings.scoring.epochs, self.probe)
+
+    # -- the look --------------------------------------------------------------------------------------------
+
+    @property
+    def look(self) -> Look | None:
+        """The first look at the data; None where there is none, or none that can be used (see `look_problem`)."""
+        return self._look[0]
+
+    @property
+    def look_problem(self) -> str:
+        """Why the look on disk cannot be used, in one sentence; empty where it can be, or there is none."""
+        return self._look[1]
+
+    @shared
+    def _look(self) -> tuple[Look | None, str]:
+        try:
+            return read_look(self.folder, len(self.ids), self.info["model"]), ""
+        except ExperimentError as error:
+            return None, str(error)
+
+    @shared
+    def probe(self) -> NDArray[np.float32] | None:
+        """[N] the look's out-of-sample probability of each label; None where there is no look, or labels cannot be probed."""
+        labels = self.labels
+        return None if self.look is None or labels is None else self.look.gold(labels)
 
     # -- fine-tunings ---------------------------------------------------------------------------------------
 
@@ -284,3 +311,9 @@ class Stored:
     def status(self) -> JobStatus:
         """Return the state of the latest job, checked against its lock."""
         return lock.status(self.folder)
+
+
+def _only_looked(folder: Folder, info: Mapping[str, Any]) -> bool:
+    """Return True for an experiment that has a look and nothing that depends on how runs train."""
+    trained = (folder.dynamics, folder.frontier, folder.checkpoints, folder.searches, folder.diverged)
+    return folder.look.exists() and not info.get("learning_rates") and not any(path.exists() for path in trained)

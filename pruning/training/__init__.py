@@ -10,10 +10,11 @@ from pruning.settings import TrainSettings
 from pruning.training.checkpoint import discard
 from pruning.training.cost import Cost, probe
 from pruning.training.devices import pick_device, slots
+from pruning.training.embedding import embed
 from pruning.training.interleaved import train_in_rounds
 from pruning.training.process_pool import train_side_by_side
 
-__all__ = ["Cost", "probe", "train"]
+__all__ = ["Cost", "embed", "probe", "train"]
 
 
 def train(

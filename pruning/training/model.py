@@ -72,16 +72,34 @@ class Network(nn.Module):
         chosen = hidden if self.trimmed else hidden[batch.last if self.family.last_token else batch.first]
         return self.family.classify(self.model, chosen)
 
+    def hidden(self, batch: Batch) -> torch.Tensor:
+        """[T, H] last hidden state of every token, shortest sequence first; of a network of spans, which trims no layer.
+
+        Raises `ModelError` for a model whose output has none.
+        """
+        if self.packed:
+            return packed_hidden(self.model.base_model, batch, noise=self.noise)[: batch.tokens]
+        inputs, seen = self._padded_inputs(batch)
+        states = getattr(self.model(**inputs), "last_hidden_state", None)
+        if states is None or states.shape[:2] != seen.shape:
+            raise ModelError(f"A {self.model.config.model_type} model has no hidden state for each token of a text.")
+        return states[seen]
+
     def _padded(self, batch: Batch) -> torch.Tensor:
         """Return the same from the model's own forward pass."""
+        inputs, seen = self._padded_inputs(batch)
+        output = self.model(**inputs)
+        return output.logits if self.span_head is None else self.span_head(output.last_hidden_state[seen])
+
+    def _padded_inputs(self, batch: Batch) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """What a model's own forward pass takes, and [S, L] True at real tokens."""
         [group] = batch.groups
         shape = (group.count, group.length)
         seen = torch.ones(shape, dtype=torch.bool, device=batch.ids.device) if group.keys is None else group.keys[:, 0, 0]
         inputs = {"input_ids": _spread(batch.ids, seen, self.padding), "attention_mask": seen.long()}
         if batch.types is not None and getattr(self.model.config, "type_vocab_size", 0) > 1:
             inputs["token_type_ids"] = _spread(batch.types, seen, 0)
-        output = self.model(**inputs)
-        return output.logits if self.span_head is None else self.span_head(output.last_hidden_state[seen])
+        return inputs, seen
 
 
 def load_network(path: str, data: Encoded, used: NDArray[np.int64], depth: float = 1.0) -> Network:

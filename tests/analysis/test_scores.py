@@ -19,6 +19,7 @@ def test_every_score_is_finite_in_range_and_follows_its_examples(runs: int, epoc
     shuffled = Dynamics(
         ids=dynamics.ids[order],
         seeds=dynamics.seeds,
+        probe=None if dynamics.probe is None else dynamics.probe[order],
         **{
             name: getattr(dynamics, name)[:, :, order]
             for name in ("correct", "gold_prob", "gold_margin", "error_norm", "loss", "predicted", "position")

@@ -68,8 +68,8 @@ def test_cartography_is_taken_over_whatever_its_rows_order_and_numbering(data: P
     paths = cartography(data.parent / "theirs", order, guid=(lambda i: f"p{i}") if guid else int)
     experiment = importers.take_over(paths, data.parent / "ours", Settings(data=str(data)), guid=guid)
     assert is_what_was_recorded(experiment)
-    assert set(experiment.scores()) == {name for name, score in scores.SCORES.items() if score.epochs <= EPOCHS}
-    assert scores.missing(experiment.dynamics) == {"position"}
+    assert set(experiment.scores()) == {name for name, score in scores.SCORES.items() if score.epochs <= EPOCHS} - {"probe"}
+    assert scores.missing(experiment.dynamics) == {"position", "probe"}
 
 
 def test_what_we_export_in_its_format_comes_back_the_same(data: Path) -> None:
@@ -97,7 +97,7 @@ def test_rewards_of_the_published_code_are_taken_over(data: Path) -> None:
     variability = probabilities.permute(1, 0, 2).reshape(-1, EPOCHS * RUNS).std(dim=1)
     assert np.allclose(experiment.scores()["pooled-variability"], variability, atol=1e-6)
     bare = importers.take_over([data.parent / "hscore"], data.parent / "bare", settings)
-    assert set(bare.scores()) == {"h", "correctness", "forgetting", "random"}
+    assert set(bare.scores()) == {"h", "correctness", "forgetting", "random", "expected-success"}
     assert bare.label_errors is None
 
 

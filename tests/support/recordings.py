@@ -33,6 +33,7 @@ def recording(runs: int, epochs: int, examples: int, classes: int, seed: int, sk
         loss=-np.log(gold).astype(np.float32),
         predicted=logits.argmax(axis=-1),
         position=np.argsort(random.random((runs, epochs, examples)), axis=-1).astype(np.int32),
+        probe=np.random.default_rng(seed + 2).random(examples, dtype=np.float32),
     )
 
 

@@ -1,0 +1,60 @@
+"""Verb that looks at data before anything is trained: look."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pruning.cli import report
+from pruning.cli.base import Json, LabelColumn, TextColumn, TextPairColumn, app, one_sentence
+from pruning.settings import SAMPLE, Settings
+
+
+@app.command()
+@one_sentence
+def look(
+    data: Annotated[str, typer.Argument(metavar="DATA|DIR", help="The data, or the folder of an experiment.")],
+    experiment: Annotated[
+        Path | None, typer.Option("--experiment", help="Folder for the result. Default: experiments/NAME, named after the data.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A folder, a hub name, or 'sample'. Default: sample, or the experiment's own.")] = None,
+    text: TextColumn = None,
+    text_pair: TextPairColumn = None,
+    label: LabelColumn = None,
+    task: Annotated[str, typer.Option(help="Name of the task, or auto.")] = "auto",
+    evaluation: Annotated[str | None, typer.Option("--eval", metavar="DATA", help="Evaluation data. Default: split off.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only this many training examples. Default: all.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens per text. Default: the task's own.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how hard the data is before training: one pass of the pretrained model, a linear probe, suspected labels, duplicates."""
+    from pruning.jobs import worker
+    from pruning.reports import first_look
+    from pruning.store.library import title
+
+    with report.listener("Looking") as listen:
+        if (Path(data) / "experiment.json").exists():
+            looked = worker.look_again(data, listen, model)
+        else:
+            named = {"text": text, "text_pair": text_pair, "label": label}
+            settings = Settings(
+                data=data,
+                task=task,
+                columns={field: column for field, column in named.items() if column},
+                evaluation=evaluation,
+                limit=limit,
+                model=model or SAMPLE,
+                max_length=max_length,
+            )
+            looked = worker.look(settings, experiment or Path("experiments") / (title(data) or "experiment"), listen)
+    found = first_look.first_look(looked)
+    if as_json:
+        print(json.dumps(found.to_dict()))
+        return
+    report.say_data(looked)
+    print("\n".join(found.sentences()))
+    if not looked.finished_runs():
+        print(f"Fine-tune to sharpen this: python -m pruning score {data} --experiment {looked.folder.root}")
