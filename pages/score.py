@@ -4,13 +4,15 @@ import streamlit as st
 
 from pruning.errors import WinnowError
 from pruning.experiment import list_experiments
-from pruning.ui import escaping, history, job_progress, score_form, state
+from pruning.ui import escaping, first_look, history, job_progress, score_form, state
 
 experiment = state.chosen()
 if experiment is None:
     st.caption("Winnow trains your model a few times and records, for every example, in which runs and epochs it was right.")
 else:
     job_progress.panel(experiment)
+    if not experiment.finished_runs():
+        first_look.panel(experiment)
 
 st.subheader("New experiment")
 chosen, name = score_form.source()

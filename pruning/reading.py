@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from pruning.analysis import audit, divergence
+from pruning.analysis import audit, divergence, neighbours
 from pruning.analysis import frontier as frontiers
 from pruning.analysis import scores as score_registry
 from pruning.analysis.divergence import DivergedRun
@@ -195,7 +196,9 @@ class Reading(Stored):
         """True if duplicates, label errors and rare words are cached, so that reading them takes no time."""
         wanted = {"duplicates": self._stamp_of_texts}
         if self.finds_label_errors:
-            wanted |= {"label-errors": self._stamp_of_runs, "rarity": self._stamp_of_data}
+            wanted |= {"label-errors": self._stamp_of_runs, **({"rarity": self._stamp_of_data} if self.finished_runs() else {})}
+        if self.look is not None:
+            wanted |= {"same-meaning": self._stamp_of_meaning}
         return all(cache.remembered(self.folder.cache(name), stamp) is not None for name, stamp in wanted.items())
 
     @shared
@@ -209,6 +212,39 @@ class Reading(Stored):
         return cache.remember(
             self.folder.cache("rarity"), self._stamp_of_data, lambda: {"rarity": audit.word_rarity(joined(self.texts).to_pylist())}
         )["rarity"]
+
+    @shared
+    def same_meaning(self) -> NDArray[np.int64] | None:
+        """[N] group of each training example with others of nearly the same meaning, -1 for none; see `neighbours.same_meaning`.
+
+        None without a look, and where that function gives none.
+        """
+        look = self.look
+        if look is None:
+            return None
+
+        def found() -> cache.Arrays:
+            groups = neighbours.same_meaning(look.embeddings)
+            return {"group": np.empty(0, dtype=np.int64) if groups is None else groups}
+
+        kept = cache.remember(self.folder.cache("same-meaning"), self._stamp_of_meaning, found)["group"]
+        return kept if len(kept) else None
+
+    @property
+    def _stamp_of_meaning(self) -> str:
+        return f"{'' if self.look is None else self.look.recipe} {neighbours.SAME_MEANING}"
+
+    def nearest(self, position: int, count: int = 5) -> neighbours.Nearest:
+        """Nearest training examples by meaning, or by words where there is no look; of the same label and of others."""
+        if self.look is not None:
+            closeness = neighbours.cosines(self.look.embeddings, position)
+        else:
+            closeness = neighbours.word_cosines(self._word_vectors, position)
+        return neighbours.nearest(closeness, position, self.labels, count)
+
+    @shared
+    def _word_vectors(self) -> csr_array:
+        return neighbours.word_vectors(joined(self.texts).to_pylist())
 
     @shared
     def duplicates(self) -> Duplicates:

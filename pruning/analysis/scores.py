@@ -342,10 +342,7 @@ def random(ids: NDArray[np.int64], seed: int = 0) -> Floats:
     runs=2,
 )
 def expected_success(dynamics: Dynamics, burn_in: int = 0) -> Floats:
-    """[N] expected share of new runs that get the example right in every epoch counted; 0..1, higher = easier.
-
-    See `pruning.analysis.expected_success`, which also gives an interval.
-    """
+    """[N] expected share of new runs that succeed; 0..1, higher = easier (see `pruning.analysis.expected_success`)."""
     return stacking.expected_success(dynamics, burn_in).estimate
 
 
@@ -359,11 +356,7 @@ def expected_success(dynamics: Dynamics, burn_in: int = 0) -> Floats:
     source="logistic regression, out of sample by 5 folds; after Ethayarajh et al. 2022",
 )
 def probe(probe: NDArray[np.float32]) -> Floats:
-    """[N] out-of-sample probability of the label before any training; 0..1, higher = easier.
-
-    >>> probe(np.array([0.25, 1.0], dtype=np.float32))
-    array([0.25, 1.  ])
-    """
+    """[N] out-of-sample probability of the label before any training; 0..1, higher = easier (see `pruning.analysis.probe`)."""
     return np.asarray(probe, dtype=np.float64)
 
 

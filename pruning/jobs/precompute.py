@@ -26,8 +26,8 @@ def begin(directory: Path) -> None:
 def main(directory: Path) -> None:
     """Fill the cache of the experiment in `directory`, in this process."""
     experiment = Experiment(directory)
-    _ = experiment.duplicates
-    if experiment.finished_runs() and experiment.label_errors:
+    _ = experiment.duplicates, experiment.same_meaning
+    if experiment.label_errors and experiment.finished_runs():
         _ = experiment.rarity
 
 

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pruning.analysis.neighbours import SAME_MEANING
 from pruning.errors import ExperimentError
 from pruning.formatting import counted
 from pruning.reading import Reading
@@ -38,6 +40,10 @@ class FirstLook:
     """Groups of the same or nearly the same text."""
     redundant: int
     """Examples beyond the first of each group."""
+    alike: int | None
+    """Groups of nearly the same meaning, those of the same text included; None where embeddings do not tell."""
+    alike_redundant: int | None
+    """Examples beyond the first of each of these groups."""
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,6 +62,9 @@ class FirstLook:
         if self.suspected:
             yield self.suspected
         yield f"{counted(self.groups, 'group')} of the same or nearly the same text; {counted(self.redundant, 'example')} could be dropped."
+        if self.alike is not None:
+            more = counted(self.alike_redundant or 0, "example")
+            yield f"{counted(self.alike, 'group')} of nearly the same meaning (cosine {SAME_MEANING} or more); {more} could be dropped."
 
 
 def first_look(reading: Reading) -> FirstLook:
@@ -66,7 +75,8 @@ def first_look(reading: Reading) -> FirstLook:
             reading.look_problem or f"{reading.folder.root} has no look yet; make it: python -m pruning look {reading.folder.root}"
         )
     expected, errors, both = reading.expected_success, reading.label_errors, reading.duplicates
-    sizes = np.bincount(both.group[: len(reading.ids)][both.group[: len(reading.ids)] >= 0], minlength=1)
+    groups, redundant = _counts(both.group[: len(reading.ids)])
+    alike = None if reading.same_meaning is None else _counts(reading.same_meaning)
     return FirstLook(
         examples=len(reading.ids),
         runs=len(reading.finished_runs()),
@@ -77,7 +87,15 @@ def first_look(reading: Reading) -> FirstLook:
         precision=None if expected is None else expected.precision,
         suspects=None if errors is None else int(errors.suspect.sum()),
         suspected="" if errors is None else errors.sentence,
-        groups=int((sizes > 1).sum()),
-        redundant=int((sizes[sizes > 1] - 1).sum()),
+        groups=groups,
+        redundant=redundant,
+        alike=None if alike is None else alike[0],
+        alike_redundant=None if alike is None else alike[1],
         notes=look.probe.notes if look.probe else (),
     )
+
+
+def _counts(group: NDArray[np.int64]) -> tuple[int, int]:
+    """Groups of two examples and more, and the examples beyond the first of each; -1 is in none."""
+    sizes = np.bincount(group[group >= 0], minlength=1)
+    return int((sizes > 1).sum()), int((sizes[sizes > 1] - 1).sum())

@@ -17,7 +17,7 @@ from pruning.data.tasks.base import Part
 from pruning.formatting import counted
 from pruning.records import Subset
 from pruning.reports import reasons
-from pruning.reports.browse import View
+from pruning.reports.browse import AT_ONCE, View
 from pruning.ui import address, charts, deciding, escaping, keys, tables, theme, widgets
 
 NEAREST = 5
@@ -38,6 +38,7 @@ def detail(view: View, subset: Subset, matching: NDArray[np.int64], position: in
     said = answers(view, position)
     _learned(view, position, said)
     _nearest(view, position, kept)
+    _by_meaning(view, position, kept)
 
 
 def go(view: View, matching: NDArray[np.int64], position: int, step: int, size: int) -> None:
@@ -185,3 +186,22 @@ def _nearest(view: View, position: int, kept: NDArray[np.bool_]) -> None:
     if len(others):
         st.text(f"{counted(len(others), 'other example has', 'other examples have')} (nearly) the same text:")
         st.dataframe(tables.examples(view, others[:NEAREST], kept), hide_index=True, alt="Examples with nearly identical texts")
+
+
+def _by_meaning(view: View, position: int, kept: NDArray[np.bool_]) -> None:
+    """Nearest examples of the same label and of other labels: the shortest argument for or against a label."""
+    experiment = view.experiment
+    looked = experiment.look is not None
+    if not looked and len(view.h) > AT_ONCE:
+        return
+    with st.expander(f"Nearest examples by {'meaning' if looked else 'words'}", icon=":material/hub:"):
+        if len(view.h) > AT_ONCE and not st.toggle("Show", key=f"nearest-{int(experiment.ids[position])}"):
+            return
+        found = experiment.nearest(position, NEAREST)
+        sides = [("With the same label", found.same, found.same_cosine), ("With another label", found.other, found.other_cosine)]
+        for title, rows, closeness in sides:
+            if len(rows):
+                st.text(title if experiment.labels is not None else "Nearest")
+                table = tables.examples(view, rows, kept)
+                table.insert(1, "cosine", closeness.round(2))
+                st.dataframe(table, hide_index=True, alt=f"Nearest examples: {title.lower()}")

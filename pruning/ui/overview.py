@@ -18,7 +18,7 @@ from pruning.reports.browse import View
 from pruning.reports.next_step import NextStep
 from pruning.subsets import rules
 from pruning.subsets.titles import short
-from pruning.ui import address, charts, comparing, escaping, first_visit, frontier_controls, history, job_progress, state, theme
+from pruning.ui import address, charts, comparing, escaping, first_look, first_visit, frontier_controls, history, job_progress, state, theme
 
 
 def show() -> None:
@@ -32,6 +32,7 @@ def show() -> None:
         _experiment(experiment)
     elif experiment is not None:
         job_progress.panel(experiment)
+        first_look.panel(experiment)
     st.subheader("Experiments", anchor=False)
     history.opener(folders)
     if experiment is not None and experiment.finished_runs() and len(folders) > 1:

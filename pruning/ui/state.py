@@ -142,10 +142,11 @@ def subset_names(experiment: Reading) -> list[str]:
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:
-    """Changes whenever the settings, the set of recorded epochs or the saved subsets do."""
+    """Changes whenever the settings, the recorded epochs, the saved subsets or the look do."""
     epochs = sorted(path.stat().st_mtime_ns for path in (folder / "dynamics").glob("run=*/epoch=*.parquet"))
     saved = [path.stat().st_mtime_ns for path in sorted((folder / "subsets").glob("*.parquet"))]
-    return ((folder / "experiment.json").stat().st_mtime_ns, *epochs, 0, *saved)
+    look = [path.stat().st_mtime_ns for path in (folder / "look").glob("look.json")]
+    return ((folder / "experiment.json").stat().st_mtime_ns, *epochs, 0, *saved, 0, *look)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
