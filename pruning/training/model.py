@@ -92,7 +92,7 @@ class Network(nn.Module):
         return output.logits if self.span_head is None else self.span_head(output.last_hidden_state[seen])
 
     def _padded_inputs(self, batch: Batch) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """What a model's own forward pass takes, and [S, L] True at real tokens."""
+        """Inputs of a model's own forward pass, and [S, L] True at real tokens."""
         [group] = batch.groups
         shape = (group.count, group.length)
         seen = torch.ones(shape, dtype=torch.bool, device=batch.ids.device) if group.keys is None else group.keys[:, 0, 0]
