@@ -171,6 +171,8 @@ def say_estimate(settings: Settings, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps(asdict(found)))
         return
+    if found.look_seconds:
+        say(f"Looking at the data first: {duration(found.look_seconds)}, part of scoring (--no-look leaves it out).")
     if found.fit_seconds:
         say(f"Fitting the learning rate: {duration(found.fit_seconds)}, part of scoring.")
     say(f"Scoring {found.examples:,} examples, {settings.runs} runs x {settings.scoring.epochs} epochs: {duration(found.score_seconds)}.")

@@ -33,7 +33,7 @@ class Estimate:
     """Expected wall-clock time on this machine in its present state, and what the probe counted."""
 
     score_seconds: float
-    """The scoring runs, the search for their learning rate included."""
+    """The look, the search for the learning rate, and the scoring runs."""
     frontier_seconds: float
     """The whole ladder with USUAL_BASELINES, USUAL_SEEDS each, and of full data what the scoring runs do not give."""
     examples: int
@@ -42,6 +42,8 @@ class Estimate:
     """Training examples longer than the maximum length."""
     fit_seconds: float = 0.0
     """The part of `score_seconds` that the search for the learning rate takes; 0 where the rate is given."""
+    look_seconds: float = 0.0
+    """The part of `score_seconds` that the look's pass takes; 0 without a look."""
     rough: bool = False
     """True if a step takes so long that the probe measured only one of each kind."""
 
@@ -74,10 +76,13 @@ def estimate(settings: Settings) -> Estimate:
 
     fit = search(cost, settings.scoring)
     fit_again = search(full_cost, settings.measuring) if settings.approximate else 0.0
+    looks = settings.look and encoded.kind == "classification"
+    look = full_cost.evaluation_token * len(encoded.tokens) / full_cost.slots if looks else 0.0
     return Estimate(
-        score_seconds=fit + cost.seconds(scoring, encoded, evaluation, batch_size=size),
+        score_seconds=look + fit + cost.seconds(scoring, encoded, evaluation, batch_size=size),
         frontier_seconds=fit_again + full_cost.seconds(frontier_plans(settings, rows), encoded, evaluation, batch_size=size),
         fit_seconds=fit,
+        look_seconds=look,
         examples=encoded.units,
         truncated=encoded.truncated,
         rough=cost.rough or full_cost.rough,

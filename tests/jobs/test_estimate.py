@@ -56,4 +56,4 @@ def test_each_recipe_whose_steps_cost_their_own_is_measured(settings: Settings, 
     changed = settings.with_changes(approximate="layers")
     told = estimate(changed)
     assert measured == [changed.scoring, changed.measuring]
-    assert 0 < told.score_seconds < told.frontier_seconds
+    assert 0 < told.look_seconds < told.score_seconds < told.frontier_seconds
