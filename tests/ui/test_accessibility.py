@@ -51,7 +51,7 @@ def test_no_page_has_a_serious_violation(served: str, browser: Browser, scheme: 
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize(("path", "charts"), [("difficulty?", 4), ("frontier?", 2), ("inspect?show=all&", 1)])
+@pytest.mark.parametrize(("path", "charts"), [("difficulty?", 3), ("frontier?", 2), ("inspect?show=all&", 1)])
 def test_every_chart_has_words_and_a_table(served: str, browser: Browser, path: str, charts: int) -> None:
     page = browser.new_page(viewport={"width": 1400, "height": 3000})
     visit(page, f"{served}/{path}experiment=topics")
