@@ -26,7 +26,7 @@ PAIRS = 15
 
 UNSURE = 3.0
 """Precision of the interval with fewer than two runs: as that of a success rate known from so many runs. With the probe alone on
-the sample it was measured as 2 to 4 (benchmarks/results/look.md)."""
+1,000 sentences of the sample it was measured as 3.7 (benchmarks/results/look.md)."""
 
 LEAST_PRECISION, MOST_PRECISION = 0.5, 1000.0
 
