@@ -197,7 +197,7 @@ class Reading(Stored):
         wanted = {"duplicates": self._stamp_of_texts}
         if self.finds_label_errors:
             wanted |= {"label-errors": self._stamp_of_runs, **({"rarity": self._stamp_of_data} if self.finished_runs() else {})}
-        if self.look is not None:
+        if self.look is not None and not self.finished_runs():
             wanted |= {"same-meaning": self._stamp_of_meaning}
         return all(cache.remembered(self.folder.cache(name), stamp) is not None for name, stamp in wanted.items())
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pruning.cli import report
-from pruning.cli.base import Json, LabelColumn, TextColumn, TextPairColumn, app, one_sentence
+from pruning.cli.base import Json, LabelColumn, TextColumn, TextPairColumn, app, one_sentence, say
 from pruning.settings import SAMPLE, Settings
 
 
@@ -55,6 +55,7 @@ def look(
         print(json.dumps(found.to_dict()))
         return
     report.say_data(looked)
-    print("\n".join(found.sentences()))
+    for sentence in found.sentences():
+        say(sentence)
     if not looked.finished_runs():
-        print(f"Fine-tune to sharpen this: python -m pruning score {data} --experiment {looked.folder.root}")
+        say(f"Fine-tune to sharpen this: python -m pruning score {data} --experiment {looked.folder.root}")

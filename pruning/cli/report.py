@@ -188,7 +188,7 @@ def say_whole_estimate(settings: Settings, budget: float) -> None:
     from pruning.jobs.estimate import ROUGH, estimate
 
     found = estimate(settings)
-    scoring = found.score_seconds - found.fit_seconds
+    scoring = found.score_seconds - found.fit_seconds - found.look_seconds
     deciding = budget * scoring / settings.runs
     parts = [f"scoring {duration(scoring)}", f"deciding at most {duration(deciding)} ({budget:g} fine-tunings of full data)"]
     if found.fit_seconds:

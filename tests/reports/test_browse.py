@@ -129,6 +129,7 @@ def test_a_recording_that_cannot_tell_has_no_doubts(scored: Experiment) -> None:
         margin = pa.array(np.full(table.num_rows, np.nan, dtype=np.float32))
         pq.write_table(table.set_column(table.schema.get_field_index("gold_margin"), "gold_margin", margin), path)
     scored.folder.checksums.unlink()
+    scored.folder.look.unlink()
     view = View(scored, 0)
     assert view.label_errors is None and found(view, only="H = 0: rare") == found(view, only="suspected label errors") == []
 
