@@ -118,7 +118,6 @@ def fit(
     refuse(counts, names)
     groups = copies(embeddings)
     repeats = REPEATS if out.size <= REPEATED_CELLS else 1
-    chosen = _drawn(labels, min(CHOICE_ROWS, _most(classes)), np.random.default_rng(SEED))
     total, done = FOLDS * (len(STRENGTHS) + repeats), 0
 
     def ticked() -> None:
@@ -126,13 +125,7 @@ def fit(
         done += 1
         tick(done, total)
 
-    losses = {}
-    block = np.empty((len(chosen), classes), dtype=np.float32)
-    for strength in STRENGTHS:
-        block[:] = 0
-        for rows, probabilities in _predicted(embeddings[chosen], labels[chosen], groups[chosen], classes, strength, 0, ticked):
-            block[rows] = probabilities
-        losses[f"{strength:g}"] = _loss(block, labels[chosen])
+    losses = _losses(embeddings, labels, groups, classes, ticked)
     strength = float(min(losses, key=lambda name: (losses[name], float(name))))
     out[:] = 0
     for repeat in range(repeats):
@@ -152,6 +145,21 @@ def fit(
         repeats=repeats,
         notes=tuple(_notes(counts, len(labels), fitted, repeats, names)),
     )
+
+
+def _losses(
+    embeddings: NDArray[Any], labels: NDArray[np.int64], groups: NDArray[np.int64], classes: int, ticked: Callable[[], None]
+) -> dict[str, float]:
+    """Strength of the regularization -> out-of-sample loss, on a draw of the rows where there are many."""
+    chosen = _drawn(labels, min(CHOICE_ROWS, _most(classes)), np.random.default_rng(SEED))
+    losses = {}
+    block = np.empty((len(chosen), classes), dtype=np.float32)
+    for strength in STRENGTHS:
+        block[:] = 0
+        for rows, probabilities in _predicted(embeddings[chosen], labels[chosen], groups[chosen], classes, strength, 0, ticked):
+            block[rows] = probabilities
+        losses[f"{strength:g}"] = _loss(block, labels[chosen])
+    return losses
 
 
 def refuse(counts: NDArray[np.int64], names: tuple[str, ...] = ()) -> None:
