@@ -29,6 +29,8 @@ hypothesis_settings.load_profile("busy")
 QUEUE = "WINNOW_QUEUE"
 SEEDS = (11, 22, 33)
 EPOCHS = 3
+LOOK_FILES = 3
+"""Files of a finished look: embeddings, probabilities, look.json."""
 EXAMPLES = 120
 BURN_IN = 2
 """The tiny model says one class throughout its first epochs, so only the last one counts."""

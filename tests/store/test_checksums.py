@@ -10,7 +10,7 @@ from pruning.experiment import Experiment
 from pruning.export import writer
 from pruning.jobs import worker
 from pruning.store.checksums import checksums, fault
-from tests.conftest import EPOCHS, SEEDS
+from tests.conftest import EPOCHS, LOOK_FILES, SEEDS
 from tests.support.recordings import flip
 
 
@@ -42,7 +42,7 @@ def test_a_changed_byte_is_found_when_opened_and_by_verify_and_mended_by_resume(
         again.verify()
     mended = worker.resume(scored.folder.root)
     assert path.read_bytes() == whole and (mended.h_score() == h).all()
-    assert mended.verify() == 3 + len(SEEDS) * EPOCHS + 1
+    assert mended.verify() == 3 + LOOK_FILES + len(SEEDS) * EPOCHS + 1
 
 
 def test_gone_epochs_and_frontiers_are_missed(scored: Experiment) -> None:

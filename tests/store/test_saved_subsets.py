@@ -16,7 +16,7 @@ from pruning.reports.browse import View
 from pruning.store import library
 from pruning.store.layout import read_notes
 from pruning.subsets.decisions import Decision
-from tests.conftest import EPOCHS, EXAMPLES, SEEDS
+from tests.conftest import EPOCHS, EXAMPLES, LOOK_FILES, SEEDS
 from tests.support.recordings import flip
 
 
@@ -122,7 +122,7 @@ def test_a_saved_file_that_is_not_what_was_saved_is_found_and_blocks_nothing_els
     scored: Experiment, damage: Callable[[Path], None], says: str
 ) -> None:
     mine, path = saved(scored), scored.folder.saved("mine")
-    assert scored.verify() == 3 + len(SEEDS) * EPOCHS + 2
+    assert scored.verify() == 3 + LOOK_FILES + len(SEEDS) * EPOCHS + 2
     whole = path.read_bytes()
     damage(path)
     again = Experiment(scored.folder.root)
