@@ -327,6 +327,9 @@ class JobState(StrEnum):
         return self in (JobState.RUNNING, JobState.QUEUED)
 
 
+_DONE = {"score": "scored", "frontier": "frontier measured", "fit": "learning rate fitted", "look": "looked at", "prune": "pruned"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
     """Status of an experiment's latest job, as read from its folder."""
@@ -376,9 +379,12 @@ class JobStatus:
         'score running, 500 of 2,000 examples, 30 s left'
         >>> JobStatus(state=JobState.RUNNING, verb="score", done=500, total=2000, rate=50.0, silent=180.0).sentence
         'score running, 500 of 2,000 examples, no progress for 3 min'
+        >>> JobStatus(state=JobState.DONE, verb="frontier").sentence
+        'frontier measured'
         """
         share = f", {self.done:,} of {self.total:,} examples" if self.total else ""
         left = f", {duration(self.seconds_left)} left" if self.state is JobState.RUNNING and self.seconds_left is not None else ""
         left = left if self.silent is None else f", no progress for {duration(self.silent)}"
         message = f": {self.message}" if self.message else ""
-        return f"{self.verb or 'experiment'} {self.state}{share}{left}{message}"
+        state = f"{self.verb or 'experiment'} {self.state}"
+        return f"{_DONE.get(self.verb, state) if self.state is JobState.DONE else state}{share}{left}{message}"

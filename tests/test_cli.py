@@ -51,7 +51,7 @@ def test_the_whole_path_by_command(reviews: tuple[Path, Path], tiny: str, tmp_pa
     assert {point["subset"] for point in shown["frontier"]} == {"full", "remove-0", "random@remove-0"}
     assert winnow("export", folder, "--subset", "remove-0", "--output", output).returncode == 0
     assert winnow("verify", output).returncode == 0
-    assert winnow("status", folder).stdout.startswith("frontier done")
+    assert winnow("status", folder).stdout.startswith("frontier measured")
 
 
 def bad_rows(tmp_path: Path, name: str, content: bytes) -> Path:

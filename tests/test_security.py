@@ -271,7 +271,8 @@ def test_what_winnow_creates_is_for_its_user_alone(reviews: tuple[Path, Path], t
             "--learning-rate",
             "5e-3",
         ]
-        for words in (score, ["audit", str(made)], ["save", str(made), "full", "all"], ["export", str(made)]):
+        more = [] if shared else [["audit", str(made)], ["save", str(made), "full", "all"]]
+        for words in (score, *more, ["export", str(made)]):
             done = subprocess.run(
                 [sys.executable, "-m", "pruning", *words],
                 cwd=ROOT,
@@ -284,7 +285,7 @@ def test_what_winnow_creates_is_for_its_user_alone(reviews: tuple[Path, Path], t
         modes = {path: path.stat().st_mode & 0o777 for path in (made.parent, made, *made.rglob("*"))}
         assert {oct(mode) for path, mode in modes.items() if path.is_dir()} == {oct(folders)}
         assert {oct(mode) for path, mode in modes.items() if path.is_file()} == {oct(files)}
-        assert any("exports" in path.parts for path in modes) and any("cache" in path.parts for path in modes)
+        assert any("exports" in path.parts for path in modes) and (shared or any("cache" in path.parts for path in modes))
     background.start(["status", str(tmp_path / "new")], tmp_path / "new").watcher.join()
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
     with lock.own(Folder(tmp_path / "owned")):
@@ -769,17 +770,17 @@ def addresses(hostile: Path) -> list[str]:
 
 def settled(page: Page) -> None:
     page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=60_000)
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(150)
 
 
 def touch(page: Page) -> None:
     """Open what is folded, and the lists of some choosers, where options are texts of the data; a page may redraw meanwhile."""
     for folded in page.locator('[data-testid="stExpander"] summary').all():
         with suppress(TimeoutError):
-            folded.click(timeout=2000)
+            folded.click(timeout=700)
     for chooser in page.locator('[data-testid="stMain"] [data-testid="stSelectbox"] input').all()[:4]:
         with suppress(TimeoutError):
-            chooser.click(timeout=2000)
+            chooser.click(timeout=700)
             page.wait_for_timeout(100)
             page.keyboard.press("Escape")
     for chart in page.locator(".js-plotly-plot .plot").all()[:2]:

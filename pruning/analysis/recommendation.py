@@ -173,7 +173,7 @@ def _against_random(point: FrontierPoint) -> str:
         return f"It beats a random subset of the same size by {point.vs_random.mean * 100:.1f} pp."
     if point.vs_random.high < 0:
         return f"But a random subset of the same size does better, by {-point.vs_random.mean * 100:.1f} pp; use that instead."
-    return "A random subset of the same size does as well."
+    return "No difference from a random subset of the same size is shown."
 
 
 def _none_yet(point: FrontierPoint, margin: float, confidence: float, everything: tuple[str, ...]) -> Recommendation:

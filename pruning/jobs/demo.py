@@ -53,7 +53,7 @@ def _silence(progress: JobProgress) -> None:
 
 def demo(
     directory: str | Path,
-    train: int = 2000,
+    train: int = 1800,
     evaluation: int = 1000,
     runs: int = 4,
     seeds: int = USUAL_SEEDS,

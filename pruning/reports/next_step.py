@@ -82,7 +82,7 @@ def against_random(point: FrontierPoint) -> str:
         return f"It beats random of the same size by {difference.mean * 100:.1f} pp."
     if difference.high < 0:
         return f"Random of the same size does better by {-difference.mean * 100:.1f} pp."
-    return f"Random of the same size does as well ({difference.low * 100:+.1f} to {difference.high * 100:+.1f} pp)."
+    return f"No difference from random of the same size is shown ({difference.low * 100:+.1f} to {difference.high * 100:+.1f} pp)."
 
 
 def _mean(point: FrontierPoint) -> float:

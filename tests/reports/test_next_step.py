@@ -38,7 +38,7 @@ def test_where_more_seeds_would_settle_it_they_are_next() -> None:
 
 def test_where_no_rule_beats_random_and_nothing_is_left_to_measure_that_is_said() -> None:
     found = step(point("remove-0", 500, 0.75, mean=-0.05, half=0.001, random=0.0))
-    assert found.measure == () and found.detail.endswith("Random of the same size does as well (-0.1 to +0.1 pp).")
+    assert found.measure == () and found.detail.endswith("No difference from random of the same size is shown (-0.1 to +0.1 pp).")
 
 
 def test_a_model_that_has_not_learned_chooses_nothing() -> None:

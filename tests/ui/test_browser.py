@@ -45,7 +45,7 @@ def test_from_a_file_to_a_verified_download(
     wait_until(lambda: (experiments / "mine" / "experiment.json").exists(), 60)
     wait_until(lambda: Experiment(experiments / "mine").status().state in (JobState.DONE, JobState.FAILED), 120)
     assert Experiment(experiments / "mine").status().state is JobState.DONE
-    expect(page.get_by_text("score done").first).to_be_visible()
+    expect(page.get_by_text("scored, ").first).to_be_visible()
 
     page.goto(f"{address}/difficulty?experiment=mine")
     settled(page)
