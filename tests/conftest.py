@@ -131,6 +131,15 @@ def settings(reviews: tuple[Path, Path], tiny: str) -> Settings:
     return Settings(data=str(train), evaluation=str(evaluation), model=tiny, seeds=SEEDS, max_length=32, burn_in=BURN_IN, train=recipe)
 
 
+@pytest.fixture(autouse=True)
+def in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs train in the test's own process: starting others takes seconds. Tests marked pool start them, and so does every command."""
+    if request.node.get_closest_marker("pool") is None:
+        from pruning import training
+
+        monkeypatch.setattr(training, "train", partial(training.train, workers=0))
+
+
 @pytest.fixture(scope="session")
 def scored_once(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an experiment scored by the real worker, its runs trained in this process; copy it before changing it."""

@@ -5,14 +5,12 @@ import json
 import re
 import shlex
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pruning import training
 from pruning.cli import app
 from pruning.experiment import Experiment
 from pruning.export.formats import FORMATS
@@ -51,7 +49,6 @@ def desk(reviews: tuple[Path, Path], scored: Experiment, tmp_path: Path, monkeyp
     tiny_model(folder / "roberta-base")
     scored.export("full", folder / "recorded", format="cartography")
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(training, "train", partial(training.train, workers=0))
     return folder
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -29,6 +30,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from streamlit.testing.v1 import AppTest
 
+from pruning import training
 from pruning.data import access, models, readers
 from pruning.data.examples import load
 from pruning.errors import DataError, ModelError, UsageError
@@ -715,8 +717,10 @@ def hostile(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Pat
         data=str(folder / "train.jsonl"), evaluation=str(folder / "evaluation.jsonl"), columns={"text": "sentence", "label": "label"}
     )
     experiments = folder / "experiments"
-    made = worker.score(changed, experiments / ":red[x] $y$ <b id=evil>")
-    worker.frontier(made.folder.root, ["random@0.5"], [], seeds=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "train", partial(training.train, workers=0))
+        made = worker.score(changed, experiments / ":red[x] $y$ <b id=evil>")
+        worker.frontier(made.folder.root, ["random@0.5"], [], seeds=1)
     made.log("failed", state="failed", verb="score", message=PAYLOADS[2] + PAYLOADS[0] + PAYLOADS[4])
     return folder
 
@@ -790,7 +794,7 @@ def touch(page: Page) -> None:
 
 
 def test_formulas_in_exports_are_disarmed(hostile: Path) -> None:
-    experiment = Experiment(next((hostile / "experiments").iterdir()))
+    experiment = Experiment(next(path for path in (hostile / "experiments").iterdir() if path.is_dir()))
     output = hostile / "out.csv"
     writer.build(experiment, experiment.subset("full"), output, "csv", force=True, escape_formulas=True)
     text = output.read_text()

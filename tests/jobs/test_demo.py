@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from pruning import training
 from pruning.export import writer
 from pruning.jobs import demo
 from pruning.settings import Settings
@@ -18,7 +16,6 @@ from pruning.settings import Settings
 def test_the_demo_measures_the_first_rung_and_exports_what_it_says(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "train", partial(training.train, workers=0))
     monkeypatch.setattr(demo, "_settings", lambda train, evaluation, runs: replace(settings, burn_in=0, checkpoints=False))
     titles: list[str] = []
     done = demo.demo(tmp_path / "demo", seeds=2, listening=lambda title: titles.append(title) or demo.nullcontext(demo._silence))

@@ -37,7 +37,7 @@ from tests.conftest import LOOK_FILES, SEEDS
 from tests.support.processes import MARK, alive, score_words, wait_until, winnow
 from tests.support.recordings import flip, record_of
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.pool]
 
 MOMENTS = ("half written", "before the rename", "after the rename")
 

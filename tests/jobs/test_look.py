@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 from collections import namedtuple
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from pruning import training
 from pruning.cli import app
 from pruning.errors import Cancelled, DataError, ExperimentError, ModelError, UsageError
 from pruning.experiment import Experiment
@@ -35,7 +33,6 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "train", partial(training.train, workers=0))
     monkeypatch.setattr(embedding, "PART", 32)
 
 

@@ -7,13 +7,11 @@ import os
 import shutil
 import signal
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pruning import training
 from pruning.analysis import learning_rate as search
 from pruning.errors import Cancelled, DataError, ExperimentError, TrainingError
 from pruning.experiment import Experiment
@@ -30,8 +28,7 @@ RATES = (1e-30, 1e-3, 5e-3)
 
 @pytest.fixture(autouse=True)
 def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three candidates instead of seven, trained in this process, so that a search takes a second or two."""
-    monkeypatch.setattr(training, "train", partial(training.train, workers=0))
+    """Three candidates instead of seven, so that a search takes a second or two."""
     monkeypatch.setattr(search, "CANDIDATES", RATES)
     monkeypatch.setattr(search, "LADDER", ((3, 0.05), (2, 0.35)))
 
