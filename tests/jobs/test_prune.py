@@ -74,18 +74,17 @@ def test_a_model_that_has_not_learned_stops_with_its_sentence(quick: Settings, t
 @pytest.mark.process
 def test_a_killed_job_is_resumed_and_ends_alike(quick: Settings, tmp_path: Path) -> None:
     """Killed while it races; `resume` continues it (a killed scoring is the job of test_chaos)."""
-    whole = prune.prune(quick, tmp_path / "whole", prune.Order(output=tmp_path / "whole.jsonl", give_up=0.9))
+    whole = prune.prune(
+        quick, tmp_path / "whole", prune.Order(output=tmp_path / "whole.jsonl", give_up=0.9, candidates=("winning-ticket",))
+    )
     folder, output, file = tmp_path / "x", tmp_path / "out.jsonl", tmp_path / "settings.json"
     write_settings(file, quick)
-    words = ["prune", "--settings", file, "--experiment", folder, "--output", output, "--give-up", "90"]
+    words = ["prune", "--settings", file, "--experiment", folder, "--output", output, "--give-up", "90", "--candidates", "winning-ticket"]
 
-    def kill_when(ready: int, *command: str | Path) -> None:
-        process = winnow(*command, log=tmp_path / "log.txt")
-        wait_until(lambda: process.poll() is not None or _fine_tunings(folder) >= ready, 120, "the work")
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-
-    kill_when(4, *words)
+    process = winnow(*words, log=tmp_path / "log.txt")
+    wait_until(lambda: process.poll() is not None or _fine_tunings(folder) >= 4, 120, "the work")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
     process = winnow("resume", folder, log=tmp_path / "log.txt")
     assert process.wait() == 0, (tmp_path / "log.txt").read_text()
     assert writer.verify(output)["subset"] == writer.verify(tmp_path / "whole.jsonl")["subset"]
