@@ -33,7 +33,7 @@ from pruning.settings import Settings, default_seeds
 @one_sentence
 def demo(
     directory: Annotated[Path, typer.Option("--experiment", help="Experiment folder.")] = Path("experiments/demo"),
-    train: Annotated[int, typer.Option(help="Training sentences of the sample.")] = 2000,
+    train: Annotated[int, typer.Option(help="Training sentences of the sample.")] = 1800,
     evaluation: Annotated[int, typer.Option(help="Evaluation sentences of the sample.")] = 1000,
     runs: Annotated[int, typer.Option(help="Runs, one fine-tuning each.")] = 4,
     seeds: Annotated[int, typer.Option(help="Fine-tunings per point of the frontier.")] = USUAL_SEEDS,

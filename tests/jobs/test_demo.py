@@ -31,5 +31,5 @@ def test_the_demo_measures_the_first_rung_and_exports_what_it_says(
 def test_the_demo_trains_at_its_shipped_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pruning.data.sample.sample_split", lambda train, evaluation: (Path(f"{train}"), Path(f"{evaluation}")))
     asked = demo._settings(2000, 1000, 4)
-    assert asked.train.learning_rate == demo.LEARNING_RATE == 2e-4
+    assert asked.train.learning_rate == demo.LEARNING_RATE == 1e-4
     assert (asked.data, asked.evaluation, asked.runs) == ("2000", "1000", 4)
