@@ -8,7 +8,6 @@ file and an evaluation file. Evaluation rows are never changed, and what belongs
 from __future__ import annotations
 
 import ast
-import io
 import json
 import re
 import subprocess
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from pruning.data.sample import DATA_ARCHIVE, RATED_SETS, download
+from pruning.data.sample import DATA_ARCHIVE, RATED_SETS, download, lines
 from pruning.files import atomic_write
 
 Row = dict[str, Any]
@@ -147,7 +146,7 @@ def _rated(name: str) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         archive = download(*DATA_ARCHIVE, Path(folder))
         with tarfile.open(archive) as outer, tarfile.open(fileobj=outer.extractfile(RATED_SETS)) as inner:
-            texts, ratings = (_lines(inner, f"hutto_ICWSM_2014/{_SETS[name]}_{kind}.txt") for kind in ("GroundTruth", "anonDataRatings"))
+            texts, ratings = (lines(inner, f"hutto_ICWSM_2014/{_SETS[name]}_{kind}.txt") for kind in ("GroundTruth", "anonDataRatings"))
     text = {number: sentence for number, _, sentence in texts}
     rows = []
     for number, mean, _, each in ratings:
@@ -161,12 +160,6 @@ def _rated(name: str) -> list[Row]:
 
 def _sign(rating: float, neutral: float) -> str:
     return "neutral" if abs(rating) <= neutral else "positive" if rating > 0 else "negative"
-
-
-def _lines(archive: tarfile.TarFile, name: str) -> list[list[str]]:
-    file = archive.extractfile(name)
-    assert file is not None
-    return [line.rstrip("\r\n").split("\t") for line in io.TextIOWrapper(file, encoding="latin-1", newline="\n")]
 
 
 def _packages() -> list[Row]:

@@ -15,17 +15,17 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
+import pandas as pd
 import typer
 
 from benchmarks.cells import CELLS, Cell, files
 from benchmarks.machine import heading
-from pruning.analysis.frontier import interval
+from pruning.analysis.frontier import paired
 from pruning.cli import report
 from pruning.experiment import Experiment
 from pruning.formatting import scientific
 from pruning.jobs import worker
-from pruning.records import FrontierPoint
+from pruning.records import Difference, FrontierPoint
 from pruning.settings import Settings, default_seeds
 from pruning.subsets.rules import SUSPECTS, TICKET, trainable
 
@@ -91,31 +91,31 @@ def measured_points(cell: Cell, seeds: int, share: float, folder: Path) -> dict[
 
 def table(cell: Cell, points: dict[str, FrontierPoint], experiment: Experiment) -> list[str]:
     """Return the lines about one cell."""
-    full, random = points["full"], points["random"]
+    full, random, finished = points["full"], points["random"], experiment.finished()
     rate = experiment.settings.scoring.learning_rate or float("nan")
     lines = [f"## {cell.name} ({cell.kind})", "", f"{len(experiment.ids):,} rows, fitted learning rate {scientific(rate)}.", ""]
     lines[2] += f" {experiment.learned.sentence}"
     lines += ["| rule | kept | accuracy | against random of its size, pp | against full data, pp |", "|---|---|---|---|---|"]
     for rule, point in points.items():
         same_size = point.kept == random.kept and point is not random
-        against = [difference(random, point, experiment) if same_size else "", "" if point is full else difference(full, point, experiment)]
-        lines.append(f"| {rule} | {point.kept:,} | {point.metrics['accuracy']:.3f} | {' | '.join(against)} |")
+        cells = [
+            in_pp(against(random, point, finished)) if same_size else "",
+            "" if point is full else in_pp(against(full, point, finished)),
+        ]
+        lines.append(f"| {rule} | {point.kept:,} | {point.metrics['accuracy']:.3f} | {' | '.join(cells)} |")
     assert full.kept == len(experiment.ids)
     return [*lines, ""]
 
 
-def pairs(first: FrontierPoint, second: FrontierPoint, experiment: Experiment) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Accuracy of the second minus the first's in percentage points, seed by seed."""
-    rows = experiment.finished()
-    by_seed = [rows[rows["subset"] == point.subset].set_index("seed")["accuracy"] for point in (first, second)]
-    return 100 * (by_seed[1] - by_seed[0]).dropna().to_numpy(dtype=np.float64)
+def against(other: FrontierPoint, point: FrontierPoint, finished: pd.DataFrame) -> Difference:
+    """Accuracy of the point minus the other's, paired by seed."""
+    ours, theirs = (finished[finished["subset"] == each.subset].set_index("seed")["accuracy"] for each in (point, other))
+    return paired(ours, theirs)
 
 
-def difference(first: FrontierPoint, second: FrontierPoint, experiment: Experiment) -> str:
-    """The same as a mean with its 95% interval."""
-    found = pairs(first, second, experiment)
-    low, high = interval(found)
-    return f"{found.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+def in_pp(found: Difference) -> str:
+    """The same in percentage points, with its 95% interval."""
+    return f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
 
 
 def overview(done: dict[Cell, dict[str, FrontierPoint]], folder: Path) -> list[str]:
@@ -126,12 +126,13 @@ def overview(done: dict[Cell, dict[str, FrontierPoint]], folder: Path) -> list[s
         "| rule | cells | better than random | worse | better than full data | worse |",
         "|---" * 6 + "|",
     ]
+    finished = {cell: Experiment(folder / cell.name).finished() for cell in done}
     for rule in RULES:
         cells = [cell for cell, points in done.items() if rule in points]
         counts = []
         for other in ("random", "full"):
-            found = [interval(pairs(done[cell][other], done[cell][rule], Experiment(folder / cell.name))) for cell in cells]
-            counts += [sum(low > 0 for low, _ in found), sum(high < 0 for _, high in found)]
+            found = [against(done[cell][other], done[cell][rule], finished[cell]) for cell in cells]
+            counts += [sum(each.low > 0 for each in found), sum(each.high < 0 for each in found)]
         lines.append(f"| {rule} | {len(cells)} | {' | '.join(map(str, counts))} |")
     return [*lines, "", "Better, worse: the 95% interval of the paired difference lies above, below 0."]
 

@@ -52,6 +52,16 @@ class Duplicates:
         return np.flatnonzero(self.group == group)
 
 
+def repeated(group: NDArray[np.int64]) -> tuple[int, int]:
+    """Count the groups that occur twice or more, and the examples beyond the first of each; -1 is in no group.
+
+    >>> repeated(np.array([0, -1, 0, 1, 0]))
+    (1, 2)
+    """
+    sizes = np.bincount(group[group >= 0], minlength=1)
+    return int((sizes > 1).sum()), int((sizes[sizes > 1] - 1).sum())
+
+
 def duplicates(texts: Sequence[str] | pa.Array | pa.Table) -> Duplicates:
     """Group exact and near duplicates among texts, or among rows of a table of texts.
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pruning.cli import report
-from pruning.cli.base import Json, LabelColumn, TextColumn, TextPairColumn, app, one_sentence, say
+from pruning.cli.base import Json, LabelColumn, TextColumn, TextPairColumn, app, columns_of, one_sentence, say
 from pruning.settings import SAMPLE, Settings
 
 
@@ -39,11 +39,10 @@ def look(
         if (Path(data) / "experiment.json").exists():
             looked = worker.look_again(data, listen, model)
         else:
-            named = {"text": text, "text_pair": text_pair, "label": label}
             settings = Settings(
                 data=data,
                 task=task,
-                columns={field: column for field, column in named.items() if column},
+                **columns_of({}, text=text, text_pair=text_pair, label=label),
                 evaluation=evaluation,
                 limit=limit,
                 model=model or SAMPLE,

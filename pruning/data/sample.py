@@ -61,7 +61,7 @@ def sample_data() -> Path:
     with _fetching(path) as downloads:
         if downloads:
             with tarfile.open(download(*DATA_ARCHIVE, downloads)) as outer, tarfile.open(fileobj=_member(outer, RATED_SETS)) as inner:
-                rows = _rows(_lines(inner, SENTENCES), _lines(inner, RATINGS))
+                rows = _rows(lines(inner, SENTENCES), lines(inner, RATINGS))
             with atomic_write(path) as temporary:
                 _write_rows(temporary, rows)
     return path
@@ -119,7 +119,7 @@ def _rows(sentences: list[list[str]], ratings: list[list[str]]) -> list[dict[str
     return rows
 
 
-def _lines(archive: tarfile.TarFile, name: str) -> list[list[str]]:
+def lines(archive: tarfile.TarFile, name: str) -> list[list[str]]:
     """Return the tab-separated fields of each line, without quoting, read as latin-1."""
     return [line.rstrip("\r\n").split("\t") for line in io.TextIOWrapper(_member(archive, name), encoding="latin-1", newline="\n")]
 

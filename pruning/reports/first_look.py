@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from pruning.analysis.duplicates import repeated
 from pruning.analysis.neighbours import SAME_MEANING
 from pruning.errors import ExperimentError
 from pruning.formatting import counted
@@ -75,8 +73,8 @@ def first_look(reading: Reading) -> FirstLook:
             reading.look_problem or f"{reading.folder.root} has no look yet; make it: python -m pruning look {reading.folder.root}"
         )
     expected, errors, both = reading.expected_success, reading.label_errors, reading.duplicates
-    groups, redundant = _counts(both.group[: len(reading.ids)])
-    alike = None if reading.same_meaning is None else _counts(reading.same_meaning)
+    groups, redundant = repeated(both.group[: len(reading.ids)])
+    alike = None if reading.same_meaning is None else repeated(reading.same_meaning)
     return FirstLook(
         examples=len(reading.ids),
         runs=len(reading.finished_runs()),
@@ -93,9 +91,3 @@ def first_look(reading: Reading) -> FirstLook:
         alike_redundant=None if alike is None else alike[1],
         notes=look.probe.notes if look.probe else (),
     )
-
-
-def _counts(group: NDArray[np.int64]) -> tuple[int, int]:
-    """Groups of two examples and more, and the examples beyond the first of each; -1 is in none."""
-    sizes = np.bincount(group[group >= 0], minlength=1)
-    return int((sizes > 1).sum()), int((sizes[sizes > 1] - 1).sum())

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning.analysis.duplicates import leaks
+from pruning.analysis.duplicates import leaks, repeated
 from pruning.formatting import counted
 from pruning.reports.browse import DUPLICATES, SUSPECTS, Filter, View
 from pruning.subsets.decisions import DECIDED_BY_HAND
@@ -65,11 +65,10 @@ def flags(view: View, kept: NDArray[np.bool_]) -> list[tuple[str, str]]:
     size, errors = len(view.h), view.label_errors
     suspects = 0 if errors is None else int((errors.suspect & kept).sum())
     leaked = int((leaks(view.duplicates, size)[:size] & kept).sum())
-    groups = view.duplicates.group[:size][kept]
-    repeated = int((np.bincount(groups[groups >= 0]) > 1).sum()) if (groups >= 0).any() else 0
+    twice, _ = repeated(view.duplicates.group[:size][kept])
     found = [
         (suspects, f"{counted(suspects, 'kept example has a suspected label', 'kept examples have suspected labels')}.", "suspected"),
         (leaked, f"{counted(leaked, 'kept example is', 'kept examples are')} in the evaluation data too, exactly or nearly.", "duplicates"),
-        (repeated, f"{counted(repeated, 'group')} of duplicates kept more than once.", "duplicates"),
+        (twice, f"{counted(twice, 'group')} of duplicates kept more than once.", "duplicates"),
     ]
     return [(sentence, queue) for count, sentence, queue in found if count]

@@ -13,7 +13,7 @@ from pruning.analysis.comparison import Comparison
 from pruning.errors import WinnowError
 from pruning.reports import comparison
 from pruning.reports.browse import View
-from pruning.ui import address, escaping, heat
+from pruning.ui import address, escaping, heat, widgets
 
 COLUMNS = {"id": st.column_config.NumberColumn("id", format="%d", width=60), "text": st.column_config.TextColumn("text", width=320)}
 
@@ -55,7 +55,7 @@ def _numbers(found: Comparison) -> None:
         (columns[1], "Rank agreement (Spearman)", ranks, "of H, 1 = the same order"),
         (columns[2], "Winning-ticket overlap (Jaccard)", overlap, "in both tickets, of those in either"),
     ):
-        column.metric(label, value, below, border=True, delta_color="off", delta_arrow="off", height="stretch")
+        widgets.number(column, label, value, below)
 
 
 def _against(found: Comparison) -> None:

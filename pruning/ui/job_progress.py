@@ -76,11 +76,17 @@ def _watch(directory: str, was_running: bool) -> None:
         st.text(f"{key}: epoch {run.epoch + 1}, {run.examples:,} of {run.total:,} examples, accuracy {run.accuracy:.2f}")
 
 
+@st.cache_data(max_entries=8, show_spinner=False)
+def _majority(directory: str, fingerprint: str) -> float:
+    """Return the share of the most frequent class in the evaluation data; read once, though the panel is drawn each second."""
+    return Experiment(directory).majority[0]
+
+
 def _curves(experiment: Experiment) -> None:
     """Draw the training accuracy by epoch."""
     accuracy = experiment.epoch_accuracy()
     table = pd.DataFrame(accuracy.T, index=range(1, accuracy.shape[1] + 1), columns=[f"run {run}" for run in range(len(accuracy))])
-    majority = experiment.majority[0]
+    majority = _majority(str(experiment.folder.root), experiment.info["data"]["evaluation"]["fingerprint"])
     st.caption("Training accuracy by epoch: each run, and their mean")
     st.plotly_chart(
         charts.learned(table, None if np.isnan(majority) else majority, "majority class"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from pruning.analysis.duplicates import leaks
 from pruning.analysis.frontier import USUAL_SEEDS, headline_of
@@ -18,7 +17,20 @@ from pruning.reports.browse import View
 from pruning.reports.next_step import NextStep
 from pruning.subsets import rules
 from pruning.subsets.titles import short
-from pruning.ui import address, charts, comparing, escaping, first_look, first_visit, frontier_controls, history, job_progress, state, theme
+from pruning.ui import (
+    address,
+    charts,
+    comparing,
+    escaping,
+    first_look,
+    first_visit,
+    frontier_controls,
+    history,
+    job_progress,
+    state,
+    theme,
+    widgets,
+)
 
 
 def show() -> None:
@@ -94,14 +106,14 @@ def _five(view: View, points: list[FrontierPoint], step: NextStep) -> None:
     row = st.container(horizontal=True)
     full = next((point for point in points if point.subset == "full"), None)
     metric = headline_of(full.metrics) if full else "accuracy"
-    _number(
+    widgets.number(
         row,
         f"Full data, {metric}",
         f"{full.metrics[metric]:.3f}" if full else "-",
         counted(full.seeds, "seed") if full else "no evaluation data",
     )
     smallest = next((point for point in points if point.subset == step.choose), None)
-    _number(
+    widgets.number(
         row,
         f"Smallest within {100 * MARGIN:g} pp",
         f"{smallest.kept_fraction:.0%}" if smallest else "none yet",
@@ -109,23 +121,19 @@ def _five(view: View, points: list[FrontierPoint], step: NextStep) -> None:
     )
     runs = view.experiment.dynamics.runs
     always = int((view.h == runs).sum())
-    _number(row, "Always right", f"{always / max(1, len(view.h)):.0%}", counted(always, "example"))
+    widgets.number(row, "Always right", f"{always / max(1, len(view.h)):.0%}", counted(always, "example"))
     if not view.audited:
-        _number(row, "Suspected labels", "-", "not worked out yet")
-        _number(row, "Duplicates, leaks", "-", "not worked out yet")
+        widgets.number(row, "Suspected labels", "-", "not worked out yet")
+        widgets.number(row, "Duplicates, leaks", "-", "not worked out yet")
         return
     errors = view.label_errors
     suspects = view.experiment.ids[errors.suspect] if errors is not None else np.empty(0, dtype=np.int64)
     reviewed = len(view.decided.touched & set(suspects.tolist()))
-    _number(row, "Suspected labels", f"{len(suspects):,}" if errors is not None else "-", f"{reviewed:,} reviewed")
+    widgets.number(row, "Suspected labels", f"{len(suspects):,}" if errors is not None else "-", f"{reviewed:,} reviewed")
     size = len(view.h)
     leaked = int(leaks(view.duplicates, size)[:size].sum())
     own = int((view.duplicates.group[:size] >= 0).sum())
-    _number(row, "Duplicates, leaks", f"{own:,}, {leaked:,}", "in training, in evaluation")
-
-
-def _number(row: DeltaGenerator, label: str, value: str, below: str) -> None:
-    row.metric(label, value, below, border=True, delta_color="off", delta_arrow="off", width="stretch", height="stretch")
+    widgets.number(row, "Duplicates, leaks", f"{own:,}, {leaked:,}", "in training, in evaluation")
 
 
 def _histogram(view: View) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
+from streamlit.delta_generator import DeltaGenerator
 
 from pruning.analysis import audit
 from pruning.analysis.audit import Shares
@@ -22,6 +23,11 @@ from pruning.ui import theme
 STAYS = "kept or pruned"
 MOST_PARTS = 4
 """Values of a column that get a colour of their own; the rest are "other"."""
+
+
+def number(place: DeltaGenerator, label: str, value: str, below: str) -> None:
+    """Draw a number in a box, with a line of words below it."""
+    place.metric(label, value, below, border=True, delta_color="off", delta_arrow="off", width="stretch", height="stretch")
 
 
 def chart(

@@ -63,10 +63,7 @@ def _read_parquet(path: File) -> Source:
             texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
         with pq.ParquetFile(path.path, read_dictionary=texts) as file:
             table = file.read()
-        if (size := sum(_unpacked(column) for column in table.columns)) > limits.MAX_BYTES:
-            raise DataError(f"{path} has {size:,} bytes when unpacked; at most {limits.MAX_BYTES:,} can be read.")
-        table.validate(full=True)
-        return _source(str(path), table)
+        return _checked(path, table)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is not a whole Parquet file: {one_line(error)}.") from None
 
@@ -78,12 +75,17 @@ def _read_arrow(path: File) -> Source:
             file.seek(0)
             with (pa.ipc.open_file if own else pa.ipc.open_stream)(file) as reader:
                 table = reader.read_all()
-        if (size := sum(_unpacked(column) for column in table.columns)) > limits.MAX_BYTES:
-            raise DataError(f"{path} has {size:,} bytes when unpacked; at most {limits.MAX_BYTES:,} can be read.")
-        table.validate(full=True)
-        return _source(str(path), table)
+        return _checked(path, table)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is not a whole Arrow file: {one_line(error)}.") from None
+
+
+def _checked(path: File, table: pa.Table) -> Source:
+    """Return the table as a source. Raises DataError if it is too large unpacked, ArrowInvalid if it contradicts itself."""
+    if (size := sum(_unpacked(column) for column in table.columns)) > limits.MAX_BYTES:
+        raise DataError(f"{path} has {size:,} bytes when unpacked; at most {limits.MAX_BYTES:,} can be read.")
+    table.validate(full=True)
+    return _source(str(path), table)
 
 
 def _check_unpacked(path: File, metadata: Any) -> None:
