@@ -27,7 +27,8 @@ from pruning.formatting import scientific
 from pruning.jobs import worker
 from pruning.records import Difference, FrontierPoint
 from pruning.settings import Settings, default_seeds
-from pruning.subsets.rules import SUSPECTS, TICKET, trainable
+from pruning.subsets.rules import SUSPECTS, TICKET
+from pruning.subsets.trainable import trainable
 
 DRAWN = (TICKET, SUSPECTS, f"({TICKET} and {SUSPECTS})")
 """Subsets from which rows are drawn at random."""

@@ -147,6 +147,10 @@ class Dynamics(Quantities):
     seeds: tuple[int, ...]
     probe: NDArray[np.float32] | None = None
     """[N] the probe's out-of-sample probability of each label, 0..1; None where there was no look."""
+    successes: NDArray[np.int64] | None = None
+    """[E, N] right answers sampled at each epoch (a checkpoint); None where every example has one answer a run and epoch (`correct`)."""
+    attempts: NDArray[np.int64] | None = None
+    """[E, N] answers sampled at each epoch; 0 = not sampled, which is not a failure. None as `successes`."""
 
     def first(self, name: str) -> NDArray[Any]:
         """Return [1, 1, 1] the first value of that quantity, which shows whether it was recorded."""

@@ -16,6 +16,7 @@ from pruning.jobs.runs import Done, train_runs
 from pruning.records import DECISIONS, FineTuning, RunPlan, Subset
 from pruning.settings import Settings, default_seeds
 from pruning.subsets import rules
+from pruning.subsets.trainable import check_trainable, trainable
 
 
 def tidy(experiment: Experiment) -> None:
@@ -45,15 +46,15 @@ def choose(experiment: Experiment, wanted: Sequence[str], baselines: Sequence[st
     for name in wanted:
         subset = experiment.named(name)
         if refuse:
-            rules.check_trainable(subset, experiment.labels, experiment.ids)
-        elif not rules.trainable(subset, experiment.labels, experiment.ids):
+            check_trainable(subset, experiment.labels, experiment.ids)
+        elif not trainable(subset, experiment.labels, experiment.ids):
             left_out.append(name)
             continue
         chosen.append(name)
         if name != "full" and subset.method != "random":
             size = _size_in_words(experiment, subset)
             for beside in (f"{baseline}@{size}" for baseline in baselines):
-                fits = rules.trainable(experiment.named(beside), experiment.labels, experiment.ids)
+                fits = trainable(experiment.named(beside), experiment.labels, experiment.ids)
                 (chosen if fits else left_out).append(beside)
     return list(dict.fromkeys(chosen)), list(dict.fromkeys(left_out))
 
@@ -97,7 +98,7 @@ def fine_tune(
         own_budget, sha256 = "epochs" if subset.name == "full" else budget, rows_sha256(subset.kept)
         if (subset.name, sha256, seed, own_budget) in finished:
             continue
-        if not rules.trainable(subset, experiment.labels, experiment.ids):
+        if not trainable(subset, experiment.labels, experiment.ids):
             progress.say("note", message=f"{name} with seed {seed} was not trained: only one class of it was drawn.")
             continue
         epochs = settings.measuring.epochs

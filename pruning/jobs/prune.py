@@ -29,6 +29,7 @@ from pruning.settings import FULL_RECIPE, Settings
 from pruning.store.layout import Folder
 from pruning.subsets import rules
 from pruning.subsets.titles import short
+from pruning.subsets.trainable import check_trainable
 
 MOST_SEEDS = 6
 """Seeds of the test that accepts a subset, where there are as many scoring runs."""
@@ -233,7 +234,7 @@ class _Race:
             try:
                 drawn = [self.experiment.named(name, seed=seed) for seed in self.seeds]
                 for subset in drawn:
-                    rules.check_trainable(subset, self.experiment.labels, self.experiment.ids)
+                    check_trainable(subset, self.experiment.labels, self.experiment.ids)
             except (SubsetError, ScoreError):
                 if names:
                     raise

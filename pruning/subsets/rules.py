@@ -6,6 +6,9 @@ The command line, the pages, the frontier and the manifest use the same grammar 
     winning-ticket          remove H = 0 and H = R: the paper's largest automatic subset
     remove-0-1-6            remove these H-values; drop-easy and drop-hard are remove-R and remove-0
     drop-suspects           remove the examples whose labels look wrong (`pruning.analysis.audit.label_errors`)
+    sometimes-right         0 < right looks < all looks, every run and epoch (or sampled answer) being one look, burn-in or not;
+                            sometimes-right-0.1 also keeps that share of the examples that are right at every look
+    looks-2-6               2 to 6 right looks; looks-0.2-0.8: that share of the looks is right
     random@X                random examples, as many as X keeps
     stratified@X            the same, with the same share of every class and every H-value
     ambiguous@X             as many as X keeps, with the highest variability over all runs: the paper's baseline
@@ -37,6 +40,7 @@ from pruning.analysis.scores import SCORES, compute, h_score
 from pruning.errors import SubsetError
 from pruning.records import Dynamics, Subset
 from pruning.subsets.grammar import JOINS, Name, parse
+from pruning.subsets.looks import SOMETIMES, by_looks, looks_rule
 from pruning.subsets.selection import HARDEST, coverage, highest, quotas, stratified
 
 TICKET = "winning-ticket"
@@ -100,7 +104,7 @@ def understood(word: str) -> bool:
     if word in ("full", SUSPECTS, *JOINS) or word.partition("-")[0] == "floor":
         return True
     try:
-        return parse_removes(word, 1) is not None or bool(_ruled(word)[0])
+        return parse_removes(word, 1) is not None or looks_rule(word) is not None or bool(_ruled(word)[0])
     except SubsetError:
         return True
 
@@ -163,26 +167,6 @@ def combine(first: Subset, how: str, second: Subset, ids: Ids) -> Subset:
     return Subset(name=name, method="combined", rule=f"({first.rule}) {how} ({second.rule})", kept=ids[kept], total=len(ids))
 
 
-def check_trainable(subset: Subset, labels: Ids | None, ids: Ids) -> None:
-    """Raise SubsetError if a subset is empty or has only one class (`labels` None: no classes)."""
-    if subset.size == 0:
-        raise SubsetError(f"{subset.name} ({subset.rule}) keeps no examples; there is nothing to train on.")
-    if labels is None:
-        return
-    present = np.unique(labels[subset.mask(ids)])
-    if len(present) < 2:
-        raise SubsetError(f"All {subset.size} examples that {subset.name} keeps have one class; a model would learn nothing.")
-
-
-def trainable(subset: Subset, labels: Ids | None, ids: Ids) -> bool:
-    """Return True if `check_trainable` accepts the subset."""
-    try:
-        check_trainable(subset, labels, ids)
-    except SubsetError:
-        return False
-    return True
-
-
 # -- trees to subsets -----------------------------------------------------------------------------------------------------
 
 
@@ -205,7 +189,7 @@ class _Recording:
         names = ", ".join([*(subset_name(removes, runs) for removes in ladder(runs)), *self.saved])
         rules = ", ".join(f"{rule}@X" for rule in _RULES)
         sizes = f"{rules}, SCORE-high@X, SCORE-low@X, (one of these)@X for X one of these, a share or a number"
-        return f"use full, {names}, {SUSPECTS}, any remove-..., floor-0.2@(one of these), or {sizes}"
+        return f"use full, {names}, {SOMETIMES}, {SUSPECTS}, any remove-... or looks-LOW-HIGH, floor-0.2@(one of these), or {sizes}"
 
     def score(self, name: str) -> NDArray[np.float64]:
         return compute(name, self.dynamics, self.burn_in)
@@ -236,6 +220,8 @@ def _subset(tree: Name, recording: _Recording) -> Subset:
     if removes is not None:
         return replace(by_h(tree.word, recording.h(), dynamics.ids, removes), name=tree.text)
     saved = recording.saved.get(tree.word)
+    if saved is None and (rule := looks_rule(tree.word)) is not None:
+        return replace(by_looks(rule, dynamics, recording.random(tree.text)), name=tree.text)
     if saved is None:
         raise SubsetError(f"There is no subset {tree.word!r}; {recording.there_is}.")
     return saved

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from pruning.records import DECISIONS
+from pruning.subsets.looks import BAND, SOMETIMES
 from pruning.subsets.rules import SUSPECTS, TICKET
 
 _TITLES = {
@@ -13,6 +14,7 @@ _TITLES = {
     "drop-easy": "Drop always right",
     "drop-hard": "Drop never right",
     SUSPECTS: "Drop suspected labels",
+    SOMETIMES: "Sometimes right (drop right at every look and at none)",
 }
 _RULES = {
     "random": "Random",
@@ -31,11 +33,17 @@ def title(name: str) -> str:
     ('Winning ticket (drop always and never right)', 'Drop H = 0, 1, 6', 'Random, 30%', 'Random, as many as Winning ticket')
     >>> title("mine"), title("drop-hard+decisions"), title("ccs@500")
     ('mine', 'Drop never right, as decided', 'All difficulties (CCS), 500')
+    >>> title("looks-2-6"), title("looks-0.2-0.8"), title("sometimes-right-0.1")
+    ('Right at 2 to 6 looks', 'Right at 20 to 80% of the looks', 'Sometimes right, and 10% of the always right')
     """
     if name.endswith(DECISIONS):
         return f"{title(name.removesuffix(DECISIONS))}, as decided"
     if re.fullmatch(r"remove(-\d+)+", name):
         return f"Drop H = {', '.join(name.split('-')[1:])}"
+    if re.fullmatch(rf"{BAND}[\d.]+-[\d.]+", name):
+        return _band(*name.removeprefix(BAND).split("-"))
+    if re.fullmatch(rf"{SOMETIMES}-[\d.]+", name):
+        return f"{short(SOMETIMES)}, and {_percent(name.removeprefix(f'{SOMETIMES}-'))}% of the always right"
     rule, at, of = name.partition("@")
     if at and rule in _RULES and " " not in of:
         return f"{_RULES[rule]}, {_size(of)}"
@@ -49,6 +57,16 @@ def short(name: str) -> str:
     'Winning ticket'
     """
     return title(name).partition(" (drop")[0]
+
+
+def _band(low: str, high: str) -> str:
+    if "." in low + high:
+        return f"Right at {_percent(low)} to {_percent(high)}% of the looks"
+    return f"Right at {low} to {high} looks"
+
+
+def _percent(share: str) -> str:
+    return f"{100 * float(share):.3g}" if re.fullmatch(r"\d*\.?\d+|\d+\.", share) else share
 
 
 def _size(of: str) -> str:

@@ -18,6 +18,7 @@ from pruning.records import DECISIONS, Subset
 from pruning.reports.browse import View
 from pruning.store.saved_subsets import saved_names
 from pruning.subsets import rules
+from pruning.subsets.looks import SOMETIMES
 from pruning.subsets.rules import TICKET
 from pruning.ui import address, escaping
 
@@ -138,6 +139,7 @@ def subset_names(experiment: Reading) -> list[str]:
     names = [rules.subset_name(removes, runs) for removes in rules.ladder(runs)]
     measured = [name.removesuffix(DECISIONS) for name in experiment.finished()["subset"].unique()]
     suspects = [rules.SUSPECTS] if experiment.finds_label_errors else []
+    names.append(SOMETIMES)
     return list(dict.fromkeys([*names, *saved_names(experiment.folder), *suspects, "drop-easy", "drop-hard", *measured, "full"]))
 
 

@@ -24,6 +24,7 @@ from pruning.presets import PRESETS
 from pruning.records import Encoded
 from pruning.settings import Settings
 from pruning.subsets import rules
+from pruning.subsets.trainable import check_trainable
 from pruning.training.batches import make_batch
 from pruning.training.loop import Run
 from pruning.training.objective import outcome
@@ -109,7 +110,7 @@ def test_nothing_is_trained_on_no_rows_or_one_class() -> None:
     dynamics, labels = recording(2, 1, 20, 2, seed=1), gold_labels(20, 2, 1)
     for kept in (dynamics.ids[:0], dynamics.ids[labels == 0]):
         with pytest.raises(SubsetError):
-            rules.check_trainable(rules.Subset(name="x", method="", rule="", kept=kept, total=20), labels, dynamics.ids)
+            check_trainable(rules.Subset(name="x", method="", rule="", kept=kept, total=20), labels, dynamics.ids)
 
 
 def test_each_epoch_has_an_order_of_its_own_unless_asked_otherwise() -> None:

@@ -12,6 +12,7 @@ from pruning.analysis.scores import SCORES, h_score
 from pruning.errors import ScoreError, SubsetError
 from pruning.records import Subset
 from pruning.subsets import rules
+from pruning.subsets.trainable import check_trainable
 from tests.support.recordings import gold_labels, recording
 
 PAPER = [{0, 6}, {0, 1, 6}, {0, 1, 2, 6}, {0, 1, 2, 3, 6}, {0, 1, 5, 6}, {0, 1, 2, 3, 4, 6}, {0, 1, 2, 3, 5, 6}]
@@ -75,10 +76,10 @@ def test_every_rule_keeps_known_ids_once_in_source_order(
         assert subset.total == examples
         trainable = subset.size > 0 and len(np.unique(labels[subset.mask(dynamics.ids)])) > 1
         if trainable:
-            rules.check_trainable(subset, labels, dynamics.ids)
+            check_trainable(subset, labels, dynamics.ids)
         else:
             with pytest.raises(SubsetError, match=r"no example|one class"):
-                rules.check_trainable(subset, labels, dynamics.ids)
+                check_trainable(subset, labels, dynamics.ids)
 
 
 @pytest.mark.parametrize("rule", ["random", "ambiguous", "ccs", "aum-low", "el2n-high"])
@@ -259,14 +260,14 @@ def test_what_a_small_or_partial_recording_cannot_give_is_one_sentence(name: str
     whole = recording(1, 1, 20, 2, 0)
     dynamics = replace(whole, error_norm=np.full_like(whole.error_norm, np.nan))
     with pytest.raises((ScoreError, SubsetError), match=f"^{sentence}$"):
-        rules.check_trainable(rules.resolve(name, dynamics, None), None, dynamics.ids)
+        check_trainable(rules.resolve(name, dynamics, None), None, dynamics.ids)
 
 
 def test_a_subset_of_one_class_says_so() -> None:
     dynamics, labels = recording(6, 3, 30, 2, 0), np.array([0] * 29 + [1])
     with pytest.raises(SubsetError, match=r"^All 29 examples that most keeps have one class; a model would learn nothing.$"):
         subset = Subset(name="most", method="m", rule="r", kept=dynamics.ids[:29], total=30)
-        rules.check_trainable(subset, labels, dynamics.ids)
+        check_trainable(subset, labels, dynamics.ids)
 
 
 WORDS = ["(", ")", "@", " or ", " and ", " minus ", "full", "drop-easy", "random", "aum-low", "floor-0.2", "0.5", "7", "winning-ticket"]
