@@ -1,4 +1,4 @@
-"""Whether a subset can be trained on. Pure."""
+"""The check that a subset can be trained on. Pure."""
 
 from __future__ import annotations
 

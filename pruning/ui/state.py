@@ -139,8 +139,7 @@ def subset_names(experiment: Reading) -> list[str]:
     names = [rules.subset_name(removes, runs) for removes in rules.ladder(runs)]
     measured = [name.removesuffix(DECISIONS) for name in experiment.finished()["subset"].unique()]
     suspects = [rules.SUSPECTS] if experiment.finds_label_errors else []
-    names.append(SOMETIMES)
-    return list(dict.fromkeys([*names, *saved_names(experiment.folder), *suspects, "drop-easy", "drop-hard", *measured, "full"]))
+    return list(dict.fromkeys([*names, *saved_names(experiment.folder), *suspects, "drop-easy", "drop-hard", SOMETIMES, *measured, "full"]))
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:
