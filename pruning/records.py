@@ -151,6 +151,8 @@ class Dynamics(Quantities):
     """[E, N] right answers sampled at each epoch (a checkpoint); None where every example has one answer a run and epoch (`correct`)."""
     attempts: NDArray[np.int64] | None = None
     """[E, N] answers sampled at each epoch; 0 = not sampled, which is not a failure. None as `successes`."""
+    extras: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Further numbers of each example, [N] each, by name: what a log of answers or a pass of the base model adds."""
 
     def first(self, name: str) -> NDArray[Any]:
         """Return [1, 1, 1] the first value of that quantity, which shows whether it was recorded."""

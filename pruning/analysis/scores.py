@@ -1,75 +1,33 @@
 """Scores: one number per example, from the recording alone. Pure functions over [runs, epochs, examples].
 
-Every score is a function with a decorator that registers it in `SCORES` with its range, direction and source. A new score is one more
-such function; a property test covers it automatically. If a paper and its published code differ, the docstring says which we follow.
+Every score is a function with a decorator (`pruning.analysis.registry.score`) that registers it in `SCORES` with its range, direction and
+source. A new score is one more such function; a property test covers it automatically. Scores of sampled answers are in
+`pruning.analysis.rate_scores`. If a paper and its published code differ, the docstring says which we follow.
 Sums are computed in float64, one run at a time, so that a million examples need little more memory than their recording.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from inspect import signature
 from math import inf, sqrt
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pruning.analysis import expected_success as stacking
+from pruning.analysis.registry import SCORES, score
 from pruning.analysis.windows import mean_over_runs, surprise, usual_window, windows
 from pruning.errors import ScoreError, UsageError
 from pruning.records import QUANTITIES, Dynamics
 
+__all__ = ["SCORES", "compute", "compute_all", "h_score", "missing", "possible", "rate_scores"]
+
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """One score: its function, the meaning of its values, and its source."""
-
-    name: str
-    title: str
-    of: Callable[..., NDArray[np.floating | np.integer]]
-    """Function of the recorded quantity, [R, E, N] of the epochs counted; returns [N]."""
-    needs: str
-    """Name of that quantity: a field of `Dynamics` and the function's parameter; "dynamics" takes the whole recording and the burn-in."""
-    high: Callable[[int, int], float]
-    """(runs, epochs) -> upper bound of the score (inf if unbounded)."""
-    higher: str
-    """Meaning of a higher value: easier, harder, more ambiguous ..."""
-    keep: str
-    """Values that pruning by this score keeps: "high" or "low"."""
-    source: str
-    sentence: str
-    """Description for people."""
-    low: float = 0.0
-    epochs: int = 1
-    """Fewest epochs required."""
-    runs: int = 1
-    """Fewest runs required without a look."""
-
-
-SCORES: dict[str, Score] = {}
-"""Name -> score, in display order."""
-
-_Of = TypeVar("_Of", bound=Callable[..., NDArray[np.floating | np.integer]])
 _SWAYAMDIPTA = "Swayamdipta et al. 2020"
 
 
-def _score(name: str, title: str, sentence: str, *, high: float | Callable[[int, int], float], **about: Any) -> Callable[[_Of], _Of]:
-    """Register the decorated function; `about` are the other fields of `Score`."""
-    largest = high if callable(high) else lambda runs, epochs: float(high)
-
-    def register(of: _Of) -> _Of:
-        needs = next(iter(signature(of).parameters))
-        SCORES[name] = Score(name=name, title=title, sentence=sentence, of=of, needs=needs, high=largest, **about)
-        return of
-
-    return register
-
-
-@_score(
+@score(
     "h",
     "H-score",
     "Number of runs that were right in every epoch.",
@@ -98,7 +56,7 @@ def check_burn_in(burn_in: int, epochs: int) -> None:
         raise UsageError(f"burn_in must be 0 to {epochs - 1} with {epochs} epoch{'s' * (epochs > 1)}, got {burn_in}.", "burn_in")
 
 
-@_score("confidence", "Confidence", "Mean probability of the correct answer.", high=1, higher="easier", keep="low", source=_SWAYAMDIPTA)
+@score("confidence", "Confidence", "Mean probability of the correct answer.", high=1, higher="easier", keep="low", source=_SWAYAMDIPTA)
 def confidence(gold_prob: NDArray[np.float32]) -> Floats:
     """[N] mean gold probability over epochs and runs; 0..1, higher = easier (Swayamdipta et al. 2020).
 
@@ -108,7 +66,7 @@ def confidence(gold_prob: NDArray[np.float32]) -> Floats:
     return gold_prob.mean(axis=(0, 1), dtype=np.float64)
 
 
-@_score(
+@score(
     "variability",
     "Variability",
     "Standard deviation of that probability over epochs.",
@@ -128,7 +86,7 @@ def variability(gold_prob: NDArray[np.float32]) -> Floats:
     return mean_over_runs(gold_prob, lambda run: run.std(axis=0, dtype=np.float64))
 
 
-@_score(
+@score(
     "pooled-variability",
     "Variability over all runs",
     "Standard deviation of that probability over epochs and runs.",
@@ -151,7 +109,7 @@ def pooled_variability(gold_prob: NDArray[np.float32]) -> Floats:
     return np.sqrt(squares / max(1, gold_prob.shape[0] * gold_prob.shape[1] - 1))
 
 
-@_score(
+@score(
     "correctness", "Correctness", "Share of training predictions that were right.", high=1, higher="easier", keep="low", source=_SWAYAMDIPTA
 )
 def correctness(correct: NDArray[np.bool_]) -> Floats:
@@ -163,7 +121,7 @@ def correctness(correct: NDArray[np.bool_]) -> Floats:
     return correct.mean(axis=(0, 1), dtype=np.float64)
 
 
-@_score(
+@score(
     "forgetting",
     "Forgetting",
     "Changes from right to wrong; never right counts every epoch.",
@@ -185,7 +143,7 @@ def forgetting(correct: NDArray[np.bool_]) -> Floats:
     return events + float(correct.shape[1]) * never
 
 
-@_score(
+@score(
     "el2n",
     "EL2N",
     "Distance of the last epoch's probabilities from the correct answer.",
@@ -203,7 +161,7 @@ def el2n(error_norm: NDArray[np.float32], epoch: int = -1) -> Floats:
     return error_norm[:, epoch].mean(axis=0, dtype=np.float64)
 
 
-@_score(
+@score(
     "aum",
     "AUM",
     "Margin of the correct answer over the next best; strongly negative suggests a wrong label.",
@@ -222,7 +180,7 @@ def aum(gold_margin: NDArray[np.float32]) -> Floats:
     return gold_margin.mean(axis=(0, 1), dtype=np.float64)
 
 
-@_score(
+@score(
     "dyn-unc",
     "Dynamic uncertainty",
     "Standard deviation of that probability within a few epochs.",
@@ -245,7 +203,7 @@ def dyn_unc(gold_prob: NDArray[np.float32], window: int = 0) -> Floats:
     return mean_over_runs(gold_prob, lambda run: windows(run, size).std(axis=-1, ddof=1, dtype=np.float64).mean(axis=0))
 
 
-@_score(
+@score(
     "dual",
     "DUAL",
     "Dynamic uncertainty, weighted by difficulty.",
@@ -272,7 +230,7 @@ def dual(gold_prob: NDArray[np.float32], window: int = 0) -> Floats:
     return mean_over_runs(gold_prob, one)
 
 
-@_score(
+@score(
     "tdds",
     "TDDS",
     "Unevenness of the prediction's changes between epochs.",
@@ -306,7 +264,7 @@ def tdds(gold_prob: NDArray[np.float32], window: int = 3, decay: float = 0.9) ->
     return mean_over_runs(gold_prob, one)
 
 
-@_score("loss", "Loss", "Mean training loss.", high=inf, higher="harder", keep="high", source="mean cross-entropy in nats")
+@score("loss", "Loss", "Mean training loss.", high=inf, higher="harder", keep="high", source="mean cross-entropy in nats")
 def mean_loss(loss: NDArray[np.float32]) -> Floats:
     """[N] mean cross-entropy over epochs and runs, in nats; 0.., higher = harder.
 
@@ -316,7 +274,7 @@ def mean_loss(loss: NDArray[np.float32]) -> Floats:
     return loss.mean(axis=(0, 1), dtype=np.float64)
 
 
-@_score("random", "Random", "Random baseline for every other score.", high=1, higher="nothing", keep="high", source="a hash of the id")
+@score("random", "Random", "Random baseline for every other score.", high=1, higher="nothing", keep="high", source="a hash of the id")
 def random(ids: NDArray[np.int64], seed: int = 0) -> Floats:
     """[N] a number from each id; 0..1, no direction. It depends on the id only, not on the order or on other examples.
 
@@ -331,7 +289,7 @@ def random(ids: NDArray[np.int64], seed: int = 0) -> Floats:
     return (bits ^ (bits >> np.uint64(31))) / 2.0**64
 
 
-@_score(
+@score(
     "expected-success",
     "Expected success",
     "Chance that one more run gets it right in every epoch, from the look and the runs so far.",
@@ -346,7 +304,7 @@ def expected_success(dynamics: Dynamics, burn_in: int = 0) -> Floats:
     return stacking.expected_success(dynamics, burn_in).estimate
 
 
-@_score(
+@score(
     "probe",
     "Probe",
     "Probability of its label by a linear model on the pretrained embeddings that never saw it.",
@@ -361,16 +319,17 @@ def probe(probe: NDArray[np.float32]) -> Floats:
 
 
 def missing(dynamics: Dynamics) -> frozenset[str]:
-    """Return the quantities that an imported recording lacks (all values are nan, or -1 for integers), and "probe" without a look."""
-    absent = frozenset(name for name in QUANTITIES if _absent(dynamics.first(name)))
-    return absent | {"probe"} if dynamics.probe is None else absent
+    """Return what a recording lacks (all values are nan, or -1 for integers): recorded quantities, and what only some recordings have."""
+    absent = {name for name in QUANTITIES if _absent(dynamics.first(name))}
+    known = {"ids", "dynamics", *dynamics.extras, *(name for name in ("probe", "successes") if getattr(dynamics, name) is not None)}
+    return frozenset(absent | {one.needs for one in SCORES.values()} - QUANTITIES.keys() - known)
 
 
 def possible(dynamics: Dynamics, burn_in: int = 0) -> list[str]:
     """Return the names of the scores available from this recording, in the registry's order."""
     counted, lacking = dynamics.epochs - burn_in, missing(dynamics)
-    runs = dynamics.runs if dynamics.probe is None else max(score.runs for score in SCORES.values())
-    return [name for name, score in SCORES.items() if counted >= score.epochs and score.needs not in lacking and runs >= score.runs]
+    runs = dynamics.runs if dynamics.probe is None else max(one.runs for one in SCORES.values())
+    return [name for name, one in SCORES.items() if counted >= one.epochs and one.needs not in lacking and runs >= one.runs]
 
 
 def compute(name: str, dynamics: Dynamics, burn_in: int = 0) -> Floats:
@@ -378,16 +337,24 @@ def compute(name: str, dynamics: Dynamics, burn_in: int = 0) -> Floats:
     if name not in SCORES:
         raise UsageError(f"There is no score {name!r}; the scores are {', '.join(SCORES)}.")
     check_burn_in(burn_in, dynamics.epochs)
-    score, counted = SCORES[name], dynamics.epochs - burn_in
-    if counted < score.epochs:
-        raise ScoreError(f"{score.title} needs {score.epochs} epochs; this recording has {dynamics.epochs}, {counted} of them counted.")
-    if score.needs in missing(dynamics):
-        remedy = "; python -m pruning look DIR adds it" if score.needs == "probe" else ""
-        raise ScoreError(f"{score.title} needs {score.needs}, which this recording does not have{remedy}.")
-    if score.needs == "dynamics":
-        return np.asarray(score.of(dynamics, burn_in), dtype=np.float64)
-    values = getattr(dynamics, score.needs) if score.needs in ("ids", "probe") else getattr(dynamics, score.needs)[:, burn_in:]
-    return np.asarray(score.of(values), dtype=np.float64)
+    one, counted = SCORES[name], dynamics.epochs - burn_in
+    if counted < one.epochs:
+        raise ScoreError(f"{one.title} needs {one.epochs} epochs; this recording has {dynamics.epochs}, {counted} of them counted.")
+    if one.needs in missing(dynamics):
+        remedy = _REMEDIES.get(one.needs, "")
+        raise ScoreError(f"{one.title} needs {one.needs}, which this recording does not have{remedy}.")
+    if one.whole:
+        return np.asarray(one.of(dynamics, burn_in), dtype=np.float64)
+    if one.needs in QUANTITIES:
+        return np.asarray(one.of(getattr(dynamics, one.needs)[:, burn_in:]), dtype=np.float64)
+    values = dynamics.extras[one.needs] if one.needs in dynamics.extras else getattr(dynamics, one.needs)
+    return np.asarray(one.of(values), dtype=np.float64)
+
+
+_REMEDIES = {
+    "probe": "; python -m pruning look DIR adds it",
+    "successes": "; it is for sampled answers (winnow rollouts, winnow sample)",
+}
 
 
 def compute_all(dynamics: Dynamics, burn_in: int = 0) -> dict[str, Floats]:
@@ -397,3 +364,6 @@ def compute_all(dynamics: Dynamics, burn_in: int = 0) -> dict[str, Floats]:
 
 def _absent(value: NDArray[np.generic]) -> bool:
     return value.dtype != np.bool_ and bool((value == -1).all() if value.dtype.kind == "i" else np.isnan(value).all())
+
+
+from pruning.analysis import rate_scores  # noqa: E402  (listed after those of training)

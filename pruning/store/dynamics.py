@@ -63,6 +63,9 @@ class Recording(Dynamics):
         object.__setattr__(self, "ids", ids)
         object.__setattr__(self, "probe", probe)
         object.__setattr__(self, "seeds", tuple(seeds))
+        object.__setattr__(self, "successes", None)
+        object.__setattr__(self, "attempts", None)
+        object.__setattr__(self, "extras", {})
         self.__dict__.update(_folder=folder, _runs=tuple(runs), _epochs=epochs)
         known = checksums(folder)
 

@@ -20,6 +20,9 @@ def test_every_score_is_finite_in_range_and_follows_its_examples(runs: int, epoc
         ids=dynamics.ids[order],
         seeds=dynamics.seeds,
         probe=None if dynamics.probe is None else dynamics.probe[order],
+        successes=None if dynamics.successes is None else dynamics.successes[:, order],
+        attempts=None if dynamics.attempts is None else dynamics.attempts[:, order],
+        extras={name: values[order] for name, values in dynamics.extras.items()},
         **{
             name: getattr(dynamics, name)[:, :, order]
             for name in ("correct", "gold_prob", "gold_margin", "error_norm", "loss", "predicted", "position")

@@ -46,7 +46,7 @@ def test_counts_of_unequal_attempts_are_used_and_what_was_never_sampled_is_kept(
 
 
 def test_a_share_of_the_always_right_is_drawn_again_for_each_seed() -> None:
-    dynamics = replace(recording(4, 2, 100, 2, 0), correct=np.ones((4, 2, 100), dtype=bool))
+    dynamics = replace(recording(4, 2, 100, 2, 0), correct=np.ones((4, 2, 100), dtype=bool), successes=None)
     draws = [rules.resolve("sometimes-right-0.1", dynamics, None, seed=seed) for seed in (0, 0, 1)]
     assert [draw.size for draw in draws] == [10, 10, 10]
     assert draws[0].kept.tolist() == draws[1].kept.tolist() != draws[2].kept.tolist()

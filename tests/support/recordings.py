@@ -23,6 +23,7 @@ def recording(runs: int, epochs: int, examples: int, classes: int, seed: int, sk
     others = logits.copy()
     others[..., np.arange(examples), labels] = -np.inf
     one_hot = np.eye(classes)[labels]
+    right = (logits.argmax(axis=-1) == labels).sum(axis=0)
     return Dynamics(
         ids=np.arange(examples, dtype=np.int64) * 3,
         seeds=tuple(range(runs)),
@@ -34,6 +35,9 @@ def recording(runs: int, epochs: int, examples: int, classes: int, seed: int, sk
         predicted=logits.argmax(axis=-1),
         position=np.argsort(random.random((runs, epochs, examples)), axis=-1).astype(np.int32),
         probe=np.random.default_rng(seed + 2).random(examples, dtype=np.float32),
+        successes=right,
+        attempts=np.full_like(right, runs),
+        extras={name: np.random.default_rng(seed + 3).random(examples) for name in ("consensus", "answer_tokens", "share_cut")},
     )
 
 
