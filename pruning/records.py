@@ -15,7 +15,7 @@ from pruning.formatting import duration
 DECISIONS = "+decisions"
 """Suffix of a subset's name: the subset with the decisions made by hand."""
 
-Kind = Literal["classification", "multiple_choice", "span"]
+Kind = Literal["classification", "multiple_choice", "span", "generation"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -27,7 +27,7 @@ class Encoded:
     """
 
     kind: Kind
-    """Output of the head: a class per unit, one of a unit's sequences, or a start and end token per sequence."""
+    """Output of the head: a class per unit, one of a unit's sequences, a start and end token per sequence, or the next token."""
     tokens: NDArray[np.int32]
     """[T] token ids, special tokens included."""
     offsets: NDArray[np.int64]
@@ -35,15 +35,21 @@ class Encoded:
     unit_offsets: NDArray[np.int64]
     """[N+1] start of each unit's sequences; the last entry is S. `arange(N+1)` for classification."""
     labels: NDArray[np.int64]
-    """[N] class index, or index of the correct option; [S, 2] start and end token within the sequence for spans."""
+    """[N] class index, or index of the correct option; [S, 2] start and end token within the sequence for spans; 0 for generation."""
     token_types: NDArray[np.int8] | None = None
     """[T] segment ids, if the model uses them."""
     characters: NDArray[np.int32] | None = None
     """[T, 2] for spans: each token's character range in its unit's context, (-1, -1) for every token outside it."""
+    answer: NDArray[np.bool_] | None = None
+    """[T] for generation: True for each token that is learned, never the first of a sequence."""
     classes: int = 0
     """Number of classes; 0 for other kinds."""
     truncated: int = 0
     """Number of units with text beyond `max_length` tokens."""
+    cut: NDArray[np.bool_] | None = None
+    """[N] for generation: True where the answer lost its end."""
+    notes: tuple[str, ...] = ()
+    """Facts about the encoding that a user should know, in sentences."""
 
     @property
     def units(self) -> int:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pruning.data.readers import Source
 from pruning.data.tasks.base import Fields, Guess, Part, Problem, Task
 from pruning.data.tasks.classification import Classification
+from pruning.data.tasks.generation import Generation
 from pruning.data.tasks.multiple_choice import MultipleChoice
 from pruning.data.tasks.question_answering import QuestionAnswering
 from pruning.errors import DataError, UsageError
 
 __all__ = ["TASKS", "Fields", "Guess", "Part", "Problem", "Task", "detect"]
 
-TASKS: dict[str, Task] = {task.name: task for task in (QuestionAnswering(), MultipleChoice(), Classification())}
+TASKS: dict[str, Task] = {task.name: task for task in (QuestionAnswering(), MultipleChoice(), Generation(), Classification())}
 """Name -> task, the most specific first: detection uses the first whose columns are there."""
 
 
@@ -40,5 +41,5 @@ def detect(source: Source, task: str = "auto", columns: Mapping[str, str] | None
         guess = one.guess(source, given)
         if guess is not None:
             return one, guess
-    wanted = " or ".join(f"{', '.join(one.required)} ({one.name})" for one in candidates)
+    wanted = " or ".join(f"{one.wanted} ({one.name})" for one in candidates)
     raise DataError(f"Cannot detect which columns of {source.name} are {wanted}; name them. Its columns are {', '.join(there[:20])}.")

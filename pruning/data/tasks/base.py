@@ -93,6 +93,11 @@ class Task(ABC):
         """All fields that can be given a column."""
         return (*self.required, *self.optional)
 
+    @property
+    def wanted(self) -> str:
+        """The fields it needs, in words."""
+        return ", ".join(self.required)
+
     @abstractmethod
     def guess(self, source: Source, given: Mapping[str, str]) -> Guess | None:
         """Return the columns of this task's fields, keeping those given; None when the source does not fit the task."""
