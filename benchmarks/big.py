@@ -19,7 +19,8 @@ from pruning.data.examples import Examples
 from pruning.data.readers import Origin
 from pruning.data.readers.files import opened
 from pruning.experiment import Experiment
-from pruning.records import EpochRecord, FineTuning
+from pruning.fine_tunings import FineTuning
+from pruning.records import EpochRecord
 from pruning.settings import Settings
 
 RUNS, EPOCHS, WORDS = 6, 3, 12

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -79,7 +79,12 @@ class RunPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Quantities:
-    """Arrays of the quantities recorded for each example; the fields are the columns of an epoch's file, in order."""
+    """Arrays of the quantities recorded for each example; the fields are the columns of an epoch's file, in order.
+
+    For generation, `loss` is the mean over the answer's tokens, `gold_prob` exp(-loss), `gold_margin` that of the worst token,
+    `error_norm` the root mean square over tokens, `predicted` the number of right tokens before the first wrong one, and `correct`
+    is True where no token is wrong.
+    """
 
     correct: NDArray[np.bool_]
     gold_prob: NDArray[np.float32]
@@ -94,10 +99,17 @@ class Quantities:
     """Predicted class or option index."""
     position: NDArray[np.int32]
     """Place within the epoch, 0..n-1: example position // batch_size = step."""
+    wrong: NDArray[np.int32] | None = None
+    """Wrong tokens of the answer, for generation; None for other kinds, whose files lack the column."""
 
 
-QUANTITIES: Mapping[str, Any] = {name: get_args(get_args(hint)[1])[0] for name, hint in get_type_hints(Quantities).items()}
-"""NumPy type of each recorded quantity, by name."""
+QUANTITIES: Mapping[str, Any] = {
+    name: get_args(get_args(hint)[1])[0] for name, hint in get_type_hints(Quantities).items() if name != "wrong"
+}
+"""NumPy type of each quantity that every task records, by name."""
+
+WRONG = np.int32
+"""NumPy type of `Quantities.wrong`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -140,7 +152,8 @@ class RunResult:
     steps: int
     """Optimizer steps."""
     outputs: NDArray[np.float32] | None
-    """Evaluation logits: [N, classes]; [S] one per option; or [S, L, 2] start and end (-inf where padded). None without evaluation data."""
+    """Evaluation logits: [N, classes]; [S] one per option; or [S, L, 2] start and end (-inf where padded); for generation [N, 3] loss,
+    wrong tokens and tokens of each answer. None without evaluation data."""
     micro_batch: int = 0
     """As `EpochRecord.micro_batch`, of the whole run."""
 
@@ -210,61 +223,6 @@ class Subset:
     def mask(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return [len(ids)] True for each id that is kept; a new array each time."""
         return np.isin(ids, self.kept)
-
-
-CLASS_ACCURACY = "class_accuracy."
-"""Before a class's name: the column of frontier.parquet with the accuracy on that class."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FineTuning:
-    """One finished fine-tuning of a subset. The fields are the columns of frontier.parquet in order, with one column per metric."""
-
-    subset: str
-    """As `Subset.name`."""
-    method: str
-    """As `Subset.method`."""
-    rule: str
-    """As `Subset.rule`."""
-    kept: int
-    """Examples trained on."""
-    kept_fraction: float
-    """Their share of all examples, 0..1."""
-    rows_sha256: str
-    """Hash of the ids trained on; see `frontier.rows_sha256`."""
-    budget: str
-    """As `FrontierPoint.budget`."""
-    burn_in: int
-    """First epochs of the recording that the subset's scores left out."""
-    seed: int
-    epochs: int
-    """Passes over those examples."""
-    seconds: float
-    """Wall clock of training, evaluation not counted."""
-    steps: int
-    """Optimizer steps."""
-    finished: float
-    """End time in seconds since 1970."""
-    metrics: Mapping[str, float]
-    """Metrics on the evaluation data, e.g. {"accuracy": 0.81, "macro_f1": 0.80}, the main one first."""
-    micro_batch: int = 0
-    """As `EpochRecord.micro_batch`, of the whole run."""
-    stuck: bool = False
-    """True if nearly every evaluation example gets the same prediction, so that nothing was learned."""
-    class_accuracy: Mapping[str, float] = field(default_factory=dict)
-    """Class name -> share of its evaluation examples that were predicted right; empty where the task has no classes."""
-
-    @property
-    def row(self) -> dict[str, Any]:
-        """Its row of frontier.parquet: a value for each field, in the place of `metrics` one for each metric, and one for each class."""
-        values: dict[str, Any] = {}
-        for column in fields(self):
-            value = getattr(self, column.name)
-            values |= {
-                "metrics": value,
-                "class_accuracy": {f"{CLASS_ACCURACY}{name}": share for name, share in self.class_accuracy.items()},
-            }.get(column.name, {column.name: value})
-        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

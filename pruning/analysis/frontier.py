@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from pruning.errors import UsageError
+from pruning.fine_tunings import CLASS_ACCURACY, FineTuning
 from pruning.formatting import counted
-from pruning.records import CLASS_ACCURACY, DECISIONS, Difference, FineTuning, FrontierPoint, Subset
+from pruning.records import DECISIONS, Difference, FrontierPoint, Subset
 from pruning.settings import Settings
 
 NOT_METRICS = frozenset(column.name for column in fields(FineTuning)) - {"metrics"}

@@ -11,10 +11,13 @@ from pruning.records import Encoded
 def outcomes(outputs: NDArray[np.float32], data: Encoded) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return each unit's loss in nats and whether it was answered right, both [N].
 
-    `outputs` are those of `RunResult`: [N, classes], [S] one per option, or [S, L, 2] start and end (-inf where padded). A unit with
-    several windows has the mean of their losses, and is right when every window is.
+    `outputs` are those of `RunResult`: [N, classes], [S] one per option, [S, L, 2] start and end (-inf where padded), or [N, 3] of
+    generation. A unit with several windows has the mean of their losses, and is right when every window is; a generated answer is right
+    when every token is.
     """
     logits = outputs.astype(np.float64)
+    if data.kind == "generation":
+        return logits[:, 0], logits[:, 1] == 0
     starts = data.unit_offsets[:-1]
     if data.kind == "classification":
         return _choice(logits, data.labels)
@@ -33,13 +36,24 @@ def guesses(data: Encoded) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the outcome of answering without reading: the frequencies' loss and the most frequent answer's rightness, both [N].
 
     The frequencies are those of `data` itself. Answers to questions about a text have none: their loss is nan, and the answer is
-    "unanswerable" (start and end on the first token of every window).
+    "unanswerable" (start and end on the first token of every window). For generation, the frequencies are those of the answers' tokens,
+    and no answer is right.
     """
+    if data.answer is not None:
+        return _frequencies(data.tokens, data.answer, data.offsets), np.zeros(data.units, dtype=np.bool_)
     if data.kind == "span":
         unanswerable = np.logical_and.reduceat((data.labels == 0).all(axis=1), data.unit_offsets[:-1])
         return np.full(data.units, np.nan), unanswerable
     values, which, counts = np.unique(data.labels, return_inverse=True, return_counts=True)
     return -np.log(counts[which] / data.units), data.labels == values[counts.argmax()]
+
+
+def _frequencies(tokens: NDArray[np.int32], answer: NDArray[np.bool_], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[N] mean loss of each answer's tokens under the frequencies of all answers' tokens."""
+    _, which, counts = np.unique(tokens[answer], return_inverse=True, return_counts=True)
+    loss = np.zeros(len(tokens))
+    loss[answer] = -np.log(counts[which] / answer.sum())
+    return np.asarray(np.add.reduceat(loss, offsets[:-1]) / np.add.reduceat(answer.astype(np.int64), offsets[:-1]))
 
 
 def _choice(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -234,7 +234,7 @@ def make(directory: str | Path, settings: Settings) -> Experiment:
     DataError, ModelError, ExperimentError, and UsageError for a task whose answers are not one of several classes or options.
     """
     train, evaluation = _examples(settings)
-    if TASKS[train.task].kind == "span":
+    if TASKS[train.task].kind in ("span", "generation"):
         raise UsageError(f"The task {train.task} cannot be recorded by other tools: its answers are not one of several classes.")
     model = identity(locate(settings.model)) if settings.model else ""
     settings = settings.with_changes(max_length=settings.max_length or TASKS[train.task].max_length)

@@ -11,9 +11,10 @@ import numpy as np
 from pruning.analysis.frontier import equal_steps_epochs, of_subset, rows_sha256
 from pruning.errors import SubsetError, UsageError
 from pruning.experiment import Experiment
+from pruning.fine_tunings import FineTuning
 from pruning.jobs.progress import JobProgress, Listener, Stop
 from pruning.jobs.runs import Done, train_runs
-from pruning.records import DECISIONS, FineTuning, RunPlan, Subset
+from pruning.records import DECISIONS, RunPlan, Subset
 from pruning.settings import Settings, default_seeds
 from pruning.subsets import rules
 from pruning.subsets.trainable import check_trainable, trainable

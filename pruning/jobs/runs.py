@@ -152,6 +152,8 @@ def _announce(settings: Settings, data: _Data, plans: Sequence[RunPlan], progres
     """Write an event for each fact about the training that the user should know before it starts."""
     from pruning.training import checkpoint
 
+    for note in data.training.notes:
+        progress.say("note", message=note)
     if truncated := data.training.truncated:
         sentence = f"{counted(truncated, 'example is', 'examples are')} longer than {data.max_length} tokens and truncated."
         progress.say("note", message=sentence)

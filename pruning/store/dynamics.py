@@ -28,6 +28,8 @@ def write_epoch(folder: Folder, ids: NDArray[np.int64], run: int, record: EpochR
     """Write one epoch's recording of the examples `ids`, atomically."""
     columns: dict[str, Any] = {"id": ids, "epoch": np.full(len(ids), record.epoch, dtype=np.int32)}
     columns |= {name: getattr(record, name) for name in QUANTITIES}
+    if record.wrong is not None:
+        columns["wrong"] = record.wrong
     notes = {"accuracy": repr(float(record.correct.mean()))}
     if record.micro_batch:
         notes["micro_batch"] = str(record.micro_batch)

@@ -39,6 +39,20 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """The learned tokens of a batch, for generation; A of them."""
+
+    places: torch.Tensor
+    """[A] index of the token before each, whose hidden state predicts it."""
+    unit: torch.Tensor
+    """[A] index of the unit that each belongs to."""
+    order: torch.Tensor
+    """[A] place of each within its unit's answer, from 0."""
+    lengths: torch.Tensor
+    """[n] learned tokens of each unit."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Tensors of one step: whole units, their sequences concatenated, shortest first."""
 
@@ -67,6 +81,8 @@ class Batch:
     """Tokens of the longest sequence."""
     most: int
     """Most sequences of any unit."""
+    answers: Answers | None = None
+    """The tokens that are learned; None for other kinds than generation."""
 
     @property
     def tokens(self) -> int:
@@ -82,6 +98,11 @@ def sequence_lengths(data: Encoded) -> NDArray[np.int64]:
 def unit_lengths(data: Encoded) -> NDArray[np.int64]:
     """[N] tokens of each unit's longest sequence, which determines its padding."""
     return np.maximum.reduceat(sequence_lengths(data), data.unit_offsets[:-1])
+
+
+def answer_lengths(data: Encoded) -> NDArray[np.int64] | None:
+    """[N] learned tokens of each unit; None for other kinds than generation."""
+    return None if data.answer is None else np.add.reduceat(data.answer.astype(np.int64), data.offsets[:-1])
 
 
 def make_batch(data: Encoded, units: NDArray[np.int64], rows: NDArray[np.int64], device: torch.device, *, packed: bool) -> Batch:
@@ -115,6 +136,7 @@ def make_batch(data: Encoded, units: NDArray[np.int64], rows: NDArray[np.int64],
         groups=[_group(starts, lengths, part, ROUND_LENGTH if packed else 1, tensor) for part in parts],
         longest=int(lengths.max()),
         most=int(per_unit.max()),
+        answers=None if data.answer is None else _answers(data.answer[tokens], lengths, by_length, tensor),
     )
 
 
@@ -128,6 +150,22 @@ def ragged(offsets: NDArray[np.int64], which: NDArray[np.int64]) -> tuple[NDArra
     counts = offsets[which + 1] - offsets[which]
     shift = offsets[which] - (np.cumsum(counts) - counts)
     return np.arange(counts.sum()) + np.repeat(shift, counts), counts
+
+
+def _answers(
+    learned: NDArray[np.bool_],
+    lengths: NDArray[np.int64],
+    units: NDArray[np.int64],
+    tensor: Callable[[NDArray[Any]], torch.Tensor],
+) -> Answers:
+    """`units` [S] is the unit of each sequence; a unit of generation has one."""
+    targets = np.flatnonzero(learned)
+    sequence = np.repeat(np.arange(len(lengths)), lengths)[targets]
+    counts = np.bincount(sequence, minlength=len(lengths))
+    order = np.arange(len(targets)) - (np.cumsum(counts) - counts)[sequence]
+    of_units = np.zeros(len(units), dtype=np.int64)
+    of_units[units] = counts
+    return Answers(places=tensor(targets - 1), unit=tensor(units[sequence]), order=tensor(order), lengths=tensor(of_units))
 
 
 def _group(

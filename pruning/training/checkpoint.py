@@ -31,7 +31,7 @@ def fingerprint(plan: RunPlan, data: Encoded, network: nn.Module, settings: Trai
     words = {"seed": plan.seed, "epochs": plan.epochs, "record": plan.record, "dtype": str(dtype), "kind": data.kind}
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     digest = hashlib.sha256(json.dumps({**words, **versions, **asdict(settings)}, sort_keys=True).encode())
-    for array in (plan.rows, data.tokens, data.offsets, data.unit_offsets, data.labels, data.token_types):
+    for array in (plan.rows, data.tokens, data.offsets, data.unit_offsets, data.labels, data.token_types, data.answer):
         if array is not None:
             digest.update(np.ascontiguousarray(array).data)
     for name, tensor in network.state_dict().items():

@@ -89,7 +89,7 @@ def unflatten(flat: torch.Tensor, shape: Shape, *, types: bool) -> Batch:
 def can_graph(data: Encoded, packed: bool, device: torch.device, dtype: torch.dtype) -> bool:
     """Return True if steps on this data can have fixed shapes: one kind of unit, packed, on CUDA, without loss scaling."""
     alike = len(np.unique(np.diff(data.unit_offsets))) == 1
-    return device.type == "cuda" and packed and alike and data.kind != "span" and dtype is not torch.float16
+    return device.type == "cuda" and packed and alike and data.kind not in ("span", "generation") and dtype is not torch.float16
 
 
 class GraphedSteps:

@@ -16,12 +16,13 @@ from torch import nn
 from pruning.errors import Cancelled, TrainingError
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
 from pruning.settings import TrainSettings
-from pruning.training import checkpoint
-from pruning.training.batches import Batch, make_batch, ragged, unit_lengths
+from pruning.training import checkpoint, generation
+from pruning.training.batches import Batch, answer_lengths, make_batch, ragged, unit_lengths
+from pruning.training.causal import adapt, load
 from pruning.training.devices import autocast, peak_memory, pick_device, pick_precision
 from pruning.training.dropout import Noise
 from pruning.training.graphs import GraphedSteps, can_graph
-from pruning.training.model import add_adapters, keep_occurring_rows, load_network, renumber, used_tokens
+from pruning.training.model import keep_occurring_rows, renumber, used_tokens
 from pruning.training.objective import outcome
 from pruning.training.order import epoch_batches, places, rate
 from pruning.training.recording import EpochRecorder
@@ -75,13 +76,14 @@ class Run:
         self.dtype = pick_precision(settings.precision, self.device)
         torch.manual_seed(plan.seed)
         used = used_tokens(data, evaluation)
-        network = load_network(model, data, used, settings.depth)
+        network = load(model, data, used, settings.depth)
         if network.renumbers and settings.weight_decay == 0:
             kept = keep_occurring_rows(network, used)
             data, evaluation = renumber(data, kept), evaluation and renumber(evaluation, kept)
         if settings.lora_rank:
-            add_adapters(network, settings.lora_rank)
+            adapt(network, settings.lora_rank)
         self.data, self.evaluation = data, evaluation
+        self.answer_lengths = answer_lengths(data)
         self.fingerprint = plan.checkpoint and checkpoint.fingerprint(plan, data, network, settings, self.dtype)
         self.network = network.to(self.device)
         self.lengths = None if network.packed else unit_lengths(data)[plan.rows]
@@ -190,23 +192,32 @@ class Run:
 
     def update(self, batch: Batch) -> None:
         """Run the device part of a step: forward, recording, backward, clip, AdamW."""
-        self.learn(self.losses(batch).mean())
+        losses = self.losses(batch)
+        self.learn(losses.mean() if batch.answers is None else losses.sum() / batch.answers.lengths.sum())
 
     def update_in_parts(self, units: NDArray[np.int64], positions: NDArray[np.int64], size: int) -> None:
         """Make the same update from parts of at most `size` units by adding up their gradients."""
         for start in range(0, len(units), size):
             part = slice(start, start + size)
             batch = make_batch(self.data, units[part], positions[part], self.device, packed=self.network.packed)
-            self.scaler.scale(self.losses(batch).sum() / len(units)).backward()
+            self.scaler.scale(self.losses(batch).sum() / self.summed(units)).backward()
         self.apply()
 
     def losses(self, batch: Batch) -> torch.Tensor:
-        """Return [n] each unit's training loss, and record the outcome."""
+        """Return [n] each unit's training loss (for generation summed over its tokens), and record the outcome."""
         with autocast(self.device, self.dtype):
             logits = self.network(batch)
+        if batch.answers is not None:
+            result, wrong = generation.outcome(logits, batch.answers)
+            self.recorder.add(batch.rows, result, wrong)
+            return result.loss * batch.answers.lengths
         result = outcome(self.data.kind, logits, batch)
         self.recorder.add(batch.rows, result)
         return result.loss
+
+    def summed(self, units: NDArray[np.int64]) -> int:
+        """Return how many losses a step on these rows is the mean of: its units, or for generation its answer tokens (as in TRL)."""
+        return len(units) if self.answer_lengths is None else int(self.answer_lengths[units].sum())
 
     def smaller(self, size: int, error: torch.OutOfMemoryError) -> int:
         """Free what a failed attempt left and return half its size. Raises `TrainingError` if the size was 1."""
@@ -258,7 +269,11 @@ class Run:
         """Return the logits of some units' sequences, in the order of `units`."""
         batch = make_batch(data, units, units, self.device, packed=self.network.packed)
         with autocast(self.device, self.dtype):
-            return self.network(batch).cpu().numpy()
+            logits = self.network(batch)
+        if batch.answers is not None:
+            found, wrong = generation.outcome(logits, batch.answers)
+            logits = torch.stack([found.loss, wrong.float(), batch.answers.lengths.float()], dim=1)
+        return logits.cpu().numpy()
 
 
 def in_data_order(parts: Sequence[NDArray[np.float32]], sequences: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -109,9 +109,9 @@ def load_network(path: str, data: Encoded, used: NDArray[np.int64], depth: float
     span, a linear layer is applied to every token. `used` are the token ids that occur, so that padding gets an id of its own.
     Raises `ModelError` if the model does not exist, has no safetensors, lacks weights, or cannot take sequences this long.
     """
-    config = _load_config(path, data.classes if data.kind == "classification" else 1)
+    config = load_config(path, data.classes if data.kind == "classification" else 1)
     if depth < 1:
-        _cut_layers(config, depth)
+        cut_layers(config, depth)
     packed = config.model_type in FAMILIES and getattr(config, "classifier_pooling", "cls") == "cls"
     loader = AutoModel if data.kind == "span" else AutoModelForSequenceClassification
     attention = {"attn_implementation": ATTENTION} if packed else {}
@@ -120,10 +120,10 @@ def load_network(path: str, data: Encoded, used: NDArray[np.int64], depth: float
             path, config=config, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True, **attention
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(_sentence(path, error)) from error
+        raise ModelError(loading_sentence(path, error)) from error
     _check_weights(path, model, report["missing_keys"])
     _renew_head(model, report["missing_keys"])
-    _check_lengths(path, model, int(np.diff(data.offsets).max()))
+    check_lengths(path, model, int(np.diff(data.offsets).max()))
     network = Network(model, data.kind)
     if not network.packed:
         network.padding = _free_padding(path, model, used)
@@ -174,22 +174,25 @@ def add_adapters(network: Network, rank: int) -> None:
             parameter.requires_grad = True
 
 
-def _cut_layers(config: Any, depth: float) -> None:
+def cut_layers(config: Any, depth: float) -> None:
+    """Keep the lower share `depth` of the layers, in the configuration."""
     config.num_hidden_layers = max(1, round(depth * config.num_hidden_layers))
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[: config.num_hidden_layers]
 
 
-def _load_config(path: str, labels: int) -> Any:
+def load_config(path: str, labels: int = 1) -> Any:
+    """Return the configuration of a model's folder or hub name. Raises ModelError."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         return AutoConfig.from_pretrained(path, num_labels=labels, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ModelError(_sentence(path, error)) from error
+        raise ModelError(loading_sentence(path, error)) from error
 
 
-def _sentence(path: str, error: Exception) -> str:
+def loading_sentence(path: str, error: Exception) -> str:
+    """Return why a model could not be loaded, in a sentence."""
     name = as_typed(path)
     if Path(path).is_dir():
         present = ", ".join(sorted(file.name for file in Path(path).iterdir())[:8]) or "nothing"
@@ -222,7 +225,8 @@ def _renew_head(model: PreTrainedModel, missing: Any) -> None:
             model._init_weights(module)
 
 
-def _check_lengths(path: str, model: PreTrainedModel, longest: int) -> None:
+def check_lengths(path: str, model: PreTrainedModel, longest: int) -> None:
+    """Raise ModelError for a sequence that is longer than a packed model takes."""
     family = FAMILIES.get(model.config.model_type)
     if family is None:
         return

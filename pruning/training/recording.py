@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from pruning.errors import Diverged
-from pruning.records import EpochRecord
+from pruning.records import WRONG, EpochRecord
 from pruning.training.objective import Outcome
 
 
@@ -20,17 +20,21 @@ class EpochRecorder:
         self.predicted = torch.zeros(rows, dtype=torch.int64, device=device)
         self.correct = torch.zeros(rows, dtype=torch.bool, device=device)
         self.right = torch.zeros((), dtype=torch.int64, device=device)
+        self.wrong: torch.Tensor | None = None
 
     def start(self) -> None:
         """Start an epoch."""
         self.measures.fill_(float("nan"))
         self.right.zero_()
 
-    def add(self, rows: torch.Tensor, result: Outcome) -> None:
-        """Record one step's outcome; `rows` [n] are positions within the run's rows."""
+    def add(self, rows: torch.Tensor, result: Outcome, wrong: torch.Tensor | None = None) -> None:
+        """Record one step's outcome; `rows` [n] are positions within the run's rows, `wrong` the wrong tokens, for generation."""
         self.measures[:, rows] = torch.stack([result.gold_prob, result.gold_margin, result.error_norm, result.loss.detach()])
         self.predicted[rows] = result.predicted
         self.correct[rows] = result.correct
+        if wrong is not None:
+            self.wrong = torch.zeros_like(self.predicted) if self.wrong is None else self.wrong
+            self.wrong[rows] = wrong
         self.right += result.correct.sum()
 
     def forget(self, rows: torch.Tensor) -> None:
@@ -60,6 +64,7 @@ class EpochRecorder:
             loss=loss,
             predicted=self.predicted.cpu().numpy().copy(),
             position=place,
+            wrong=None if self.wrong is None else self.wrong.cpu().numpy().astype(WRONG),
         )
 
     def _refuse_nan(self, loss: torch.Tensor) -> None:

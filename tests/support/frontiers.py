@@ -2,7 +2,7 @@
 
 from pruning.analysis.frontier import of_subset
 from pruning.experiment import Experiment
-from pruning.records import FineTuning
+from pruning.fine_tunings import FineTuning
 from tests.conftest import EPOCHS, SEEDS
 
 SECONDS = {"full": 20.0, "remove-0": 12.0, "random@remove-0": 12.0}
