@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pruning.records import Encoded
 
-GROUPS, GROUP_SPAN = 4, 16
-"""Most attention groups of a packed batch: one per 16 tokens of its longest sequence, up to 4, because each group has a cost."""
+GROUPS, GROUP_SPAN = 8, 16
+"""Most attention groups of a packed batch: one per 16 tokens of its longest sequence, up to 8, because each group has a cost."""
 
 ROUND, ROUND_LENGTH = 32, 8
 """A packed batch is filled up to a multiple of 32 tokens, each attention group to a multiple of 8. CPU kernels are prepared and

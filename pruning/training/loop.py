@@ -21,6 +21,7 @@ from pruning.training.batches import Batch, answer_lengths, make_batch, ragged, 
 from pruning.training.causal import adapt, load
 from pruning.training.devices import autocast, peak_memory, pick_device, pick_precision
 from pruning.training.dropout import Noise
+from pruning.training.flat import Flats
 from pruning.training.graphs import GraphedSteps, can_graph
 from pruning.training.model import keep_occurring_rows, renumber, used_tokens
 from pruning.training.objective import outcome
@@ -28,6 +29,9 @@ from pruning.training.order import epoch_batches, places, rate
 from pruning.training.recording import EpochRecorder
 
 logger = logging.getLogger(__name__)
+
+CLIP_EPSILON = 1e-6
+"""Added to the norm of the gradients before it is compared with the largest allowed, as PyTorch's clipping does."""
 
 Report = Progress | EpochRecord | RunResult
 """Types that a run yields."""
@@ -89,7 +93,8 @@ class Run:
         self.lengths = None if network.packed else unit_lengths(data)[plan.rows]
         graphs = not settings.deterministic and can_graph(data, network.packed, self.device, self.dtype)
         self.graphs = GraphedSteps(data, settings.batch_size, self.update) if graphs else None
-        self.optimizer = make_optimizer(network, settings, capturable=graphs)
+        self.flats = Flats(network, self.dtype)
+        self.optimizer = make_optimizer(self.flats, settings, capturable=graphs)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
         self.recorder = EpochRecorder(plan.key, len(plan.rows), self.device)
         self.steps, self.epochs_done, self.seconds = 0, 0, 0.0
@@ -99,6 +104,8 @@ class Run:
         self.noise = Noise(plan.seed)
         if self.device.type == "cpu":
             network.draw_dropout_from(self.noise)
+            if not settings.lora_rank:
+                network.write_out_layers(self.flats)
 
     def resume(self) -> list[EpochRecord]:
         """Load the plan's checkpoint if it is of this run; return the records of its finished epochs."""
@@ -107,6 +114,7 @@ class Run:
             return []
         state, records = found
         self.network.load_state_dict(state["network"])
+        self.flats.renew()
         self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:
             group["lr"] = group["lr"].to(self.device) if isinstance(group["lr"], torch.Tensor) else group["lr"]
@@ -227,7 +235,7 @@ class Run:
                 "use a smaller --max-length, a smaller model, or another --device."
             ) from error
         self.graphs = None
-        self.optimizer.zero_grad(set_to_none=True)
+        self.clear()
         scaling = self.scaler.state_dict()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
         self.scaler.load_state_dict(scaling)
@@ -244,10 +252,21 @@ class Run:
     def apply(self) -> None:
         """Clip, take an AdamW step, and clear the gradients."""
         self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
+        norm = nn.utils.get_total_norm([flat.grads for flat in self.flats.groups.values()])
+        if self.device.type == "cpu":  # inside AdamW, which reads the gradients anyway
+            self.optimizer.grad_scale = ((norm + CLIP_EPSILON) / self.settings.max_grad_norm).clamp_min(1.0)  # type: ignore[attr-defined]
+        else:
+            nn.utils.clip_grads_with_norm_([flat.whole for flat in self.flats.groups.values()], self.settings.max_grad_norm, norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=self.graphs is None)
+        self.flats.renew()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        self.flats.clear()
+        if self.network.encoder is not None:
+            self.network.encoder.clear()
 
     def evaluate(self) -> NDArray[np.float32] | None:
         """Return raw logits on the evaluation data in eval mode, one row per sequence in the data's order; None without evaluation data."""
@@ -292,14 +311,13 @@ def in_data_order(parts: Sequence[NDArray[np.float32]], sequences: NDArray[np.in
     return outputs
 
 
-def make_optimizer(network: nn.Module, settings: TrainSettings, *, capturable: bool) -> torch.optim.AdamW:
+def make_optimizer(flats: Flats, settings: TrainSettings, *, capturable: bool) -> torch.optim.AdamW:
     """Return fused AdamW with the Trainer's defaults: betas .9 and .999, eps 1e-8, no decay on biases and norms.
 
     `capturable` keeps the learning rate on the device, so that a replayed step uses its current value.
     """
-    trained = [p for p in network.parameters() if p.requires_grad]
-    weights, others = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
-    groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    for group in groups:
-        group["lr"] = torch.zeros((), device=group["params"][0].device) if capturable else settings.peak
+    groups: list[dict[str, Any]] = []
+    for decays, flat in flats.groups.items():
+        rate = torch.zeros((), device=flat.whole.device) if capturable else settings.peak
+        groups.append({"params": [flat.whole], "weight_decay": settings.weight_decay if decays else 0.0, "lr": rate})
     return torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=True, capturable=capturable)

@@ -19,7 +19,9 @@ from pruning.errors import ModelError
 from pruning.records import Encoded, Kind
 from pruning.training.batches import Batch
 from pruning.training.dropout import Noise, draw_from
-from pruning.training.packing import ATTENTION, FAMILIES, packed_hidden, trim_last_layer
+from pruning.training.encoder import Encoder, can_write_out
+from pruning.training.flat import Flats
+from pruning.training.packing import ATTENTION, FAMILIES, packed_hidden, packed_inputs, trim_last_layer
 
 ADAPTED = r".*\.(query|value|q_proj|v_proj|query_proj|value_proj|Wqkv)"
 """Names of the layers that LoRA adapts, in all supported architectures."""
@@ -36,6 +38,7 @@ class Network(nn.Module):
         self.padding = model.config.pad_token_id or 0
         self.span_head = _span_head(model) if kind == "span" else None
         self.noise: Noise | None = None
+        self.encoder: Encoder | None = None
         self.trimmed = self.family is not None and self.family.trim and kind != "span"
         if self.trimmed:
             trim_last_layer(model.base_model)
@@ -44,6 +47,12 @@ class Network(nn.Module):
         """Draw all dropout from `noise` instead of PyTorch's generator, which is faster on the CPU."""
         self.noise = noise
         draw_from(noise, self.model)
+
+    def write_out_layers(self, flats: Flats) -> None:
+        """Compute BERT's and RoBERTa's layers by `Encoder`, which is faster on the CPU; all its weights must be trained."""
+        if self.family is not None and self.family.trim and can_write_out(self.model):
+            layers = [getattr(layer, "layer", layer) for layer in self.model.base_model.encoder.layer]
+            self.encoder = Encoder(layers, flats, trimmed=self.trimmed)
 
     @property
     def packed(self) -> bool:
@@ -65,8 +74,12 @@ class Network(nn.Module):
     def _packed(self, batch: Batch) -> torch.Tensor:
         """[S, classes], or [T, 2] for spans, shortest sequence first."""
         assert self.family is not None
-        trim = {"first": batch.first} if self.trimmed else {}
-        hidden = packed_hidden(self.model.base_model, batch, noise=self.noise, **trim)
+        if self.encoder is not None:
+            embedded = self.model.base_model.embeddings(**packed_inputs(self.model.base_model, batch))
+            hidden = self.encoder(embedded[0], batch, self.noise if self.training else None)
+        else:
+            trim = {"first": batch.first} if self.trimmed else {}
+            hidden = packed_hidden(self.model.base_model, batch, noise=self.noise, **trim)
         if self.span_head is not None:
             return self.span_head(hidden[: batch.tokens])
         chosen = hidden if self.trimmed else hidden[batch.last if self.family.last_token else batch.first]

@@ -68,12 +68,18 @@ FAMILIES = {
 """Architectures that are packed, by `model_type`; all others are padded."""
 
 
+def packed_inputs(body: PreTrainedModel, batch: Batch) -> dict[str, torch.Tensor]:
+    """Return the inputs of the body's embeddings, [1, T] each."""
+    offset = FAMILIES[body.config.model_type].offset(body)
+    inputs = {"input_ids": batch.ids[None], "position_ids": batch.positions[None] + offset}
+    if batch.types is not None and getattr(body.config, "type_vocab_size", 0) > 1:
+        inputs["token_type_ids"] = batch.types[None]
+    return inputs
+
+
 def packed_hidden(body: PreTrainedModel, batch: Batch, **extra: Any) -> torch.Tensor:
     """Return [T, H] last hidden state of each token (or of those that a trimmed last layer keeps)."""
-    offset = FAMILIES[body.config.model_type].offset(body)
-    types = {} if batch.types is None or getattr(body.config, "type_vocab_size", 0) < 2 else {"token_type_ids": batch.types[None]}
-    positions = batch.positions[None] + offset
-    return body(input_ids=batch.ids[None], position_ids=positions, packing=batch.groups, **types, **extra).last_hidden_state[0]
+    return body(packing=batch.groups, **packed_inputs(body, batch), **extra).last_hidden_state[0]
 
 
 def packed_attention(
