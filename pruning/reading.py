@@ -19,7 +19,8 @@ from pruning.analysis import scores as score_registry
 from pruning.analysis.divergence import DivergedRun
 from pruning.analysis.duplicates import Duplicates, duplicates
 from pruning.analysis.expected_success import ExpectedSuccess, expected_success, from_probe
-from pruning.analysis.learned import Evidence, Learned, judge
+from pruning.analysis.learned import Evidence, Learned, judge, of_answers
+from pruning.analysis.looks import looks
 from pruning.analysis.stability import Stability, stability
 from pruning.data.texts import flat, joined, stacked, text_fields
 from pruning.errors import ScoreError, SubsetError, UsageError
@@ -263,7 +264,7 @@ class Reading(Stored):
     @shared
     def learned(self) -> Learned:
         """Verdict on the complete scoring runs: not learned, still rising, memorised or learned; see `pruning.analysis.learned`."""
-        return judge(self.evidence)
+        return of_answers(*looks(self.dynamics)) if self.sampled and self.finished_runs() else judge(self.evidence)
 
     @shared
     def evidence(self) -> Evidence:
@@ -340,6 +341,7 @@ class Reading(Stored):
         finished = self.finished()
         large = "" if self.labels is None else audit.too_large(len(self.labels), len(self.label_names))
         own = divergence.warnings(self.diverged(), finished[~self.set_aside(finished)])
+        own += self.info.get("rollouts", {}).get("warnings", [])
         return [*self.complaints(), *filter(None, [self.look_problem]), *own, *filter(None, [large])]
 
     # -- the frontier ----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pruning.formatting import duration
 DECISIONS = "+decisions"
 """Suffix of a subset's name: the subset with the decisions made by hand."""
 
-Kind = Literal["classification", "multiple_choice", "span", "generation"]
+Kind = Literal["classification", "multiple_choice", "span", "generation", "rollouts"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -46,6 +46,15 @@ def desk(reviews: tuple[Path, Path], scored: Experiment, tmp_path: Path, monkeyp
         writer.writerows([["sentence", "stars"], *([row["sentence"], int(row["label"] == "positive")] for row in rows)])
     pairs = [{"premise": row["sentence"], "hypothesis": "a good film", "label": row["label"]} for row in rows]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    asked = [f"What is {i} + {i}?" for i in range(4)]
+    (folder / "prompts.jsonl").write_text("".join(json.dumps({"problem": text, "answer": 2 * i}) + "\n" for i, text in enumerate(asked)))
+    answers = [
+        {"input": f"user\n{text}\nassistant\n", "output": "4", "gts": 2 * i, "score": i % 3 > k}
+        for i, text in enumerate(asked)
+        for k in (0, 1)
+    ]
+    (folder / "rollouts").mkdir()
+    (folder / "rollouts" / "1.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers))
     tiny_model(folder / "roberta-base")
     scored.export("full", folder / "recorded", format="cartography")
     monkeypatch.chdir(folder)

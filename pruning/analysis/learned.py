@@ -122,6 +122,26 @@ def judge(evidence: Evidence) -> Learned:
     )
 
 
+def of_answers(successes: NDArray[np.int64], attempts: NDArray[np.int64]) -> Learned:
+    """Return what sampled answers [N] say in the place of a verdict: nothing was trained, so it is unknown.
+
+    >>> of_answers(np.array([0, 2, 8]), np.array([8, 8, 8])).sentence
+    'Sampled answers: 10 of 24 right (pass rate 0.417), 3 prompts, 8 samples each.'
+    """
+    tried, total = attempts[attempts > 0], int(attempts.sum())
+    most, least = int(tried.max(initial=0)), int(tried.min()) if len(tried) == len(attempts) else 0
+    each = f"{most} samples each" if least == most else f"{least} to {most} samples each"
+    rate = f" (pass rate {successes.sum() / total:.3f})" if total else ""
+    right = f"{int(successes.sum()):,} of {total:,} right{rate}"
+    return Learned(
+        verdict=Verdict.UNKNOWN,
+        sentence=f"Sampled answers: {right}, {len(attempts):,} prompts, {each}.",
+        accuracy=float("nan"),
+        majority=float("nan"),
+        runs=(),
+    )
+
+
 def follows_label(h: NDArray[np.int64], labels: NDArray[np.int64] | None, runs: int) -> bool:
     """Return True if one class holds nearly all of H = 0 and another nearly all of H = R, beyond what their sizes explain.
 

@@ -176,3 +176,17 @@ def answer_tokens(answer_tokens: Floats) -> Floats:
 def share_cut(share_cut: Floats) -> Floats:
     """[N] share of the answers cut at the maximum length; 0..1."""
     return share_cut
+
+
+@score(
+    "key-disagrees",
+    "Key disagrees",
+    "Share of the most frequent answer where it was judged wrong: a wrong key or a verifier's error looks like that.",
+    high=1,
+    higher="more doubtful key",
+    keep="low",
+    source="majority answer against the key",
+)
+def key_disagrees(key_disagrees: Floats) -> Floats:
+    """[N] share of the most frequent answer, 0 where it was judged right or only one answer gave it; 0..1, higher = more doubtful key."""
+    return key_disagrees

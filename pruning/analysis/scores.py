@@ -318,6 +318,10 @@ def probe(probe: NDArray[np.float32]) -> Floats:
     return np.asarray(probe, dtype=np.float64)
 
 
+OF_TRAINING = ("correctness", "forgetting", "expected-success")
+"""Scores of runs and epochs that say nothing about sampled answers; `pass-rate` and the like do."""
+
+
 def missing(dynamics: Dynamics) -> frozenset[str]:
     """Return what a recording lacks (all values are nan, or -1 for integers): recorded quantities, and what only some recordings have."""
     absent = {name for name in QUANTITIES if _absent(dynamics.first(name))}
@@ -329,7 +333,9 @@ def possible(dynamics: Dynamics, burn_in: int = 0) -> list[str]:
     """Return the names of the scores available from this recording, in the registry's order."""
     counted, lacking = dynamics.epochs - burn_in, missing(dynamics)
     runs = dynamics.runs if dynamics.probe is None else max(one.runs for one in SCORES.values())
-    return [name for name, one in SCORES.items() if counted >= one.epochs and one.needs not in lacking and runs >= one.runs]
+    hidden = OF_TRAINING if dynamics.successes is not None and "gold_prob" in lacking else ()
+    there = [name for name, one in SCORES.items() if counted >= one.epochs and one.needs not in lacking and runs >= one.runs]
+    return [name for name in there if name not in hidden]
 
 
 def compute(name: str, dynamics: Dynamics, burn_in: int = 0) -> Floats:

@@ -9,6 +9,7 @@ import sys
 # isort: off
 from pruning.cli import whole as whole
 from pruning.cli import scoring as scoring
+from pruning.cli import rollouts as rollouts
 from pruning.cli import looking as looking
 from pruning.cli import fitting as fitting
 from pruning.cli import working as working

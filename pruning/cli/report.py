@@ -25,6 +25,7 @@ from pruning.formatting import bracketed, counted, duration, one_line, printable
 from pruning.records import Difference, FrontierPoint
 from pruning.settings import Settings
 from pruning.store.saved_subsets import saved_names
+from pruning.subsets.looks import SOMETIMES
 
 if TYPE_CHECKING:
     from pruning.analysis.comparison import Comparison
@@ -153,7 +154,10 @@ def show(experiment: Experiment, budget: str = "epochs", margin: float = MARGIN)
     """Print histogram, subsets and frontier. `margin` is the accuracy that the recommended subset may lose, as a share."""
     console.print()
     _line(experiment.learned.sentence)
-    _show_histogram(experiment)
+    if experiment.sampled:
+        _show_rates(experiment)
+    else:
+        _show_histogram(experiment)
     _show_subsets(experiment)
     points = experiment.frontier(budget)
     if points:
@@ -245,6 +249,20 @@ def _show_histogram(experiment: Experiment) -> None:
         _line(sentence)
 
 
+def _show_rates(experiment: Experiment) -> None:
+    """Print the histogram of pass rates, and what so few samples can say."""
+    from pruning.reports import answers
+
+    found = answers.rates(experiment)
+    bars = answers.histogram(found)
+    most = max(1, *(count for _, count in bars))
+    console.print(f"\n[bold]{len(found.attempts):,} prompts[/bold] by right answers")
+    for name, count in bars:
+        console.print(f"  {name:<12} {count:>8,}  {'█' * round(40 * count / most)}")
+    for sentence in answers.sentences(found):
+        _line(sentence)
+
+
 def show_learning_rates(experiment: Experiment) -> None:
     """Print each fitted learning rate and the held-out losses it was chosen by."""
     for fit in experiment.learning_rates.values():
@@ -260,7 +278,8 @@ def _loss(value: float | None) -> str:
 
 def _show_subsets(experiment: Experiment) -> None:
     table = Table("subset", "removes H", "keeps", "share", title="Subsets", title_justify="left", box=None)
-    for subset in experiment.subsets():
+    offered = [experiment.subset(SOMETIMES), *experiment.subsets()] if experiment.sampled else experiment.subsets()
+    for subset in offered:
         table.add_row(subset.name, " ".join(map(str, subset.removes or ())), f"{subset.size:,}", f"{subset.kept_fraction:.1%}")
     console.print(table)
     if experiment.applied.sentence:

@@ -10,6 +10,7 @@ from pruning.analysis.frontier import BUDGETS, score_seconds
 from pruning.analysis.recommendation import recommend
 from pruning.reading import Reading
 from pruning.records import FrontierPoint, Subset
+from pruning.reports import answers
 from pruning.subsets.decisions import Decided, without_suffix
 
 
@@ -43,10 +44,26 @@ def summary(reading: Reading, budget: str, margin: float) -> dict[str, Any]:
         "frontier": [_point(point) for each in BUDGETS for point in reading.frontier(each) if each == BUDGETS[0] or point.subset != "full"],
         "recommendation": {**asdict(recommended), "margin": margin, "budget": budget},
         "score_seconds": score_seconds(reading.finished(), reading.settings),
-        "stability": asdict(reading.stability()),
+        "stability": None if reading.sampled else asdict(reading.stability()),
+        "rollouts": _rollouts(reading) if reading.sampled else None,
     }
     plain: dict[str, Any] = _plain(found)
     return plain
+
+
+def _rollouts(reading: Reading) -> dict[str, Any]:
+    found = answers.rates(reading)
+    return {
+        **reading.info.get("rollouts", {}),
+        "successes": int(found.successes.sum()),
+        "attempts": int(found.attempts.sum()),
+        "never": int(found.never.sum()),
+        "always": int(found.always.sum()),
+        "doubted_keys": int(found.doubted.sum()),
+        "prior": asdict(found.prior),
+        "histogram": dict(answers.histogram(found)),
+        "sentences": answers.sentences(found),
+    }
 
 
 def counts(decided: Decided) -> dict[str, int]:

@@ -5,7 +5,7 @@ A page that needs only H reads one bit per example, not the whole recording.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -61,13 +61,15 @@ class Recording(Dynamics):
         seeds: Sequence[int],
         epochs: int,
         probe: NDArray[np.float32] | None = None,
+        extras: Mapping[str, NDArray[np.float64]] | None = None,
+        of_answers: bool = False,
     ) -> None:
         object.__setattr__(self, "ids", ids)
         object.__setattr__(self, "probe", probe)
         object.__setattr__(self, "seeds", tuple(seeds))
         object.__setattr__(self, "successes", None)
         object.__setattr__(self, "attempts", None)
-        object.__setattr__(self, "extras", {})
+        object.__setattr__(self, "extras", dict(extras or {}))
         self.__dict__.update(_folder=folder, _runs=tuple(runs), _epochs=epochs)
         known = checksums(folder)
 
@@ -77,6 +79,9 @@ class Recording(Dynamics):
                 raise ExperimentError(f"{path} does not hold the examples of {folder.examples}, in their order.")
 
         self._each(lambda index, epoch, path: whole(path))
+        if of_answers:  # one answer is one look of one run
+            object.__setattr__(self, "successes", self.correct.sum(axis=0, dtype=np.int64))
+            object.__setattr__(self, "attempts", np.full((epochs, len(ids)), len(seeds), dtype=np.int64))
 
     @property
     def runs(self) -> int:

@@ -5,6 +5,9 @@
     evaluation.parquet                 the same for the evaluation data
     source.jsonl                       a copy of the source when it was JSON lines, so that an export is verbatim
     dynamics/run=0/epoch=0.parquet     what one epoch of one run recorded, by id
+    successes.parquet                  sampled answers with unequal counts: id, epoch (a checkpoint), successes, attempts; then no dynamics/
+    answers.parquet                    each sampled answer: id, epoch, sample, answer, reward, right (null = unknown), tokens, cut
+    extras.parquet                     further numbers of each example, by id: of sampled answers consensus, answer_tokens, share_cut
     frontier.parquet                   one row per fine-tuning of a subset
     look/embeddings.npy                [N, D] float16: the training texts embedded by the pretrained model, length 1, in source order
     look/probabilities.npy             [N, classes] float32: the probe's out-of-sample probabilities; not where labels cannot be probed
@@ -96,6 +99,23 @@ class Folder:
     def epochs(self, runs: Iterable[int], epochs: int) -> list[Path]:
         """Return the paths of the recordings of these runs, of `epochs` epochs each, whether they exist or not."""
         return [self.epoch(run, epoch) for run in runs for epoch in range(epochs)]
+
+    @property
+    def successes(self) -> Path:
+        return self.root / "successes.parquet"
+
+    @property
+    def answers(self) -> Path:
+        return self.root / "answers.parquet"
+
+    @property
+    def extras(self) -> Path:
+        return self.root / "extras.parquet"
+
+    @property
+    def of_answers(self) -> tuple[Path, ...]:
+        """The files of sampled answers."""
+        return self.successes, self.answers, self.extras
 
     @property
     def frontier(self) -> Path:

@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pruning.analysis.learning_rate import RateFit
+from pruning.data.tasks.rollouts import SAMPLED
 from pruning.errors import ExperimentError
 from pruning.files import make_folder
 from pruning.records import DecisionKind, Dynamics, EpochRecord, JobStatus, Subset
 from pruning.settings import Settings
-from pruning.store import checksums, lines, lock, manifest
+from pruning.store import checksums, lines, lock, manifest, sampled
 from pruning.store.checksums import check_once, checksummed
 from pruning.store.dynamics import Recording, epoch_accuracy, write_epoch
 from pruning.store.layout import Folder, read_table
@@ -153,7 +154,9 @@ class Stored:
         return self.folder.epoch(run, epoch).exists()
 
     def finished_runs(self) -> list[int]:
-        """Return the runs with every epoch recorded."""
+        """Return the runs with every epoch recorded; all of them where there are counts of sampled answers instead."""
+        if self.folder.successes.exists():
+            return list(range(self.settings.runs))
         return [run for run in range(self.settings.runs) if all(self.has_epoch(run, e) for e in range(self.settings.scoring.epochs))]
 
     def files(self) -> list[Path]:
@@ -163,7 +166,8 @@ class Stored:
     @property
     def _files(self) -> list[Path]:
         epochs = self.folder.epochs(range(self.settings.runs), self.settings.scoring.epochs)
-        return [*self.folder.of_data, *self.folder.of_look, *epochs, self.folder.frontier, *saved_files(self.folder)]
+        recorded = [*epochs, *self.folder.of_answers]
+        return [*self.folder.of_data, *self.folder.of_look, *recorded, self.folder.frontier, *saved_files(self.folder)]
 
     def verify(self) -> int:
         """Check every file against its checksum and return their number. Raises ExperimentError naming the first damaged or missing one."""
@@ -214,8 +218,16 @@ class Stored:
         runs = self.finished_runs()
         if not runs:
             raise ExperimentError(f"{self.folder.root} has no complete run yet; score it first, or resume it.")
-        seeds = [self.settings.seeds[run] for run in runs]
-        return Recording(self.folder, self.ids, runs, seeds, self.settings.scoring.epochs, self.probe)
+        seeds, epochs = [self.settings.seeds[run] for run in runs], self.settings.scoring.epochs
+        extras = sampled.read_extras(self.folder, self.ids)
+        if self.folder.successes.exists():
+            return sampled.of_counts(self.ids, seeds, *sampled.read_counts(self.folder, self.ids, epochs), extras)
+        return Recording(self.folder, self.ids, runs, seeds, epochs, self.probe, extras, of_answers=self.sampled)
+
+    @property
+    def sampled(self) -> bool:
+        """True where the recording is of sampled answers."""
+        return self.settings.task == SAMPLED
 
     # -- the look --------------------------------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ def columns(chosen: str) -> tuple[Preview, str, dict[str, str], bool]:
     """The first rows, the task and the columns as guessed and, where the person knows better, as changed; whether invalid rows go."""
     reading = _reading()
     guessed = _preview(chosen, "auto", (), False, reading)
-    tasks = list(TASKS)
+    tasks = [name for name, task in TASKS.items() if task.scored]
     if guessed.task and "task" not in st.session_state:
         st.session_state["task"] = guessed.task
     task = st.selectbox("Task", tasks, index=None, key="task", placeholder="choose one", format_func=lambda name: name.replace("_", " "))

@@ -37,7 +37,9 @@ def recording(runs: int, epochs: int, examples: int, classes: int, seed: int, sk
         probe=np.random.default_rng(seed + 2).random(examples, dtype=np.float32),
         successes=right,
         attempts=np.full_like(right, runs),
-        extras={name: np.random.default_rng(seed + 3).random(examples) for name in ("consensus", "answer_tokens", "share_cut")},
+        extras={
+            name: np.random.default_rng(seed + 3).random(examples) for name in ("consensus", "answer_tokens", "share_cut", "key_disagrees")
+        },
     )
 
 

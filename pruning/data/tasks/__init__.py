@@ -10,11 +10,12 @@ from pruning.data.tasks.classification import Classification
 from pruning.data.tasks.generation import Generation
 from pruning.data.tasks.multiple_choice import MultipleChoice
 from pruning.data.tasks.question_answering import QuestionAnswering
+from pruning.data.tasks.rollouts import Rollouts
 from pruning.errors import DataError, UsageError
 
 __all__ = ["TASKS", "Fields", "Guess", "Part", "Problem", "Task", "detect"]
 
-TASKS: dict[str, Task] = {task.name: task for task in (QuestionAnswering(), MultipleChoice(), Generation(), Classification())}
+TASKS: dict[str, Task] = {task.name: task for task in (QuestionAnswering(), MultipleChoice(), Generation(), Classification(), Rollouts())}
 """Name -> task, the most specific first: detection uses the first whose columns are there."""
 
 
@@ -30,7 +31,7 @@ def detect(source: Source, task: str = "auto", columns: Mapping[str, str] | None
     for field, column in given.items():
         if column not in there:
             raise DataError(f"{source.name} has no column {column!r} for {field}; its columns are {', '.join(there[:20])}.")
-    candidates = list(TASKS.values()) if task == "auto" else [TASKS[task]]
+    candidates = [one for one in TASKS.values() if one.scored] if task == "auto" else [TASKS[task]]
     fields = dict.fromkeys(field for one in candidates for field in one.all_fields)
     if unknown := sorted(given.keys() - fields.keys()):
         raise UsageError(f"There is no field {unknown[0]!r}; name the column of any of {', '.join(fields)}.")

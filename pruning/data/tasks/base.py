@@ -87,6 +87,8 @@ class Task(ABC):
     """Fields that may have a column."""
     max_length: ClassVar[int] = 128
     """Tokens per sequence in the paper's recipe."""
+    scored: ClassVar[bool] = True
+    """False for data that Winnow does not fine-tune on: never detected, only by name."""
 
     @property
     def all_fields(self) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Import sampled answers: the logs of reinforcement learning and evaluation tools, and tables of success rates."""
