@@ -147,7 +147,7 @@ def test_the_log_is_printed_where_it_is_asked_for(scored: Experiment, tmp_path: 
     assert "INFO" not in winnow(*words, tmp_path / "c.jsonl").stderr
 
 
-def test_wrong_usage_is_2() -> None:
+def test_wrong_usage_exits_with_2() -> None:
     assert winnow("score").returncode == 2
     assert winnow("shove").returncode == 2
 

@@ -162,7 +162,7 @@ def test_a_zip_bomb_is_refused_by_its_own_name_too(tmp_path: Path, monkeypatch: 
     assert "more than 1,000,000 bytes when unpacked" in survives(tmp_path / "a.jsonl.zip")
 
 
-def test_odd_places(tmp_path: Path) -> None:
+def test_links_pipes_and_folders_in_place_of_data_are_refused(tmp_path: Path) -> None:
     (tmp_path / "loop.jsonl").symlink_to(tmp_path / "loop.jsonl")
     (tmp_path / "endless.jsonl").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe.jsonl")
@@ -236,7 +236,7 @@ def test_features_that_cannot_be_read_are_passed_over(tmp_path: Path, features: 
     assert any("are ignored" in note for note in load(tmp_path / "a.parquet").notes)
 
 
-def test_parquet_that_unpacks_beyond_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_that_unpacks_to_too_many_bytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A million rows share one text of 10,000 letters: 10 GB in a small file."""
     shared = pa.DictionaryArray.from_arrays(pa.array([0] * 1_000_000, pa.int32()), pa.array(["a" * 10_000]))
     pq.write_table(pa.table({"text": shared, "label": pa.array([0, 1] * 500_000)}), tmp_path / "shared.parquet")

@@ -168,7 +168,9 @@ def test_it_listens_on_this_machine_only(server: Server) -> None:
         ([], "short", "has 5 characters"),
     ],
 )
-def test_it_does_not_start_open(tmp_path: Path, words: list[str], password: str | None, says: str) -> None:
+def test_the_dashboard_refuses_to_start_without_a_password_for_other_machines(
+    tmp_path: Path, words: list[str], password: str | None, says: str
+) -> None:
     more = {} if password is None else {PASSWORD: password}
     command = [sys.executable, "-m", "pruning", "app", "--experiments", str(tmp_path), "--port", str(free_port()), *words]
     done = subprocess.run(command, cwd=ROOT, env=environment(**more), capture_output=True, text=True, timeout=60, check=False)
@@ -228,7 +230,7 @@ def test_with_a_password_nothing_is_answered_without_it(tmp_path: Path) -> None:
         process.wait(20)
 
 
-def test_many_guesses_keep_nobody_waiting(tmp_path: Path) -> None:
+def test_many_wrong_passwords_do_not_delay_the_right_one(tmp_path: Path) -> None:
     """120 wrong passwords at once took the right one two minutes; now each waits by itself, and after 200 one a second is looked at."""
     routes = [Route("/", lambda request: PlainTextResponse("in"))]
     app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=["localhost", "127.0.0.1"], password=SECRET)])
@@ -299,7 +301,7 @@ STEERING = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b31m\u202e\u2066\r"
 
 
 @pytest.mark.slow
-def test_no_verb_prints_what_steers_a_terminal(tiny: str, tmp_path: Path) -> None:
+def test_no_verb_prints_terminal_control_characters(tiny: str, tmp_path: Path) -> None:
     """Texts, class names, column names and file names of data, on stdout and stderr, in tables, errors and warnings alike."""
     words, name = ["good", "great", "bad", "awful"], f"te{STEERING}xt"
     rows = [{name: f"{words[index % 4]} {STEERING} {index // 2}", f"la{STEERING}bel": f"c{STEERING}{index % 2}"} for index in range(40)]
@@ -320,7 +322,7 @@ def test_no_verb_prints_what_steers_a_terminal(tiny: str, tmp_path: Path) -> Non
     assert not [letter for letter in text if not letter.isprintable() and letter not in "\n\t"]
 
 
-def test_a_wrong_umask_is_a_sentence() -> None:
+def test_a_wrong_umask_is_refused_in_one_sentence() -> None:
     for wrong in ("7", "777", "0o77x", "private"):
         done = subprocess.run(
             [sys.executable, "-m", "pruning", "status", "x"], cwd=ROOT, env=environment(WINNOW_UMASK=wrong), capture_output=True, text=True
@@ -445,7 +447,7 @@ def test_no_link_escapes_by_coming_late_or_through_another_folder(confined: Path
         load("full")
 
 
-def test_a_tilde_behind_a_dot_is_a_folder_s_name_and_not_the_home(confined: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_after_a_dot_is_not_expanded_to_the_home_folder(confined: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once checked as it stood and opened with ~ expanded: /score?data=./~/secret.jsonl read the home of whoever ran the server."""
     monkeypatch.setenv("HOME", str(confined.parent / "outside"))
     for name in ("./~/rows.jsonl", "././~/rows.jsonl", f"{confined}/x/../~/rows.jsonl", "x/../~/rows.jsonl"):

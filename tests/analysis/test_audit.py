@@ -24,7 +24,7 @@ def test_shares_by_hand() -> None:
     assert 0 < found.cramers_v < 1
 
 
-def test_one_value_or_nothing_pruned_has_no_test() -> None:
+def test_kept_shares_of_a_single_value_have_no_p_value() -> None:
     assert np.isnan(audit.kept_shares("column", ["a"] * 5, np.array([True, False, True, True, False])).p_value)
     with pytest.raises(UsageError, match="no examples"):
         audit.kept_shares("column", [], np.array([], dtype=bool))
@@ -86,7 +86,7 @@ def test_numbers_that_are_close_together_have_slices_of_their_own(start: float) 
     assert len(found.cat.categories) == 4 and found.value_counts().tolist() == [25, 25, 25, 25]
 
 
-def test_what_is_no_finite_number_is_missing() -> None:
+def test_nan_and_infinite_values_are_sliced_as_missing() -> None:
     _, found = audit.slices("ratio", pd.Series([*range(40), np.inf, -np.inf, np.nan], dtype=float))
     assert list(found.cat.categories) == ["0 to 9.75", "9.75 to 19.5", "19.5 to 29.25", "29.25 to 39", "(missing)"]
     assert found.tolist()[-3:] == ["(missing)"] * 3

@@ -22,7 +22,7 @@ def test_exact_and_near_duplicates_are_found_and_others_are_not() -> None:
     assert found.exact.tolist() == [True, True, False, False, False]
 
 
-def test_what_the_sample_holds_and_no_more() -> None:
+def test_duplicates_of_the_sample_are_found_and_its_nearest_other_sentences_are_not() -> None:
     """The sample's two pairs of equal sentences, and those of its other sentences that come nearest to each other."""
     equal = ["...a pretentious mess...", "Stock up on silver bullets for director Neil Marshall's intense freight train of a film."]
     apart = [
@@ -46,7 +46,7 @@ def test_what_the_sample_holds_and_no_more() -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_sample_holds_two_pairs_and_no_more() -> None:
+def test_the_whole_sample_has_exactly_two_pairs_of_duplicates() -> None:
     """Needs a network once. Every pair of the sample's sentences is compared: 5-grams in common over all of theirs."""
     texts = [json.loads(line)["sentence"] for line in sample.sample_data().read_text(encoding="utf-8").splitlines()]
     found = duplicates(texts)
@@ -95,7 +95,7 @@ def test_examples_of_several_texts_are_the_same_only_where_each_text_is() -> Non
     assert duplicates(["\x1f", "a"]).groups == 0
 
 
-def test_what_leaks_lies_on_both_sides() -> None:
+def test_leaks_are_duplicates_between_training_and_evaluation_data() -> None:
     texts = [FILM, "x y z and more words here", FILM + "."]
     assert leaks(duplicates(texts), 2).tolist() == [True, False, True]
 

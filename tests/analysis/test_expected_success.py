@@ -61,14 +61,14 @@ def test_probe_and_runs_together_are_closer_than_either_and_more_runs_closer_sti
     assert with_probe[1] > agreement(2, False) + 0.02 and with_probe[2] > agreement(4, False)
 
 
-def test_a_probe_of_nothing_gets_no_weight() -> None:
+def test_a_probe_of_random_probabilities_gets_almost_no_weight() -> None:
     dynamics, _ = planted(4)
     noise = np.random.default_rng(9).random(EXAMPLES).astype(np.float32)
     found = expected_success(replace(dynamics, probe=noise))
     assert abs(found.weights[2]) < 0.06 < found.weights[1]
 
 
-def test_before_any_run_it_is_the_probes_own_probability() -> None:
+def test_before_any_run_expected_success_is_the_probability_of_the_probe() -> None:
     found = from_probe(np.array([0.1, 0.5, 1.0], dtype=np.float32))
     assert found.estimate.tolist() == pytest.approx([0.1, 0.5, 1.0]) and found.precision == UNSURE
     assert found.sentence == "Expected success from the probe, before training." and found.histogram(2).tolist() == [1, 2]
@@ -101,7 +101,7 @@ def test_a_recording_without_probabilities_counts_what_was_right() -> None:
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_runs_that_all_agree_give_numbers(right: bool) -> None:
+def test_expected_success_is_finite_when_all_runs_agree(right: bool) -> None:
     dynamics, _ = planted(3, examples=20)
     found = expected_success(replace(dynamics, correct=np.full_like(dynamics.correct, right)))
     assert np.isfinite(found.estimate).all() and (np.round(found.estimate) == right).all()

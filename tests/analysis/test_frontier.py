@@ -47,7 +47,7 @@ def test_a_random_subset_of_another_size_is_no_comparison() -> None:
     assert {point.subset: point for point in frontier.points(table, 1000)}["a"].vs_random is None
 
 
-def test_a_random_subset_changed_by_hand_is_no_chance() -> None:
+def test_a_random_subset_with_decisions_is_not_a_random_baseline() -> None:
     table = finetunings(full=[0.90], a=[0.89], random_at_a=[0.80])
     changed = table.replace({"subset": {"random@a": "random@a+decisions"}})
     points = {point.subset: point for point in frontier.points(pd.concat([changed, finetunings(random_at_a=[0.7])]), 1000)}
@@ -62,7 +62,7 @@ def test_differences_pair_only_seeds_that_both_have() -> None:
     assert (difference.mean, difference.pairs) == (pytest.approx(-0.05), 2)
 
 
-def test_looks_are_the_jobs_that_added_to_enough_seeds() -> None:
+def test_only_jobs_that_added_to_three_or_more_paired_seeds_count_as_looks() -> None:
     """Pairs of the times 1, 2, 3 | 5 | 9: judged at the ends of the jobs that started at 0, 4 and 6; never with two pairs."""
     table = finetunings(full=[0.9] * 5, a=[0.8] * 5, b=[0.8] * 2)
     table["finished"] = [0.0] * 4 + [9.0] + [3.0, 1.0, 2.0, 5.0, 8.0] + [1.0, 5.0]
@@ -77,11 +77,11 @@ def test_one_seed_has_no_interval() -> None:
     assert isnan(point.ci95["accuracy"][0])
 
 
-def test_nothing_measured_is_no_points() -> None:
+def test_a_frontier_without_measurements_has_no_points() -> None:
     assert frontier.points(pd.DataFrame(), 10) == []
 
 
-def test_the_pareto_front_holds_what_nothing_beats() -> None:
+def test_no_point_dominates_a_point_of_the_pareto_front() -> None:
     front = frontier.pareto([FULL, point("a", 500, 0.81), point("b", 200, 0.7), point("c", 300, 0.69)])
     assert [p.subset for p in front] == ["b", "a"]
 

@@ -68,7 +68,7 @@ def test_the_verdict(changes: dict[str, object], verdict: Verdict) -> None:
     assert found.verdict is verdict and found.sentence.lower().startswith(verdict)
 
 
-def test_a_model_that_is_sure_of_everything_knows_its_examples_apart() -> None:
+def test_equal_confidences_near_one_mean_memorised_and_near_chance_not_learned() -> None:
     """Probabilities within .13 of each other near 1 are those of a model that memorised them, near .5 of one that learned nothing."""
     assert judge(evidence(**AT_2E4)).runs[2] is Verdict.MEMORISED
     assert judge(evidence(**{**AT_2E4, "confidence": np.full(3, 0.52)})).runs[2] is Verdict.NOT_LEARNED

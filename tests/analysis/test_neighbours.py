@@ -25,7 +25,7 @@ def test_nearest_are_those_of_a_full_sort() -> None:
     assert len(neighbours.nearest(closeness, 7, None, 5).same) == 5 and not len(neighbours.nearest(closeness, 7, None, 5).other)
 
 
-def test_words_stand_in_for_meaning() -> None:
+def test_without_embeddings_nearest_examples_are_found_by_their_words() -> None:
     vectors = neighbours.word_vectors(["a fine film", "a dull plot", "a fine fine film", "", "music"])
     closeness = neighbours.word_cosines(vectors, 0)
     assert closeness[0] == pytest.approx(1) and closeness.argsort()[::-1][:2].tolist() == [0, 2] and closeness[3] == closeness[4] == 0
@@ -42,7 +42,7 @@ def test_groups_of_the_same_meaning_across_blocks(monkeypatch: pytest.MonkeyPatc
     assert (group[25:40] == -1).all() and (group[65:] == -1).all()
 
 
-def test_embeddings_that_do_not_tell_texts_apart_give_no_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embeddings_that_are_all_alike_give_no_near_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
     crowded = np.ones((200, 16)) + 0.05 * np.random.default_rng(0).normal(size=(200, 16))
     assert neighbours.same_meaning(crowded / np.linalg.norm(crowded, axis=1, keepdims=True)) is None
     monkeypatch.setattr(neighbours, "MOST_COMPARED", 10)

@@ -35,7 +35,7 @@ def test_spans_are_the_engines_loss_padding_and_windows_included() -> None:
     assert_same(outcomes(logits, data), span(torch.from_numpy(logits), torch.from_numpy(data.labels), unit, 3))
 
 
-def test_guessing_is_right_as_often_as_the_commonest_class_is_there() -> None:
+def test_guessing_has_the_accuracy_of_the_majority_class() -> None:
     data = tiny_data([4] * 50, classes=2)
     loss, correct = guesses(data)
     share = np.bincount(data.labels).max() / 50

@@ -27,7 +27,7 @@ def fitted(rows: NDArray[np.float16], labels: NDArray[np.int64], classes: int = 
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_what_follows_from_the_embeddings_is_found(classes: int) -> None:
+def test_labels_that_follow_from_the_embeddings_are_predicted(classes: int) -> None:
     rows, labels = embedded(300, classes)
     found, out = fitted(rows, labels, classes)
     assert found.accuracy > 0.85 and found.accuracy == np.mean(out.argmax(axis=1) == labels)
@@ -104,7 +104,7 @@ def test_labels_that_cannot_be_probed_are_refused(labels: list[int], sentence: s
         probe.fit(rows, np.array(labels), 2, np.empty((len(labels), 2), dtype=np.float32), names=("bad", "good"))
 
 
-def test_large_sets_are_fitted_on_a_draw_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_sets_are_fitted_on_a_random_part_that_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "FIT_ROWS", 100)
     monkeypatch.setattr(probe, "CHOICE_ROWS", 80)
     monkeypatch.setattr(probe, "REPEATED_CELLS", 500)
@@ -118,7 +118,7 @@ def test_large_sets_are_fitted_on_a_draw_that_is_said(monkeypatch: pytest.Monkey
     assert ticks == [(done, 30) for done in range(1, 31)]
 
 
-def test_a_draw_keeps_some_of_each_class() -> None:
+def test_the_random_part_has_rows_of_each_class() -> None:
     labels = np.repeat([0, 1, 2], [900, 95, 5])
     drawn = probe._drawn(labels, 100, np.random.default_rng(0))
     assert np.bincount(labels[drawn]).tolist() == [90, 10, 5]

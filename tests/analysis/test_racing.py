@@ -63,7 +63,7 @@ def test_where_every_candidate_loses_it_ends_and_says_what_it_would_take() -> No
     assert "--give-up 10.1" in explain(last, rules)
 
 
-def test_a_spent_budget_is_said_with_what_would_do() -> None:
+def test_a_spent_budget_names_the_flag_that_would_continue() -> None:
     candidates, accuracy = made({0.5: [0.0, 0.02, -0.02, 0.0, 0.01, -0.01], 0.4: [0.0, 0.02, -0.02, 0.0, 0.01, -0.01]})
     rules = Rules(seeds=SEEDS, budget=1.0)
     last = run(candidates, FULL, accuracy, rules)[-1]
@@ -81,7 +81,9 @@ def test_a_spent_budget_is_said_with_what_would_do() -> None:
     st.floats(0.1, 8.0),
     st.integers(0, 2**31),
 )
-def test_whatever_the_results_are(truth: list[tuple[float, float]], seeds: int, margin: float, budget: float, seed: int) -> None:
+def test_a_race_of_any_results_ends_within_budget_and_accepts_only_what_passes(
+    truth: list[tuple[float, float]], seeds: int, margin: float, budget: float, seed: int
+) -> None:
     """The race ends, stays within its budget, repeats itself from any point, and accepts only what passes the paired test."""
     random = np.random.default_rng(seed)
     full = random.normal(0.8, 0.005, seeds)

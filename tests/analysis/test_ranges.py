@@ -24,12 +24,12 @@ SPREADS = [
 
 
 @pytest.mark.parametrize("values", SPREADS)
-def test_ends_enclose_the_finite_values_and_cells_have_names_of_their_own(values: list[float]) -> None:
+def test_ranges_enclose_the_finite_values_and_their_cells_have_distinct_names(values: list[float]) -> None:
     check(np.array(values, dtype=np.float32))
 
 
 @given(arrays(np.float32, st.integers(1, 20), elements=st.floats(width=32, allow_nan=True, allow_infinity=True)))
-def test_any_values_at_all(values: np.ndarray) -> None:
+def test_ranges_of_arbitrary_values_enclose_them(values: np.ndarray) -> None:
     check(values)
 
 

@@ -18,7 +18,7 @@ def test_the_smallest_that_is_not_worse_is_recommended() -> None:
     assert "No difference from a random subset of the same size is shown" in found.sentence
 
 
-def test_a_rule_that_beats_random_and_one_that_loses_are_told_apart() -> None:
+def test_a_difference_to_random_is_reported_in_either_direction() -> None:
     assert "beats a random subset of the same size by 1.0 pp" in recommend([FULL, point("a", 500, 0.8, 0.0, random=0.01)]).sentence
     assert "random subset of the same size does better, by 1.0 pp" in recommend([FULL, point("a", 500, 0.8, 0.0, random=-0.01)]).sentence
 
@@ -57,7 +57,7 @@ def test_at_one_size_the_best_that_passes_is_taken_and_one_that_fails_does_not_s
     assert "a random draw: a was no better" in found.sentence
 
 
-def test_the_doubt_allowed_is_divided_among_subsets_of_one_size() -> None:
+def test_the_significance_level_is_divided_among_subsets_of_one_size() -> None:
     """Lower bounds at 95%: -.0044, within half a point; at 1 - .05/3, needed for three of one size, they are not."""
     close = point("a", 500, 0.8, -0.002, half=0.0035)
     assert recommend([FULL, close]).subset == "a"
@@ -69,7 +69,7 @@ def test_nothing_is_recommended_while_it_is_measured() -> None:
     assert (found.subset, found.measure) == (None, ()) and "complete" in found.sentence
 
 
-def test_a_later_look_must_be_surer_than_an_earlier_one() -> None:
+def test_a_later_look_needs_a_higher_confidence_level() -> None:
     """The lower bound at 96.5% of the first look is within half a point, that at 99.3% of the second is not."""
     close = point("a", 500, 0.8, 0.0, half=0.005)
     assert recommend([FULL, close]).subset == "a"
@@ -87,7 +87,7 @@ def test_without_full_data_nothing_is_recommended() -> None:
 
 
 @pytest.mark.parametrize("wrong", [-0.5, 100, math.nan])
-def test_a_margin_that_is_none_is_refused(wrong: float) -> None:
+def test_an_invalid_margin_is_refused(wrong: float) -> None:
     with pytest.raises(UsageError, match="margin must be at least 0 and below 100"):
         margin_of(wrong)
 

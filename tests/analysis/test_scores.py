@@ -121,7 +121,7 @@ def test_an_imported_recording_gives_the_scores_it_can() -> None:
         scores.compute("aum", part)
 
 
-def test_what_the_recording_cannot_give_is_said() -> None:
+def test_a_score_that_needs_more_epochs_is_refused() -> None:
     one_epoch = recording(1, 1, 5, 2, 0)
     with pytest.raises(ScoreError, match="needs 2 epochs; this recording has 1"):
         scores.compute("dyn-unc", one_epoch)

@@ -79,7 +79,7 @@ def test_ranks_are_called_settled_too_early_as_rarely_as_promised() -> None:
     assert all(isnan(end) for end in stability(scored(many, 2)[:, :, :50]).rank_ci95)
 
 
-def test_one_run_or_one_answer_says_nothing() -> None:
+def test_stability_is_undefined_for_one_run_or_identical_answers() -> None:
     one = stability(recording(1, 2, 20, 2, 0).correct)
     assert isnan(one.rank_agreement) and not one.ranks_settled(0.5)
     assert "One run" in one.sentence and one.so_far == f"After 1 run: {one.sentence}"
@@ -123,7 +123,7 @@ def test_rank_agreement_is_put_in_words(low: float, high: float, how: str) -> No
     assert found.sentence.startswith(f"6 more runs would agree {how} with these (Spearman {found.rank_agreement:.2f}). The last run added ")
 
 
-def test_more_than_eight_runs_are_told_apart() -> None:
+def test_stability_handles_more_than_eight_runs() -> None:
     correct = recording(13, 2, 400, 2, 0).correct
     assert stability(correct, resamples=2).ticket == ((h_score(correct) > 0) & (h_score(correct) < 13)).sum()
 

@@ -116,7 +116,7 @@ def test_a_cost_that_was_not_recorded_is_not_guessed(scored: Experiment, capsys:
     assert score_seconds(again.finished(), again.settings) is None
 
 
-def test_how_steady_the_runs_are_is_said_and_is_data(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stability_is_printed_and_is_in_the_summary(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
     report.show(scored)
     told = " ".join(capsys.readouterr().out.split())
     assert "3 more runs would agree" in told and "Two halves of the runs: rank agreement" in told and "; with 9: about" in told
@@ -167,7 +167,7 @@ def test_the_line_stands_above_the_bar_and_only_while_scoring(settings: Settings
     assert runs[-1] == "3" and runs == sorted(set(runs)), "each number once, also where runs ended together"
 
 
-def test_an_estimate_is_said_in_words(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_estimate_is_printed(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     found = Estimate(score_seconds=61.0, frontier_seconds=7200.0, examples=EXAMPLES, truncated=1)
     monkeypatch.setattr("pruning.jobs.estimate.estimate", lambda settings: found)
     report.say_estimate(settings)

@@ -20,7 +20,7 @@ STEERING = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b31m\u202e\u2066\r"
 """Clipboard, a cleared screen, an 8-bit escape, text that runs backwards, a line that is written over."""
 
 
-def test_plain_lines_and_tables_carry_nothing_that_steers_a_terminal() -> None:
+def test_plain_lines_and_tables_have_no_terminal_control_characters() -> None:
     raw = io.StringIO()
     print(f"a {STEERING} film", file=Unbroken(raw))  # type: ignore[call-overload]
     console = type(report.console)(file=Unbroken(raw), width=200, force_terminal=True, color_system=None)  # type: ignore[arg-type]
@@ -36,7 +36,9 @@ BREAKS = ("\n", "\r", "\r\n", "\x1b[1A", "\x1bE", "\x0b", "\x0c", "\x85", "\u202
 
 
 @pytest.mark.parametrize("line_break", BREAKS, ids=ascii)
-def test_data_cannot_draw_a_line_of_its_own(line_break: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_with_line_breaks_stays_on_one_printed_line(
+    line_break: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Through `say`, the console and the log alike."""
     fake = f"a class{line_break}Error: disk full"
     say(fake)

@@ -133,7 +133,7 @@ def test_columns_can_be_named_in_part(tmp_path: Path) -> None:
     assert load(path, columns={"text": "title", "text_pair": "body"}).columns["text_pair"] == "body"
 
 
-def test_the_only_columns_that_fit_are_taken(tmp_path: Path) -> None:
+def test_unnamed_columns_are_detected_when_only_one_pair_fits(tmp_path: Path) -> None:
     examples = load(write_jsonl(tmp_path / "a.jsonl", [{"foo": "words", "bar": i % 2} for i in range(4)]))
     assert examples.columns == {"text": "foo", "label": "bar"}
 
@@ -236,7 +236,7 @@ def test_bad_files_are_refused_in_one_sentence(tmp_path: Path, case: str) -> Non
     assert "\n" not in str(caught.value) and str(caught.value).endswith(".") and name in str(caught.value)
 
 
-def test_a_label_for_almost_every_row_is_no_class(tmp_path: Path) -> None:
+def test_a_label_with_a_value_for_almost_every_row_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="30 different values in 40 rows"):
         load(write_jsonl(tmp_path / "a.jsonl", [{"text": "t", "label": i % 30} for i in range(40)]))
 
@@ -256,7 +256,7 @@ def test_invalid_rows_are_dropped_and_counted_when_asked(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["no/such.jsonl", "missing.csv", "~nobody/x", "a\0b", "https://example.org/x.jsonl"])
-def test_what_is_not_there_is_said_to_be_missing(name: str) -> None:
+def test_a_missing_file_is_reported(name: str) -> None:
     with pytest.raises(DataError, match="There is no file"):
         load(name)
 
@@ -280,7 +280,7 @@ def test_a_hub_name_without_a_hub_is_one_sentence(monkeypatch: pytest.MonkeyPatc
         ),
     ],
 )
-def test_what_the_hub_says_is_one_sentence(monkeypatch: pytest.MonkeyPatch, error: Exception, message: str) -> None:
+def test_errors_of_the_hub_become_one_sentence(monkeypatch: pytest.MonkeyPatch, error: Exception, message: str) -> None:
     def fail(*arguments: Any, **named: Any) -> None:
         raise error
 
@@ -430,7 +430,7 @@ def test_a_preview_of_readable_data_says_what_keeps_it_from_being_scored(tmp_pat
         preview(tmp_path / "c.jsonl")
 
 
-def test_the_sample_is_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sample_is_a_name_for_the_sample_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pruning.data.sample.sample_data", lambda: write_jsonl(tmp_path / "a.jsonl", ROWS))
     assert load(SAMPLE).source == "sample" and len(load_pair(Settings(data="sample", evaluation_fraction=0.5))[1]) == 2
 

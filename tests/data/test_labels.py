@@ -68,6 +68,6 @@ def test_labels_that_differ_only_in_how_they_are_written_are_named_with_counts(t
     assert not any("differ only" in note for note in load(labelled(tmp_path, ["a", "b", "ab", "a b"])).notes)
 
 
-def test_usual_labels_cause_no_doubt(tmp_path: Path) -> None:
+def test_usual_labels_get_no_note(tmp_path: Path) -> None:
     for labels, pair in (([-1, 1, -1, 1], True), ([-1, 0, 1], False), (["none of it", "all"], False), ([0, 1, 2], True)):
         assert not any("counts as a class" in note for note in load(labelled(tmp_path, labels, pair)).notes)

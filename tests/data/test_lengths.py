@@ -36,7 +36,7 @@ def test_without_the_model_s_tokenizer_words_are_counted_and_that_is_said(model:
     assert "At 1.3 tokens per word" in told and "about 50.0% are longer than 64 tokens" in told
 
 
-def test_a_tokenizer_that_is_none_or_may_not_be_read_is_done_without(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lengths_are_estimated_without_a_readable_tokenizer(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     rows, mapping = [{"text": "a film"}], {"text": "text", "label": "label"}
     assert "is not on this machine" in lengths.sentence(rows, mapping, TASK, str(tmp_path), 8)
@@ -45,14 +45,14 @@ def test_a_tokenizer_that_is_none_or_may_not_be_read_is_done_without(tmp_path: P
     assert "is not on this machine" in lengths.sentence(rows, mapping, TASK, tiny, 8)
 
 
-def test_what_is_read_in_pieces_is_not_called_cut() -> None:
+def test_contexts_read_in_overlapping_pieces_are_not_reported_as_truncated() -> None:
     rows = [{"q": "Who?", "c": "long " * 900, "a": ["he"]}]
     mapping = {"question": "q", "context": "c", "answers": "a"}
     assert lengths.sentence(rows, mapping, "question-answering", "sample", 384).endswith("is read in overlapping pieces.")
     assert lengths.sentence([{"q": None}], mapping, "question-answering", "sample", 384) == ""
 
 
-def test_long_documents_are_looked_at_in_no_time(tiny: str) -> None:
+def test_lengths_of_long_documents_take_under_two_seconds(tiny: str) -> None:
     rows = lengths.first([{"text": "a marvellous film " * 500}] * lengths.ROWS, at_least=5)
     assert 5 <= len(rows) < 50
     start = time.process_time()
@@ -61,7 +61,7 @@ def test_long_documents_are_looked_at_in_no_time(tiny: str) -> None:
 
 
 @pytest.mark.process
-def test_counting_tokens_brings_no_torch(tiny: str) -> None:
+def test_counting_tokens_does_not_import_torch(tiny: str) -> None:
     code = """
 import sys
 from pruning.data import lengths

@@ -26,7 +26,7 @@ def copy(tiny: str, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny, tmp_path / "copy"))
 
 
-def test_a_folder_is_its_own_place(tiny: str) -> None:
+def test_a_model_folder_is_used_where_it_is(tiny: str) -> None:
     assert models.locate(tiny) == Path(tiny)
     assert models.load_tokenizer(Path(tiny))("a good film")["input_ids"]
 

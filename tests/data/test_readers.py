@@ -171,7 +171,7 @@ def test_a_csv_without_a_header_loses_no_row(tmp_path: Path, content: str) -> No
 
 
 @pytest.mark.parametrize("header", ["text,label", "0,1", "sentence,2024 label", ",text,label"])
-def test_a_header_is_no_data(tmp_path: Path, header: str) -> None:
+def test_a_csv_header_is_not_read_as_a_row(tmp_path: Path, header: str) -> None:
     path = tmp_path / "a.csv"
     rows = ["x,1", "y,0", "z,1", "w,0"]
     path.write_text("\n".join([header, *(f"{i},{row}" if header.startswith(",") else row for i, row in enumerate(rows))]) + "\n")

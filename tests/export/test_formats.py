@@ -150,7 +150,7 @@ def test_an_export_of_before_still_verifies_and_is_out_of_date(tmp_path: Path) -
         (None, None, "jsonl"),
     ],
 )
-def test_the_ending_names_the_format(output: str | None, format: str | None, expected: str) -> None:
+def test_the_format_follows_from_the_file_extension(output: str | None, format: str | None, expected: str) -> None:
     path = None if output is None else Path(output)
     if expected in FORMATS:
         assert of_output(path, format) == expected

@@ -103,13 +103,13 @@ def test_what_was_changed_since_is_not_pushed(built: Path, stand_in: tuple[str, 
     assert not held.repositories
 
 
-def test_a_refusal_is_a_sentence(built: Path, stand_in: tuple[str, type[StandIn]]) -> None:
+def test_a_refusal_of_the_hub_is_one_sentence(built: Path, stand_in: tuple[str, type[StandIn]]) -> None:
     with pytest.raises(ExportError, match=r"refused me/smaller.*Invalid credentials"):
         hub.push(built, "me/smaller", endpoint=stand_in[0], token="hf_wrong")
     with pytest.raises(UsageError, match="is not a repository name"):
         hub.push(built, "me/a/b", endpoint=stand_in[0], token=TOKEN)
 
 
-def test_no_hub_is_a_sentence(built: Path) -> None:
+def test_an_unreachable_hub_is_one_sentence(built: Path) -> None:
     with pytest.raises(ExportError, match="cannot be reached"):
         hub.push(built, "me/smaller", endpoint="http://127.0.0.1:1", token=TOKEN)

@@ -63,7 +63,7 @@ def test_an_export_that_was_changed_is_not_replaced(scored: Experiment, tmp_path
     assert writer.verify(output)["output"]["rows"] == 30
 
 
-def test_nothing_in_an_experiment_is_written_over(scored: Experiment, tmp_path: Path) -> None:
+def test_an_export_never_overwrites_a_file_of_an_experiment(scored: Experiment, tmp_path: Path) -> None:
     root = scored.folder.root
     (tmp_path / "way").symlink_to(root)
     for name in ("", "views.jsonl", "source.jsonl", "new.jsonl", "dynamics", "exports", "exports/../events.jsonl", "dynamics/run=0/x"):

@@ -140,7 +140,7 @@ def test_the_manifests_command_makes_the_same_bytes_again(scored: Experiment, tm
     assert {**again, "created": ""} == {**manifest, "created": ""}
 
 
-def test_a_folder_can_be_had_as_one_zip(scored: Experiment, tmp_path: Path) -> None:
+def test_an_exported_folder_can_be_zipped_and_verified(scored: Experiment, tmp_path: Path) -> None:
     output = tmp_path / "exports" / "x" / "data"
     writer.build(scored, some(scored), output, "hf")
     assert writer.archived(output) is None

@@ -111,7 +111,7 @@ def test_labels_may_be_numbered_otherwise_but_not_be_others(data: Path) -> None:
         ([[4]], np.zeros((1, 2)), "one whole number per example"),
     ],
 )
-def test_what_cannot_be_is_refused(data: Path, rows: list[int], logits: np.ndarray, sentence: str) -> None:
+def test_impossible_rows_and_logits_are_refused(data: Path, rows: list[int], logits: np.ndarray, sentence: str) -> None:
     run = recorder_of(data).run(5)
     run.add([1, 2, 3], np.zeros((3, 2)))
     with pytest.raises(TrainingError, match=sentence):

@@ -272,7 +272,7 @@ def test_rows_that_are_not_the_experiments_are_refused_at_construction(data: Pat
         start(dataset=change(encoded(data, tiny)))
 
 
-def test_edited_texts_are_no_other_rows(data: Path, tiny: str, start: Callable[..., Any]) -> None:
+def test_rows_with_edited_texts_are_still_recognised(data: Path, tiny: str, start: Callable[..., Any]) -> None:
     rows = encoded(data, tiny).map(lambda row: {"sentence": row["sentence"].upper()})
     start(dataset=rows).train()
     assert sorted(recorded(data)["position"]) == list(range(ROWS))
@@ -362,7 +362,7 @@ def test_a_language_model_is_refused_at_construction(tmp_path: Path, start: Call
         start(model=AutoModelForCausalLM.from_pretrained(tiny_model(tmp_path / "llama", "llama")))
 
 
-def test_the_mixin_comes_first() -> None:
+def test_the_mixin_must_be_listed_before_the_trainer() -> None:
     with pytest.raises(UsageError, match="lists Trainer before RecorderMixin"):
         type("Wrong", (Trainer, pruning.RecorderMixin), {})
 

@@ -60,7 +60,7 @@ def test_a_worker_that_fails_at_once_says_why(settings: Settings, tmp_path: Path
 
 
 @pytest.mark.process
-def test_the_words_of_a_worker_that_came_second_are_not_the_first_one_s(scored: Experiment) -> None:
+def test_the_error_of_a_second_worker_is_not_reported_for_the_first(scored: Experiment) -> None:
     """It finds the experiment in use and exits; the job that it met dies later, without an error message."""
     scored.log("progress", state="running", verb="score", pid=2**22 + 1, log="first.log")
     second = scored.folder.job_log("second.log")
@@ -94,7 +94,7 @@ def test_cancel_then_resume(settings: Settings, tmp_path: Path) -> None:
     assert background.cancel(folder)
 
 
-def test_a_killed_worker_shows_as_interrupted_and_lived_at_low_priority(settings: Settings, tmp_path: Path) -> None:
+def test_a_killed_worker_shows_as_interrupted_and_ran_at_low_priority(settings: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "x"
     background.score(settings.with_changes(seeds=default_seeds(40)), folder)
     running = wait_for(folder, JobState.RUNNING)
@@ -145,7 +145,9 @@ def test_only_the_lock_s_owner_is_asked_to_stop(scored: Experiment, stranger: su
 
 
 @pytest.mark.parametrize("born", ["0", None])
-def test_nobody_is_asked_where_the_owner_is_not_known(scored: Experiment, stranger: subprocess.Popen[bytes], born: str | None) -> None:
+def test_no_process_is_stopped_when_the_lock_owner_is_unknown(
+    scored: Experiment, stranger: subprocess.Popen[bytes], born: str | None
+) -> None:
     """The lock still names a worker that was killed: its number is another process's, which began at another time; or it is not said."""
     scored.log("progress", state="running", verb="score", pid=stranger.pid)
     scored.folder.lock.write_text(f'{{"pid": {stranger.pid}, "born": "{born}"}}' if born else "")
@@ -156,7 +158,7 @@ def test_nobody_is_asked_where_the_owner_is_not_known(scored: Experiment, strang
         assert process.poll() is None and stranger.poll() is None
 
 
-def test_another_user_s_worker_is_theirs_to_stop(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelling_another_users_worker_is_refused(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system's refusal is made up: a test has one user."""
     scored.log("progress", state="running", verb="score")
     with holding(WORKER, scored.folder.root) as process:
@@ -170,7 +172,7 @@ def refuse(pid: int, signal: int) -> None:
     raise PermissionError(1, "Operation not permitted")
 
 
-def test_who_only_looks_after_a_dead_worker_is_not_named(scored: Experiment) -> None:
+def test_a_process_that_only_inspects_a_folder_is_not_named_as_its_owner(scored: Experiment) -> None:
     with own(scored.folder):
         assert owner(scored.folder) == os.getpid()
     assert owner(scored.folder) is None and scored.folder.lock.read_text() == ""
@@ -179,7 +181,7 @@ def test_who_only_looks_after_a_dead_worker_is_not_named(scored: Experiment) -> 
 
 
 @pytest.mark.parametrize("message", ["Each run under way keeps its state on disk, up to 90 MB.", ""])
-def test_an_interruption_s_reason_is_what_the_worker_said_last(scored: Experiment, message: str) -> None:
+def test_an_interruption_reports_the_last_line_of_the_workers_log(scored: Experiment, message: str) -> None:
     """A note of its job, and an older worker's words, are none."""
     scored.folder.jobs.mkdir(exist_ok=True)
     scored.folder.job_log("other.log").write_text("another worker's words")

@@ -111,7 +111,7 @@ def test_a_kill_between_the_moves_and_a_resume_leave_redo_as_it_was(scored: Expe
     assert {path.name for path in redone.folder.diverged.iterdir()} == {f"seed={SEEDS[1]}", f"seed={SEEDS[1]}-2"}
 
 
-def test_a_seed_that_took_a_diverged_one_s_place_has_not_diverged_itself(scored: Experiment) -> None:
+def test_a_replacement_seed_is_not_reported_as_diverged(scored: Experiment) -> None:
     """What was said of the run before is about the seed before; an end before its first epoch changes nothing of that."""
     shutil.rmtree(scored.folder.epoch(1, 0).parent)
     scored.log("diverged", state="running", verb="score", key="run 1", message="The loss of run 1 became NaN.")
@@ -139,7 +139,7 @@ def test_runs_whose_loss_is_no_number_are_named_and_do_not_stop_the_others(setti
     assert Experiment(folder).settings.seeds == (342, 4827)
 
 
-def test_a_fine_tuning_of_the_frontier_that_is_stuck_is_named(scored: Experiment) -> None:
+def test_a_stuck_fine_tuning_of_the_frontier_is_named(scored: Experiment) -> None:
     row = {**scored.finished().iloc[0].to_dict(), "subset": "random@0.5", "seed": 7, "stuck": True}
     scored.add_finished(row)
     assert scored.warnings() == [

@@ -99,7 +99,7 @@ def leftovers(root: Path) -> list[Path]:
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", ["experiment.json", "examples.parquet", "evaluation.parquet", "source.jsonl", "checksums.jsonl"])
-def test_making_an_experiment(scored: Experiment, settings: Settings, tmp_path: Path, name: str, moment: str) -> None:
+def test_killed_while_creating_an_experiment(scored: Experiment, settings: Settings, tmp_path: Path, name: str, moment: str) -> None:
     """What a worker writes first: done again, it is the same to the byte."""
     train, evaluation = examples.load_pair(settings)
     folder = Folder(tmp_path / "new")
@@ -124,7 +124,7 @@ def untrained(reviews: tuple[Path, Path]) -> Settings:
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", ["examples.parquet", "evaluation.parquet", "source.jsonl", "checksums.jsonl"])
-def test_making_an_experiment_and_resuming_it(untrained: Settings, tmp_path: Path, name: str, moment: str) -> None:
+def test_killed_while_creating_an_experiment_and_resumed(untrained: Settings, tmp_path: Path, name: str, moment: str) -> None:
     """`resume` does what making it again would do: no file is missing, and an export will be verbatim."""
     folder = Folder(tmp_path / "new")
 
@@ -142,7 +142,7 @@ def test_making_an_experiment_and_resuming_it(untrained: Settings, tmp_path: Pat
 
 
 @pytest.mark.parametrize("damage", [flip, Path.unlink])
-def test_files_of_the_data_that_are_damaged_or_gone_are_made_anew(scored: Experiment, damage: Callable[[Path], None]) -> None:
+def test_damaged_or_missing_data_files_are_recreated(scored: Experiment, damage: Callable[[Path], None]) -> None:
     """`verify` finds each, and `resume` brings it back to the byte, without any training."""
     files = len(scored.files())
     for path in scored.folder.of_data:
@@ -183,7 +183,7 @@ def test_damaged_data_comes_back_only_from_the_same_data(untrained: Settings, tm
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", ["epoch=1.parquet", "checksums.jsonl"])
-def test_an_epoch(scored: Experiment, name: str, moment: str) -> None:
+def test_killed_while_writing_an_epoch(scored: Experiment, name: str, moment: str) -> None:
     """An epoch's recording is there as a whole or not at all, and one that was there before stays readable throughout."""
     path, record = scored.folder.epoch(1, 1), record_of(scored, 1, 1)
     whole = path.read_bytes()
@@ -206,7 +206,7 @@ def test_an_epoch(scored: Experiment, name: str, moment: str) -> None:
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", ["frontier.parquet", "checksums.jsonl"])
-def test_a_point_of_the_frontier(scored: Experiment, name: str, moment: str) -> None:
+def test_killed_while_writing_a_point_of_the_frontier(scored: Experiment, name: str, moment: str) -> None:
     row = {**scored.finished().iloc[0].to_dict(), "subset": "other", "seed": 7}
     before = len(scored.finished())
     killed(lambda: scored.add_finished(row), name, moment)
@@ -224,7 +224,7 @@ def test_a_point_of_the_frontier(scored: Experiment, name: str, moment: str) -> 
         ("data", "hf", "data", "before the rename"),
     ],
 )
-def test_an_export(scored: Experiment, name: str, format: str, what: str, moment: str) -> None:
+def test_killed_while_exporting(scored: Experiment, name: str, format: str, what: str, moment: str) -> None:
     """A killed export is no export: `verify` says so, whatever was there before, until it is made again."""
     subset = scored.subset("remove-0")
     output = writer.default_output(scored, subset, format)
@@ -242,7 +242,7 @@ def test_an_export(scored: Experiment, name: str, format: str, what: str, moment
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_decision(scored: Experiment, moment: str) -> None:
+def test_killed_while_writing_a_decision(scored: Experiment, moment: str) -> None:
     scored.decide(Decision(kind=DecisionKind.DROP, ids=(1,)))
     killed(lambda: scored.decide(Decision(kind=DecisionKind.DROP, ids=(2,))), "decisions.jsonl", moment)
     assert scored.decided.dropped == ({1, 2} if moment == "after the rename" else {1})
@@ -251,7 +251,7 @@ def test_a_decision(scored: Experiment, moment: str) -> None:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_an_upload_and_what_is_worked_out_once(scored: Experiment, moment: str) -> None:
+def test_killed_while_writing_an_upload_or_the_cache(scored: Experiment, moment: str) -> None:
     """Kept whole or not at all, and made again where they are missing."""
     rows, path = b'{"a": 1}\n' * 100, scored.folder.cache("thing")
     root = scored.folder.root.parent
@@ -267,7 +267,7 @@ def test_an_upload_and_what_is_worked_out_once(scored: Experiment, moment: str) 
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_an_event(scored: Experiment, moment: str) -> None:
+def test_killed_while_writing_an_event(scored: Experiment, moment: str) -> None:
     before = len(list(scored.events()))
     killed(lambda: scored.log("note", state="done", message="x" * 100), "events.jsonl", moment)
     assert len(list(scored.events())) == before + (moment == "after the rename")
@@ -275,7 +275,7 @@ def test_an_event(scored: Experiment, moment: str) -> None:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_checkpoint(tmp_path: Path, moment: str) -> None:
+def test_killed_while_writing_a_checkpoint(tmp_path: Path, moment: str) -> None:
     path = tmp_path / "run=0.pt"
     for value in (1.0, 2.0):
         state = {"fingerprint": "f", "value": torch.tensor(value)}
@@ -316,7 +316,9 @@ def room(bytes: int) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("bytes", "says"), [(3000, r"could not be written"), (20_000, r"run=\d\.pt could not be written.*--no-checkpoints")]
 )
-def test_a_full_disk_is_said_and_gone_on_from(settings: Settings, scored: Experiment, tmp_path: Path, bytes: int, says: str) -> None:
+def test_a_full_disk_is_reported_and_the_job_can_be_resumed(
+    settings: Settings, scored: Experiment, tmp_path: Path, bytes: int, says: str
+) -> None:
     """It stops in one sentence with nothing half-written, and goes on when there is room, to the same recording."""
     folder = tmp_path / "full"
     with room(bytes), pytest.raises((ExperimentError, TrainingError), match=says):
@@ -403,7 +405,7 @@ def test_a_clock_that_jumps_changes_no_state(scored: Experiment, monkeypatch: py
 @pytest.mark.parametrize(
     "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
 )
-def test_ctrl_c_sigterm_and_a_closed_terminal_are_alike(settings: Settings, tmp_path: Path, number: signal.Signals) -> None:
+def test_ctrl_c_sigterm_and_a_closed_terminal_all_cancel_the_job(settings: Settings, tmp_path: Path, number: signal.Signals) -> None:
     """Within 5 seconds it has stopped, says so, and leaves no process, lock or temporary file."""
     folder, mark = tmp_path / "x", f"{tmp_path.name}{number}"
     log = tmp_path / "words.txt"
@@ -432,7 +434,7 @@ def test_a_cancelled_worker_of_the_dashboard_leaves_nothing(settings: Settings, 
     assert Experiment(folder).status().state is JobState.CANCELLED
 
 
-def test_a_stale_event_s_process_is_not_asked_twice(scored: Experiment) -> None:
+def test_the_process_of_a_stale_event_is_not_stopped(scored: Experiment) -> None:
     """An owner that has just died: nothing is killed in its stead."""
     scored.log("progress", state="running", verb="score", pid=2**22 + 1)
     with own(scored.folder), pytest.raises(ExperimentError, match="cannot be reached from here"):

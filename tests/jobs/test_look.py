@@ -77,7 +77,7 @@ def test_embeddings_are_the_models_own_states_averaged(looked: Experiment, tiny:
 
 
 @pytest.mark.parametrize("family", ["opt", "deberta-v2"])
-def test_any_architecture_is_embedded_alike_whatever_stands_beside_a_text(family: str, settings: Settings, tmp_path: Path) -> None:
+def test_embeddings_of_any_architecture_do_not_depend_on_the_batch(family: str, settings: Settings, tmp_path: Path) -> None:
     model = tiny_model(tmp_path / family, family)
     whole = worker.look(settings.with_changes(model=model), tmp_path / "whole").look
     few = worker.look(settings.with_changes(model=model, limit=9), tmp_path / "few")
@@ -247,7 +247,7 @@ def test_one_class_is_refused_before_the_pass(settings: Settings, tmp_path: Path
         worker.look(settings.with_changes(data=str(data), evaluation=None), tmp_path / "x")
 
 
-def test_long_and_empty_texts_and_a_rare_class_are_no_trouble(settings: Settings, tmp_path: Path) -> None:
+def test_long_texts_empty_texts_and_a_rare_class_are_handled(settings: Settings, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in Path(settings.data).read_text().splitlines()]
     rows[0]["sentence"], rows[1]["sentence"], rows[2]["label"] = "good film " * 20_000, " ", "odd"
     data = tmp_path / "strange.jsonl"

@@ -140,7 +140,7 @@ def test_the_same_rows_under_two_names_at_once_are_trained_once(scored: Experime
         assert finished.loc[name, "seconds"] == finished.loc["drop-hard", "seconds"]
 
 
-def test_what_is_compared_with_random_has_its_very_size(scored: Experiment) -> None:
+def test_the_random_baseline_has_exactly_the_size_of_its_subset(scored: Experiment) -> None:
     dropped = tuple(int(each) for each in scored.subset("drop-hard").kept[:3])
     scored.decide(Decision(kind=DecisionKind.DROP, ids=dropped))
     names = ["drop-hard+decisions", "stratified@0.5", "ambiguous@drop-hard", "(ccs@0.3) or remove-0", "random@0.4"]
@@ -181,7 +181,7 @@ def test_a_drawn_subset_is_exported_as_it_was_trained_on(scored: Experiment) -> 
     assert rows_sha256(subset.kept) == measured.finished().set_index(["subset", "seed"]).loc[("random@0.5", SEEDS[0]), "rows_sha256"]
 
 
-def test_full_data_alone_is_gone_on_with_as_it_was_asked_for(scored: Experiment) -> None:
+def test_a_measurement_of_full_data_alone_is_resumed_with_its_seeds(scored: Experiment) -> None:
     seeds = len(SEEDS) + 1
     worker.frontier(scored.folder.root, ["full"], [], seeds=seeds)
     again = worker.resume(scored.folder.root)
@@ -240,7 +240,7 @@ def test_an_approximate_scoring_is_no_point_of_the_frontier_and_says_so(settings
     assert worker.resume(scored.folder.root).dynamics.runs == 2
 
 
-def test_what_keeps_one_class_is_not_trained_in_silence(settings: Settings, tmp_path: Path) -> None:
+def test_draws_that_lack_a_class_are_not_trained_and_noted(settings: Settings, tmp_path: Path) -> None:
     """Two of sixty of one class: the most variable few and the random draws of some seeds lack it, and the notes say so."""
     rows = [json.loads(line) for line in Path(settings.data).read_text().splitlines()]
     column = settings.columns.get("label", "label")

@@ -49,7 +49,7 @@ def test_one_class_and_unmeasured_are_said_on_export(tmp_path: Path) -> None:
     assert any("never trained on" in sentence for sentence in warnings)
 
 
-def test_hard_examples_are_told_apart() -> None:
+def test_never_right_examples_are_mislabelled_rare_or_contested() -> None:
     """Of four that are never right, one is in the list of label errors, one is made of words of its own, two are neither."""
     right = np.zeros((3, 1, 6), dtype=np.bool_)
     right[:, :, :2] = True
@@ -89,7 +89,7 @@ def test_settling_duplicates_leaves_what_was_decided_by_hand(tmp_path: Path) -> 
         settlement(made, keeping(2, 3), "keep-none")
 
 
-def test_one_dropped_by_hand_is_not_the_one_that_stays(tmp_path: Path) -> None:
+def test_an_example_dropped_by_hand_is_not_the_one_kept_of_its_group(tmp_path: Path) -> None:
     made = experiment(tmp_path)
     made.decide(Decision(kind=DecisionKind.DROP, ids=(0,)))
     assert settlement(made, keeping(2, 3), "keep-one").ids == (4,)

@@ -36,7 +36,7 @@ def test_search_ignores_letter_case_and_needs_every_word(view: View) -> None:
     assert found(view, text="no such word") == []
 
 
-def test_kept_and_pruned_are_two_halves(view: View) -> None:
+def test_every_example_is_either_kept_or_pruned(view: View) -> None:
     kept, pruned = found(view, show="kept"), found(view, show="pruned")
     assert sorted(kept + pruned) == found(view) == list(range(120))
     assert (view.h[pruned] == 0).all()
@@ -50,7 +50,7 @@ def test_the_difference_between_two_subsets(view: View) -> None:
     assert set(view.h[only_there]) == {0}
 
 
-def test_filters_add_up(view: View) -> None:
+def test_filters_combine_with_and(view: View) -> None:
     labels = np.array(view.experiment.label_names)[view.experiment.labels]
     source = np.array(view.experiment.examples(["source.source"])["source.source"].to_pylist())
     confidence = view.score("confidence")
@@ -77,7 +77,7 @@ def test_filters_add_up(view: View) -> None:
     assert 0 < len(wanted) < 120
 
 
-def test_what_the_model_mostly_said(view: View) -> None:
+def test_filter_by_the_majority_prediction(view: View) -> None:
     votes = view.experiment.dynamics.predicted[:, -1]
     names = view.experiment.label_names
     expected = [i for i in range(120) if names[int(np.bincount(votes[:, i]).argmax())] == "negative"]
@@ -92,7 +92,7 @@ def test_sorted_by_any_score(view: View) -> None:
     assert found(view, descending=True) == list(range(119, -1, -1))
 
 
-def test_narrowed_to_what_was_decided_looks_wrong_or_repeats(view: View) -> None:
+def test_filter_by_decided_suspected_or_duplicate_examples(view: View) -> None:
     view.experiment.decide(Decision(kind=DecisionKind.NOTE, ids=(4, 7), value="look again"))
     assert found(view, only="decided by hand") == [4, 7]
     errors = view.experiment.label_errors
@@ -123,7 +123,7 @@ def test_beyond_a_size_what_takes_long_is_kept_before_it_is_shown(view: View, mo
     assert View(Experiment(view.experiment.folder.root), 0).audited
 
 
-def test_a_recording_that_cannot_tell_has_no_doubts(scored: Experiment) -> None:
+def test_a_recording_without_probabilities_has_no_label_errors(scored: Experiment) -> None:
     for path in scored.folder.dynamics.glob("*/*.parquet"):
         table = pq.read_table(path)
         margin = pa.array(np.full(table.num_rows, np.nan, dtype=np.float32))
@@ -134,7 +134,7 @@ def test_a_recording_that_cannot_tell_has_no_doubts(scored: Experiment) -> None:
     assert view.label_errors is None and found(view, only="H = 0: rare") == found(view, only="suspected label errors") == []
 
 
-def test_what_was_worked_out_once_is_read_by_the_next(view: View) -> None:
+def test_cached_results_are_read_by_the_next_view(view: View) -> None:
     again = View(Experiment(view.experiment.folder.root), view.burn_in)
     assert not again.experiment.audited
     group, suspect = view.duplicates.group, view.experiment.label_errors.suspect  # type: ignore[union-attr]
@@ -159,7 +159,7 @@ def test_decisions_are_seen_at_once(view: View) -> None:
     assert [act.key for act in view.standing] == [drop.key] and view.redoable is None
 
 
-def test_what_stands_and_what_it_adds_up_to_are_of_one_reading(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decisions_and_their_totals_come_from_one_read(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody who decides while the list is read is seen in both or in neither."""
     view.experiment.decide(Decision(kind=DecisionKind.DROP, ids=(4,)))
     read = view.experiment.decisions
@@ -176,7 +176,7 @@ def test_what_stands_and_what_it_adds_up_to_are_of_one_reading(view: View, monke
     assert view.decided.dropped == {4, 7} and len(view.standing) == 2
 
 
-def test_a_mask_is_of_the_subset_that_was_asked_for(view: View) -> None:
+def test_the_mask_of_a_subset_does_not_change_with_later_decisions(view: View) -> None:
     view.experiment.decide(Decision(kind=DecisionKind.DROP, ids=(4,)))
     before = view.subset("full")
     view.experiment.decide(Decision(kind=DecisionKind.DROP, ids=(7,)))
@@ -225,13 +225,13 @@ def test_one_row_is_read_from_its_part_of_the_file(view: View) -> None:
         view.row(120)
 
 
-def test_scores_give_back_what_they_needed(view: View) -> None:
+def test_computing_a_score_frees_its_intermediate_arrays(view: View) -> None:
     view.score("aum")
     assert "gold_margin" not in vars(view.experiment.dynamics)
     assert len(view.score("aum")) == 120
 
 
-def test_a_box_is_both_its_ranges() -> None:
+def test_a_box_on_the_map_selects_by_both_axes() -> None:
     x, y = np.array([0.1, 0.2, 0.3], np.float32), np.array([0.5, 0.6, 0.9], np.float32)
     assert browse.inside(x, y, (0.1, 0.2, 0.6, 1.0)).tolist() == [1]
 

@@ -61,7 +61,7 @@ def test_only_examples_that_both_have_are_compared_text_by_text(pair: tuple[Expe
     assert found.sentences[0] == "20 examples are in both (40 in one, 30 in two)."
 
 
-def test_who_changed_most_comes_first_and_has_its_text(pair: tuple[Experiment, Experiment]) -> None:
+def test_examples_whose_h_changed_most_come_first_with_their_text(pair: tuple[Experiment, Experiment]) -> None:
     one, two = pair
     rows = comparison.changed(one, comparison.compare(one, two), most=50)
     steps = [abs(row["h"][1] / 5 - row["h"][0] / 3) for row in rows]

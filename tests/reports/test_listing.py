@@ -35,7 +35,7 @@ def test_a_row_is_read_again_only_when_its_files_change(scored: Experiment, monk
     assert read == ["reviews"] * 3
 
 
-def test_what_is_not_read_in_time_says_so_and_is_read_next(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_experiments_not_read_in_time_are_marked_and_read_next(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     root = scored.folder.root.parent
     for number in range(3):
         (root / f"broken-{number}").mkdir()

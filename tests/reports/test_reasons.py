@@ -120,7 +120,7 @@ def test_a_saved_subset_is_called_by_its_name(view: View, scored: Experiment) ->
         assert sentence == f"It is {'among' if kept else 'not among'} the examples saved as mine."
 
 
-def test_decisions_lead_over_every_rule(view: View) -> None:
+def test_decisions_take_precedence_over_every_rule(view: View) -> None:
     ids, names = view.experiment.ids, view.experiment.label_names
     for kind, place, value in ((DecisionKind.KEEP, 1, ""), (DecisionKind.DROP, 2, ""), (DecisionKind.RELABEL, 3, names[0])):
         view.experiment.decide(Decision(kind=kind, ids=(int(ids[place]),), value=value))

@@ -23,7 +23,7 @@ def test_a_queue_counts_what_its_filter_shows(view: View) -> None:
     assert review.counts(view)["decided"] == 1
 
 
-def test_h_asked_for_by_hand_leads_over_the_queue() -> None:
+def test_an_h_filter_takes_precedence_over_the_queue() -> None:
     assert review.queued(Filter(levels=(2,)), "never", 6).levels == (2,)
     assert review.queued(Filter(), None, 6) == Filter()
 

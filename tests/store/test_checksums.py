@@ -45,7 +45,7 @@ def test_a_changed_byte_is_found_when_opened_and_by_verify_and_mended_by_resume(
     assert mended.verify() == 3 + LOOK_FILES + len(SEEDS) * EPOCHS + 1
 
 
-def test_gone_epochs_and_frontiers_are_missed(scored: Experiment) -> None:
+def test_missing_epochs_and_frontiers_are_reported(scored: Experiment) -> None:
     for path in (scored.folder.epoch(1, 1), scored.folder.frontier):
         whole = path.read_bytes()
         path.unlink()
@@ -54,7 +54,7 @@ def test_gone_epochs_and_frontiers_are_missed(scored: Experiment) -> None:
         path.write_bytes(whole)
 
 
-def test_nothing_is_made_of_a_damaged_file(scored: Experiment, tmp_path: Path) -> None:
+def test_every_reader_refuses_a_damaged_file(scored: Experiment, tmp_path: Path) -> None:
     """Each reader says so itself, also in a process that read the file before."""
     folder = scored.folder
     readings: dict[Path, Callable[[Experiment], object]] = {

@@ -16,14 +16,14 @@ from pruning.subsets.decisions import Decision
 from tests.support.frontiers import measure
 
 
-def test_renamed_it_is_the_same_experiment(scored: Experiment) -> None:
+def test_a_renamed_experiment_keeps_its_scores(scored: Experiment) -> None:
     root, before = scored.folder.root.parent, scored.h_score()
     library.rename(root, "reviews", "films")
     assert [path.name for path in list_experiments(root)] == ["films"]
     assert (Experiment(root / "films").h_score() == before).all()
 
 
-def test_a_copy_has_everything_but_what_is_a_worker_s(scored: Experiment) -> None:
+def test_a_copy_has_everything_except_the_files_of_a_worker(scored: Experiment) -> None:
     root, folder = scored.folder.root.parent, scored.folder
     scored.decide(drop := Decision(kind=DecisionKind.DROP, ids=(3, 7)))
     scored.export("full", folder.exports / "all" / "data.jsonl")
@@ -77,7 +77,7 @@ def test_a_worker_is_not_disturbed(scored: Experiment) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a" * 65, "a b", "a\n"])
-def test_names_that_no_folder_should_have(name: str, tmp_path: Path) -> None:
+def test_unsafe_experiment_names_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be an experiment's name"):
         library.free(tmp_path, name)
 

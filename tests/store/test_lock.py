@@ -87,7 +87,7 @@ def test_every_write_of_the_owner_asks_for_its_folder(scored: Experiment, tmp_pa
 
 
 @pytest.mark.process
-def test_a_stopped_worker_shows_when_it_last_lived(scored: Experiment) -> None:
+def test_a_stopped_worker_shows_the_time_of_its_last_event(scored: Experiment) -> None:
     """SIGSTOP: its lock is held, and nothing comes. Its last event is made older, so that the test need not wait."""
     folder, process = scored.folder, holder(scored.folder.root)
     try:

@@ -60,7 +60,7 @@ def test_names_that_cannot_be_one_are_refused(scored: Experiment, name: str, say
 
 
 @pytest.mark.parametrize("name", ["a", "mine", "remove-duplicates", "v1.2_b-c", "randomly", "a" * 60])
-def test_other_names_are_words_like_any_other(scored: Experiment, name: str) -> None:
+def test_saved_names_can_be_used_in_expressions(scored: Experiment, name: str) -> None:
     assert saved(scored, name).kept.tolist() == scored.subset("drop-hard").kept.tolist()
     assert scored.subset(f"random@{name}").size == scored.subset("drop-hard").size
 
@@ -118,7 +118,7 @@ def test_a_saved_subset_is_measured_once_and_its_point_stands_with_any_burn_in(s
 
 
 @pytest.mark.parametrize(("damage", "says"), [(flip, "damaged"), (Path.unlink, "missing")])
-def test_a_saved_file_that_is_not_what_was_saved_is_found_and_blocks_nothing_else(
+def test_a_changed_saved_subset_is_detected_and_does_not_block_the_others(
     scored: Experiment, damage: Callable[[Path], None], says: str
 ) -> None:
     mine, path = saved(scored), scored.folder.saved("mine")
@@ -135,7 +135,7 @@ def test_a_saved_file_that_is_not_what_was_saved_is_found_and_blocks_nothing_els
     assert again.verify() and again.subset("mine").kept.tolist() == mine.kept.tolist()
 
 
-def test_a_forgotten_name_may_stand_for_other_rows_and_never_for_the_old_ones_again(scored: Experiment) -> None:
+def test_a_forgotten_name_can_be_saved_again_for_other_rows(scored: Experiment) -> None:
     mine, path = saved(scored), scored.folder.saved("mine")
     old = path.read_bytes()
     path.unlink()
@@ -180,7 +180,7 @@ def test_a_file_of_elsewhere_is_refused_in_words(scored: Experiment, ids: list[f
         scored.subset("mine")
 
 
-def test_files_of_other_names_are_no_words(scored: Experiment) -> None:
+def test_files_with_invalid_names_are_not_saved_subsets(scored: Experiment) -> None:
     """Neither a file that would be a rule's, nor one that is reached by a path."""
     saved(scored)
     for name in ("full", "Mine"):

@@ -14,7 +14,7 @@ def test_names_are_one_whatever_their_spacing() -> None:
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=9).map("".join) | st.text(max_size=10))
-def test_the_one_form_of_a_name_says_the_same_tree(name: str) -> None:
+def test_the_canonical_form_of_a_name_parses_to_the_same_tree(name: str) -> None:
     try:
         tree = parse(name, "use full")
     except SubsetError as error:
@@ -36,7 +36,7 @@ def test_the_one_form_of_a_name_says_the_same_tree(name: str) -> None:
         ("(" * 240 + "full" + ")" * 240, "A subset name with 240 parentheses is too deep; at most 30 are allowed."),
     ],
 )
-def test_names_that_make_no_sense_say_why(name: str, sentence: str) -> None:
+def test_an_unparsable_name_says_why(name: str, sentence: str) -> None:
     with pytest.raises(SubsetError) as refused:
         parse(name, "use full")
     assert str(refused.value) == sentence

@@ -121,7 +121,7 @@ def test_subsets_combine() -> None:
     assert rules.combine(a, "minus", b, ids).kept.tolist() == [0, 1]
 
 
-def test_an_at_takes_all_that_follows_it() -> None:
+def test_at_binds_to_the_whole_expression_after_it() -> None:
     dynamics = recording(6, 3, 300, 2, 5)
 
     def kept(name: str) -> set[int]:
@@ -255,7 +255,7 @@ def test_what_is_drawn_changes_with_the_seed_and_nothing_else_does() -> None:
         ("floor-0.3@full", "floor-0.3@full needs classes; this task has none."),
     ],
 )
-def test_what_a_small_or_partial_recording_cannot_give_is_one_sentence(name: str, sentence: str) -> None:
+def test_a_rule_the_recording_is_too_small_for_is_refused_in_one_sentence(name: str, sentence: str) -> None:
     """One run, one epoch, no error norms, no classes."""
     whole = recording(1, 1, 20, 2, 0)
     dynamics = replace(whole, error_norm=np.full_like(whole.error_norm, np.nan))
@@ -284,7 +284,7 @@ def test_any_text_is_a_subset_or_one_sentence(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["floor-x@full", "floor-0@full", "floor-0.5@0.2", "random-0.3@0.5", "ccs-2@0.5", "(full or full)@"])
-def test_words_that_are_almost_rules_say_why(name: str) -> None:
+def test_misspelt_or_incomplete_rules_say_why(name: str) -> None:
     with pytest.raises(SubsetError, match=r"has no floor|is not a rule|needs a subset after|is not complete; use full, winning-ticket"):
         rules.resolve(name, recording(6, 3, 20, 2, 0), gold_labels(20, 2, 0))
 

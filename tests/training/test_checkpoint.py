@@ -42,7 +42,7 @@ def interrupted(model: str, path: Path, after: int) -> list[EpochRecord]:
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])
-def test_goes_on_bit_by_bit(model: str, tmp_path: Path, after: int) -> None:
+def test_a_run_resumed_from_a_checkpoint_is_bit_identical(model: str, tmp_path: Path, after: int) -> None:
     """Finished records come again, the others equal those of an uninterrupted run, and so do the final outputs."""
     path = tmp_path / "runs" / "run 0.pt"
     *expected, end = reports(model, plan(None))
@@ -82,7 +82,7 @@ def test_finished_epochs_are_not_trained_again(model: str, tmp_path: Path) -> No
     assert [type(item).__name__ for item in items] == ["EpochRecord", "EpochRecord", "Progress", "EpochRecord", "RunResult"]
 
 
-def test_stays_until_the_result_was_taken(model: str, tmp_path: Path) -> None:
+def test_a_checkpoint_is_kept_until_the_result_was_read(model: str, tmp_path: Path) -> None:
     path = tmp_path / "c.pt"
     assert all(path.is_file() for _ in reports(model, plan(path)))
     assert list(tmp_path.iterdir()) == []
@@ -97,24 +97,24 @@ def spoil(path: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [lambda path: path.write_bytes(b""), lambda path: path.write_bytes(path.read_bytes()[:5000]), lambda path: spoil(path)]
 )
-def test_a_damaged_one_is_ignored(model: str, tmp_path: Path, damage: object) -> None:
+def test_a_damaged_checkpoint_is_ignored(model: str, tmp_path: Path, damage: object) -> None:
     interrupted(model, tmp_path / "c.pt", 2)
     damage(tmp_path / "c.pt")  # type: ignore[operator]
     assert_starts_again(model, plan(tmp_path / "c.pt"), recipe())
 
 
 @pytest.mark.parametrize("change", [{"seed": 6}, {"rows": len(LENGTHS) - 1}])
-def test_another_run_s_is_ignored(model: str, tmp_path: Path, change: dict[str, int]) -> None:
+def test_the_checkpoint_of_another_run_is_ignored(model: str, tmp_path: Path, change: dict[str, int]) -> None:
     interrupted(model, tmp_path / "c.pt", 2)
     assert_starts_again(model, plan(tmp_path / "c.pt", **change), recipe())
 
 
-def test_other_settings_s_is_ignored(model: str, tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_settings_is_ignored(model: str, tmp_path: Path) -> None:
     interrupted(model, tmp_path / "c.pt", 2)
     assert_starts_again(model, plan(tmp_path / "c.pt"), recipe(learning_rate=2e-3))
 
 
-def test_another_model_s_is_ignored(model: str, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_model_is_ignored(model: str, tmp_path: Path) -> None:
     interrupted(model, tmp_path / "c.pt", 2)
     assert_starts_again(tiny_model(tmp_path / "other", seed=9), plan(tmp_path / "c.pt"), recipe())
 

@@ -35,7 +35,7 @@ def test_neighbours_are_independent() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 1001])
-def test_any_size_and_the_state_goes_on(count: int) -> None:
+def test_restored_noise_continues_for_any_size(count: int) -> None:
     noise = Noise(1)
     noise.drop(torch.ones(7), 0.3)
     state = noise.state
@@ -46,7 +46,7 @@ def test_any_size_and_the_state_goes_on(count: int) -> None:
     assert first.shape == (count,)
 
 
-def test_only_in_train_mode() -> None:
+def test_dropout_is_applied_only_in_train_mode() -> None:
     layer = Dropout(0.5, Noise(1))
     assert not torch.equal(layer.train()(torch.ones(64)), torch.ones(64))
     assert torch.equal(layer.eval()(torch.ones(64)), torch.ones(64))

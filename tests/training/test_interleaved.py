@@ -24,7 +24,7 @@ from tests.support.trainings import LENGTHS, plan, recipe, run, same
 PACKED = ["bert", "roberta", "modernbert", "opt", "llama", "qwen2", "qwen3"]
 
 
-def test_taking_turns_changes_no_number(tmp_path: Path) -> None:
+def test_interleaved_runs_give_the_same_numbers(tmp_path: Path) -> None:
     """Three runs in turns, step by step, against the same three one after another; the shorter one ends first."""
     model, data = tiny_model(tmp_path), tiny_data(LENGTHS)
     plans = [plan(seed=1), plan(range(5), seed=2, epochs=1), plan(seed=3)]
@@ -73,7 +73,7 @@ def test_a_batch_of_fixed_shape_is_the_batch(family: str, kind: Kind, tmp_path: 
         torch.testing.assert_close(found[1][1][name], grad, atol=1e-5, rtol=0, msg=name)
 
 
-def test_views_follow_what_is_copied_in() -> None:
+def test_batch_views_show_a_new_batch_copied_into_their_buffer() -> None:
     """One vector, filled anew, is the next batch."""
     data = tiny_data(LENGTHS)
     shape = Shape(tokens=64, units=2, sequences=2, length=22)

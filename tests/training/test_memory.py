@@ -75,7 +75,7 @@ def test_parts_make_the_same_update(model: str, monkeypatch: pytest.MonkeyPatch,
     assert parts.steps == result.steps
 
 
-def test_not_even_one_is_said(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_example_too_large_for_the_memory_is_named(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     memory_for(0, monkeypatch)
     with pytest.raises(
         TrainingError, match=r"run 0 does not fit into the memory of cpu even one example at a time; use a smaller --max-length"

@@ -61,7 +61,7 @@ def test_the_first_screen_starts_the_sample_with_one_click(tmp_path: Path, monke
     assert (settings.data, settings.model, name, limit) == ("sample", "sample", "sample", 800)
 
 
-def test_an_error_a_person_can_mend_is_a_sentence(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_the_user_can_fix_is_shown_as_a_sentence(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     scored.folder.epoch(0, 0).write_bytes(b"PAR1 but not really")
     app = open_page("difficulty", scored.folder.root.parent, monkeypatch)
     assert not app.exception
@@ -108,7 +108,7 @@ def test_the_newest_experiment_that_can_be_read_is_shown_first(scored: Experimen
     assert not asked.error and not asked.exception
 
 
-def test_a_damaged_frontier_leaves_the_score_page_to_mend_it(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_score_page_works_with_a_damaged_frontier(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     scored.folder.frontier.write_bytes(b"PAR1 but not really")
     app = open_page("score", scored.folder.root.parent, monkeypatch)
     assert not app.exception and "New experiment" in [header.value for header in app.subheader]
@@ -140,7 +140,7 @@ def said(app: AppTest, words: str) -> bool:
     return any(words in line.value for line in (*app.success, *app.info, *app.warning))
 
 
-def test_an_export_from_before_is_not_taken_for_the_one_of_now(audited: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_export_is_shown_as_out_of_date(audited: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_page("export", audited.folder.root.parent, monkeypatch)
     app.button(key="build").click().run()
     assert said(app, "verified against the manifest") and not said(app, "is out of date")
@@ -192,7 +192,7 @@ def test_every_format_is_offered_and_folders_come_as_a_zip(audited: Experiment, 
 
 
 @pytest.mark.process
-def test_pages_bring_no_torch(scored: Experiment) -> None:
+def test_pages_do_not_import_torch(scored: Experiment) -> None:
     """Neither the launcher, nor any module of the dashboard, nor any page as it shows a scored experiment."""
     code = f"""
 import importlib, pkgutil, sys
@@ -242,7 +242,7 @@ def test_burn_in_stays_below_the_epochs_that_were_scored(shortened: Experiment, 
     assert not app.exception and not [error.value for error in app.error]
 
 
-def test_a_burn_in_that_another_experiment_has_no_epochs_for_is_let_go(
+def test_burn_in_is_reset_for_an_experiment_with_fewer_epochs(
     shortened: Experiment, scored_once: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = shortened.folder.root.parent
@@ -271,7 +271,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     return asked
 
 
-def test_another_experiment_s_settings_are_taken_whole_and_let_go(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_copied_from_another_experiment_can_be_reset(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     own = {"weight_decay": 0.1, "warmup_ratio": 0.2, "max_grad_norm": 2.0, "fixed_order": True, "precision": "fp32", "deterministic": True}
     other = {"limit": 90, "drop_invalid": True, "evaluation_fraction": 0.3, "evaluation_seed": 4, "approximate": "layers"}
     last = {"frontier_learning_rate": 1e-4, "stop_when_stable": 0.9, "checkpoints": False}
@@ -339,7 +339,7 @@ def test_rows_that_cannot_be_used_are_left_out_where_that_is_wanted(tmp_path: Pa
 
 
 @pytest.mark.process
-def test_the_estimate_runs_from_any_folder_and_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_estimate_runs_from_any_folder_and_has_a_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONPATH", raising=False)
     nowhere = Settings(data=str(tmp_path / "nowhere.jsonl"))

@@ -39,7 +39,7 @@ def lab(colour: str, seen: np.ndarray) -> np.ndarray:
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def test_kept_pruned_and_contested_have_their_colours_to_themselves() -> None:
+def test_no_other_series_has_the_colours_of_kept_pruned_and_contested() -> None:
     assert len(MEANING) == 3
     assert not (MEANING | {theme.CHOSEN}) & FREE
 
