@@ -33,17 +33,19 @@ from streamlit.testing.v1 import AppTest
 from pruning import training
 from pruning.data import access, models, readers
 from pruning.data.examples import load
-from pruning.errors import DataError, ModelError, UsageError
+from pruning.errors import BusyError, DataError, ModelError, UsageError
 from pruning.experiment import Experiment
 from pruning.export import writer
+from pruning.files import UMASK
 from pruning.jobs import background, worker
 from pruning.settings import Settings
-from pruning.store import lock
 from pruning.store.layout import Folder
+from pruning.store.lock import own
 from pruning.ui.server import signed_links
 from pruning.ui.server.guard import COOKIE, PASSWORD, Guard, refusal_to_start
 from pruning.ui.server.routes import ROUTES as ROUTES_OF_FILES
 from tests.support.browser_setup import find
+from tests.support.commands import entry_point
 from tests.support.processes import ROOT, dashboard, environment, free_port, score_words, wait_until
 
 pytestmark = pytest.mark.process
@@ -56,8 +58,14 @@ Server = tuple[str, int]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with dashboard(tmp_path_factory.mktemp("experiments")) as (address, _):
+def experiments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the module's dashboard shows."""
+    return tmp_path_factory.mktemp("experiments")
+
+
+@pytest.fixture(scope="module")
+def server(experiments: Path) -> Iterator[Server]:
+    with dashboard(experiments) as (address, _):
         yield address, int(address.rpartition(":")[2])
 
 
@@ -133,20 +141,18 @@ def test_other_sites_are_refused_and_the_own_is_not(server: Server) -> None:
     assert websocket(port, Origin=own, Host="evil.example") == 403
 
 
-def test_two_servers_may_show_one_folder(server: Server, scored: Experiment) -> None:
+def test_two_servers_may_show_one_folder(server: Server, experiments: Path, scored: Experiment) -> None:
     """Both answer, both read the same state, and the second worker is refused whoever starts it."""
-    from pruning.errors import BusyError
-    from pruning.jobs import background
-    from pruning.store.lock import own
-
-    with dashboard(scored.folder.root.parent) as (one, _), dashboard(scored.folder.root.parent) as (two, _), own(scored.folder):
-        assert one != two
-        assert ask(int(one.rpartition(":")[2])).status == ask(int(two.rpartition(":")[2])).status == 200
+    shared = Experiment(scored.folder.root.rename(experiments / "shared"))
+    with dashboard(experiments) as (address, _), own(shared.folder):
+        two = int(address.rpartition(":")[2])
+        assert two != server[1] and ask(server[1]).status == ask(two).status == 200
         with pytest.raises(BusyError, match="in use by another job"):
-            background.resume(scored.folder.root)
+            background.resume(shared.folder.root)
         with pytest.raises(BusyError, match="in use by another job"):
-            worker.frontier(scored.folder.root, ["remove-0"], [], seeds=3)
-    assert scored.status().state.value == "done"
+            worker.frontier(shared.folder.root, ["remove-0"], [], seeds=3)
+    assert shared.status().state.value == "done"
+    shutil.rmtree(shared.folder.root)
 
 
 def test_it_listens_on_this_machine_only(server: Server) -> None:
@@ -254,45 +260,26 @@ def test_many_wrong_passwords_do_not_delay_the_right_one(tmp_path: Path) -> None
         thread.join()
 
 
-def test_what_winnow_creates_is_for_its_user_alone(reviews: tuple[Path, Path], tiny: str, tmp_path: Path) -> None:
+def test_what_winnow_creates_is_for_its_user_alone(
+    reviews: tuple[Path, Path], tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Experiment, log, cache, export: 0700 and 0600; WINNOW_UMASK shares them with the group; a library call keeps the folder private."""
     train, evaluation = reviews
+    data = ["score", train, "--eval", evaluation, "--model", tiny, "--runs", "2", "--epochs", "1", "--learning-rate", "5e-3"]
     for shared, folders, files in (("", 0o700, 0o600), ("027", 0o750, 0o640)):
+        monkeypatch.setenv(UMASK, shared)
         made = tmp_path / f"made{shared}" / "mine"
-        score = [
-            "score",
-            str(train),
-            "--eval",
-            str(evaluation),
-            "--model",
-            tiny,
-            "--experiment",
-            str(made),
-            "--runs",
-            "2",
-            "--epochs",
-            "1",
-            "--learning-rate",
-            "5e-3",
-        ]
-        more = [] if shared else [["audit", str(made)], ["save", str(made), "full", "all"]]
-        for words in (score, *more, ["export", str(made)]):
-            done = subprocess.run(
-                [sys.executable, "-m", "pruning", *words],
-                cwd=ROOT,
-                env=environment(WINNOW_UMASK=shared),
-                capture_output=True,
-                text=True,
-                umask=0o022,
-            )
+        for words in ([*data, "--experiment", made], ["audit", made], ["save", made, "full", "all"], ["export", made]):
+            done = entry_point(*words)
             assert done.returncode == 0, done.stderr
         modes = {path: path.stat().st_mode & 0o777 for path in (made.parent, made, *made.rglob("*"))}
         assert {oct(mode) for path, mode in modes.items() if path.is_dir()} == {oct(folders)}
         assert {oct(mode) for path, mode in modes.items() if path.is_file()} == {oct(files)}
-        assert any("exports" in path.parts for path in modes) and (shared or any("cache" in path.parts for path in modes))
+        assert {"exports", "cache", "dynamics", "jobs"} <= {part for path in modes for part in path.parts}
+    monkeypatch.delenv(UMASK)
     background.start(["status", str(tmp_path / "new")], tmp_path / "new").watcher.join()
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
-    with lock.own(Folder(tmp_path / "owned")):
+    with own(Folder(tmp_path / "owned")):
         assert (tmp_path / "owned").stat().st_mode & 0o777 == 0o700
 
 
@@ -322,12 +309,11 @@ def test_no_verb_prints_terminal_control_characters(tiny: str, tmp_path: Path) -
     assert not [letter for letter in text if not letter.isprintable() and letter not in "\n\t"]
 
 
-def test_a_wrong_umask_is_refused_in_one_sentence() -> None:
+def test_a_wrong_umask_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     for wrong in ("7", "777", "0o77x", "private"):
-        done = subprocess.run(
-            [sys.executable, "-m", "pruning", "status", "x"], cwd=ROOT, env=environment(WINNOW_UMASK=wrong), capture_output=True, text=True
-        )
-        assert done.returncode == 2 and "write three octal digits" in done.stderr and "Traceback" not in done.stderr
+        monkeypatch.setenv(UMASK, wrong)
+        done = entry_point("status", "x")
+        assert done.returncode == 2 and "write three octal digits" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def up(port: int) -> bool:
@@ -666,20 +652,18 @@ def test_a_model_s_own_code_is_not_run(settings: Settings, tiny: str, tmp_path: 
     assert "trust_remote_code=True" not in source and "trust_remote_code=False" in source
 
 
-def test_the_hub_s_token_is_written_nowhere(settings: Settings, tmp_path: Path, reviews: tuple[Path, Path]) -> None:
-
+def test_the_hub_s_token_is_written_nowhere(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     token = "hf_" + "s3cret" * 6
-    one = settings.with_changes(seeds=settings.seeds[:1])
     more = {"HF_TOKEN": token, "HUGGING_FACE_HUB_TOKEN": token, PASSWORD: SECRET}
-    for words in (score_words(one, tmp_path / "x"), ["score", "none/such", "--experiment", str(tmp_path / "y")]):
-        command = [sys.executable, "-m", "pruning", *words]
-        done = subprocess.run(command, cwd=ROOT, env=environment(**more), capture_output=True, text=True, timeout=120, check=False)
-        assert token not in done.stdout + done.stderr and SECRET not in done.stdout + done.stderr
-    assert Experiment(tmp_path / "x").finished_runs() == [0]
-    for path in tmp_path.rglob("*"):
-        assert path.is_dir() or not {token.encode(), SECRET.encode()} & {
-            text for text in (token.encode(), SECRET.encode()) if text in path.read_bytes()
-        }
+    command = [sys.executable, "-m", "pruning", "score", "none/such", "--experiment", str(tmp_path / "y")]
+    asked = subprocess.run(command, cwd=ROOT, env=environment(**more), capture_output=True, text=True, timeout=120, check=False)
+    for name, value in more.items():
+        monkeypatch.setenv(name, value)
+    scored = entry_point(*score_words(settings.with_changes(seeds=settings.seeds[:1]), tmp_path / "x"))
+    assert (asked.returncode, scored.returncode) == (1, 0)
+    for secret in (token, SECRET):
+        assert not any(secret in done.stdout + done.stderr for done in (asked, scored))
+        assert not [path for path in tmp_path.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
 
 
 # -- hostile data --------------------------------------------------------------------------------------------------------

@@ -17,23 +17,16 @@ def open_page(page: str, experiments: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """The page as a first deep link would show it."""
     monkeypatch.setenv("WINNOW_EXPERIMENTS", str(experiments))
     app = AppTest.from_file(str(MAIN), default_timeout=60)
-    app.run()
-    app.switch_page(str(ROOT / "pages" / f"{page}.py"))
-    return app.run()
+    return app.switch_page(str(ROOT / "pages" / f"{page}.py")).run()
 
 
 def opened(address: str, experiments: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     """The page as a new tab opens this address, such as "inspect?experiment=reviews&at=7"."""
     monkeypatch.setenv("WINNOW_EXPERIMENTS", str(experiments))
     page, _, query = address.partition("?")
-    asked = {key: values if len(values) > 1 else values[0] for key, values in parse_qs(query).items()}
     app = AppTest.from_file(str(MAIN), default_timeout=60)
-    if page == "overview":
-        app.query_params = asked
-        return app.run()
-    app.run().query_params = asked
-    app.switch_page(str(ROOT / "pages" / f"{page}.py"))
-    return app.run()
+    app.query_params = {key: values if len(values) > 1 else values[0] for key, values in parse_qs(query).items()}
+    return (app if page == "overview" else app.switch_page(str(ROOT / "pages" / f"{page}.py"))).run()
 
 
 def press(app: AppTest, label: str) -> AppTest:

@@ -1,13 +1,12 @@
 """axe-core finds nothing serious on any page, light or dark; every chart says in words what it shows, and has a table."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
 from benchmarks import big
-from tests.support.browsing import NO_BROWSER, dashboard, visit
+from tests.support.browsing import NO_BROWSER, visit
 
 axe = pytest.importorskip("axe_playwright_python", reason="no axe-core: pip install axe-playwright-python")
 AXE = Path(axe.__file__).with_name("axe.min.js")
@@ -25,20 +24,19 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    experiments = tmp_path_factory.mktemp("served") / "experiments"
-    big.make(experiments / "topics", 300)
-    with dashboard(experiments) as address:
-        yield address
+def address(served: tuple[str, Path]) -> str:
+    """A dashboard with an experiment called accessible."""
+    big.make(served[1] / "accessible", 300)
+    return served[0]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_has_a_serious_violation(served: str, browser: Browser, scheme: str) -> None:
+def test_no_page_has_a_serious_violation(address: str, browser: Browser, scheme: str) -> None:
     context = browser.new_context(viewport={"width": 1400, "height": 4000}, color_scheme=scheme, bypass_csp=True)
     page = context.new_page()
     found = []
     for path, title in PAGES.items():
-        visit(page, f"{served}/{path}{'' if path else '?'}experiment=topics")
+        visit(page, f"{address}/{path}{'' if path else '?'}experiment=accessible")
         page.get_by_role("heading", name=title, exact=True).wait_for()
         page.wait_for_timeout(500)
         assert page.locator('[data-testid="stException"]').count() == 0, path
@@ -52,9 +50,9 @@ def test_no_page_has_a_serious_violation(served: str, browser: Browser, scheme: 
 
 
 @pytest.mark.parametrize(("path", "charts"), [("difficulty?", 3), ("frontier?", 2), ("inspect?show=all&", 1)])
-def test_every_chart_has_words_and_a_table(served: str, browser: Browser, path: str, charts: int) -> None:
+def test_every_chart_has_words_and_a_table(address: str, browser: Browser, path: str, charts: int) -> None:
     page = browser.new_page(viewport={"width": 1400, "height": 3000})
-    visit(page, f"{served}/{path}experiment=topics")
+    visit(page, f"{address}/{path}experiment=accessible")
     page.locator('[data-testid="stPlotlyChart"]').nth(charts - 1).wait_for(state="attached")
     shown = page.locator('[data-testid="stPlotlyChart"]')
     assert shown.count() == charts

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from benchmarks import big
 from pruning.experiment import Experiment
-from tests.support.browsing import NO_BROWSER, dashboard, settled, visit, wait_until
+from tests.support.browsing import NO_BROWSER, settled, visit, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(NO_BROWSER, reason="no Chromium: apt-get install chromium")]
 
@@ -27,18 +26,15 @@ for (const chart of document.querySelectorAll('.js-plotly-plot'))
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    experiments = tmp_path_factory.mktemp("served") / "experiments"
-    big.make(experiments / "topics", 60)
-    with dashboard(experiments) as address:
-        yield address, experiments
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return big.make(tmp_path_factory.mktemp("made") / "keys", 60).folder.root
 
 
 @pytest.fixture
-def topics(served: tuple[str, Path], request: pytest.FixtureRequest) -> tuple[str, Experiment]:
+def topics(served: tuple[str, Path], made: Path, request: pytest.FixtureRequest) -> tuple[str, Experiment]:
     """The address, and an experiment of the test's own."""
     address, experiments = served
-    return address, Experiment(shutil.copytree(experiments / "topics", experiments / request.node.name.replace("_", "-")[:60]))
+    return address, Experiment(shutil.copytree(made, experiments / request.node.name.replace("_", "-")[:60]))
 
 
 def test_number_keys_relabel_and_h_shows_the_keys(topics: tuple[str, Experiment], page: Page) -> None:

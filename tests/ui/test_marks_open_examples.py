@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from benchmarks import big
 from pruning.experiment import Experiment
 from pruning.reports import comparison
 from pruning.store.layout import Folder
-from tests.support.browsing import NO_BROWSER, dashboard, settled, visit
+from tests.support.browsing import NO_BROWSER, settled, visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(NO_BROWSER, reason="no Chromium: apt-get install chromium")]
 
@@ -21,13 +20,12 @@ EXAMPLES = 300
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+def marked(served: tuple[str, Path]) -> tuple[str, Path]:
     """A dashboard with two experiments on the same data."""
-    experiments = tmp_path_factory.mktemp("served") / "experiments"
+    experiments = served[1]
     big.make(experiments / "topics", EXAMPLES)
     shutil.copytree(experiments / "topics", experiments / "again")
-    with dashboard(experiments) as address:
-        yield address, experiments
+    return served
 
 
 def cell(page: Page, key: str, row: int, column: int, columns: int) -> None:
@@ -39,8 +37,8 @@ def cell(page: Page, key: str, row: int, column: int, columns: int) -> None:
     page.mouse.click(area["x"] + area["width"] * (column + 1.6) / (columns + 1), area["y"] + 35 * (row + 1.5))
 
 
-def test_a_cell_of_the_confusion_opens_its_examples(served: tuple[str, Path], page: Page) -> None:
-    address, experiments = served
+def test_a_cell_of_the_confusion_opens_its_examples(marked: tuple[str, Path], page: Page) -> None:
+    address, experiments = marked
     experiment = Experiment(experiments / "topics")
     visit(page, f"{address}/difficulty?experiment=topics")
     cell(page, "confusion", 1, 2, 3)
@@ -51,8 +49,8 @@ def test_a_cell_of_the_confusion_opens_its_examples(served: tuple[str, Path], pa
     expect(page.get_by_role("button", name=re.compile("^a run predicted.* neutral"))).to_be_visible()
 
 
-def test_a_cell_and_a_row_of_a_comparison_open_their_examples(served: tuple[str, Path], page: Page) -> None:
-    address, experiments = served
+def test_a_cell_and_a_row_of_a_comparison_open_their_examples(marked: tuple[str, Path], page: Page) -> None:
+    address, experiments = marked
     folder = experiments / "again"
     for epoch in range(big.EPOCHS):
         Folder(folder).epoch(big.RUNS - 1, epoch).unlink(missing_ok=True)
@@ -78,8 +76,8 @@ def chart(page: Page, key: str) -> Locator:
     return found
 
 
-def test_a_point_of_the_map_shows_its_text_and_opens_its_example(served: tuple[str, Path], page: Page) -> None:
-    address, experiments = served
+def test_a_point_of_the_map_shows_its_text_and_opens_its_example(marked: tuple[str, Path], page: Page) -> None:
+    address, experiments = marked
     experiment = Experiment(experiments / "topics")
     visit(page, f"{address}/difficulty?experiment=topics")
     page.get_by_text("Click to open an example", exact=True).click()
@@ -100,8 +98,8 @@ def test_a_point_of_the_map_shows_its_text_and_opens_its_example(served: tuple[s
 
 
 @pytest.mark.parametrize("path", ["frontier", ""])
-def test_a_bar_of_kept_and_pruned_opens_its_examples(served: tuple[str, Path], page: Page, path: str) -> None:
-    address, experiments = served
+def test_a_bar_of_kept_and_pruned_opens_its_examples(marked: tuple[str, Path], page: Page, path: str) -> None:
+    address, experiments = marked
     never = int((Experiment(experiments / "topics").h_score() == 0).sum())
     visit(page, f"{address}/{path}?experiment=topics")
     bar = chart(page, "pruned-by-h" if path else "bars").locator(".barlayer .trace").nth(1).locator(".point path")
@@ -110,8 +108,8 @@ def test_a_bar_of_kept_and_pruned_opens_its_examples(served: tuple[str, Path], p
     expect(page.get_by_text(f"{never} examples match of {EXAMPLES}.")).to_be_visible()
 
 
-def test_a_point_of_the_small_frontier_opens_its_subset(served: tuple[str, Path], page: Page) -> None:
-    visit(page, f"{served[0]}/?experiment=topics&subset=full")
+def test_a_point_of_the_small_frontier_opens_its_subset(marked: tuple[str, Path], page: Page) -> None:
+    visit(page, f"{marked[0]}/?experiment=topics&subset=full")
     points = chart(page, "small-frontier").locator(".scatterlayer .trace:has(.point)").nth(1).locator(".point")
     expect(points.first).to_be_attached()
     points.nth(2).click(force=True)

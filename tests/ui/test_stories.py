@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from benchmarks import big
 from pruning.experiment import Experiment
 from pruning.records import JobState
 from pruning.store import saved_filters
-from tests.support.browsing import NO_BROWSER, dashboard, fill, settled, visit, wait_until
+from tests.support.browsing import NO_BROWSER, fill, settled, visit, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(NO_BROWSER, reason="no Chromium: apt-get install chromium")]
 
@@ -24,14 +23,6 @@ EXAMPLES = 300
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small synthetic experiment in the real format."""
     return big.make(tmp_path_factory.mktemp("made") / "topics", EXAMPLES).folder.root
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """One dashboard for all stories, and its folder of experiments."""
-    experiments = tmp_path_factory.mktemp("served") / "experiments"
-    with dashboard(experiments) as address:
-        yield address, experiments
 
 
 @pytest.fixture
@@ -186,7 +177,7 @@ def test_scoring_goes_on_without_its_tab_and_is_cancelled_and_resumed(
     fill(page, "Epochs", "40")
     fill(page, "Learning rate", "1e-3")
     page.get_by_role("button", name="Start scoring").click()
-    expect(page.get_by_text(re.compile("score running")).first).to_be_visible()
+    expect(page.get_by_text(re.compile("score running")).first).to_be_visible(timeout=60_000)  # a worker imports torch first
     wait_until(lambda: np.isfinite(Experiment(experiments / "long").epoch_accuracy()).any(), 120)
     page.reload()
     expect(page.get_by_text(re.compile("score running")).first).to_be_visible()
