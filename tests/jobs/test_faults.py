@@ -37,7 +37,7 @@ from tests.conftest import LOOK_FILES, SEEDS
 from tests.support.processes import MARK, alive, score_words, wait_until, winnow
 from tests.support.recordings import flip, record_of
 
-pytestmark = [pytest.mark.process, pytest.mark.pool]
+pytestmark = pytest.mark.process
 
 MOMENTS = ("half written", "before the rename", "after the rename")
 
@@ -314,7 +314,11 @@ def room(bytes: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("bytes", "says"), [(3000, r"could not be written"), (20_000, r"run=\d\.pt could not be written.*--no-checkpoints")]
+    ("bytes", "says"),
+    [
+        (3000, r"could not be written"),
+        pytest.param(20_000, r"run=\d\.pt could not be written.*--no-checkpoints", marks=pytest.mark.pool),
+    ],
 )
 def test_a_full_disk_is_reported_and_the_job_can_be_resumed(
     settings: Settings, scored: Experiment, tmp_path: Path, bytes: int, says: str

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,8 +87,8 @@ def test_a_killed_job_is_resumed_and_ends_alike(quick: Settings, tmp_path: Path)
     wait_until(lambda: process.poll() is not None or _fine_tunings(folder) >= 4, 120, "the work")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    process = winnow("resume", folder, log=tmp_path / "log.txt")
-    assert process.wait() == 0, (tmp_path / "log.txt").read_text()
+    resumed = command("resume", folder)
+    assert resumed.returncode == 0, resumed.stderr
     assert writer.verify(output)["subset"] == writer.verify(tmp_path / "whole.jsonl")["subset"]
     assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     tables = [each.finished().drop(columns=CLOCKS).sort_values(["subset", "seed"]) for each in (Experiment(folder), whole.experiment)]
@@ -102,14 +104,20 @@ def _fine_tunings(folder: Path) -> int:
 
 
 @pytest.mark.process
-def test_a_cancelled_job_says_how_to_continue(quick: Settings, tmp_path: Path) -> None:
-    folder, file, log = tmp_path / "x", tmp_path / "settings.json", tmp_path / "log.txt"
+def test_a_cancelled_job_says_how_to_continue(quick: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C after the first fine-tuning."""
+    folder, file, store = tmp_path / "x", tmp_path / "settings.json", Experiment.add_finished
+
+    def interrupted(experiment: Experiment, row: dict[str, Any]) -> None:
+        store(experiment, row)
+        os.kill(os.getpid(), signal.SIGINT)
+
     write_settings(file, quick)
-    process = winnow("prune", "--settings", file, "--experiment", folder, "--output", tmp_path / "out.jsonl", log=log)
-    wait_until(lambda: process.poll() is not None or _fine_tunings(folder) >= 1, 120, "the work")
-    process.send_signal(signal.SIGINT)
-    assert process.wait() == 130, log.read_text()
-    assert f"Continue with the same command, or: python -m pruning resume {folder}" in log.read_text().replace("\n", "")
+    monkeypatch.setattr(Experiment, "add_finished", interrupted)
+    told = command("prune", "--settings", file, "--experiment", folder, "--output", tmp_path / "out.jsonl")
+    assert told.returncode == 130, told.stderr
+    assert f"Continue with the same command, or: python -m pruning resume {folder}" in (told.stdout + told.stderr).replace("\n", "")
+    assert Experiment(folder).status().state is JobState.CANCELLED and len(Experiment(folder).finished()) == 1
 
 
 def test_bad_input_is_refused_before_any_work(quick: Settings, tmp_path: Path) -> None:

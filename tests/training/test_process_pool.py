@@ -119,7 +119,7 @@ for item in train([plan(seed=seed, epochs=10**6) for seed in (1, 2)], tiny_data(
 """
 
 
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_children_die_with_their_parent(model: str, ending: signal.Signals) -> None:
     """Even when it has no chance to say goodbye."""
     root = Path(__file__).parents[2]
