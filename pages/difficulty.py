@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from pruning.formatting import counted
-from pruning.ui import address, charts, confusion, filters, reliability, state, widgets
+from pruning.ui import address, answers, charts, confusion, filters, reliability, state, widgets
 from pruning.ui import difficulty_selection as picking
 
 view = state.scored()
@@ -19,7 +19,7 @@ if view.experiment.stopped:
 
 left, right = st.columns(2, gap="medium")
 with left:
-    st.subheader("How many runs got it right", help="H: runs in which it was right in every epoch.", anchor=False)
+    st.subheader(answers.heading(view) or "How many runs got it right", help=answers.about_h(view), anchor=False)
     stacks = [widgets.STAYS, *view.columns]
     address.among(address.STACK, stacks, "column")
     address.usual(address.STACK, widgets.STAYS)
@@ -27,7 +27,7 @@ with left:
     parts, colours = widgets.parts(view, kept, stack)
     counts = pd.crosstab(pd.Series(h, name="H"), parts).reindex(range(dynamics.runs + 1), fill_value=0)
     widgets.chart(
-        charts.histogram(counts, colours, "H: runs that got it right in every epoch", 420),
+        charts.histogram(counts, colours, answers.axis(view), 420),
         counts,
         key=address.HISTOGRAM,
         alt=f"Histogram of H from 0 to {dynamics.runs}, stacked by {stack}; the table below it has the same numbers.",
@@ -35,6 +35,7 @@ with left:
         index=True,
     )
     picking.level(view, kept)
+    answers.statement(view)
 with right:
     st.subheader(
         "Data map",
@@ -44,16 +45,17 @@ with right:
     )
     names, meanings, title = view.score_names, filters.meanings(view), picking.title
     axes = st.columns(2)
-    for key, usual in ((address.X, "variability"), (address.Y, "confidence")):
+    xy = answers.map_axes(view)
+    for key, usual in zip((address.X, address.Y), xy, strict=True):
         address.among(key, names, "score")
         address.usual(key, names[picking.place(view, usual)])
-    x = axes[0].selectbox("X axis", names, picking.place(view, "variability"), key=address.X, format_func=title, help=meanings)
-    y = axes[1].selectbox("Y axis", names, picking.place(view, "confidence"), key=address.Y, format_func=title, help=meanings)
+    x = axes[0].selectbox("X axis", names, picking.place(view, xy[0]), key=address.X, format_func=title, help=meanings)
+    y = axes[1].selectbox("Y axis", names, picking.place(view, xy[1]), key=address.Y, format_func=title, help=meanings)
     clicks = picking.clicks()
     ranges, hover = picking.ranges_below(view, x, y), partial(picking.hover, view)
     widgets.chart(
         charts.plane(
-            view.score(x), view.score(y), view.score("correctness"), (title(x), title(y), "share right"), ranges, hover, not clicks
+            view.score(x), view.score(y), view.score(answers.colour(view)), (title(x), title(y), "share right"), ranges, hover, not clicks
         ),
         picking.cells(view, x, y),
         key=address.MAP,
@@ -72,4 +74,5 @@ below = st.columns(2, gap="medium")
 with below[0]:
     confusion.show(view)
 with below[1]:
-    reliability.show(view)
+    if not view.experiment.sampled:
+        reliability.show(view)

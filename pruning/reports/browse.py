@@ -24,6 +24,7 @@ from pruning.analysis.stability import Stability
 from pruning.data.examples import SOURCE_PREFIX
 from pruning.reading import Reading
 from pruning.records import FrontierPoint, Subset
+from pruning.reports.answers import Rates, rates
 from pruning.reports.comparison import compare
 from pruning.subsets import decisions as by_hand
 from pruning.subsets.decisions import DECIDED_BY_HAND, Decided, Decision
@@ -32,7 +33,10 @@ SUSPECTS, DUPLICATES = "suspected label errors", "duplicates"
 HARD = {f"H = 0: {kind}": kind for kind in Hard}
 """Filter name -> kind of example with H = 0."""
 
-ONLY = (SUSPECTS, *HARD, DUPLICATES, DECIDED_BY_HAND)
+NEVER, ALWAYS, DOUBTED = "never right", "always right", "doubted keys"
+"""Choices for sampled answers: by all answers of a prompt, and a chance level where there is one."""
+
+ONLY = (SUSPECTS, *HARD, DUPLICATES, DECIDED_BY_HAND, NEVER, ALWAYS, DOUBTED)
 """Choices of the "Only" filter."""
 
 LABELS_DOUBTED = (SUSPECTS, *(name for name, kind in HARD.items() if kind is Hard.MISLABELLED))
@@ -284,6 +288,11 @@ class View:
             return np.full(len(self.h), None, dtype=object)
         return audit.hard_kinds(self.experiment.dynamics, self.label_errors, self.experiment.rarity, self.burn_in)
 
+    @cached_property
+    def rates(self) -> Rates:
+        """Right answers of all answers, with the distribution fitted to them."""
+        return rates(self.experiment)
+
     def matching(self, wanted: Filter, kept: NDArray[np.bool_], other: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
         """Return the positions of matching examples, sorted. `kept` and `other` [N] are the masks of this and the other subset.
 
@@ -325,6 +334,8 @@ class View:
             return np.isin(self.experiment.ids, np.fromiter(self.decided.touched, dtype=np.int64))
         if what == DUPLICATES:
             return self.duplicates.group[: len(self.h)] >= 0
+        if what in (NEVER, ALWAYS, DOUBTED):
+            return {NEVER: self.rates.never, ALWAYS: self.rates.always, DOUBTED: self.rates.doubted}[what]
         if what in HARD:
             return np.asarray(self.hard == HARD[what], dtype=bool)
         return np.zeros(len(self.h), dtype=bool) if self.label_errors is None else self.label_errors.suspect

@@ -10,6 +10,7 @@ from pruning.records import Subset
 from pruning.reports.browse import View
 from pruning.subsets import decisions as by_hand
 from pruning.subsets.grammar import Name, parse
+from pruning.subsets.looks import looks_rule
 from pruning.subsets.rules import SUSPECTS, parse_removes
 from pruning.subsets.titles import short
 
@@ -26,7 +27,7 @@ def why(view: View, subset: Subset, position: int, kept: bool) -> str:
     name, _ = by_hand.without_suffix(subset.name)
     tree = parse(name, "")
     if subset.removes:
-        right = _right(int(view.h[position]), view.experiment.dynamics.runs)
+        right = _how_right(view, position)
         return f"{right} This subset drops H = {_listed(subset.removes)}{'; this one is kept' if kept else ''}."
     return " ".join(dict.fromkeys(_sentences(view, tree, position)))
 
@@ -45,9 +46,13 @@ def _sentences(view: View, tree: Name, position: int) -> list[str]:
         return ["Its label does not look wrong." if kept else "Its label looks wrong, and such examples are dropped."]
     removes = parse_removes(tree.word, view.experiment.dynamics.runs)
     if removes is not None:
-        right = _right(int(view.h[position]), view.experiment.dynamics.runs)
+        right = _how_right(view, position)
         dropped = f"H = {_listed(removes)} {'is' if len(removes) == 1 else 'are'} dropped"
         return [right, f"{dropped}; this one is kept." if kept else f"{dropped}."]
+    if not saved and looks_rule(tree.word) is not None:
+        right, every = view.rates.successes[position], view.rates.attempts[position]
+        what = view.rule(tree.text).rule.partition(";")[0].removeprefix("keep ")
+        return [f"Right at {right:,} of {every:,} looks.", f"{short(tree.word)} keeps {what}{'; this one is kept' if kept else ''}."]
     return [f"It is {'among' if kept else 'not among'} the examples saved as {tree.word}."]
 
 
@@ -97,6 +102,13 @@ def _applied(view: View, tree: Name, position: int, kept: bool) -> list[str]:
 def _keeps(view: View, name: str, position: int) -> bool:
     """Return whether the rule of that name, no decision applied, keeps the example."""
     return bool(view.kept(view.rule(name))[position])
+
+
+def _how_right(view: View, position: int) -> str:
+    """Return how many runs, or sampled answers, were right."""
+    if view.experiment.sampled:
+        return f"{view.rates.successes[position]:,} of {view.rates.attempts[position]:,} sampled answers were right."
+    return _right(int(view.h[position]), view.experiment.dynamics.runs)
 
 
 def _right(h: int, runs: int) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pruning.analysis.duplicates import leaks, repeated
 from pruning.formatting import counted
-from pruning.reports.browse import DUPLICATES, SUSPECTS, Filter, View
+from pruning.reports.browse import ALWAYS, DOUBTED, DUPLICATES, NEVER, SUSPECTS, Filter, View
 from pruning.subsets.decisions import DECIDED_BY_HAND
 
 QUEUES = {
@@ -21,25 +21,47 @@ QUEUES = {
 }
 """Key of a review queue -> its title."""
 
+OF_ANSWERS = {
+    "doubted": "Doubted keys",
+    "never": "Never right",
+    "always": "Always right",
+    "duplicates": "Duplicates",
+    "decided": "Decided",
+}
+"""The same for sampled answers."""
+
 _ONLY = {"suspected": SUSPECTS, "duplicates": DUPLICATES, "decided": DECIDED_BY_HAND}
+_ONLY_OF_ANSWERS = {**_ONLY, "never": NEVER, "always": ALWAYS, "doubted": DOUBTED}
 
 
-def queued(wanted: Filter, queue: str | None, runs: int) -> Filter:
+def queues(view: View) -> dict[str, str]:
+    """Return the review queues that this experiment has: key -> title."""
+    return OF_ANSWERS if view.experiment.sampled else QUEUES
+
+
+def queued(wanted: Filter, queue: str | None, runs: int, sampled: bool = False) -> Filter:
     """Return the filter narrowed to a queue; unchanged if `queue` is None. H-values in the filter override the queue's.
+
+    `sampled` answers are never right where no answer was, not where H = 0.
 
     >>> queued(Filter(text="film"), "always", 6).levels
     (6,)
     """
-    levels = {"never": (0,), "always": (runs,)}
+    levels, only = ({}, _ONLY_OF_ANSWERS) if sampled else ({"never": (0,), "always": (runs,)}, _ONLY)
     if queue in levels:
         return replace(wanted, levels=wanted.levels or levels[queue])
-    return replace(wanted, only=wanted.only or _ONLY[queue]) if queue in _ONLY else wanted
+    return replace(wanted, only=wanted.only or only[queue]) if queue in only else wanted
 
 
 def counts(view: View) -> dict[str, int | None]:
     """Return the number of examples in each queue; None for a queue that is not computed yet."""
     runs, size = view.experiment.dynamics.runs, len(view.h)
-    found: dict[str, int | None] = dict.fromkeys(QUEUES)
+    found: dict[str, int | None] = dict.fromkeys(queues(view))
+    if view.experiment.sampled:
+        repeats = int((view.duplicates.group[:size] >= 0).sum()) if view.audited else None
+        masks = {"doubted": view.rates.doubted, "never": view.rates.never, "always": view.rates.always}
+        sizes = {queue: int(mask.sum()) for queue, mask in masks.items()}
+        return {**found, **sizes, "duplicates": repeats, "decided": len(view.decided.touched)}
     if view.audited:
         errors = view.label_errors
         found["suspected"] = 0 if errors is None else int(errors.suspect.sum())

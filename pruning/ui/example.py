@@ -19,6 +19,7 @@ from pruning.records import Subset
 from pruning.reports import reasons
 from pruning.reports.browse import AT_ONCE, View
 from pruning.ui import address, charts, deciding, escaping, keys, tables, theme, widgets
+from pruning.ui import answers as sampled_answers
 
 NEAREST = 5
 LARGE = 1.2
@@ -36,7 +37,10 @@ def detail(view: View, subset: Subset, matching: NDArray[np.int64], position: in
     _why(view, subset, position, bool(kept[position]))
     deciding.one(view, position, partial(go, view, matching, position, 1, size))
     said = answers(view, position)
-    _learned(view, position, said)
+    if view.experiment.sampled:
+        sampled_answers.of_example(view, position)
+    else:
+        _learned(view, position, said)
     _nearest(view, position, kept)
     _by_meaning(view, position, kept)
 

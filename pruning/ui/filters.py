@@ -19,6 +19,7 @@ from pruning.subsets.titles import title
 from pruning.ui import address, difficulty_selection, escaping, state
 
 SHOW = ("all", "pruned", "kept", "only here", "only there")
+OF_ANSWERS = (browse.NEVER, browse.ALWAYS, browse.DOUBTED)
 OPEN = "more"
 """The popover of further filters."""
 
@@ -47,7 +48,7 @@ def ask(view: View) -> tuple[Filter, str | None]:
         )
         with st.popover("Filter and sort", icon=":material/tune:"):
             wanted, other = _more(view)
-    wanted = review.queued(replace(wanted, show=shown or "all", text=text), queue, view.experiment.dynamics.runs)
+    wanted = review.queued(replace(wanted, show=shown or "all", text=text), queue, view.experiment.dynamics.runs, view.experiment.sampled)
     _changed((queue, wanted, other))
     return wanted, other
 
@@ -56,7 +57,7 @@ def _check(view: View) -> None:
     """Clear values in the URL that this experiment does not have."""
     runs, labels, scores = view.experiment.dynamics.runs, list(view.experiment.label_names), view.score_names
     versus = address.value(address.VERSUS)
-    address.among(address.QUEUE, review.QUEUES, "queue")
+    address.among(address.QUEUE, review.queues(view), "queue")
     address.among(address.VERSUS, [*state.subset_names(view.experiment), *([versus] if versus == state.subset_name() else [])], "subset")
     address.among(address.SHOW, SHOW if address.value(address.VERSUS) else SHOW[:3], "view")
     address.among(address.LEVELS, range(runs + 1), "H")
@@ -75,7 +76,7 @@ def _check(view: View) -> None:
 
 def _queues(view: View) -> str | None:
     counts = review.counts(view)
-    names = {queue: name if counts[queue] is None else f"{name} {counts[queue]:,}" for queue, name in review.QUEUES.items()}
+    names = {queue: name if counts[queue] is None else f"{name} {counts[queue]:,}" for queue, name in review.queues(view).items()}
     return st.pills("Review queue", list(names), key=address.QUEUE, format_func=names.__getitem__, label_visibility="collapsed")
 
 
@@ -85,7 +86,8 @@ def _more(view: View) -> tuple[Filter, str | None]:
     levels = st.multiselect(
         "H (runs that got it right in every epoch)", list(range(dynamics.runs + 1)), key=address.LEVELS, placeholder="any"
     )
-    only = st.selectbox("Only", browse.ONLY, index=None, key=address.ONLY, placeholder="anything")
+    choices = [choice for choice in browse.ONLY if view.experiment.sampled or choice not in OF_ANSWERS]
+    only = st.selectbox("Only", choices, index=None, key=address.ONLY, placeholder="anything")
     label = st.multiselect("Label", labels, key=address.LABELS, placeholder="any") if labels else []
     said = st.multiselect("Majority prediction", labels, key=address.SAID, placeholder="any") if labels else []
     answered = st.multiselect("Predicted by any run (last epoch)", labels, key=address.ANSWERED, placeholder="any") if labels else []

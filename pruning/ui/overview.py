@@ -19,6 +19,8 @@ from pruning.subsets import rules
 from pruning.subsets.titles import short
 from pruning.ui import (
     address,
+    answers,
+    answers_overview,
     charts,
     comparing,
     escaping,
@@ -56,6 +58,9 @@ def _experiment(experiment: Experiment) -> None:
     points = view.frontier("epochs")
     if experiment.status().state.under_way:
         job_progress.panel(experiment)
+    if experiment.sampled:
+        answers_overview.show(view, _histogram, _queues)
+        return
     step = _next(view, points)
     with st.container(border=True):
         _verdict(view, points, step)
@@ -138,7 +143,7 @@ def _five(view: View, points: list[FrontierPoint], step: NextStep) -> None:
 
 def _histogram(view: View) -> None:
     runs = view.experiment.dynamics.runs
-    st.markdown(f"**How many of the {runs} runs got it right**")
+    st.markdown(f"**{answers.heading(view) or f'How many of the {runs} runs got it right'}**")
     kept = view.kept(state.subset(view))
     side = pd.Series(np.where(kept, "kept", "pruned"))
     counts = pd.crosstab(pd.Series(view.h, name="H"), side).reindex(range(runs + 1), fill_value=0)
@@ -186,7 +191,7 @@ def _queues(view: View) -> None:
     st.markdown("**To review**")
     for queue, count in review.counts(view).items():
         opened = st.button(
-            f"{review.QUEUES[queue]}: {'?' if count is None else f'{count:,}'}",
+            f"{review.queues(view)[queue]}: {'?' if count is None else f'{count:,}'}",
             key=f"review-{queue}",
             icon=":material/arrow_forward:",
             icon_position="right",

@@ -156,3 +156,12 @@ def test_why_a_label_is_doubted(view: View) -> None:
         Decision(kind=DecisionKind.RELABEL, ids=(int(view.experiment.ids[suspect]),), value=names[errors.suggested[suspect]])
     )
     assert reasons.why_doubted(view, suspect) == ""
+
+
+def test_a_rule_on_right_looks_says_how_many_there_were(view: View) -> None:
+    subset = view.subset("sometimes-right")
+    kept = view.kept(subset)
+    position = int(np.flatnonzero(kept)[0])
+    right, every = view.rates.successes[position], view.rates.attempts[position]
+    wanted = f"Right at {right} of {every} looks. Sometimes right keeps 0 < right looks < all looks; this one is kept."
+    assert reasons.why(view, subset, position, True) == wanted

@@ -173,7 +173,7 @@ def _warnings(log: Log, right: Sequence[bool | None], found: Counted, windows: S
     if never := int((every == 0).sum()):
         ids = ", ".join(map(str, examples.ids[every == 0][:5]))
         notes.append(
-            f"{words(never, 'prompt')} of the data {'was' if never == 1 else 'were'} not sampled (ids {ids}); they do not count as failures."
+            f"{words(never, 'prompt')} of the data {'was' if never == 1 else 'were'} not sampled (ids {ids}), which is not a failure."
         )
     if cut := sum(bool(sample.cut) and ok is False for sample, ok in zip(log.samples, right, strict=True)):
         notes.append(f"{words(cut, 'wrong answer')} ran into the length limit; such a prompt is not hard for that (score share-cut).")
