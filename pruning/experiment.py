@@ -20,7 +20,7 @@ from pruning.subsets.decisions import Decision
 
 
 class Experiment(Reading):
-    """One experiment, read with a burn-in (None: its own), with or without the decisions made by hand.
+    """One experiment, read with a burn-in and a success rule (None: its own), with or without the decisions made by hand.
 
     Raises ExperimentError if the folder is not an experiment or has a newer format, or if a file that is needed is missing.
     """

@@ -24,18 +24,19 @@ from pruning.analysis.looks import looks
 from pruning.analysis.stability import Stability, stability
 from pruning.data.texts import flat, joined, stacked, text_fields
 from pruning.errors import ScoreError, SubsetError, UsageError
+from pruning.judged import Judged
 from pruning.records import DECISIONS, FrontierPoint, Subset
 from pruning.store import cache
+from pruning.store.base import LOSS0
 from pruning.store.layout import read_table
 from pruning.store.saved_subsets import save_subset
 from pruning.store.shared import shared
-from pruning.store.stored import Stored
 from pruning.subsets import decisions as by_hand
 from pruning.subsets import rules
 from pruning.subsets.decisions import Decided
 
 
-class Reading(Stored):
+class Reading(Judged):
     """A stored experiment, read with one burn-in and with or without the decisions made by hand.
 
     Parameters
@@ -47,19 +48,23 @@ class Reading(Stored):
     decisions
         True applies the decisions made by hand: subsets include the examples kept and exclude those dropped, and exports have the
         changed labels.
+    success
+        When a generated answer is right: a name of `pruning.success`; None = the experiment's own.
     """
 
-    def __init__(self, directory: str | Path, burn_in: int | None = None, decisions: bool = True) -> None:
+    def __init__(self, directory: str | Path, burn_in: int | None = None, decisions: bool = True, success: str | None = None) -> None:
         super().__init__(directory)
         self.burn_in = self.settings.burn_in if burn_in is None else burn_in
         self.with_decisions = decisions
+        self.asked_success = success
         self._rows: dict[tuple[str, int, int], str] = {}
 
-    def reading(self, burn_in: int | None = None, decisions: bool = True) -> Self:
-        """Return the same experiment with another burn-in or without decisions; results that depend on neither are shared."""
+    def reading(self, burn_in: int | None = None, decisions: bool = True, success: str | None = None) -> Self:
+        """Return the same experiment read in another way; results that depend on none of the three are shared."""
         other = copy(self)
         other.burn_in = self.settings.burn_in if burn_in is None else burn_in
         other.with_decisions = decisions
+        other.asked_success = success
         other._rows = {}
         return other
 
@@ -289,6 +294,7 @@ class Reading(Stored):
             majority=majority,
             h=score_registry.h_score(self.dynamics.correct, self.settings.burn_in) if runs else np.zeros(0, dtype=np.int64),
             labels=self.labels,
+            base_loss=float(self.extras[LOSS0].mean()) if LOSS0 in self.extras else float("nan"),
         )
 
     @shared

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from pruning import success
 from pruning.errors import UsageError
 from pruning.formatting import counted
 from pruning.options import Option, check, settings_of
@@ -172,6 +173,15 @@ class Settings:
         Option("The first line of CSV and TSV files has column names.", flag="--header/--no-header", group=DATA, default="checked"),
     ] = None
     model: Annotated[str, Option("A folder, a hub name, or 'sample' for the model that comes with Winnow.", group=MODEL)] = SAMPLE
+    template: Annotated[
+        str,
+        Option(
+            "How conversations become text: auto (the model's chat template, else plain), plain, chatml, or a file with a Jinja template.",
+            label="Chat template",
+            metavar="TEMPLATE",
+            group=MODEL,
+        ),
+    ] = "auto"
     max_length: Annotated[
         int | None,
         Option(
@@ -187,6 +197,16 @@ class Settings:
         Option("Comma-separated seeds, one per run.", flag="--seed-list", metavar="SEED,...", group=RUNS, default="the paper's"),
     ] = PAPER_SEEDS
     burn_in: Annotated[int, Option("First epochs left out of every score; 0 is the paper.", group=RUNS)] = 0
+    success: Annotated[
+        str,
+        Option(
+            "When a generated answer is right: exact (no wrong token), tokens>=0.9 (that share of its tokens is right), loss<=0.5 (nats a "
+            "token), or auto; may change after scoring.",
+            label="Success rule",
+            metavar="RULE",
+            group=RUNS,
+        ),
+    ] = "auto"
     stop_when_stable: Annotated[
         float | None,
         Option(
@@ -223,6 +243,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.success != success.AUTO:
+            success.parse(self.success)
         if len(self.seeds) < 1:
             raise UsageError("seeds must not be empty; each run needs a seed (the paper uses 6).", "seeds")
         if len(set(self.seeds)) != len(self.seeds):

@@ -64,6 +64,8 @@ class Evidence:
     """[N] H-scores."""
     labels: NDArray[np.int64] | None
     """[N] class of each training example; None where the task has no classes."""
+    base_loss: float = float("nan")
+    """Mean loss of the model before training, for generated answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,7 @@ def judge(evidence: Evidence) -> Learned:
     - *not learned*: evaluation accuracy less than two standard errors above the most frequent answer's, in the mean or in more than half
       of the runs; or gold probabilities of the last epoch within `NARROW` and not `SURE`; or H follows the label (`follows_label`).
     - *memorised*: training accuracy of the last epoch above `BY_HEART` and evaluation accuracy more than `GAP` below it.
+    - for generated answers: *learned* where their mean loss in the last epoch is below that of the model before training.
     - *still rising*: the training loss fell by more than `STILL_FALLING` in the last epoch, and training accuracy there is not above
       evaluation accuracy by more than two standard errors: what it learned of its examples holds for others.
 
@@ -175,6 +178,8 @@ def _threshold(evidence: Evidence) -> float:
 def _of(evidence: Evidence, runs: list[int]) -> tuple[Verdict, str]:
     if not runs:
         return Verdict.UNKNOWN, "no run is complete"
+    if not isnan(evidence.base_loss):
+        return _of_answers(evidence, runs)
     accuracy, spread = float(np.mean(evidence.accuracy[runs])), float(np.mean(evidence.spread[runs]))
     training, loss = evidence.training_accuracy[runs].mean(axis=0), evidence.training_loss[runs].mean(axis=0)
     measured = not isnan(accuracy) and not isnan(evidence.majority)
@@ -192,6 +197,13 @@ def _of(evidence: Evidence, runs: list[int]) -> tuple[Verdict, str]:
     if falls and training[-1] <= accuracy + margin_of_error(accuracy, evidence.evaluated):
         return Verdict.STILL_RISING, f"training loss fell by {1 - loss[-1] / loss[-2]:.0%} in the last epoch"
     return Verdict.LEARNED, ""
+
+
+def _of_answers(evidence: Evidence, runs: list[int]) -> tuple[Verdict, str]:
+    """Return the verdict on generated answers: their mean loss in the last epoch must be below the model's before training."""
+    last = float(evidence.training_loss[runs, -1].mean())
+    numbers = f"mean loss {last:.2f} nats a token in the last epoch, {evidence.base_loss:.2f} before training"
+    return (Verdict.LEARNED if last < evidence.base_loss else Verdict.NOT_LEARNED), numbers
 
 
 _ADVICE = {

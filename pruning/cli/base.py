@@ -19,6 +19,7 @@ from pruning.errors import Cancelled, UsageError, WinnowError
 from pruning.formatting import one_line, printable
 from pruning.options import Setting, parse, settings_of
 from pruning.settings import DATA, GROUPS, Settings, TrainSettings
+from pruning.success import HELP as SUCCESS
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Find the part of a fine-tuning set that matters.", pretty_exceptions_enable=False
@@ -29,6 +30,10 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Print the log to stder
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 BurnIn = Annotated[
     int | None, typer.Option("--burn-in", help="First epochs left out of every score; 0 is the paper. Default: the experiment's own.")
+]
+SuccessRule = Annotated[
+    str | None,
+    typer.Option("--success", metavar="RULE", help=f"When a generated answer is right: {SUCCESS}. Default: the own one."),
 ]
 SubsetName = Annotated[str, typer.Option("--subset", help="A subset's name. Decisions made by hand count.")]
 WithoutDecisions = Annotated[bool, typer.Option("--without-decisions", help="Leave out the decisions made by hand.")]

@@ -11,7 +11,7 @@ import typer
 from pruning.analysis.frontier import check_budget
 from pruning.analysis.recommendation import MARGIN, margin_of
 from pruning.cli import report
-from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, SubsetName, WithoutDecisions, app, one_sentence, say
+from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, SubsetName, SuccessRule, WithoutDecisions, app, one_sentence, say
 from pruning.export.formats import ESCAPE_HELP, FORMATS_HELP, of_output
 from pruning.formatting import counted
 from pruning.store.saved_subsets import NAMING
@@ -22,6 +22,7 @@ from pruning.store.saved_subsets import NAMING
 def show(
     directory: Directory,
     burn_in: BurnIn = None,
+    success: SuccessRule = None,
     without_decisions: WithoutDecisions = False,
     budget: Budget = "epochs",
     margin: Margin = 100 * MARGIN,
@@ -31,7 +32,7 @@ def show(
     from pruning.experiment import Experiment
 
     check_budget(budget)
-    experiment, allowed = Experiment(directory, burn_in, not without_decisions), margin_of(margin)
+    experiment, allowed = Experiment(directory, burn_in, not without_decisions, success), margin_of(margin)
     if as_json:
         print(json.dumps(experiment.summary(budget, allowed), allow_nan=False))
     else:
@@ -44,6 +45,7 @@ def audit(
     directory: Directory,
     subset: SubsetName = "winning-ticket",
     burn_in: BurnIn = None,
+    success: SuccessRule = None,
     without_decisions: WithoutDecisions = False,
     duplicates: Annotated[
         str | None,
@@ -57,7 +59,7 @@ def audit(
     """Show what a subset loses by class and by column, labels that look wrong, duplicates, and leakage."""
     from pruning.experiment import Experiment
 
-    experiment = Experiment(directory, burn_in, not without_decisions)
+    experiment = Experiment(directory, burn_in, not without_decisions, success)
     if duplicates is not None:
         decision = experiment.resolve_duplicates(subset, duplicates)
         say(f"{decision.value}: {counted(len(decision.ids), 'example')} decided by hand.", error=True)
@@ -75,13 +77,14 @@ def compare(
     directory: Directory,
     other: Annotated[Path, typer.Argument(metavar="DIR", help="Experiment folder to compare it with.")],
     burn_in: BurnIn = None,
+    success: SuccessRule = None,
     as_json: Json = False,
 ) -> None:
     """Compare two experiments on the examples that both have: H against H, rank agreement, tickets in common, who changed most."""
     from pruning.experiment import Experiment
     from pruning.reports import comparison
 
-    first, second = Experiment(directory, burn_in), Experiment(other, burn_in)
+    first, second = Experiment(directory, burn_in, success=success), Experiment(other, burn_in, success=success)
     found = comparison.compare(first, second)
     if as_json:
         print(json.dumps(comparison.plain(first, found), allow_nan=False))
@@ -96,12 +99,13 @@ def save(
     subset: Annotated[str, typer.Argument(help="A subset's name. Decisions made by hand count.")],
     name: Annotated[str, typer.Argument(help=f"Name for its rows: {NAMING}.")],
     burn_in: BurnIn = None,
+    success: SuccessRule = None,
     without_decisions: WithoutDecisions = False,
 ) -> None:
     """Save a subset's rows under a name that works wherever a subset is named, even if its rule keeps other rows later."""
     from pruning.experiment import Experiment
 
-    experiment = Experiment(directory, burn_in, not without_decisions)
+    experiment = Experiment(directory, burn_in, not without_decisions, success)
     chosen = experiment.subset(subset)
     path = experiment.save(name, chosen)
     say(f"Saved {chosen.size} of {chosen.total} examples ({chosen.rule}) as {name} in {path}.")
@@ -127,13 +131,14 @@ def export(
     escape_formulas: Annotated[bool, typer.Option("--escape-formulas", help=ESCAPE_HELP)] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing export.")] = False,
     burn_in: BurnIn = None,
+    success: SuccessRule = None,
     without_decisions: WithoutDecisions = False,
 ) -> None:
     """Write the rows of a subset and its manifest."""
     from pruning.experiment import Experiment
     from pruning.export import writer as exports
 
-    experiment = Experiment(directory, burn_in, not without_decisions)
+    experiment = Experiment(directory, burn_in, not without_decisions, success)
     chosen = experiment.subset(subset)
     named = of_output(output, format)
     place = output or exports.default_output(experiment, chosen, named)

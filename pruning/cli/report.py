@@ -19,6 +19,7 @@ from rich.table import Table
 
 from pruning.analysis.frontier import USUAL_SEEDS, headline_of, pareto, score_seconds
 from pruning.analysis.recommendation import MARGIN, cost, recommend
+from pruning.cli import generated
 from pruning.cli.base import say
 from pruning.errors import WinnowError
 from pruning.formatting import bracketed, counted, duration, one_line, printable, scientific
@@ -242,6 +243,7 @@ def _show_histogram(experiment: Experiment) -> None:
         bar = "█" * round(40 * count / counts.max())
         meaning = {0: "never right", dynamics.runs: "always right"}.get(h, "")
         console.print(f"  H = {h:<2} {count:>8,}  {bar} {meaning}")
+    generated.show(experiment, console.print, _line)
     if experiment.stopped:
         _line(experiment.stopped)
     steady = experiment.stability()

@@ -10,7 +10,7 @@ import typer
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.recommendation import MARGIN, margin_of
 from pruning.cli import report
-from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, app, one_sentence, say, words
+from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, SuccessRule, app, one_sentence, say, words
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES
 
 
@@ -25,6 +25,7 @@ def frontier(
     seeds: Annotated[int, typer.Option(help="Fine-tunings per point; use at least 3 for a useful interval.")] = USUAL_SEEDS,
     budget: Budget = "epochs",
     burn_in: BurnIn = None,
+    success: SuccessRule = None,
     with_decisions: Annotated[
         bool, typer.Option("--with-decisions", help="Measure every subset with the decisions made by hand, not as its rule chooses.")
     ] = False,
@@ -35,8 +36,8 @@ def frontier(
 
     names, allowed = [] if subsets == "auto" else words(subsets), margin_of(margin)
     with report.listener("Measuring the frontier") as listen:
-        experiment = worker.frontier(directory, names, words(baselines), seeds, budget, burn_in, listen, with_decisions)
-    report.show(experiment.reading(burn_in), budget, allowed)
+        experiment = worker.frontier(directory, names, words(baselines), seeds, budget, burn_in, listen, with_decisions, success)
+    report.show(experiment.reading(burn_in, success=success), budget, allowed)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import Any
 
 from pruning.data import access, model_checks, sample
 from pruning.data.model_checks import VOCABULARIES
+from pruning.data.tasks.generation.render import AUTO, with_template
 from pruning.errors import DataError, ModelError
 from pruning.files import sha256
 from pruning.settings import SAMPLE
@@ -114,14 +115,18 @@ def checkpoint_bytes(path: Path) -> int:
     return 3 * 4 * model_checks.shape(path, path.name).parameters
 
 
-def load_tokenizer(path: Path) -> Any:
-    """Return the folder's fast tokenizer. Raises ModelError when there is none, or it cannot be loaded."""
+def load_tokenizer(path: Path, template: str = AUTO) -> Any:
+    """Return the folder's fast tokenizer, which renders conversations as `template` says (see `generation.render.with_template`).
+
+    Raises ModelError when there is none, or it cannot be loaded, and UsageError for a template that is not there.
+    """
     present = [path / name for name in TOKENIZER_FILES if (path / name).is_file()]
     if not any(file.name in VOCABULARIES for file in present):
         raise ModelError(
             f"{access.as_typed(path)} has no tokenizer: it needs one of {', '.join(VOCABULARIES)}; save it with tokenizer.save_pretrained."
         )
-    return _load_tokenizer(path, tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in present))
+    found = _load_tokenizer(path, tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in present))
+    return with_template(found, template)
 
 
 @lru_cache(maxsize=8)

@@ -16,6 +16,7 @@ from pruning.records import Dynamics
 from pruning.settings import Settings
 from pruning.store.layout import Folder
 from pruning.subsets.decisions import Decided
+from pruning.success import Success
 
 
 class Exportable(Protocol):
@@ -25,6 +26,10 @@ class Exportable(Protocol):
     info: dict[str, Any]
     burn_in: int
     with_decisions: bool
+
+    @property
+    def success(self) -> Success | None:
+        """The rule by which generated answers are right; None for other kinds."""
 
     @property
     def name(self) -> str:

@@ -204,6 +204,7 @@ def _manifest(
 ) -> dict[str, Any]:
     command = ["python", "-m", "pruning", "export", str(source.folder.root), "--subset", subset.name, "--format", format]
     command += ["--output", str(output), "--burn-in", str(source.burn_in)]
+    command += ["--success", source.success.name] if source.success else []
     command += [] if source.with_decisions else ["--without-decisions"]
     command += ["--escape-formulas"] if escape_formulas else []
     return {
@@ -243,6 +244,7 @@ def _content(source: Exportable, subset: Subset, format: str, escape_formulas: b
             "method": subset.method,
             "rule": subset.rule,
             "burn_in": source.burn_in,
+            **({"success": source.success.name, "success_words": source.success.words} if source.success else {}),
             "removes": None if subset.removes is None else list(subset.removes),
             "kept": subset.size,
             "total": subset.total,

@@ -57,6 +57,7 @@ def frontier_command(
     seeds: int = USUAL_SEEDS,
     budget: str = "epochs",
     burn_in: int | None = None,
+    success: str | None = None,
 ) -> list[str]:
     """The command line that measures subsets; no names = the automatic ladder, None = the usual baselines."""
     words = ["frontier", str(directory), "--seeds", str(seeds), "--budget", budget]
@@ -66,6 +67,8 @@ def frontier_command(
         words += ["--baselines", ",".join(baselines)]
     if burn_in is not None:
         words += ["--burn-in", str(burn_in)]
+    if success is not None:
+        words += ["--success", success]
     return words
 
 

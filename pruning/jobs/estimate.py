@@ -58,7 +58,7 @@ def estimate(settings: Settings) -> Estimate:
 
     train, held_out = datasource.load_pair(settings)
     task, model = TASKS[train.task], models.locate(settings.model)
-    tokenizer, max_length = models.load_tokenizer(model), settings.max_length or TASKS[train.task].max_length
+    tokenizer, max_length = models.load_tokenizer(model, settings.template), settings.max_length or TASKS[train.task].max_length
     encoded, evaluation = (task.encode(part.table, tokenizer, max_length) for part in (train, held_out))
     model_checks.check_data(model, settings.model, encoded, evaluation)
     rows = np.arange(encoded.units)

@@ -132,7 +132,7 @@ def _encode(experiment: Experiment, held_out: pa.Table | None) -> _Data:
     task = TASKS[settings.task]
     model = models.locate(settings.model)
     models.check_unchanged(model, settings.model, experiment.info["model"], experiment.folder.root)
-    tokenizer = models.load_tokenizer(model)
+    tokenizer = models.load_tokenizer(model, settings.template)
     rows = experiment.evaluation() if held_out is None else held_out
     max_length = settings.max_length or task.max_length
     training, evaluation = (task.encode(each, tokenizer, max_length) for each in (experiment.examples(), rows))

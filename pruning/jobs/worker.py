@@ -19,7 +19,7 @@ from pruning.data.tasks import TASKS
 from pruning.errors import ExperimentError, UsageError
 from pruning.experiment import Experiment, full_subset
 from pruning.interop import recorder
-from pruning.jobs import divergence, rate_search
+from pruning.jobs import base_losses, divergence, rate_search
 from pruning.jobs import look as looking
 from pruning.jobs.measuring import all_seeds, checkpoint, choose, fine_tune, fine_tuning, tidy
 from pruning.jobs.progress import JobProgress, Listener, Stop, job, stop_on_signals
@@ -123,6 +123,7 @@ def frontier(
     burn_in: int | None = None,
     listen: Listener = lambda progress: None,
     with_decisions: bool = False,
+    success: str | None = None,
 ) -> Experiment:
     """Fine-tune full data, the named subsets (none = the ladder) and a baseline of equal size for each; finished points are kept.
 
@@ -135,20 +136,20 @@ def frontier(
     check_budget(budget)
     if seeds < 1:
         raise UsageError(f"seeds must be at least 1, got {seeds}; use at least 3 for a useful interval.", "seeds")
-    experiment = Experiment(directory, burn_in)
+    experiment = Experiment(directory, burn_in, success=success)
     if not (experiment.settings.model and experiment.evaluation(["id"]).num_rows):
         raise ExperimentError(f"{experiment.folder.root} lacks a model or evaluation data to measure with; record it with both.")
     wanted = list(names) if names else experiment.ladder()
     if with_decisions:
         wanted = [experiment.subset(name).name for name in wanted]
     chosen, left_out = choose(experiment, wanted, baselines, refuse=bool(names))
-    asked = {"names": chosen, "baselines": [], "seeds": seeds, "budget": budget, "burn_in": burn_in}
+    asked = {"names": chosen, "baselines": [], "seeds": seeds, "budget": budget, "burn_in": burn_in, "success": success}
     with stop_on_signals() as stop, job(experiment.folder, "frontier", asked) as progress:
         if left_out:
             progress.say("note", message=f"Not measured, because they keep only one class or nothing: {', '.join(left_out)}.")
         if experiment.settings.measuring.learning_rate is None:
             fitted = rate_search.ensure(experiment, FULL_RECIPE, progress, listen, stop)
-            experiment = fitted.reading(experiment.burn_in, experiment.with_decisions)
+            experiment = fitted.reading(experiment.burn_in, experiment.with_decisions, success)
         pieces = [(name, seed) for name in chosen for seed in all_seeds(experiment.settings, seeds)]
         fine_tune(experiment, progress, pieces, budget, listen, stop)
     return Experiment(directory)
@@ -160,7 +161,7 @@ def resume(directory: str | Path, listen: Listener = lambda progress: None) -> E
     if verb in ("fit", "look"):
         return fit_again(directory, listen) if verb == "fit" else look_again(directory, listen)
     experiment = _restored(Experiment(directory), listen)
-    if _unfinished_runs(experiment):
+    if _unfinished_runs(experiment) or base_losses.lacks(experiment):
         with stop_on_signals() as stop, job(experiment.folder, "score") as progress:
             score_within(experiment, progress, listen, stop)
         return Experiment(directory)
@@ -212,6 +213,7 @@ def score_within(experiment: Experiment, progress: JobProgress, listen: Listener
     later = after + experiment.settings.runs * len(experiment.ids) * experiment.settings.scoring.epochs
     experiment = looking.step(experiment, progress, listen, stop, later + rate_search.ahead(experiment))
     experiment = rate_search.ensure(experiment, experiment.asked.approximate or FULL_RECIPE, progress, listen, stop, later)
+    experiment = base_losses.ensure(experiment, progress, listen, stop)
     settings = experiment.settings
     unfinished = _unfinished_runs(experiment)
     rows = np.arange(len(experiment.ids))

@@ -12,6 +12,7 @@ from pruning.reading import Reading
 from pruning.records import FrontierPoint, Subset
 from pruning.reports import answers
 from pruning.subsets.decisions import Decided, without_suffix
+from pruning.success import right_looks_histogram
 
 
 def summary(reading: Reading, budget: str, margin: float) -> dict[str, Any]:
@@ -34,6 +35,7 @@ def summary(reading: Reading, budget: str, margin: float) -> dict[str, Any]:
         "runs": dynamics.runs,
         "epochs": dynamics.epochs,
         "burn_in": reading.burn_in,
+        **_of_answers(reading),
         "caveat": reading.settings.caveat,
         "learned": reading.learned.to_dict(),
         "learning_rates": {name: fit.to_dict() for name, fit in reading.learning_rates.items()},
@@ -63,6 +65,17 @@ def _rollouts(reading: Reading) -> dict[str, Any]:
         "prior": asdict(found.prior),
         "histogram": dict(answers.histogram(found)),
         "sentences": answers.sentences(found),
+    }
+
+
+def _of_answers(reading: Reading) -> dict[str, Any]:
+    """The success rule and the examples by right looks; nothing for other kinds than generation."""
+    if reading.success is None:
+        return {}
+    return {
+        "success": reading.success.name,
+        "success_reason": reading.success_reason,
+        "right_looks_histogram": right_looks_histogram(reading.dynamics.correct).tolist(),
     }
 
 

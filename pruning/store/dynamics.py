@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pruning.errors import ExperimentError
-from pruning.records import QUANTITIES, Dynamics, EpochRecord
+from pruning.records import QUANTITIES, WRONG, Dynamics, EpochRecord
 from pruning.store.checksums import check, checksummed, checksums
 from pruning.store.layout import Folder, read_notes, read_table
 
@@ -45,6 +45,10 @@ def epoch_accuracy(folder: Folder, runs: int, epochs: int) -> NDArray[np.float64
         if path.exists():
             accuracy[run, epoch] = float(read_notes(path).get("accuracy", np.nan))
     return accuracy
+
+
+Right = Callable[[NDArray[np.integer], NDArray[np.floating]], NDArray[np.bool_]]
+"""Wrong tokens and losses of an epoch -> which looks are right, [N] each."""
 
 
 class Recording(Dynamics):
@@ -83,6 +87,14 @@ class Recording(Dynamics):
             object.__setattr__(self, "successes", self.correct.sum(axis=0, dtype=np.int64))
             object.__setattr__(self, "attempts", np.full((epochs, len(ids)), len(seeds), dtype=np.int64))
 
+    def ruled(self, right: Right) -> Recording:
+        """Return the same recording, whose `correct` is what `right` says of the wrong tokens and losses of an epoch, [N] each."""
+        other = object.__new__(Recording)
+        for name in ("ids", "probe", "seeds", "successes", "attempts", "extras"):
+            object.__setattr__(other, name, getattr(self, name))
+        other.__dict__.update({name: value for name, value in self.__dict__.items() if name != "correct"}, _right=right)
+        return other
+
     @property
     def runs(self) -> int:
         """R, the number of complete runs."""
@@ -109,10 +121,15 @@ class Recording(Dynamics):
 
     def read(self, name: str) -> NDArray[Any]:
         """Return one quantity, [R, E, N]."""
-        array = np.empty((self.runs, self.epochs, self.examples), QUANTITIES[name])
+        array = np.empty((self.runs, self.epochs, self.examples), {**QUANTITIES, "wrong": WRONG}[name])
+        right: Right | None = self.__dict__.get("_right") if name == "correct" else None
 
         def one(index: int, epoch: int, path: Path) -> None:
-            array[index, epoch] = np.asarray(read_table(path, [name])[name])
+            if right is None:
+                array[index, epoch] = np.asarray(read_table(path, [name])[name])
+            else:
+                table = read_table(path, ["wrong", "loss"])
+                array[index, epoch] = right(np.asarray(table["wrong"]), np.asarray(table["loss"]))
 
         self._each(one)
         return array
@@ -133,11 +150,17 @@ class Recording(Dynamics):
             self.__dict__.pop(name, None)
 
 
-def _quantity(name: str) -> cached_property[NDArray[Any]]:
-    prop = cached_property(lambda recording: recording.read(name))
+def _wrong(recording: Recording) -> NDArray[Any] | None:
+    """Return the wrong tokens, [R, E, N]; None where the files have no such column."""
+    path = recording.__dict__["_folder"].epoch(recording.__dict__["_runs"][0], 0)
+    return recording.read("wrong") if "wrong" in pq.read_schema(path).names else None
+
+
+def _quantity(name: str) -> cached_property[NDArray[Any] | None]:
+    prop = cached_property(_wrong if name == "wrong" else lambda recording: recording.read(name))
     prop.__set_name__(Recording, name)
     return prop
 
 
-for _name in QUANTITIES:
+for _name in (*QUANTITIES, "wrong"):
     setattr(Recording, _name, _quantity(_name))

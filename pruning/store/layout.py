@@ -8,6 +8,7 @@
     successes.parquet                  sampled answers with unequal counts: id, epoch (a checkpoint), successes, attempts; then no dynamics/
     answers.parquet                    each sampled answer: id, epoch, sample, answer, reward, right (null = unknown), tokens, cut
     extras.parquet                     further numbers of each example, by id: of sampled answers consensus, answer_tokens, share_cut
+    base.parquet                       for generation: tokens of each answer, and the unadapted model's loss of it, by id
     frontier.parquet                   one row per fine-tuning of a subset
     look/embeddings.npy                [N, D] float16: the training texts embedded by the pretrained model, length 1, in source order
     look/probabilities.npy             [N, classes] float32: the probe's out-of-sample probabilities; not where labels cannot be probed
@@ -116,6 +117,10 @@ class Folder:
     def of_answers(self) -> tuple[Path, ...]:
         """The files of sampled answers."""
         return self.successes, self.answers, self.extras
+
+    @property
+    def base(self) -> Path:
+        return self.root / "base.parquet"
 
     @property
     def frontier(self) -> Path:

@@ -36,6 +36,7 @@ AFTERWARDS = (
     "model",
     "seeds",
     "burn_in",
+    "success",
     "drop_invalid",
     "id_column",
     "missing_label",

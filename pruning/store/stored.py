@@ -22,6 +22,7 @@ from pruning.files import make_folder
 from pruning.records import DecisionKind, Dynamics, EpochRecord, JobStatus, Subset
 from pruning.settings import Settings
 from pruning.store import checksums, lines, lock, manifest, sampled
+from pruning.store.base import read_base
 from pruning.store.checksums import check_once, checksummed
 from pruning.store.dynamics import Recording, epoch_accuracy, write_epoch
 from pruning.store.layout import Folder, read_table
@@ -166,7 +167,7 @@ class Stored:
     @property
     def _files(self) -> list[Path]:
         epochs = self.folder.epochs(range(self.settings.runs), self.settings.scoring.epochs)
-        recorded = [*epochs, *self.folder.of_answers]
+        recorded = [*epochs, *self.folder.of_answers, self.folder.base]
         return [*self.folder.of_data, *self.folder.of_look, *recorded, self.folder.frontier, *saved_files(self.folder)]
 
     def verify(self) -> int:
@@ -210,7 +211,12 @@ class Stored:
         return epoch_accuracy(self.folder, self.settings.runs, self.settings.scoring.epochs)
 
     @shared
-    def dynamics(self) -> Dynamics:
+    def extras(self) -> dict[str, NDArray[np.float64]]:
+        """Numbers of each answer from before training, for generation; see `pruning.store.base`."""
+        return read_base(self.folder, self.ids)
+
+    @shared
+    def recorded(self) -> Dynamics:
         """The recording of all complete runs; incomplete runs are left out, never counted as failures.
 
         Raises ExperimentError when no run is complete, or a file is damaged or does not hold exactly the experiment's examples.
@@ -219,7 +225,7 @@ class Stored:
         if not runs:
             raise ExperimentError(f"{self.folder.root} has no complete run yet; score it first, or resume it.")
         seeds, epochs = [self.settings.seeds[run] for run in runs], self.settings.scoring.epochs
-        extras = sampled.read_extras(self.folder, self.ids)
+        extras = {**sampled.read_extras(self.folder, self.ids), **self.extras}
         if self.folder.successes.exists():
             return sampled.of_counts(self.ids, seeds, *sampled.read_counts(self.folder, self.ids, epochs), extras)
         return Recording(self.folder, self.ids, runs, seeds, epochs, self.probe, extras, of_answers=self.sampled)

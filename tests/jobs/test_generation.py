@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from pruning.experiment import Experiment
 from pruning.jobs import worker
 from pruning.settings import Settings, TrainSettings
+from tests.support.commands import winnow
 from tests.support.generative import tiny_causal
 
 pytestmark = pytest.mark.process
@@ -39,7 +41,7 @@ def settings_of(folder: Path, **changes: object) -> Settings:
         model=tiny_causal(folder / "model"),
         seeds=(1, 2),
         max_length=128,
-        train=TrainSettings(epochs=3, batch_size=8, learning_rate=1e-2, device="cpu"),
+        train=TrainSettings(epochs=3, batch_size=8, learning_rate=1e-2, device="cpu", precision="fp32"),
     )
     return settings.with_changes(**changes)
 
@@ -68,3 +70,77 @@ def test_a_subset_is_measured_and_exported_byte_for_byte(scored: Experiment, tmp
     manifest = experiment.export("random@0.5", tmp_path / "out.jsonl")
     lines = rows(16)
     assert (tmp_path / "out.jsonl").read_text() == "".join(lines[index] for index in manifest["ids"]), "their own format"
+
+
+def test_the_base_is_measured_before_training_with_the_prompt_and_without(scored: Experiment) -> None:
+    """Against transformers' own losses of the untouched model, the answer alone after the head of an assistant's turn."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(scored.settings.model, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(scored.settings.model)
+    extras = scored.dynamics.extras
+    for place in (0, 5):
+        number = int(scored.ids[place])
+        answer = NUMBERS[number % 6] * (1 + number % 3) + "<|im_end|>"
+        prompt = f"<|im_start|>user\n{number} mod 6?<|im_end|>\n<|im_start|>assistant\n"
+        wanted = tokenizer(answer, add_special_tokens=False)["input_ids"]
+        assert extras["answer_length"][place] == len(wanted)
+        for column, ahead in (("loss0", prompt), ("loss0_alone", "<|im_start|>assistant\n")):
+            ids = torch.tensor([tokenizer(ahead, add_special_tokens=False)["input_ids"] + wanted])
+            with torch.no_grad():
+                logits = model(input_ids=ids).logits[0, -len(wanted) - 1 : -1]
+            loss = torch.nn.functional.cross_entropy(logits, torch.tensor(wanted))
+            assert extras[column][place] == pytest.approx(float(loss), abs=1e-4)
+    assert worker.base_losses.lacks(scored) is False
+
+
+def test_the_success_rule_changes_h_and_no_file(scored: Experiment) -> None:
+    before = {path: path.stat().st_mtime_ns for path in scored.folder.root.rglob("*.parquet")}
+    length, wrong = scored.dynamics.extras["answer_length"], scored.recorded.wrong
+    assert wrong is not None
+    for name, right in (
+        ("exact", wrong == 0),
+        ("tokens>=2/3", 3 * (length - wrong) >= 2 * length),
+        ("loss<=1.5", scored.recorded.loss <= 1.5),
+    ):
+        read = scored.reading(success=name)
+        assert read.success is not None and read.success.name == name
+        assert np.array_equal(read.dynamics.correct, right)
+        assert np.array_equal(read.h_score(), right.all(axis=1).sum(axis=0))
+    assert scored.reading(success="exact").h_score().tolist() != scored.reading(success="tokens>=0.01").h_score().tolist()
+    share = scored.success
+    assert share is not None and share.name.startswith("tokens>=") and 0.4 <= scored.dynamics.correct.mean() <= 0.75, "the median look"
+    assert before == {path: path.stat().st_mtime_ns for path in scored.folder.root.rglob("*.parquet")}
+
+
+def test_a_lost_base_is_measured_again_by_resume(scored: Experiment, tmp_path: Path) -> None:
+    import shutil
+
+    copied = tmp_path / "copy"
+    shutil.copytree(scored.folder.root, copied)
+    (copied / "base.parquet").unlink()
+    assert Experiment(copied).success is None and "base.parquet is missing" in str(Experiment(copied).damaged([copied / "base.parquet"]))
+    resumed = worker.resume(copied)
+    assert resumed.success is not None and np.array_equal(resumed.dynamics.extras["loss0"], scored.dynamics.extras["loss0"])
+
+
+def test_the_command_line_says_the_rule_and_changes_it(scored: Experiment, tmp_path: Path) -> None:
+    root = scored.folder.root
+    assert scored.success is not None
+    shown = " ".join(winnow("show", root).stdout.split())
+    assert shown.startswith("Learned (mean loss")
+    assert "Success rule tokens>=" in shown and "of the looks are exact, so the median look sets the bar" in shown
+    assert "right at no look" in shown and "Nothing is recommended here that was not measured" in shown
+    exact = json.loads(winnow("show", root, "--json", "--success", "exact").stdout)
+    assert exact["success"] == "exact" and sum(exact["right_looks_histogram"]) == 16 and len(exact["right_looks_histogram"]) == 7
+    loose = json.loads(winnow("show", root, "--json", "--success", "tokens>=0.01").stdout)
+    assert loose["h_histogram"] != exact["h_histogram"]
+    assert "success must be exact" in winnow("show", root, "--success", "mostly").stderr
+    output = tmp_path / "some.jsonl"
+    done = winnow("export", root, "--subset", "sometimes-right", "--output", output)
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "some.jsonl.manifest.json").read_text())
+    assert manifest["subset"]["success"] == scored.success.name and "--success" in manifest["command"]
+    assert "of the answer's tokens" in manifest["subset"]["success_words"]
+    assert "matches its manifest" in winnow("verify", output).stdout
+    assert winnow("audit", root, "--subset", "sometimes-right", "--success", "exact").stdout
