@@ -199,9 +199,12 @@ def load_config(path: str, labels: int = 1) -> Any:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        return AutoConfig.from_pretrained(path, num_labels=labels, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ModelError(loading_sentence(path, error)) from error
+    config.problem_type = None  # that of a fine-tuned model is about its former head, and may contradict the number of labels
+    config.num_labels = labels
+    return config
 
 
 def loading_sentence(path: str, error: Exception) -> str:

@@ -165,6 +165,16 @@ def test_the_verb_makes_an_experiment_of_a_file(reviews: tuple[Path, Path], tiny
     assert Experiment(tmp_path / "new").look is not None
 
 
+def test_a_model_fine_tuned_for_classification_is_embedded(looked: Experiment, settings: Settings, tmp_path: Path) -> None:
+    """Trainer writes the problem type into the configuration; it is about the old head, which the look leaves out."""
+    folder = Path(shutil.copytree(settings.model, tmp_path / "tuned"))
+    tuned = json.loads((folder / "config.json").read_text()) | {"problem_type": "single_label_classification"}
+    (folder / "config.json").write_text(json.dumps(tuned))
+    found = worker.look(settings.with_changes(model=str(folder)), tmp_path / "x").look
+    assert found is not None and looked.look is not None
+    assert np.array_equal(found.embeddings, looked.look.embeddings)
+
+
 def test_another_model_is_refused_and_never_mixed_up(looked: Experiment, settings: Settings, tmp_path: Path) -> None:
     other = tiny_model(tmp_path / "other", seed=1)
     with pytest.raises(UsageError, match=r"was made with the model .* its look uses the same, not .*other"):
