@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from pruning import training
 from pruning.data import examples
 from pruning.errors import BusyError, DataError, ExperimentError, ExportError, TrainingError
 from pruning.experiment import Experiment
@@ -321,7 +323,7 @@ def room(bytes: int) -> Iterator[None]:
     ],
 )
 def test_a_full_disk_is_reported_and_the_job_can_be_resumed(
-    settings: Settings, scored: Experiment, tmp_path: Path, bytes: int, says: str
+    settings: Settings, scored: Experiment, tmp_path: Path, bytes: int, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stops in one sentence with nothing half-written, and goes on when there is room, to the same recording."""
     folder = tmp_path / "full"
@@ -330,6 +332,7 @@ def test_a_full_disk_is_reported_and_the_job_can_be_resumed(
     assert lock.status(Folder(folder)).state in (JobState.FAILED, JobState.INTERRUPTED)
     with own(Folder(folder)):
         assert leftovers(folder) == []
+    monkeypatch.setattr(training, "train", partial(training.train, workers=0))  # what was pooled on the full disk goes on without a pool
     again = worker.score(settings, folder)
     assert np.array_equal(again.dynamics.gold_prob, scored.dynamics.gold_prob)
     assert again.verify()

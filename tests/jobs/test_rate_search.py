@@ -35,7 +35,9 @@ def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def auto(settings: Settings) -> Settings:
-    return settings.with_changes(train=replace(settings.train, learning_rate=None, epochs=4), seeds=SEEDS[:2], checkpoints=False)
+    return settings.with_changes(
+        train=replace(settings.train, learning_rate=None, epochs=4, batch_size=8), seeds=SEEDS[:2], checkpoints=False
+    )
 
 
 @pytest.fixture(scope="module")
