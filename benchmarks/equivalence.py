@@ -2,6 +2,7 @@
 
     python -m benchmarks.equivalence [--train 1500] [--evaluation 1000] [--runs 6] [--sets 2]
 
+Everything trains at the learning rate that Winnow's search fits to the sentences, and each approximation at its own.
 The reference is the Hugging Face Trainer (random batches, dynamic padding, bf16), recording online in its loss. Set A has the
 paper's seeds, the others further ones. How two reference sets differ is the noise of the method itself; ours against the
 reference should differ no more. The runs of a set share their luck, so examples are no independent witnesses and the usual
@@ -30,11 +31,14 @@ from scipy import stats
 from benchmarks.machine import heading
 from benchmarks.trainers import RECIPES, as_rows, load, train
 from pruning.analysis.scores import h_score
+from pruning.cli import report
 from pruning.data import examples, models, sample
 from pruning.data.tasks import TASKS
 from pruning.files import atomic_write
+from pruning.formatting import scientific
+from pruning.jobs import worker
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
-from pruning.settings import APPROXIMATIONS, SAMPLE, Settings, TrainSettings, default_seeds
+from pruning.settings import APPROXIMATIONS, FULL_RECIPE, SAMPLE, Settings, TrainSettings, default_seeds
 from pruning.training import train as train_ours
 from pruning.training.devices import cores
 
@@ -85,16 +89,20 @@ def main(
     groups = {ascii_uppercase[i]: seeds[i * runs : (i + 1) * runs] for i in range(count)}
     job = prepare(train, evaluation)
     recipes = {"winnow": "", **{f"--approximate {name}": name for name in APPROXIMATIONS}}
+    rates = {name: fit(train, evaluation, name, folder) for name in ("", *APPROXIMATIONS)}
     sets: dict[str, Recorded] = {}
     for group, own in groups.items():
-        sets[f"reference {group}"] = kept(folder / f"reference-{group}.npz", own, partial(reference, job))
+        sets[f"reference {group}"] = kept(folder / f"reference-{group}.npz", own, partial(reference, job, rates[""]))
     for name, approximate in recipes.items():
         for group in groups if not approximate else "A":
-            make = partial(winnow, job, Settings(data="sample", approximate=approximate, train=TrainSettings(learning_rate=2e-5)))
+            recipe = TrainSettings(learning_rate=rates[""])
+            asked = Settings(data="sample", approximate=approximate, train=recipe, scoring_learning_rate=rates[approximate])
+            make = partial(winnow, job, asked)
             sets[f"{name} {group}"] = kept(folder / f"winnow{approximate}-{group}.npz", groups[group], make)
     command = f"python -m benchmarks.equivalence --train {train} --evaluation {evaluation} --runs {runs} --sets {count}"
     print(heading("The same statistics", command))
-    print(f"{train:,} sentences, {runs} runs x {EPOCHS} epochs in each set.\n")
+    words = ", ".join(f"{name or 'the full recipe'} {scientific(rate)}" for name, rate in rates.items())
+    print(f"{train:,} sentences, {runs} runs x {EPOCHS} epochs in each set. Fitted learning rates: {words}.\n")
     print(each(sets))
     full = list(sets.values())[: 2 * count]
     print(f"\n{pairs(full[:count], full[count:])}\n")
@@ -109,6 +117,16 @@ def prepare(train: int, evaluation: int) -> Job:
     return Job(train=first, evaluation=second, model=str(model))
 
 
+def fit(train: int, evaluation: int, approximate: str, folder: Path) -> float:
+    """The learning rate that the search fits to the sentences, for the full recipe or an approximation."""
+    data, held_out = sample.sample_split(train, evaluation)
+    asked = Settings(data=str(data), evaluation=str(held_out), approximate=approximate)
+    with report.listener(f"Fitting the learning rate of {approximate or FULL_RECIPE}") as listen:
+        found = worker.fit(asked, folder / f"fit{approximate}", listen).learning_rates[approximate or FULL_RECIPE].rate
+    assert found is not None
+    return found
+
+
 def kept(path: Path, seeds: Sequence[int], make: Callable[[Sequence[int]], Recorded]) -> Recorded:
     """What was trained before, else trained now."""
     if not path.exists():
@@ -119,20 +137,20 @@ def kept(path: Path, seeds: Sequence[int], make: Callable[[Sequence[int]], Recor
         return Recorded(correct=found["correct"], accuracy=found["accuracy"], seconds=found["seconds"])
 
 
-def reference(job: Job, seeds: Sequence[int]) -> Recorded:
+def reference(job: Job, rate: float, seeds: Sequence[int]) -> Recorded:
     """One Trainer per seed, as many at once as there are cores."""
     with multiprocessing.get_context("spawn").Pool(len(cores())) as pool:
-        found = pool.starmap(reference_run, [(job, seed) for seed in seeds], chunksize=1)
+        found = pool.starmap(reference_run, [(job, rate, seed) for seed in seeds], chunksize=1)
     return Recorded(
         correct=np.stack([correct for correct, _ in found]), accuracy=np.array([right for _, right in found]), seconds=np.zeros(len(found))
     )
 
 
-def reference_run(job: Job, seed: int) -> tuple[NDArray[np.bool_], float]:
+def reference_run(job: Job, rate: float, seed: int) -> tuple[NDArray[np.bool_], float]:
     """[epochs, examples] what was right, and the accuracy on the evaluation data."""
     torch.set_num_threads(1)
     model = load(job.model, job.train.classes, "sdpa", seed)
-    settings = {"train_sampling_strategy": "random"}
+    settings = {"train_sampling_strategy": "random", "learning_rate": rate}
     trainer, _ = train(RECIPES["tuned"], model, job.train, as_rows(job.train), seed=seed, epochs=EPOCHS, device="cpu", settings=settings)
     predicted = trainer.predict(as_rows(job.evaluation)).predictions
     return np.stack(trainer.epochs), float((predicted.argmax(-1) == job.evaluation.labels).mean())
@@ -237,22 +255,29 @@ def oddness(references: Sequence[Recorded], ours: Sequence[Recorded], deals: int
 
 
 def approximations(sets: dict[str, Recorded]) -> str:
-    """Each cheaper way against the full recipe with other seeds, beside what other seeds alone do."""
-    target = sets["winnow B"]
-    lines = ["| scored by | time | Spearman of H with the full recipe's set B | of mean success | ticket | Jaccard of tickets |"]
-    lines.append("|---" * 6 + "|")
-    for name in ("winnow A", *(name for name in sets if name.startswith("--"))):
-        found = sets[name]
+    """Each cheaper way against the full recipe with other seeds, beside fewer runs of the full recipe."""
+    target, full = sets["winnow B"], sets["winnow A"]
+    ways = {"the full recipe, set A": full}
+    ways |= {f"its first {runs} runs": fewer(full, runs) for runs in range(len(full.correct) - 1, 0, -1)}
+    ways |= {f"`{name.removesuffix(' A')}`": found for name, found in sets.items() if name.startswith("--")}
+    lines = ["| scored by | time | Spearman of H with the full recipe's set B | of mean success | ticket | Jaccard of tickets | accuracy |"]
+    lines.append("|---" * 7 + "|")
+    for words, found in ways.items():
         cells = [
-            f"{found.seconds.mean() / sets['winnow A'].seconds.mean():.0%}",
+            f"{found.seconds.sum() / full.seconds.sum():.0%}",
             f"{stats.spearmanr(found.h, target.h).statistic:.3f}",
             f"{stats.spearmanr(found.correct.mean(axis=(0, 1)), target.correct.mean(axis=(0, 1))).statistic:.3f}",
             f"{found.ticket.mean():.1%}",
             f"{(found.ticket & target.ticket).sum() / (found.ticket | target.ticket).sum():.2f}",
+            f"{found.accuracy.mean():.3f}",
         ]
-        label = "the full recipe, set A" if name == "winnow A" else f"`{name.removesuffix(' A')}`"
-        lines.append(f"| {label} | {' | '.join(cells)} |")
+        lines.append(f"| {words} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def fewer(found: Recorded, runs: int) -> Recorded:
+    """The first runs of a set."""
+    return Recorded(correct=found.correct[:runs], accuracy=found.accuracy[:runs], seconds=found.seconds[:runs])
 
 
 if __name__ == "__main__":
