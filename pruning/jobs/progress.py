@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -49,6 +49,18 @@ class JobProgress:
         self._of_ended = 0
         self._clock = self._said = time.monotonic()
         self._said_queued: float | None = None
+        self._kept = ExitStack()
+        self._entered: set[object] = set()
+
+    def keep(self, resource: Callable[[], AbstractContextManager[object]]) -> None:
+        """Enter this context until the end of the job, unless it was entered before."""
+        if resource not in self._entered:
+            self._entered.add(resource)
+            self._kept.enter_context(resource())
+
+    def close(self) -> None:
+        """Leave the contexts of `keep`."""
+        self._kept.close()
 
     def plan(self, plans: Sequence[RunPlan], found: int = 0, later: int = 0) -> None:
         """Set the work ahead: these plans; `found` examples were trained before this job, `later` are trained after these plans."""
@@ -136,7 +148,8 @@ def job(folder: Folder, verb: str, asked: dict[str, Any] | None = None) -> Itera
         progress = JobProgress(folder, verb, name)
         progress.say("started", job=asked)
         try:
-            yield progress
+            with closing(progress):
+                yield progress
         except Cancelled as stopped:
             progress.say("cancelled", JobState.CANCELLED, message=str(stopped))
             raise

@@ -54,11 +54,12 @@ def train_runs(
     `held_out` are the examples to predict at the end of each run (default: the experiment's evaluation data). `on_diverged` is called
     for a run whose loss became NaN (default: raise TrainingError naming these runs once the others have finished).
     """
-    from pruning.training import train
+    from pruning.training import kept_processes, train
     from pruning.training.devices import pick_device
 
     if not plans:
         return
+    progress.keep(kept_processes)
     data = _encode(experiment, held_out)
     _announce(experiment.settings, data, plans, progress)
     waiting = {plan.key: plan for plan in plans}

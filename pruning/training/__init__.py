@@ -12,9 +12,9 @@ from pruning.training.cost import Cost, probe
 from pruning.training.devices import pick_device, slots
 from pruning.training.embedding import embed
 from pruning.training.interleaved import train_in_rounds
-from pruning.training.process_pool import train_side_by_side
+from pruning.training.process_pool import kept_processes, train_side_by_side
 
-__all__ = ["Cost", "embed", "probe", "train"]
+__all__ = ["Cost", "embed", "kept_processes", "probe", "train"]
 
 
 def train(
@@ -36,7 +36,8 @@ def train(
     same time, unless `settings.deterministic` trains them one by one.
 
     Raises `ModelError` when the model cannot be loaded, `TrainingError` with the run's key when one fails, `UsageError` for a
-    device or precision this machine does not have, and `Cancelled` when `stop()` becomes true. No process outlives the iterator.
+    device or precision this machine does not have, and `Cancelled` when `stop()` becomes true. No process outlives the iterator, except in
+    `kept_processes`.
     """
     if not plans:
         return

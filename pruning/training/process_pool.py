@@ -9,8 +9,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import send_handle
 from typing import Any
 
 from pruning import errors
@@ -70,7 +72,8 @@ def train_side_by_side(
         usable = cores()
         for number in range(workers):
             core = usable[number] if workers == len(usable) and hasattr(os, "sched_setaffinity") else None
-            children.append(Child(Setup(model, settings, memory.fd, memory.size, parts, core)))
+            children.append(SPARES.take() or Child())
+            children[-1].set_up(Setup(model, settings, memory.size, parts, core), memory.fd)
             children[-1].give(waiting.pop())
         while busy := {child.connection: child for child in children if child.plan is not None}:
             if stop():
@@ -83,7 +86,9 @@ def train_side_by_side(
                 elif waiting:
                     child.give(waiting.pop())
                 else:
-                    child.end()
+                    child.plan = None
+                    SPARES.keep(child)
+                    children.remove(child)
     finally:
         for child in children:
             child.end()
@@ -91,10 +96,53 @@ def train_side_by_side(
         discard(plan.checkpoint and plan.checkpoint + PART for plan in plans)
 
 
+class Spares:
+    """Processes that wait for the next training: each start takes seconds of imports."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._waiting: list[Child] = []
+
+    def take(self) -> Child | None:
+        """Return a process that is still alive, if there is one."""
+        while self._waiting:
+            child = self._waiting.pop()
+            if child.process.poll() is None:
+                return child
+            child.end()
+        return None
+
+    def keep(self, child: Child) -> None:
+        """Let a process wait, or end it outside `kept_processes`."""
+        if self._depth:
+            self._waiting.append(child)
+        else:
+            child.end()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """See `kept_processes`."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            while self._waiting and not self._depth:
+                self._waiting.pop().end()
+
+
+SPARES = Spares()
+
+
+def kept_processes() -> AbstractContextManager[None]:
+    """Return a context in which processes that have finished their runs wait for the next training; its end ends them."""
+    return SPARES.kept()
+
+
 class Child:
     """One worker process, seen from its parent."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             # The kernel's death signal is sent when the thread that started the child ends, so only the main thread may ask for it.
@@ -103,12 +151,19 @@ class Child:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", start],
                 stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), setup.memory),
+                pass_fds=(theirs.fileno(),),
                 env=child_environment(),
             )
         self.connection = Connection(ours.detach())
         self.plan: RunPlan | None = None
+
+    def set_up(self, setup: Setup, memory: int) -> None:
+        """Send what the next plans share, and the handle of their memory."""
         self._send(setup)
+        try:
+            send_handle(self.connection, memory, self.process.pid)
+        except OSError:
+            raise self._broken() from None
 
     def give(self, plan: RunPlan) -> None:
         """Send the next plan to train."""
@@ -128,18 +183,20 @@ class Child:
         return item
 
     def end(self) -> None:
-        """Stop the process; does nothing if it has stopped already."""
+        """Stop the process and close the connection."""
         self.plan = None
-        if self.process.returncode is None:
-            self.process.kill()
-            self.process.wait()
-            self.connection.close()
+        self.process.kill()
+        self.process.wait()
+        self.connection.close()
 
     def _send(self, message: object) -> None:
         try:
             self.connection.send(message)
         except OSError:
-            raise TrainingError(f"A training process could not be started: {_obituary(self.process)}") from None
+            raise self._broken() from None
+
+    def _broken(self) -> TrainingError:
+        return TrainingError(f"A training process could not be started: {_obituary(self.process)}")
 
 
 def child_environment() -> dict[str, str]:

@@ -7,6 +7,7 @@ import queue
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
 from typing import Any
 
 from pruning.records import Encoded, RunPlan
@@ -15,17 +16,16 @@ from pruning.settings import TrainSettings
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Setup:
-    """Data shared by all plans of a pool; sent once to each child."""
+    """What all plans that follow share; the handle of the memory is sent after it."""
 
     model: str
     settings: TrainSettings
-    memory: int
-    """File descriptor of the shared memory, the same number in parent and child."""
     size: int
+    """Bytes of the shared memory."""
     parts: tuple[Any, ...]
     """Training and evaluation data as `SharedMemory.add` returned them, or None."""
     core: int | None
-    """Number of the core to run on."""
+    """Number of the core to run on; None = any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,44 +48,47 @@ class Finished:
 def main(fd: int) -> None:
     """Serve the parent at the other end of socket `fd` until it closes the connection."""
     connection = Connection(fd)
-    try:
-        setup: Setup = connection.recv()
-    except EOFError:
-        os._exit(0)
-    if setup.core is not None:
-        os.sched_setaffinity(0, {setup.core})
-    plans: queue.SimpleQueue[RunPlan] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, plans), daemon=True).start()
-    _serve(connection, plans, setup)
+    received: queue.SimpleQueue[RunPlan | tuple[Setup, int]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, received), daemon=True).start()
+    _serve(connection, received)
 
 
-def _listen(connection: Connection, plans: queue.SimpleQueue[RunPlan]) -> None:
-    """Pass plans on; end this process at once when the parent closes the connection or dies."""
+def _listen(connection: Connection, received: queue.SimpleQueue[RunPlan | tuple[Setup, int]]) -> None:
+    """Pass on what arrives; end this process at once when the parent closes the connection or dies."""
     while True:
         try:
-            plans.put(connection.recv())
+            item = connection.recv()
+            received.put((item, recv_handle(connection)) if isinstance(item, Setup) else item)
         except (EOFError, OSError):
             os._exit(0)
 
 
-def _serve(connection: Connection, plans: queue.SimpleQueue[RunPlan], setup: Setup) -> None:
+def _serve(connection: Connection, received: queue.SimpleQueue[RunPlan | tuple[Setup, int]]) -> None:
     import torch
 
+    from pruning.training.devices import cores
     from pruning.training.loop import train_run
     from pruning.training.shared_memory import attach
 
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(setup.settings.deterministic)
-    data, evaluation = (part and attach(setup.memory, setup.size, *part) for part in setup.parts)
+    everywhere = cores()
     while True:
-        plan = plans.get()
+        item = received.get()
+        if isinstance(item, tuple):
+            setup, memory = item
+            if hasattr(os, "sched_setaffinity"):
+                os.sched_setaffinity(0, everywhere if setup.core is None else {setup.core})
+            torch.use_deterministic_algorithms(setup.settings.deterministic)
+            data, evaluation = (part and attach(memory, setup.size, *part) for part in setup.parts)
+            os.close(memory)
+            continue
         try:
-            for item in train_run(plan, _present(data), evaluation, setup.model, setup.settings):
-                if item is not None:
-                    connection.send(item)
-            connection.send(Finished(plan.key))
+            for report in train_run(item, _present(data), evaluation, setup.model, setup.settings):
+                if report is not None:
+                    connection.send(report)
+            connection.send(Finished(item.key))
         except Exception as error:
-            connection.send(Failure(plan.key, type(error).__name__, str(error)))
+            connection.send(Failure(item.key, type(error).__name__, str(error)))
 
 
 def _present(data: Encoded | None) -> Encoded:

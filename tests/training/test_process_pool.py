@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -15,7 +17,7 @@ import pytest
 
 from pruning.errors import Cancelled, ModelError, TrainingError
 from pruning.records import EpochRecord, Progress, RunPlan, RunResult
-from pruning.training import train
+from pruning.training import kept_processes, train
 from tests.support.tiny import tiny_data, tiny_model
 from tests.support.trainings import LENGTHS, recipe, same
 
@@ -106,6 +108,34 @@ def test_a_run_that_fails_is_named(model: str, rows: int, settings: object, erro
 def test_a_model_that_is_not_there_is_a_model_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"needs config\.json"):
         list(train([plan(1)], tiny_data(LENGTHS), None, str(tmp_path), recipe(), workers=1))
+
+
+def test_kept_processes_train_again_with_the_same_numbers(model: str, tmp_path: Path) -> None:
+    """Other plans, data, settings and model; a process whose run failed or that died is replaced, and the block's end ends them all."""
+    data, other, model_b = tiny_data(LENGTHS), tiny_data(LENGTHS[:5], classes=3), tiny_model(tmp_path / "roberta", "roberta")
+
+    def outputs(items: Iterable[object]) -> dict[str, Any]:
+        return {item.key: item.outputs for item in items if isinstance(item, RunResult)}
+
+    with kept_processes():
+        first = outputs(train([plan(1), plan(2)], data, data, model, recipe(), workers=2))
+        pids = {child.pid for child in children()}
+        second = outputs(train([plan(3, rows=5), plan(4, rows=5)], other, other, model_b, recipe(batch_size=2), workers=2))
+        assert len(pids) == 2 and {child.pid for child in children()} == pids
+        killed = children()[0]
+        killed.kill()
+        killed.wait(5)
+        assert outputs(train([plan(1), plan(2)], data, data, model, recipe(), workers=2)).keys() == first.keys()
+        assert len(children()) == 2 and {child.pid for child in children()} != pids
+        with pytest.raises(TrainingError, match="Training of run 1 failed with IndexError"):
+            list(train([plan(1, rows=99)], data, None, model, recipe(), workers=1))
+        assert len(children()) == 1
+    assert children() == []
+    for made, again in (
+        (first, outputs(train([plan(1), plan(2)], data, data, model, recipe(), workers=0))),
+        (second, outputs(train([plan(3, rows=5), plan(4, rows=5)], other, other, model_b, recipe(batch_size=2), workers=0))),
+    ):
+        assert all(np.array_equal(made[key], again[key]) for key in again)
 
 
 PARENT = """
