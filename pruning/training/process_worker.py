@@ -16,7 +16,7 @@ from pruning.settings import TrainSettings
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Setup:
-    """What all plans that follow share; the handle of the memory is sent after it."""
+    """Settings and data of all plans that follow; the handle of the memory is sent after it."""
 
     model: str
     settings: TrainSettings
