@@ -16,6 +16,7 @@ from pruning.experiment import Experiment
 from pruning.export.formats import FORMATS
 from tests.conftest import write_reviews
 from tests.support.commands import winnow
+from tests.support.generative import tiny_causal
 from tests.support.tiny import tiny_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,6 +58,7 @@ def desk(reviews: tuple[Path, Path], scored: Experiment, tmp_path: Path, monkeyp
     (folder / "rollouts").mkdir()
     (folder / "rollouts" / "1.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers))
     tiny_model(folder / "roberta-base")
+    tiny_causal(folder / "small-model")
     scored.export("full", folder / "recorded", format="cartography")
     monkeypatch.chdir(folder)
     return folder

@@ -1,4 +1,4 @@
-"""Verbs for sampled answers: rollouts imports a log of them."""
+"""Verbs for sampled answers: rollouts imports a log of them, sample makes one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from pruning.cli import report
-from pruning.cli.base import app, one_sentence, say, settings_options
+from pruning.cli.base import app, one_sentence, say, settings_options, words
+from pruning.errors import UsageError
 from pruning.interop.answers.importing import Options, import_answers
 from pruning.interop.answers.log import Wanted
 from pruning.interop.answers.tools import TOOLS
@@ -82,3 +83,55 @@ def rollouts(
     say(f"Read as {imported.info['rollouts']['tool']}.")
     report.say_data(imported)
     report.show(imported)
+
+
+@app.command()
+@one_sentence
+@settings_options("columns", "id_column", "drop_invalid")
+def sample(
+    changes: dict[str, Any],
+    data: Annotated[str, typer.Argument(help="Prompts with their keys (reference answers).")],
+    model: Annotated[str, typer.Option(help="A folder or hub name; with --endpoint the server's name of the model.")],
+    experiment: Annotated[Path, typer.Option("--experiment", help="Experiment folder; the answers are in a file beside it.")],
+    verify: Annotated[
+        str,
+        typer.Option(help="How answers are judged: exact, choice, number, math, regex:PATTERN, sql:DATABASE, python:FILE:FUNCTION, tests."),
+    ],
+    samples: Annotated[
+        str,
+        typer.Option(help="Answers to each prompt. 4,12,48: 4 each, then 12 and 48 more where all or none were right."),
+    ] = "8",
+    endpoint: Annotated[str, typer.Option(help="Server with OpenAI's chat completions, such as http://127.0.0.1:8000/v1.")] = "",
+    temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 1.0,
+    top_p: Annotated[float, typer.Option("--top-p", help="Nucleus of the probabilities that is sampled.")] = 1.0,
+    max_tokens: Annotated[int, typer.Option(help="Most tokens of an answer.")] = 1024,
+    system: Annotated[str, typer.Option(help="System prompt.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
+    chance: Chance = 0.0,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Let the verifiers python and tests run code: it has your rights, without a sandbox.")
+    ] = False,
+    verify_again: Annotated[bool, typer.Option("--verify-again", help="Judge the answers there are again; sample none.")] = False,
+) -> None:
+    """Sample answers from a model and verify them; the same command continues what was stopped."""
+    from pruning.sampling.asking import Asked
+    from pruning.sampling.job import Request
+    from pruning.sampling.job import sample as sample_answers
+
+    if not all(word.isdigit() for word in words(samples)):
+        raise UsageError(f"samples must be whole numbers such as 8 or 4,12,48, got {samples!r}.", "samples")
+    asked = Asked(model=model, temperature=temperature, top_p=top_p, max_tokens=max_tokens, system=system, seed=seed)
+    request = Request(
+        data=data,
+        asked=asked,
+        verify=verify,
+        stages=tuple(int(word) for word in words(samples)),
+        endpoint=endpoint,
+        chance=chance,
+        allow_code=allow_code,
+        verify_again=verify_again,
+        settings=changes,
+    )
+    sampled = sample_answers(request, experiment, say)
+    report.say_data(sampled)
+    report.show(sampled)

@@ -35,6 +35,11 @@ from pruning.store.lock import own
 
 logger = logging.getLogger(__name__)
 
+SAMPLE = "sample"
+"""Tool name of answers that Winnow sampled itself; they know their row of the data."""
+
+BY_ROW = ("wide", SAMPLE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -111,7 +116,7 @@ def _settings(log: Log, folder: Folder, options: Options, paths: Sequence[Path])
     if not data and log.tool == "wide":
         data = ",".join(map(str, paths))
         columns |= {name: column for name, column in (("prompt", options.wanted.prompt), ("key", options.wanted.key)) if column}
-    elif not data:
+    elif not data and log.tool != SAMPLE:
         data = str(_write_rows(log.samples, folder.root.with_name(f"{folder.root.name}.prompts.jsonl")))
         columns = {}
     return Settings(data=data, model="", task=SAMPLED).with_changes(**{**options.settings, "columns": columns})
@@ -145,7 +150,7 @@ def _identity(sample: Sample) -> str:
 def _positions(log: Log, examples: Examples, options: Options) -> tuple[Counts, str]:
     """Return [samples] the position of each sample's row in the data, and what did not match."""
     rows = np.asarray(examples.table["row"], dtype=np.int64)
-    if not options.data and log.tool == "wide":
+    if log.tool in BY_ROW and (not options.data or log.tool == SAMPLE):
         place = {int(row): position for position, row in enumerate(rows)}
         return np.asarray([place.get(sample.row, -1) for sample in log.samples], dtype=np.int64), ""
     if not options.data:
