@@ -2,7 +2,8 @@
 
 Every score is a function with a decorator (`pruning.analysis.registry.score`) that registers it in `SCORES` with its range, direction and
 source. A new score is one more such function; a property test covers it automatically. Scores of sampled answers are in
-`pruning.analysis.rate_scores`. If a paper and its published code differ, the docstring says which we follow.
+`pruning.analysis.rate_scores`, those of generated answers in `pruning.analysis.answer_scores`. If a paper and its published code differ,
+the docstring says which we follow.
 Sums are computed in float64, one run at a time, so that a million examples need little more memory than their recording.
 """
 
@@ -19,7 +20,7 @@ from pruning.analysis.windows import mean_over_runs, surprise, usual_window, win
 from pruning.errors import ScoreError, UsageError
 from pruning.records import QUANTITIES, Dynamics
 
-__all__ = ["SCORES", "compute", "compute_all", "h_score", "missing", "possible", "rate_scores"]
+__all__ = ["SCORES", "answer_scores", "compute", "compute_all", "h_score", "missing", "possible", "rate_scores"]
 
 Floats = NDArray[np.float64]
 
@@ -325,7 +326,12 @@ OF_TRAINING = ("correctness", "forgetting", "expected-success")
 def missing(dynamics: Dynamics) -> frozenset[str]:
     """Return what a recording lacks (all values are nan, or -1 for integers): recorded quantities, and what only some recordings have."""
     absent = {name for name in QUANTITIES if _absent(dynamics.first(name))}
-    known = {"ids", "dynamics", *dynamics.extras, *(name for name in ("probe", "successes") if getattr(dynamics, name) is not None)}
+    known = {
+        "ids",
+        "dynamics",
+        *dynamics.extras,
+        *(name for name in ("probe", "successes", "wrong") if getattr(dynamics, name) is not None),
+    }
     return frozenset(absent | {one.needs for one in SCORES.values()} - QUANTITIES.keys() - known)
 
 
@@ -372,4 +378,4 @@ def _absent(value: NDArray[np.generic]) -> bool:
     return value.dtype != np.bool_ and bool((value == -1).all() if value.dtype.kind == "i" else np.isnan(value).all())
 
 
-from pruning.analysis import rate_scores  # noqa: E402  (listed after those of training)
+from pruning.analysis import answer_scores, rate_scores  # noqa: E402  (listed after those of training)

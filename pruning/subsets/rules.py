@@ -15,6 +15,8 @@ The command line, the pages, the frontier and the manifest use the same grammar 
     ccs@X, ccs-0.3@X        as many as X keeps, spread over all difficulties except the hardest tenth or another share
                             (coverage-centric selection)
     mixed@X, mixed-0.3@X    as many as X keeps: half of them, or another share, as in ambiguous@X, the rest as in stratified@X
+    s2l@X                   as many as X keeps, the same number from each cluster of loss trajectories
+    length-matched@X        as many as X keeps at random, with X's lengths of generated answers
     anchored@X, anchored-0.3@X  like mixed, with the highest AUM of each class instead of the ambiguous examples
     aum-high@X, loss-low@X  as many as X keeps, the highest or lowest by any score
     winning-ticket@X, (Y)@X as many as X keeps, drawn at random from the subset before the @
@@ -29,7 +31,7 @@ random@Y or Z draws as many as "Y or Z" keeps.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -39,58 +41,18 @@ from numpy.typing import NDArray
 from pruning.analysis.scores import SCORES, compute, h_score
 from pruning.errors import SubsetError
 from pruning.records import Dynamics, Subset
+from pruning.subsets import answers
 from pruning.subsets.grammar import JOINS, Name, parse
+from pruning.subsets.ladder import TICKET, ladder, parse_removes, subset_name
 from pruning.subsets.looks import SOMETIMES, by_looks, looks_rule
 from pruning.subsets.selection import HARDEST, coverage, highest, quotas, stratified
 
-TICKET = "winning-ticket"
+__all__ = ["TICKET", "ladder", "parse_removes", "subset_name"]
+
 SUSPECTS = "drop-suspects"
+MATCHED = "length-matched"
 
 Ids = NDArray[np.int64]
-
-
-def ladder(runs: int) -> list[tuple[int, ...]]:
-    """Return the H-values removed by each automatic subset, in the order of the paper.
-
-    All remove 0 and R, then more from the hard end, then from both ends. For R = 6 these are the seven published subsets.
-
-    >>> ladder(6)
-    [(0, 6), (0, 1, 6), (0, 1, 2, 6), (0, 1, 2, 3, 6), (0, 1, 5, 6), (0, 1, 2, 3, 4, 6), (0, 1, 2, 3, 5, 6)]
-    >>> ladder(3)
-    [(0, 3), (0, 1, 3)]
-    """
-    hard = [(*range(end), runs) for end in range(1, runs)]
-    if runs < 5:
-        return hard
-    both = [(0, 1, runs - 1, runs), (*range(runs - 2), runs - 1, runs)]
-    return [*hard[:-1], both[0], hard[-1], *both[1:]]
-
-
-def subset_name(removes: Iterable[int], runs: int) -> str:
-    """Return the name of the subset that removes these H-values.
-
-    >>> subset_name((0, 6), 6), subset_name((0, 10, 12), 12)
-    ('winning-ticket', 'remove-0-10-12')
-    """
-    values = sorted(set(removes))
-    return TICKET if values == [0, runs] else "remove-" + "-".join(map(str, values))
-
-
-def parse_removes(name: str, runs: int) -> tuple[int, ...] | None:
-    """Return the H-values that a name removes, or None for any other name. Raises SubsetError for values beyond 0..R.
-
-    >>> parse_removes("remove-0-10-12", 12), parse_removes("drop-easy", 6), parse_removes("random@full", 6)
-    ((0, 10, 12), (6,), None)
-    """
-    fixed = {TICKET: (0, runs), "drop-easy": (runs,), "drop-hard": (0,)}
-    if name in fixed:
-        return fixed[name]
-    if not re.fullmatch(r"remove(-\d{1,6})+", name, re.ASCII):
-        return None
-    removes = tuple(sorted({int(value) for value in name.split("-")[1:]}))
-    if removes[-1] > runs:
-        raise SubsetError(f"{name} removes H = {removes[-1]}; with {runs} runs H is between 0 and {runs}.")
-    return removes
 
 
 def understood(word: str) -> bool:
@@ -242,7 +204,9 @@ def _applied(tree: Name, recording: _Recording) -> Subset:
     if tree.word.startswith("floor-"):
         return _floored(tree, recording)
     size = _size(of, recording)
-    if choose is not None:
+    if tree.word == MATCHED:
+        kept, words = _length_matched(of, recording, size, recording.random(tree.text))
+    elif choose is not None:
         kept, words = choose(recording, size, argument, recording.random(tree.text))
     else:
         rule, source = "part", _subset(parse(tree.word, recording.there_is), recording)
@@ -311,6 +275,23 @@ def _anchored(recording: _Recording, size: int, argument: float, random: np.rand
     return _with_others(first, "with the highest AUM of each class", recording, size, random)
 
 
+def _s2l(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
+    loss = recording.dynamics.loss[:, recording.burn_in :]
+    return answers.s2l(loss, size, random), f"{size} spread evenly over clusters of loss trajectories"
+
+
+def _any_length(recording: _Recording, size: int, argument: float, random: np.random.Generator) -> _Chosen:
+    return answers.length_matched(recording.score("answer-length"), size, None, random), f"{size} at random, of all lengths"
+
+
+def _length_matched(of: Name, recording: _Recording, size: int, random: np.random.Generator) -> _Chosen:
+    """Draw answers of the lengths that a subset keeps; of all lengths where its size is only a number."""
+    if not of.parts and _number(of.word) is not None:
+        return _any_length(recording, size, 0.0, random)
+    like, length = _subset(of, recording).mask(recording.dynamics.ids), recording.score("answer-length")
+    return answers.length_matched(length, size, like, random), f"{size} at random, with the same lengths"
+
+
 def _with_others(first: Ids, words: str, recording: _Recording, size: int, random: np.random.Generator) -> _Chosen:
     """Fill `first` up to `size` with other examples, stratified by class and H."""
     others = np.setdiff1d(np.arange(recording.dynamics.examples), first)
@@ -325,6 +306,8 @@ _RULES: dict[str, tuple[_Choose, float | None]] = {
     "ccs": (_covering, HARDEST),
     "mixed": (_mixed, 0.5),
     "anchored": (_anchored, 0.5),
+    "s2l": (_s2l, None),
+    MATCHED: (_any_length, None),
 }
 """Rule -> its function, and its default share."""
 
@@ -340,7 +323,7 @@ def _ruled(word: str) -> tuple[str, float, _Choose | None]:
     score, _, end = word.rpartition("-")
     if score in SCORES and end in ("high", "low"):
         return word, 0.0, _by_score(score, end)
-    rule, dash, argument = word.partition("-")
+    rule, dash, argument = (word, "", "") if word in _RULES else word.partition("-")
     if rule not in _RULES:
         return "", 0.0, None
     choose, share = _RULES[rule]

@@ -25,7 +25,7 @@ def test_every_score_is_finite_in_range_and_follows_its_examples(runs: int, epoc
         extras={name: values[order] for name, values in dynamics.extras.items()},
         **{
             name: getattr(dynamics, name)[:, :, order]
-            for name in ("correct", "gold_prob", "gold_margin", "error_norm", "loss", "predicted", "position")
+            for name in ("correct", "gold_prob", "gold_margin", "error_norm", "loss", "predicted", "position", "wrong")
         },
     )
     computed, again = scores.compute_all(dynamics), scores.compute_all(shuffled)

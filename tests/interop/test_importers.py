@@ -68,8 +68,10 @@ def test_cartography_is_taken_over_whatever_its_rows_order_and_numbering(data: P
     paths = cartography(data.parent / "theirs", order, guid=(lambda i: f"p{i}") if guid else int)
     experiment = importers.take_over(paths, data.parent / "ours", Settings(data=str(data)), guid=guid)
     assert is_what_was_recorded(experiment)
-    assert set(experiment.scores()) == {name for name, score in scores.SCORES.items() if score.epochs <= EPOCHS} - {"probe"}
-    assert scores.missing(experiment.dynamics) == {"position", "probe"}
+    assert set(experiment.scores()) == {
+        name for name, score in scores.SCORES.items() if score.epochs <= EPOCHS and score.needs in (*QUANTITIES, "ids", "dynamics")
+    }
+    assert scores.missing(experiment.dynamics) & {*QUANTITIES, "probe"} == {"position", "probe"}
 
 
 def test_what_we_export_in_its_format_comes_back_the_same(data: Path) -> None:

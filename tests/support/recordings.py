@@ -34,11 +34,18 @@ def recording(runs: int, epochs: int, examples: int, classes: int, seed: int, sk
         loss=-np.log(gold).astype(np.float32),
         predicted=logits.argmax(axis=-1),
         position=np.argsort(random.random((runs, epochs, examples)), axis=-1).astype(np.int32),
+        wrong=np.where(logits.argmax(axis=-1) == labels, 0, 1).astype(np.int32),
         probe=np.random.default_rng(seed + 2).random(examples, dtype=np.float32),
         successes=right,
         attempts=np.full_like(right, runs),
         extras={
-            name: np.random.default_rng(seed + 3).random(examples) for name in ("consensus", "answer_tokens", "share_cut", "key_disagrees")
+            **{
+                name: np.random.default_rng(seed + 3).random(examples)
+                for name in ("consensus", "answer_tokens", "share_cut", "key_disagrees")
+            },
+            "answer_length": np.random.default_rng(seed + 4).integers(1, 30, examples).astype(np.float64),
+            "loss0": np.random.default_rng(seed + 5).random(examples) * 4,
+            "loss0_alone": np.random.default_rng(seed + 6).random(examples) * 4,
         },
     )
 
