@@ -143,7 +143,7 @@ def ifd_by_perplexity(dynamics: Dynamics, burn_in: int = 0) -> Floats:
 @score(
     "answer-length",
     "Answer length",
-    "Tokens of the answer; every score of losses goes along with it.",
+    "Tokens of the answer; scores of losses correlate with it.",
     high=inf,
     higher="longer",
     keep="high",
