@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from pruning.formatting import counted
-from pruning.ui import address, answers, charts, confusion, filters, reliability, state, widgets
+from pruning.ui import address, answers, charts, confusion, filters, reliability, state, success_rule, widgets
 from pruning.ui import difficulty_selection as picking
 
 view = state.scored()
@@ -36,6 +36,7 @@ with left:
     )
     picking.level(view, kept)
     answers.statement(view)
+    success_rule.panel(view, kept)
 with right:
     st.subheader(
         "Data map",

@@ -2,9 +2,10 @@
 
 import streamlit as st
 
+from pruning.data.tasks.generation import GENERATION
 from pruning.errors import WinnowError
 from pruning.experiment import list_experiments
-from pruning.ui import escaping, first_look, history, job_progress, score_form, state
+from pruning.ui import chat, escaping, first_look, history, job_progress, score_form, state
 
 experiment = state.chosen()
 if experiment is None:
@@ -27,6 +28,8 @@ if preview.problem:
 
 settings, folder, limit = score_form.recipe(task, name, chosen)
 settings = settings.with_changes(columns=columns, drop_invalid=drop_invalid)
+if task == GENERATION:
+    chat.mask(settings)
 with st.container(horizontal=True):
     start = st.button("Start scoring", type="primary", icon=":material/play_arrow:", disabled=bool(preview.problem))
     whole = st.button(

@@ -103,8 +103,18 @@ class TrainSettings:
     ] = False
     depth: Annotated[float, Option("Share of the model's layers kept, from the bottom; at least one.", flag=None, above=0, at_most=1)] = 1.0
     lora_rank: Annotated[
-        int, Option("0 = train every weight; else train adapters of this rank (Hu et al. 2022) and the head.", flag=None, at_least=0)
-    ] = 0
+        int | None,
+        Option(
+            "0 = train every weight; else adapters of this rank (Hu et al. 2022), for generation on every linear layer.",
+            flag="--lora",
+            label="LoRA rank",
+            metavar="RANK",
+            none=AUTO,
+            default="auto: 16 for generation with more than 300M parameters, else 0",
+            group=RECIPE,
+            at_least=0,
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         check(self)

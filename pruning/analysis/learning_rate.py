@@ -123,7 +123,7 @@ class RateFit:
         return cls(**{**kept, "rounds": tuple(kept["rounds"]), "diverged": tuple(kept.get("diverged", ()))})
 
 
-def candidates(lora_rank: int = 0) -> tuple[float, ...]:
+def candidates(lora_rank: int | None = 0) -> tuple[float, ...]:
     """Return the candidate rates, ascending.
 
     >>> candidates(lora_rank=8)[0]

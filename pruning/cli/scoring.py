@@ -91,7 +91,8 @@ def score(
     if experiment is None:
         raise UsageError("Missing --experiment DIR: where to store the experiment.", "experiment")
     with report.listener("Scoring") as listen:
-        scored = worker.score(chosen, experiment, listen, learning_rate_from)
+        given = runs is not None or "seeds" in changes or preset is not None or settings is not None
+        scored = worker.score(chosen, experiment, listen, learning_rate_from, given)
     report.say_data(scored)
     report.show(scored)
 

@@ -14,6 +14,7 @@ from pruning.data import examples as datasource
 from pruning.data import model_checks, models
 from pruning.data.tasks import TASKS
 from pruning.jobs.rate_search import planned
+from pruning.jobs.usual import decided
 from pruning.records import RunPlan
 from pruning.settings import Settings, TrainSettings
 from pruning.subsets.rules import USUAL_BASELINES, ladder
@@ -58,6 +59,7 @@ def estimate(settings: Settings) -> Estimate:
 
     train, held_out = datasource.load_pair(settings)
     task, model = TASKS[train.task], models.locate(settings.model)
+    settings = decided(settings, train.task, model)
     tokenizer, max_length = models.load_tokenizer(model, settings.template), settings.max_length or TASKS[train.task].max_length
     encoded, evaluation = (task.encode(part.table, tokenizer, max_length) for part in (train, held_out))
     model_checks.check_data(model, settings.model, encoded, evaluation)

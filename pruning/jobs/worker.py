@@ -15,7 +15,6 @@ import numpy as np
 from pruning.analysis.frontier import USUAL_SEEDS, check_budget
 from pruning.data import examples as datasource
 from pruning.data import models
-from pruning.data.tasks import TASKS
 from pruning.errors import ExperimentError, UsageError
 from pruning.experiment import Experiment, full_subset
 from pruning.interop import recorder
@@ -24,6 +23,7 @@ from pruning.jobs import look as looking
 from pruning.jobs.measuring import all_seeds, checkpoint, choose, fine_tune, fine_tuning, tidy
 from pruning.jobs.progress import JobProgress, Listener, Stop, job, stop_on_signals
 from pruning.jobs.runs import Done, train_runs
+from pruning.jobs.usual import decided
 from pruning.records import RunPlan
 from pruning.settings import FULL_RECIPE, Settings
 from pruning.store.layout import Folder
@@ -42,13 +42,15 @@ def score(
     directory: str | Path,
     listen: Listener = lambda progress: None,
     rate_from: str | Path | None = None,
+    runs_given: bool = True,
 ) -> Experiment:
     """Fit the learning rate where it is auto, then fine-tune once per seed and record every epoch; finished runs are kept.
 
-    `rate_from` is another experiment on the same data and model whose fitted rate is taken over.
+    `rate_from` is another experiment on the same data and model whose fitted rate is taken over; without `runs_given`, generation has
+    its usual number of runs.
     Raises DataError, ModelError, ExperimentError (other settings), BusyError (owned), Cancelled, TrainingError.
     """
-    return within_job(settings, directory, "score", listen, rate_from, score_within)
+    return within_job(settings, directory, "score", listen, rate_from, score_within, runs_given=runs_given)
 
 
 def fit(
@@ -100,12 +102,13 @@ def within_job(
     rate_from: str | Path | None,
     work: Callable[[Experiment, JobProgress, Listener, Stop], None],
     asked: dict[str, Any] | None = None,
+    runs_given: bool = True,
 ) -> Experiment:
     """Create the experiment or open it, and do that work on it as one job. `asked` holds what `resume` repeats the job with."""
     with stop_on_signals() as stop:
         train, evaluation = datasource.load_pair(settings)
-        model = models.identity(models.locate(settings.model))
-        settings = settings.with_changes(max_length=settings.max_length or TASKS[train.task].max_length)
+        path = models.locate(settings.model)
+        model, settings = models.identity(path), decided(settings, train.task, path, runs_given)
         with job(Folder(Path(directory)), verb, asked) as progress:
             experiment = Experiment.create(directory, settings, train, evaluation, model)
             if rate_from is not None:

@@ -94,8 +94,8 @@ Matches = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_] | None]
 class View:
     """An experiment read with one burn-in. Results are cached as long as the object lives; threads may share it."""
 
-    def __init__(self, experiment: Reading, burn_in: int) -> None:
-        self.experiment = experiment.reading(burn_in)
+    def __init__(self, experiment: Reading, burn_in: int, success: str | None = None) -> None:
+        self.experiment = experiment.reading(burn_in, success=success)
         self.burn_in = burn_in
         self._scores: dict[str, NDArray[np.float32]] = {}
         self._slices: dict[str, tuple[str, pd.Series]] = {}

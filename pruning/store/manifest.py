@@ -174,9 +174,14 @@ def _as_asked(old: Mapping[str, Any], before: float | None, after: float | None)
 def _settings_pairs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[tuple[str, Any, Any]]:
     for name in new:
         if name == "train":
-            yield from ((inner, old["train"].get(inner, value), value) for inner, value in new["train"].items() if inner != "device")
+            yield from ((inner, old["train"].get(inner, value), value) for inner, value in new["train"].items() if _compared(inner, value))
         elif name not in (*AFTERWARDS, FITTED):
             yield name, old.get(name, new[name]), new[name]
+
+
+def _compared(name: str, value: Any) -> bool:
+    """Return True for a setting of the recipe that decides a recording; a rank of adapters that was not decided yet is the old one."""
+    return name != "device" and not (name == "lora_rank" and value is None)
 
 
 def _version(name: str) -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-EXPERIMENT, SUBSET, BURN_IN = "experiment", "subset", "burn_in"
+EXPERIMENT, SUBSET, BURN_IN, SUCCESS = "experiment", "subset", "burn_in", "success"
 STACK, X, Y, LEVEL = "stack", "x", "y", "level"
 BUDGET, METRIC, MARGIN = "budget", "metric", "margin"
 QUEUE, SHOW, SEARCH, LEVELS, LABELS, SAID, COLUMN, VALUES = "queue", "show", "q", "h", "label", "said", "column", "values"
@@ -104,6 +104,7 @@ _PARAMETERS = {
     EXPERIMENT: _Parameter(_text),
     SUBSET: _Parameter(_text),
     BURN_IN: _Parameter(_whole),
+    SUCCESS: _Parameter(_text),
     STACK: _Parameter(_text, "difficulty"),
     X: _Parameter(_text, "difficulty"),
     Y: _Parameter(_text, "difficulty"),

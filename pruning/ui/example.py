@@ -18,7 +18,7 @@ from pruning.formatting import counted
 from pruning.records import Subset
 from pruning.reports import reasons
 from pruning.reports.browse import AT_ONCE, View
-from pruning.ui import address, charts, deciding, escaping, keys, tables, theme, widgets
+from pruning.ui import address, charts, chat, deciding, escaping, keys, tables, theme, widgets
 from pruning.ui import answers as sampled_answers
 
 NEAREST = 5
@@ -33,7 +33,8 @@ def detail(view: View, subset: Subset, matching: NDArray[np.int64], position: in
     names = view.experiment.label_names
     row = view.row(position)
     _head(view, matching, position, bool(kept[position]), size)
-    shown(TASKS[view.experiment.settings.task].display(row, names))
+    task = TASKS[view.experiment.settings.task]
+    (chat.turns if task.kind == "generation" else shown)(task.display(row, names))
     _why(view, subset, position, bool(kept[position]))
     deciding.one(view, position, partial(go, view, matching, position, 1, size))
     said = answers(view, position)

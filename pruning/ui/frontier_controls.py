@@ -226,6 +226,6 @@ def start(view: View, names: Sequence[str], baselines: Sequence[str] | None, see
     root = view.experiment.folder.root
     for name in names:
         view.subset(name)
-    background.start(background.frontier_command(root, names, baselines, seeds, budget, view.burn_in), root)
+    background.start(background.frontier_command(root, names, baselines, seeds, budget, view.burn_in, view.experiment.asked_success), root)
     st.toast("Measuring in the background; the bar at the top shows the progress.")
     job_progress.begun(view.experiment)

@@ -17,6 +17,7 @@ from pruning.data import lengths, sample
 from pruning.data import preview as first_look
 from pruning.data.preview import Preview
 from pruning.data.tasks import TASKS
+from pruning.data.tasks.generation import GENERATION
 from pruning.errors import ExperimentError, UsageError
 from pruning.experiment import Experiment
 from pruning.files import package_environment
@@ -124,11 +125,12 @@ def recipe(task: str, name: str, chosen: str) -> tuple[Settings, str, int]:
     evaluation = left.text_input(_label("evaluation"), key="evaluation", help="Empty = a fifth is split off, stratified by label.")
     limit = right.number_input("Sentences of the sample", 100, 9000, 800, 100, disabled=chosen != "sample", key="limit")
     with st.expander("Recipe", icon=":material/tune:"):
-        runs = st.number_input("Runs", 1, 100, 6, key="runs", help="Fine-tunings, each with its own seed. The paper uses 6.")
+        runs = st.number_input("Runs", 1, 100, 2 if task == GENERATION else 6, key=_runs_key(task), help=RUNS_HELP)
         epochs = st.number_input(_label("epochs"), 1, 50, 3, key="epochs", help=_help("epochs"))
         batch_size = st.number_input(_label("batch_size"), 1, 1024, 32, key="batch_size", help=_help("batch_size"))
         rate = st.text_input(_label("learning_rate"), AUTO, key="learning_rate", help=_help("learning_rate"))
         usual, key = TASKS[task].max_length, f"max_length-{task}"
+        template = st.text_input(_label("template"), AUTO, key="template", help=_help("template")) if task == GENERATION else AUTO
         length = st.number_input(_label("max_length"), 4, 8192, usual, key=key, help=_help("max_length"))
     own = {
         "data": chosen,
@@ -136,6 +138,7 @@ def recipe(task: str, name: str, chosen: str) -> tuple[Settings, str, int]:
         "evaluation": evaluation or None,
         "model": model,
         "max_length": int(length),
+        "template": template or AUTO,
         "epochs": int(epochs),
         "batch_size": int(batch_size),
     }
@@ -148,6 +151,16 @@ def recipe(task: str, name: str, chosen: str) -> tuple[Settings, str, int]:
         st.stop()
     return settings, folder, int(limit)
 
+
+def _runs_key(task: str) -> str:
+    """The session's key of the number of runs, whose usual value depends on the task."""
+    return "runs-generation" if task == GENERATION else "runs"
+
+
+RUNS_HELP = (
+    "Fine-tunings, each with its own seed. The paper uses 6; for generation 2 are usual, because runs that start from the same weights "
+    "agree, and epochs tell examples apart."
+)
 
 FORM = {**settings_of(Settings), **settings_of(TrainSettings)}
 """Every setting, by name."""
@@ -201,7 +214,8 @@ def take_settings(folder: Path) -> None:
             "task": settings.task,
             "model": settings.model,
             "evaluation": settings.evaluation or "",
-            "runs": settings.runs,
+            _runs_key(settings.task): settings.runs,
+            "template": settings.template,
             "epochs": settings.train.epochs,
             "batch_size": settings.train.batch_size,
             "learning_rate": AUTO if settings.train.learning_rate is None else str(settings.train.learning_rate),

@@ -10,7 +10,7 @@ from typing import ParamSpec
 
 import streamlit as st
 
-from pruning.errors import WinnowError
+from pruning.errors import UsageError, WinnowError
 from pruning.experiment import Experiment
 from pruning.paths import dashboard_folder
 from pruning.reading import Reading
@@ -20,6 +20,7 @@ from pruning.store.saved_subsets import saved_names
 from pruning.subsets import rules
 from pruning.subsets.looks import SOMETIMES
 from pruning.subsets.rules import TICKET
+from pruning.success import parse
 from pruning.ui import address, escaping
 
 P = ParamSpec("P")
@@ -70,7 +71,7 @@ def scored() -> View:
 def view(experiment: Experiment) -> View:
     """An experiment with a complete run, read with the burn-in of this view."""
     folder = experiment.folder.root
-    return _view(str(folder), _stamp(folder), burn_in())
+    return _view(str(folder), _stamp(folder), burn_in(), success())
 
 
 def subset(view: View) -> Subset:
@@ -121,6 +122,16 @@ def burn_in() -> int:
     return address.number(address.BURN_IN, 0)
 
 
+def success() -> str | None:
+    """The success rule of this view; None = the experiment's own, also where the link's cannot be read."""
+    name = address.text(address.SUCCESS)
+    try:
+        return parse(name).name if name else None
+    except UsageError as error:
+        address.note(f"This link has success={name}: {error}")
+        return None
+
+
 def page(name: str) -> str:
     """The path of a page for links."""
     return str(dashboard_folder() / "pages" / f"{name}.py")
@@ -156,8 +167,8 @@ def _open(folder: str, stamp: tuple[int, ...]) -> Experiment:
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)
-def _view(folder: str, stamp: tuple[int, ...], burn_in: int) -> View:
-    return View(_open(folder, stamp), burn_in)
+def _view(folder: str, stamp: tuple[int, ...], burn_in: int, success: str | None) -> View:
+    return View(_open(folder, stamp), burn_in, success)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

@@ -53,7 +53,7 @@ def test_each_recipe_whose_steps_cost_their_own_is_measured(settings: Settings, 
 
     monkeypatch.setattr("pruning.training.cost.PROBE_SECONDS", 0.1)
     monkeypatch.setattr("pruning.training.probe", watched)
-    changed = settings.with_changes(approximate="layers")
+    changed = settings.with_changes(approximate="layers", lora_rank=0)
     told = estimate(changed)
     assert measured == [changed.scoring, changed.measuring]
     assert 0 < told.look_seconds < told.score_seconds < told.frontier_seconds

@@ -18,6 +18,9 @@ from pruning.data.tasks.generation.turns import columns_of, conversation_of
 from pruning.errors import DataError
 from pruning.records import Encoded
 
+GENERATION = "generation"
+"""The task's name."""
+
 MOSTLY_DISTINCT = 0.5
 """Share of distinct answers from which a question and its answer are text to generate, not a class."""
 
@@ -33,7 +36,7 @@ ROLE_NAMES = {"text": "text", "system": "system", "developer": "developer", "use
 class Generation(Task):
     """Right as the success rule says. A conversation is one unit; its answers are learned, its prompts only read."""
 
-    name = "generation"
+    name = GENERATION
     kind = "generation"
     required = ()
     optional = (

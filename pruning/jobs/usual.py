@@ -1,0 +1,29 @@
+"""Settings that depend on the task and the model, decided before a recording begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pruning.data import model_checks
+from pruning.data.tasks import TASKS
+from pruning.settings import Settings
+
+LARGE = 300_000_000
+"""Parameters above which a causal language model trains adapters instead of all weights."""
+
+RANK = 16
+"""Rank of these adapters."""
+
+RUNS = 2
+"""Runs of generation: started from the same weights they agree, and epochs tell examples apart; the second shows how far they agree."""
+
+
+def decided(settings: Settings, task: str, model: Path, runs_given: bool = True) -> Settings:
+    """Return the settings with the task's usual length, adapters where nothing was said, and for generation 2 runs unless given."""
+    generates = TASKS[task].kind == "generation"
+    rank = settings.train.lora_rank
+    if rank is None:
+        large = generates and model_checks.shape(model, settings.model).parameters > LARGE
+        rank = RANK if large else 0
+    seeds = settings.seeds if runs_given or not generates else settings.seeds[:RUNS]
+    return settings.with_changes(max_length=settings.max_length or TASKS[task].max_length, lora_rank=rank, seeds=seeds)
