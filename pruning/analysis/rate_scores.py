@@ -91,7 +91,7 @@ def expected_rate(dynamics: Dynamics, burn_in: int = 0) -> Floats:
     high=0.25,
     higher="more signal for GRPO",
     keep="high",
-    source="Bae et al. 2025 (arXiv:2504.03380): it bounds the expected gain from below",
+    source="arXiv:2504.03380: the variance of success bounds the expected gain from below",
     needs="successes",
 )
 def learnability_p(dynamics: Dynamics, burn_in: int = 0) -> Floats:

@@ -11,8 +11,9 @@ from pruning.cli import report
 from pruning.cli.base import app, one_sentence, say, settings_options, words
 from pruning.errors import UsageError
 from pruning.interop.answers.importing import Options, import_answers
-from pruning.interop.answers.log import Wanted
+from pruning.interop.answers.log import Log, Wanted
 from pruning.interop.answers.tools import TOOLS
+from pruning.sampling import judging
 
 LOG = "What the log calls it (detected by name where not given)"
 RATES = "Tables with a row for each prompt"
@@ -20,6 +21,10 @@ RATES = "Tables with a row for each prompt"
 Chance = Annotated[
     float,
     typer.Option(help="Probability that a guess is right, such as 0.25 with four options; 'never right' then means not above chance."),
+]
+
+AllowCode = Annotated[
+    bool, typer.Option("--allow-code", help="Let the verifiers python and tests run code: it has your rights, without a sandbox.")
 ]
 
 
@@ -48,6 +53,8 @@ def rollouts(
         int | None, typer.Option(help="Divide the training steps into so many windows, each an epoch. Default: one, or the few steps.")
     ] = None,
     chance: Chance = 0.0,
+    verify: Annotated[str, typer.Option(help="Judge the logged answers again, as sample --verify does, by the keys of the log.")] = "",
+    allow_code: AllowCode = False,
     reward: Annotated[str, _column("--reward", "Reward or metric that means success; of lm-eval METRIC,FILTER.")] = "",
     prompt: Annotated[str, _column("--prompt", "Prompt.")] = "",
     name: Annotated[str, _column("--prompt-id", "The log's own id of the prompt, joined with the data's --id.")] = "",
@@ -79,7 +86,12 @@ def rollouts(
         attempts=attempts,
     )
     options = Options(data=data, tool=tool, wanted=wanted, threshold=threshold, windows=windows, chance=chance, settings=changes)
-    imported = import_answers(recording, experiment, options)
+
+    def judge(log: Log) -> None:
+        if verify:
+            judging.judge(log, verify, allow_code)
+
+    imported = import_answers(recording, experiment, options, judge)
     say(f"Read as {imported.info['rollouts']['tool']}.")
     report.say_data(imported)
     report.show(imported)
@@ -108,9 +120,7 @@ def sample(
     system: Annotated[str, typer.Option(help="System prompt.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
     chance: Chance = 0.0,
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Let the verifiers python and tests run code: it has your rights, without a sandbox.")
-    ] = False,
+    allow_code: AllowCode = False,
     verify_again: Annotated[bool, typer.Option("--verify-again", help="Judge the answers there are again; sample none.")] = False,
 ) -> None:
     """Sample answers from a model and verify them; the same command continues what was stopped."""

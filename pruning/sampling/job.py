@@ -13,7 +13,7 @@ from typing import Any
 from pruning.data import models
 from pruning.data.examples import Examples, load_training
 from pruning.data.tasks.rollouts import SAMPLED
-from pruning.errors import DataError, UsageError
+from pruning.errors import Cancelled, DataError, UsageError
 from pruning.experiment import Experiment
 from pruning.interop.answers import importing
 from pruning.interop.answers.log import Log, Sample
@@ -69,6 +69,14 @@ def sample(request: Request, directory: str | Path, listen: Listener = lambda se
     examples = load_training(settings)
     prompts, keys = examples.table["prompt"].to_pylist(), _keys(examples, request.verify)
     log = AnswerLog(root.with_name(f"{root.name}.answers.jsonl"), _sampled(request, examples))
+    try:
+        _fill(request, examples, prompts, keys, log, listen)
+    except KeyboardInterrupt:
+        raise Cancelled(f"Stopped; the {len(log.lines):,} answers so far are kept, run the same command again to continue.") from None
+    return _record(request, root, log)
+
+
+def _fill(request: Request, examples: Examples, prompts: Sequence[str], keys: Sequence[str], log: AnswerLog, listen: Listener) -> None:
     with Pool(request.verify, request.processes) as pool:
         _check_keys(pool, request.verify, keys, examples)
         if request.verify_again or any(line.verifier != request.verify for line in log.lines):
@@ -76,7 +84,6 @@ def sample(request: Request, directory: str | Path, listen: Listener = lambda se
             log.replace(_judged(pool, request.verify, log.lines, keys))
         if not request.verify_again:
             _sample(request, prompts, keys, log, pool, listen)
-    return _record(request, root, log)
 
 
 def _sampled(request: Request, examples: Examples) -> dict[str, Any]:

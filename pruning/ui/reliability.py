@@ -75,7 +75,7 @@ def by_runs(found: Stability, examples: int) -> pd.DataFrame:
 
 def line(experiment: Experiment) -> None:
     """Show how stable H is over the runs finished so far, from the second on, while scoring continues."""
-    finished = tuple(experiment.finished_runs())
+    finished = () if experiment.sampled else tuple(experiment.finished_runs())
     if len(finished) > 1:
         stamps = tuple(experiment.folder.epoch(run, 0).stat().st_mtime_ns for run in finished)
         st.text(_so_far(str(experiment.folder.root), stamps, experiment.settings.burn_in))

@@ -399,3 +399,35 @@ def test_a_folder_with_a_recording_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match="has a recording already; choose a new folder"):
         import_answers([log], tmp_path / "x", Options())
     assert Experiment(tmp_path / "x").h_histogram().tolist() == [1, 1]
+
+
+def test_the_filters_of_lm_eval_do_not_count_an_answer_twice(tmp_path: Path) -> None:
+    row = {"doc_id": 0, "target": "4", "arguments": [["2 + 2?"]], "resps": [["4"]], "filtered_resps": ["4"], "metrics": ["exact_match"]}
+    rows = [{**row, "filter": name, "exact_match": right} for name, right in (("strict-match", 0.0), ("flexible-extract", 1.0))]
+    log = lines(tmp_path / "samples_sums.jsonl", rows)
+    with pytest.raises(UsageError, match="has each answer with the filters flexible-extract, strict-match; choose one as METRIC,FILTER"):
+        import_answers([log], tmp_path / "x", Options())
+    chosen = import_answers([log], tmp_path / "x", Options(wanted=Wanted(reward="exact_match,flexible-extract")))
+    assert [values.tolist() for values in looks(chosen.dynamics)] == [[1], [1]]
+
+
+def test_verls_own_data_is_exported_with_every_column(tmp_path: Path) -> None:
+    """The prompt is a list of messages with a system turn; the dump has it rendered and decoded."""
+    rows = [
+        {
+            "data_source": "sums",
+            "prompt": [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": QUESTIONS[p]}],
+            "ability": "math",
+            "reward_model": {"style": "rule", "ground_truth": KEYS[p]},
+            "extra_info": {"split": "train", "index": p},
+        }
+        for p in range(3)
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "train.parquet")
+    experiment = import_answers([verl(tmp_path)], tmp_path / "x", Options(data=str(tmp_path / "train.parquet")))
+    assert looks(experiment.dynamics)[0].tolist() == [0, 2, 4]
+    assert experiment.examples(["key"])["key"].to_pylist() == KEYS
+    experiment.export("sometimes-right", tmp_path / "out.parquet")
+    [kept] = pd.read_parquet(tmp_path / "out.parquet").to_dict("records")
+    assert [dict(message) for message in kept["prompt"]] == rows[1]["prompt"]
+    assert kept["reward_model"] == rows[1]["reward_model"] and kept["extra_info"] == rows[1]["extra_info"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from pathlib import Path
 
 import pytest
 
-from pruning.errors import UsageError
+from pruning.analysis.looks import looks
+from pruning.errors import DataError, UsageError
+from pruning.interop.answers.importing import Options, import_answers
 from pruning.sampling import verifiers
+from pruning.sampling.judging import judge
 from pruning.sampling.pool import Pool
 
 pytestmark = pytest.mark.process
@@ -96,3 +100,15 @@ def test_a_verifier_that_hangs_is_killed_and_the_next_answer_is_judged() -> None
 def test_a_specification_that_cannot_be_is_named(spec: str, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         verifiers.check(spec, allow_code=False)
+
+
+def test_several_answers_to_a_document_of_lm_eval_are_judged_one_by_one(tmp_path: Path) -> None:
+    row = {"doc_id": 0, "target": "4", "arguments": {"gen_args_0": {"arg_0": "2 + 2?"}}, "filter": "none", "metrics": ["exact_match"]}
+    row |= {"resps": [["It is 4.", "It is 5.", "4"]], "filtered_resps": ["4"], "exact_match": 1.0}
+    (tmp_path / "samples_sums.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(DataError, match=r"nothing says which are right; name the reward \(--reward\), or verify the answers \(--verify\)"):
+        import_answers([tmp_path / "samples_sums.jsonl"], tmp_path / "x", Options())
+    experiment = import_answers([tmp_path / "samples_sums.jsonl"], tmp_path / "x", Options(), lambda log: judge(log, "number"))
+    assert looks(experiment.dynamics)[0].tolist() == [2] and experiment.dynamics.correct[:, 0, 0].tolist() == [True, False, True]
+    with pytest.raises(DataError, match="line 1 has the key '4', which the verifier choice cannot read"):
+        import_answers([tmp_path / "samples_sums.jsonl"], tmp_path / "y", Options(), lambda log: judge(log, "choice"))

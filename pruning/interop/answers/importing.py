@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,14 +59,19 @@ class Options:
     """Further settings of the data: columns, id_column, drop_invalid."""
 
 
-def import_answers(recording: Sequence[str | Path], directory: str | Path, options: Options) -> Experiment:
+def import_answers(
+    recording: Sequence[str | Path], directory: str | Path, options: Options, judge: Callable[[Log], None] = lambda log: None
+) -> Experiment:
     """Create an experiment from a log of sampled answers; see `pruning.store.sampled` for what is stored.
+
+    `judge` may give the answers other rewards (see `pruning.sampling.judging`).
 
     Raises DataError in one sentence with the line for what cannot be read or matched, UsageError for what has to be named, and
     ExperimentError where the folder has a recording already.
     """
     paths = [Path(path) for path in recording]
     log = read_log(paths, options.tool, options.wanted)
+    judge(log)
     return record(log, directory, options, paths)
 
 
