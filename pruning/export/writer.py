@@ -25,6 +25,7 @@ from pruning import __version__
 from pruning.analysis.duplicates import leaks
 from pruning.analysis.frontier import rows_sha256
 from pruning.analysis.learned import Verdict
+from pruning.data.tasks.rollouts import SAMPLED
 from pruning.errors import ExportError
 from pruning.export import target
 from pruning.export.exportable import Exportable
@@ -285,7 +286,9 @@ def subset_warnings(source: Exportable, subset: Subset) -> list[str]:
     complete, asked = source.dynamics.runs, source.settings.runs
     if complete < asked:
         found.append(f"Only {complete} of {asked} runs are complete; the scores rest on those.")
-    if rows_sha256(subset.kept) not in set(source.finished()["rows_sha256"]):
+    if source.settings.task == SAMPLED:
+        found.append(f"What {subset.name} does to training is not measured here: compare a run on it with one on random@{subset.size}.")
+    elif rows_sha256(subset.kept) not in set(source.finished()["rows_sha256"]):
         found.append(f"{subset.name} was never trained on: what it costs in accuracy is unknown. Measure it with the frontier first.")
     if labels := relabelled(source, subset):
         found.append(f"Labels changed by hand: {len(labels):,}. Scores and frontier were measured with the labels before that.")

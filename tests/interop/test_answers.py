@@ -208,7 +208,8 @@ def test_a_log_is_joined_with_the_data_and_exported_as_its_rows(tool: str, tmp_p
     experiment = import_answers([log], tmp_path / "x", Options(data=str(prompts)))
     assert experiment.ids.tolist() == [12, 10, 11]
     assert looks(experiment.dynamics)[0].tolist() == [4, 0, 2]
-    experiment.export("sometimes-right", tmp_path / "out.jsonl")
+    manifest = experiment.export("sometimes-right", tmp_path / "out.jsonl")
+    assert "is not measured here: compare a run on it with one on random@1" in " ".join(manifest["warnings"])
     assert (tmp_path / "out.jsonl").read_text() == prompts.read_text().splitlines(keepends=True)[2]
 
 
