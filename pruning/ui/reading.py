@@ -107,7 +107,7 @@ def _list(
     number = min(max(1, address.number(address.PAGE, 1)), pages)
     address.put(**{address.PAGE: number})
     rows = matching[(number - 1) * size : number * size]
-    score = next((name for name in (wanted.sort, wanted.score) if name in SCORES), "confidence")
+    score = next((name for name in (wanted.sort, wanted.score) if name in SCORES), "pass-rate" if view.experiment.sampled else "confidence")
     table = tables.queue(view, rows, kept, position, score, suggested=wanted.only in browse.LABELS_DOUBTED)
     picked = st.dataframe(
         table,

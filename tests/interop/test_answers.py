@@ -13,13 +13,16 @@ import pandas as pd
 import pytest
 
 from pruning.analysis.looks import looks
-from pruning.errors import DataError, ExperimentError, UsageError
+from pruning.errors import DataError, ExperimentError, UsageError, WinnowError
 from pruning.experiment import Experiment
+from pruning.interop.answers.counting import successes_of
 from pruning.interop.answers.importing import Options, import_answers
-from pruning.interop.answers.log import Wanted
+from pruning.interop.answers.log import Wanted, files_of, rows_of
+from pruning.interop.answers.reading import read_log
 from pruning.interop.answers.tools import TOOLS
 from pruning.reports import answers as reports
 from pruning.store import sampled
+from tests.support.recordings import flip
 
 OUTCOMES = np.array([[0, 0, 0, 0], [1, 0, 0, 1], [1, 1, 1, 1]], dtype=bool)
 """[prompts, samples]"""
@@ -432,3 +435,54 @@ def test_verls_own_data_is_exported_with_every_column(tmp_path: Path) -> None:
     [kept] = pd.read_parquet(tmp_path / "out.parquet").to_dict("records")
     assert [dict(message) for message in kept["prompt"]] == rows[1]["prompt"]
     assert kept["reward_model"] == rows[1]["reward_model"] and kept["extra_info"] == rows[1]["extra_info"]
+
+
+STRANGE: list[Any] = [None, "", "text", -1, 1e308, True, [], {}, [None], [[]], {"a": None}, [{"role": "user"}], ["a", 1], "\x00", nan]
+
+
+def mutated(row: Any, random: np.random.Generator) -> Any:
+    """The row with one value somewhere in it replaced or removed."""
+    if isinstance(row, dict) and row and random.random() < 0.9:
+        name = str(random.choice(list(row)))
+        rest = {key: value for key, value in row.items() if key != name}
+        return rest if random.random() < 0.2 else {**row, name: mutated(row[name], random)}
+    if isinstance(row, list) and row and random.random() < 0.7:
+        place = int(random.integers(len(row)))
+        return [*row[:place], mutated(row[place], random), *row[place + 1 :]]
+    return STRANGE[int(random.integers(len(STRANGE)))]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("tool", [*SHAPES, "openr1"])
+def test_broken_logs_end_in_one_sentence_or_are_read(tool: str, tmp_path: Path) -> None:
+    made = SHAPES[tool](tmp_path / "log") if tool in SHAPES else openr1(tmp_path)
+    [path] = [file for file in files_of([made]) if "effective" not in file.parts]
+    rows = [row for _, row in rows_of(path)]
+    random = np.random.default_rng(len(tool))
+    ended = 0
+    for round_ in range(150):
+        broken = [mutated(row, random) if random.random() < 0.4 else row for row in rows]
+        text = "".join(json.dumps(row, default=str) + "\n" for row in broken)
+        (tmp_path / "broken.jsonl").write_text(text)
+        try:
+            log = read_log([tmp_path / "broken.jsonl"], "auto", Wanted())
+            right, _ = successes_of(log.samples, None)
+            assert len(right) == len(log.samples)
+        except WinnowError as error:
+            ended += 1
+            assert str(error).count("\n") == 0 and str(error).rstrip().endswith((".", "?", ")", "}", "]")), (round_, str(error))
+    assert ended > 20
+
+
+@pytest.mark.parametrize("name", ["successes.parquet", "answers.parquet", "extras.parquet"])
+@pytest.mark.parametrize("how", ["flip", "remove"])
+def test_damage_of_the_answers_is_noticed(name: str, how: str, tmp_path: Path) -> None:
+    rows = [{"prompt": QUESTIONS[p], "answer": "4", "response": "4", "reward": 1} for p in (0, 0, 1)]
+    experiment = import_answers([lines(tmp_path / "log.jsonl", rows)], tmp_path / "x", Options())
+    path = experiment.folder.root / name
+    if how == "flip":
+        flip(path)
+    else:
+        path.unlink()
+    with pytest.raises(ExperimentError, match=name):
+        Experiment(tmp_path / "x").verify()
