@@ -117,4 +117,4 @@ def _answer(row: Any, several: bool) -> None:
     edge = "transparent" if unknown else theme.RIGHT if row.right else theme.WRONG
     text = "(no text)" if row.answer is None else row.answer
     style = f"border-inline-start:4px solid {edge};padding-inline-start:0.5rem;{TEXT}"
-    st.html(f'<div style="{style}"><small>{escape(", ".join(facts))}</small><div dir="auto">{escape(text)}</div></div>')
+    st.html(f'<div tabindex="0" style="{style}"><small>{escape(", ".join(facts))}</small><div dir="auto">{escape(text)}</div></div>')

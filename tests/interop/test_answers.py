@@ -468,6 +468,8 @@ def test_broken_logs_end_in_one_sentence_or_are_read(tool: str, tmp_path: Path) 
             log = read_log([tmp_path / "broken.jsonl"], "auto", Wanted())
             right, _ = successes_of(log.samples, None)
             assert len(right) == len(log.samples)
+            if round_ % 4 == 0:
+                assert import_answers([tmp_path / "broken.jsonl"], tmp_path / f"x{round_}", Options()).verify()
         except WinnowError as error:
             ended += 1
             assert str(error).count("\n") == 0 and str(error).rstrip().endswith((".", "?", ")", "}", "]")), (round_, str(error))

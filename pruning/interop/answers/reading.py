@@ -68,9 +68,16 @@ def _read(tool: Tool, row: Row, where: str, path: Path, wanted: Wanted) -> list[
     if not tool.fits(row):
         raise DataError(f"{where} is not a row of {tool.name}: it has {', '.join(map(str, row))[:200]}.")
     try:
-        return list(tool.read(row, where, path, wanted))
+        found = list(tool.read(row, where, path, wanted))
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise DataError(f"{where} is not a row of {tool.name} that can be read: {type(error).__name__} {error}.") from None
+    for sample in found:
+        for what, value in (("prompt", sample.prompt), ("answer", sample.answer or "")):
+            if not isinstance(value, str):
+                raise DataError(f"{where} has {str(value)[:60]!r} as its {what}, which is not text.")
+        if not sample.prompt.strip() and not sample.name:
+            raise DataError(f"{where} has neither a prompt nor an id of one.")
+    return found
 
 
 def _wide(rows: Sequence[tuple[str, Row]], wanted: Wanted) -> Log:
