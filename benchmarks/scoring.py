@@ -5,7 +5,7 @@
 Each contender trains in a process of its own and keeps it; in each round every contender trains one block, in an order that
 changes from round to round, so that a noisy machine disturbs all of them alike. A block is as many examples as that contender
 does in --seconds. Start-up is not counted for anyone: in a real scoring it is nothing. Ours is `pruning.training.train` itself,
-with as many runs side by side as the machine has slots, recording on. The ratios are medians over rounds; the last line is for
+in processes that are kept like the others', with as many runs side by side as the machine has slots, recording on. The ratios are medians over rounds; the last line is for
 the first of --lengths: `ratio_vs_paper=X ratio_vs_tuned=Y`.
 """
 
@@ -30,7 +30,7 @@ from benchmarks.machine import heading
 from benchmarks.trainers import RECIPES, Block, peak_memory, serve
 from pruning.records import Encoded, Progress, RunPlan, RunResult
 from pruning.settings import TrainSettings
-from pruning.training import train
+from pruning.training import kept_processes, train
 from pruning.training.devices import cores, pick_device, slots
 from pruning.training.interleaved import MOST_AT_ONCE
 
@@ -45,7 +45,7 @@ Rounds = list[dict[str, Block]]
 
 
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="Two short rounds of the first lengths only: shows that it works.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Two rounds of 5 seconds of the first lengths only, without dPrune.")] = False,
     busy: Annotated[bool, typer.Option("--busy", help="With one other busy process beside it.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     shape: Annotated[list[Shape], typer.Option(help="Model shapes; may be given more than once.")] = [Shape.MINILM],  # noqa: B006
@@ -57,7 +57,7 @@ def main(
     """Measure and print Markdown."""
     kind = pick_device(device).type
     if quick:
-        lengths, rounds, seconds = lengths[:1], 2, 1.0
+        lengths, rounds, seconds, without = lengths[:1], 2, 5.0, ["dprune"]
     names = [name for name in RECIPES if name not in without and _present(name)]
     words = [*(f"--shape {s}" for s in shape), *(f"--lengths {name}" for name in lengths), f"--rounds {rounds}", f"--seconds {seconds:g}"]
     words += [*(f"--without {name}" for name in without), *(["--busy"] if busy else [])]
@@ -93,6 +93,7 @@ def measure(names: Sequence[str], model: str, data: Encoded, device: str, rounds
     """Lets every contender train `rounds` blocks of about `seconds`."""
     measured = Measured()
     with ExitStack() as stack:
+        stack.enter_context(kept_processes())
         contenders: dict[str, Contender] = {}
         for name in names:
             contenders[name], measured.threads[name] = _with_best_threads(stack, name, model, data, device)
