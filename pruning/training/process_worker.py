@@ -59,7 +59,7 @@ def _listen(connection: Connection, received: queue.SimpleQueue[RunPlan | tuple[
         try:
             item = connection.recv()
             received.put((item, recv_handle(connection)) if isinstance(item, Setup) else item)
-        except (EOFError, OSError):
+        except (EOFError, OSError, RuntimeError):  # RuntimeError: the connection ended where the handle was due
             os._exit(0)
 
 

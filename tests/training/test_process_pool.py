@@ -18,6 +18,8 @@ import pytest
 from pruning.errors import Cancelled, ModelError, TrainingError
 from pruning.records import EpochRecord, Progress, RunPlan, RunResult
 from pruning.training import kept_processes, train
+from pruning.training.process_pool import Child
+from pruning.training.process_worker import Setup
 from tests.support.tiny import tiny_data, tiny_model
 from tests.support.trainings import LENGTHS, recipe, same
 
@@ -136,6 +138,13 @@ def test_kept_processes_train_again_with_the_same_numbers(model: str, tmp_path: 
         (second, outputs(train([plan(3, rows=5), plan(4, rows=5)], other, other, model_b, recipe(batch_size=2), workers=0))),
     ):
         assert all(np.array_equal(made[key], again[key]) for key in again)
+
+
+def test_a_process_whose_parent_leaves_before_the_handle_ends() -> None:
+    child = Child()
+    child._send(Setup("model", recipe(), 0, (None, None), None))
+    child.connection.close()
+    assert child.process.wait(timeout=30) == 0
 
 
 PARENT = """
