@@ -69,11 +69,7 @@ class TrainingError(WinnowError):
 
 
 class Diverged(TrainingError):
-    """A run's loss became NaN; `key` names the run."""
-
-    def __init__(self, sentence: str, key: str = "") -> None:
-        super().__init__(sentence)
-        self.key = key
+    """A run's loss became NaN."""
 
 
 class Cancelled(WinnowError):

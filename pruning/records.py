@@ -158,6 +158,14 @@ class RunResult:
     """As `EpochRecord.micro_batch`, of the whole run."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDiverged:
+    """End of a run whose loss became NaN; other runs go on."""
+
+    key: str
+    sentence: str
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Dynamics(Quantities):
     """Recording of a whole experiment; every array is [runs, epochs, examples] in the order of `ids`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -14,7 +14,7 @@ from pruning.experiment import Experiment
 from pruning.fine_tunings import FineTuning
 from pruning.jobs.progress import JobProgress, Listener, Stop
 from pruning.jobs.runs import Done, train_runs
-from pruning.records import DECISIONS, RunPlan, Subset
+from pruning.records import DECISIONS, RunDiverged, RunPlan, Subset
 from pruning.settings import Settings, default_seeds
 from pruning.subsets import rules
 from pruning.subsets.trainable import check_trainable, trainable
@@ -83,10 +83,12 @@ def fine_tune(
     listen: Listener,
     stop: Stop,
     later: int = 0,
+    on_diverged: Callable[[str, str], None] | None = None,
 ) -> None:
     """Fine-tune subsets within a job that is under way; what is finished is not repeated.
 
-    `pieces` are names of subsets with a seed each; `later` counts the examples that the same job trains afterwards.
+    `pieces` are names of subsets with a seed each; `later` counts the examples that the same job trains afterwards. `on_diverged` is
+    called with the subset's name and a sentence where a loss became NaN (default: raise TrainingError once the others have finished).
     """
     settings = experiment.settings
     rows_before = experiment.finished().to_dict("records")
@@ -123,8 +125,23 @@ def fine_tune(
             own_budget = "epochs" if subset.name == "full" else budget
             experiment.add_finished(fine_tuning(subset, own_budget, experiment.burn_in, done).row)
 
+    def drop(plan: RunPlan, found: RunDiverged) -> None:
+        assert on_diverged is not None
+        for subset in work[plan.key][0]:
+            on_diverged(subset.name, found.sentence)
+
     progress.plan(plans, found=progress.found, later=later)
-    train_runs(experiment, settings.measuring, plans, progress, listen, stop, on_epoch=lambda plan, record: None, on_result=keep)
+    train_runs(
+        experiment,
+        settings.measuring,
+        plans,
+        progress,
+        listen,
+        stop,
+        on_epoch=lambda plan, record: None,
+        on_result=keep,
+        on_diverged=None if on_diverged is None else drop,
+    )
     tidy(experiment)
 
 

@@ -160,10 +160,17 @@ def _is_there(experiment: Experiment, subset: Subset, output: Path) -> bool:
 
 def _train(
     experiment: Experiment, progress: JobProgress, listen: Listener, stop: Stop, after: int, pieces: Sequence[tuple[str, int]], spent: float
-) -> None:
+) -> dict[str, str]:
+    """Fine-tune these subsets; return the names of candidates whose loss became NaN, with a sentence each."""
+    diverged: dict[str, str] = {}
+    racing = all(name != "full" for name, _ in pieces)
     full = len(experiment.ids) * experiment.settings.measuring.epochs
     sizes = [experiment.named(name, seed=seed).size * experiment.settings.measuring.epochs for name, seed in pieces]
-    fine_tune(experiment, progress, pieces, "epochs", listen, stop, max(0, after - round(spent * full) - sum(sizes)))
+    later = max(0, after - round(spent * full) - sum(sizes))
+    fine_tune(experiment, progress, pieces, "epochs", listen, stop, later, diverged.__setitem__ if racing else None)
+    for name, sentence in diverged.items():
+        progress.say("note", message=f"{name} leaves the race: {sentence}")
+    return diverged
 
 
 def offered(experiment: Experiment) -> list[str]:
@@ -196,7 +203,10 @@ class _Race:
             step = advance(self.candidates, full, {each.name: self._metric(each.name) for each in self.candidates}, self.rules)
             if not step.pieces:
                 return step
-            self.train([(name, self.seeds[place]) for name, place in step.pieces], step.spent)
+            diverged = self.train([(name, self.seeds[place]) for name, place in step.pieces], step.spent)
+            self.candidates = [each for each in self.candidates if each.name not in diverged]
+            if not self.candidates:
+                raise TrainingError(f"No candidate is left in the race. {next(iter(diverged.values()))}")
 
     def cost(self, step: Step) -> float:
         """Return the cost of deciding, full data's further seeds included."""

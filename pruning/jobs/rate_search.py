@@ -17,13 +17,13 @@ from pruning.analysis import learning_rate as search
 from pruning.analysis.learning_rate import Baseline, RateFit, Round, Trial
 from pruning.analysis.predictions import guesses, outcomes
 from pruning.data.models import changed_parts
-from pruning.errors import DataError, Diverged, ExperimentError, TrainingError
+from pruning.errors import DataError, ExperimentError, TrainingError
 from pruning.experiment import Experiment
 from pruning.files import atomic_write
 from pruning.formatting import counted, scientific
 from pruning.jobs.progress import JobProgress, Listener, Stop
 from pruning.jobs.runs import Done, train_runs
-from pruning.records import RunPlan
+from pruning.records import RunDiverged, RunPlan
 from pruning.settings import FULL_RECIPE, TrainSettings
 from pruning.store.layout import read_notes, read_table
 from pruning.subsets.selection import stratified
@@ -196,7 +196,7 @@ class _Draws:
             columns = {"loss": loss, "correct": correct, "base_loss": base_loss, "base_correct": base_correct}
             _write(paths[plans[done.plan.key][0]], columns, done.result.seconds)
 
-        def keep_diverged(plan: RunPlan, error: Diverged) -> None:
+        def keep_diverged(plan: RunPlan, error: RunDiverged) -> None:
             _write(paths[plans[plan.key][0]], {"loss": np.full(len(self.held_out), np.nan)}, 0.0)
 
         train_runs(

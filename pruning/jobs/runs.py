@@ -13,11 +13,11 @@ from pruning.analysis.confusion import class_accuracy
 from pruning.analysis.divergence import REDO, stuck_at
 from pruning.data import model_checks, models
 from pruning.data.tasks import TASKS, Task
-from pruning.errors import Diverged, TrainingError
+from pruning.errors import TrainingError
 from pruning.experiment import Experiment
 from pruning.formatting import counted
 from pruning.jobs.progress import JobProgress, Listener, Stop
-from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
+from pruning.records import Encoded, EpochRecord, Progress, RunDiverged, RunPlan, RunResult
 from pruning.settings import Settings, TrainSettings
 from pruning.store.lock import turn
 
@@ -47,12 +47,14 @@ def train_runs(
     on_epoch: Callable[[RunPlan, EpochRecord], None],
     on_result: Callable[[Done], None],
     held_out: pa.Table | None = None,
-    on_diverged: Callable[[RunPlan, Diverged], None] | None = None,
+    on_diverged: Callable[[RunPlan, RunDiverged], None] | None = None,
+    enough: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train the plans and pass on each record and result.
 
     `held_out` are the examples to predict at the end of each run (default: the experiment's evaluation data). `on_diverged` is called
-    for a run whose loss became NaN (default: raise TrainingError naming these runs once the others have finished).
+    for a run whose loss became NaN (default: raise TrainingError naming these runs once the others have finished). No further run
+    starts once `enough()` is true.
     """
     from pruning.training import kept_processes, train
     from pruning.training.devices import pick_device
@@ -74,21 +76,20 @@ def train_runs(
     with turn(device, wait, str(experiment.folder.root)), stop.between_steps():
         progress.waiting = ""
         logger.info("training on %s: %s", device, ", ".join(waiting))
-        while waiting:
-            try:
-                for item in train([*waiting.values()], data.training, data.evaluation, str(data.model), recipe, stop=stop):
-                    _take(item, waiting, data, progress, on_epoch, on_result)
-                    if not isinstance(item, EpochRecord):
-                        listen(progress)
-                    progress.beat()
-            except Diverged as error:  # the other runs resume after their last complete epoch
-                plan = waiting.pop(error.key)
-                progress.runs.clear()
+        for item in train(plans, data.training, data.evaluation, str(data.model), recipe, stop=stop, enough=enough):
+            if isinstance(item, RunDiverged):
+                plan = waiting.pop(item.key)
+                progress.runs.pop(item.key, None)
                 if on_diverged is not None:
-                    on_diverged(plan, error)
-                    continue
-                diverged.append(str(error))
-                progress.say("diverged", message=str(error), key=error.key)
+                    on_diverged(plan, item)
+                else:
+                    diverged.append(item.sentence)
+                    progress.say("diverged", message=item.sentence, key=item.key)
+                continue
+            _take(item, waiting, data, progress, on_epoch, on_result)
+            if not isinstance(item, EpochRecord):
+                listen(progress)
+            progress.beat()
     if diverged:
         raise TrainingError(f"{' '.join(diverged)} The other runs are complete. {REDO}")
 

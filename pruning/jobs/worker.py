@@ -30,9 +30,6 @@ from pruning.store.layout import Folder
 from pruning.store.lock import own
 from pruning.subsets import rules
 
-ROUND = 2
-"""Runs between two checks of the rank agreement."""
-
 FEWEST_RUNS = 4
 """Runs before the first check: two halves of one run each say little."""
 
@@ -238,38 +235,44 @@ def score_within(experiment: Experiment, progress: JobProgress, listen: Listener
             experiment.add_finished(fine_tuning(full, "epochs", 0, done).row)
 
     progress.plan(plans, found=(settings.runs - len(unfinished)) * len(rows) * settings.scoring.epochs, later=after)
-    at_once = len(plans) if settings.stop_when_stable is None else ROUND
-    for start in range(0, len(plans), max(1, at_once)):
-        if _stopped_early(experiment):
-            progress.total = progress.done + after
-            break
+    while plans and not _stopped_early(experiment):
         train_runs(
             experiment,
             settings.scoring,
-            plans[start : start + at_once],
+            plans,
             progress,
             listen,
             stop,
             on_epoch=lambda plan, record: experiment.write_epoch(run_of[plan.key], record),
             on_result=keep,
+            enough=lambda: bool(_settled(experiment)),
         )
+        plans = [plan for plan in plans if run_of[plan.key] not in experiment.finished_runs()]
+    if plans:
+        progress.total = progress.done + after
     tidy(experiment)
 
 
 def _stopped_early(experiment: Experiment) -> bool:
     """Stop scoring early if the rank agreement of the complete runs has reached the value set."""
+    sentence = _settled(experiment)
+    if sentence:
+        experiment.stop_scoring(len(experiment.finished_runs()), sentence)
+    return bool(sentence)
+
+
+def _settled(experiment: Experiment) -> str:
+    """Return a sentence if the rank agreement of the complete runs has reached the value set, else an empty string."""
     threshold, complete = experiment.settings.stop_when_stable, experiment.finished_runs()
     if threshold is None or len(complete) < FEWEST_RUNS or complete != list(range(len(complete))):
-        return False
+        return ""
     found = Experiment(experiment.folder.root).stability()
     if not found.ranks_settled(threshold):
-        return False
-    sentence = (
+        return ""
+    return (
         f"Scoring stopped after {len(complete)} of {experiment.settings.runs} runs: rank agreement (Spearman) is "
         f"{found.rank_agreement:.2f}, with 95% confidence above {threshold:g}."
     )
-    experiment.stop_scoring(len(complete), sentence)
-    return True
 
 
 def _unfinished_runs(experiment: Experiment) -> list[int]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
-from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
+from pruning.records import Encoded, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training.checkpoint import discard
 from pruning.training.cost import Cost, probe
 from pruning.training.devices import pick_device, slots
 from pruning.training.embedding import embed
 from pruning.training.interleaved import train_in_rounds
+from pruning.training.loop import Report
 from pruning.training.process_pool import kept_processes, train_side_by_side
 
 __all__ = ["Cost", "embed", "kept_processes", "probe", "train"]
@@ -26,8 +27,11 @@ def train(
     *,
     workers: int | None = None,
     stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Progress | EpochRecord | RunResult]:
+    enough: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
     """Train every plan; yield progress, one record per epoch and one result per run, as they occur.
+
+    `enough` is asked before each further run starts: once it is true, the runs in progress are the last ones.
 
     `model` is a folder or a hub name. On the CPU the runs train in parallel in `workers` single-threaded processes (default:
     one per usable core, at most one per plan; 0 trains in this process, one run after another), and a run's recording does
@@ -35,18 +39,18 @@ def train(
     in this process, several at once while its memory lasts; a run's dropout then depends on the runs that train at the
     same time, unless `settings.deterministic` trains them one by one.
 
-    Raises `ModelError` when the model cannot be loaded, `TrainingError` with the run's key when one fails, `UsageError` for a
-    device or precision this machine does not have, and `Cancelled` when `stop()` becomes true. No process outlives the iterator, except in
-    `kept_processes`.
+    A run whose loss becomes NaN ends with `RunDiverged`, and the others go on. Raises `ModelError` when the model cannot be loaded,
+    `TrainingError` with the run's key when one fails, `UsageError` for a device or precision this machine does not have, and
+    `Cancelled` when `stop()` becomes true. No process outlives the iterator, except in `kept_processes`.
     """
     if not plans:
         return
     device = pick_device(settings.device)
     if device.type == "cpu" and workers != 0:
         count = min(len(plans), workers or slots(device))
-        reports = train_side_by_side(plans, data, evaluation, model, settings, count, stop)
+        reports = train_side_by_side(plans, data, evaluation, model, settings, count, stop, enough)
     else:
-        reports = train_in_rounds(plans, data, evaluation, model, settings, stop)
+        reports = train_in_rounds(plans, data, evaluation, model, settings, stop, enough=enough)
     checkpoints = {plan.key: plan.checkpoint for plan in plans}
     with closing(reports):
         for item in reports:

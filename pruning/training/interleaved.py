@@ -32,9 +32,10 @@ def train_in_rounds(
     settings: TrainSettings,
     stop: Callable[[], bool],
     most: int | None = None,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Generator[Report, None, None]:
     """Train `plans`, at most `most` of them in turns of one step (default: one; on CUDA up to 6 while memory lasts,
-    unless `settings.deterministic`).
+    unless `settings.deterministic`). None starts after `enough()`.
 
     Raises `Cancelled` between two steps once `stop()` is true, and `TrainingError` with the key of the run that failed.
     """
@@ -46,7 +47,9 @@ def train_in_rounds(
         while waiting or seats:
             if stop():
                 raise stopped(len(seats))
-            if waiting and len(seats) < at_once and (not seats or _has_room(device, seats)):
+            if not seats and enough():
+                return
+            if waiting and not enough() and len(seats) < at_once and (not seats or _has_room(device, seats)):
                 plan = waiting.popleft()
                 logger.info("%s starts on %s, %d in progress", plan.key, device, len(seats))
                 seats.append(Seat(plan, train_run(plan, data, evaluation, model, settings), device))

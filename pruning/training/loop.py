@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pruning.errors import Cancelled, TrainingError
-from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
+from pruning.errors import Cancelled, Diverged, TrainingError
+from pruning.records import Encoded, EpochRecord, Progress, RunDiverged, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training import checkpoint, generation
 from pruning.training.batches import Batch, answer_lengths, make_batch, ragged, unit_lengths
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 CLIP_EPSILON = 1e-6
 """Added to the norm of the gradients before it is compared with the largest allowed, as PyTorch's clipping does."""
 
-Report = Progress | EpochRecord | RunResult
+Report = Progress | EpochRecord | RunResult | RunDiverged
 """Types that a run yields."""
 
 PROGRESS_SECONDS = 0.25
@@ -45,15 +45,20 @@ def train_run(plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: s
 
     Yields None after a step without a report, so that the caller can stop between any two steps or let other runs
     take turns. With a checkpoint of the same run, its finished records are yielded again and training continues after them.
+    A run whose loss becomes NaN ends with `RunDiverged` in place of its result.
     """
     run = Run(plan, data, evaluation, model, settings)
     records = run.resume()
     yield from records
-    for epoch in range(run.epochs_done, plan.epochs):
-        record = yield from run.epoch(epoch)
-        records += [record] if plan.record else []
-        run.save(records)
-        yield from records[len(records) - plan.record :]
+    try:
+        for epoch in range(run.epochs_done, plan.epochs):
+            record = yield from run.epoch(epoch)
+            records += [record] if plan.record else []
+            run.save(records)
+            yield from records[len(records) - plan.record :]
+    except Diverged as error:
+        yield RunDiverged(key=plan.key, sentence=str(error))
+        return
     yield RunResult(key=plan.key, seconds=run.seconds, steps=run.steps, outputs=run.evaluate(), micro_batch=run.micro_batch)
 
 

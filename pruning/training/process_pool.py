@@ -18,11 +18,11 @@ from typing import Any
 from pruning import errors
 from pruning.errors import TrainingError
 from pruning.files import package_environment
-from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
+from pruning.records import Encoded, RunPlan
 from pruning.settings import TrainSettings
 from pruning.training.checkpoint import PART, discard
 from pruning.training.devices import cores
-from pruning.training.loop import failed, stopped
+from pruning.training.loop import Report, failed, stopped
 from pruning.training.process_worker import Failure, Finished, Setup
 from pruning.training.shared_memory import SharedMemory
 
@@ -58,8 +58,9 @@ def train_side_by_side(
     settings: TrainSettings,
     workers: int,
     stop: Callable[[], bool],
-) -> Generator[Progress | EpochRecord | RunResult, None, None]:
-    """Train `plans` in `workers` processes; yield what they report as it arrives, runs interleaved.
+    enough: Callable[[], bool] = lambda: False,
+) -> Generator[Report, None, None]:
+    """Train `plans` in `workers` processes; yield what they report as it arrives, runs interleaved. None starts after `enough()`.
 
     Raises `Cancelled` once `stop()` is true, and the error of the first run that fails. In both cases, and if the
     caller closes the iterator, all processes are stopped.
@@ -83,7 +84,7 @@ def train_side_by_side(
                 item = child.take()
                 if not isinstance(item, Finished):
                     yield item
-                elif waiting:
+                elif waiting and not enough():
                     child.give(waiting.pop())
                 else:
                     child.plan = None
@@ -219,8 +220,6 @@ def _obituary(process: subprocess.Popen[bytes]) -> str:
 
 def _error(failure: Failure) -> errors.WinnowError:
     """Return the error a run failed with: as it is if the user can fix it, else as a `TrainingError` with run and cause."""
-    if failure.error == errors.Diverged.__name__:
-        return errors.Diverged(failure.message, failure.key)
     known = getattr(errors, failure.error, None)
     if isinstance(known, type) and issubclass(known, errors.WinnowError):
         return known(failure.message)

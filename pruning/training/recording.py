@@ -70,5 +70,5 @@ class EpochRecorder:
     def _refuse_nan(self, loss: torch.Tensor) -> None:
         if bool(loss.isnan().any()):
             raise Diverged(
-                f"The loss of {self.key} became NaN (not a number); a lower --learning-rate or --precision fp32 keeps it finite.", self.key
+                f"The loss of {self.key} became NaN (not a number); a lower --learning-rate or --precision fp32 keeps it finite."
             )

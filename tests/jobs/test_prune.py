@@ -14,8 +14,8 @@ import pytest
 from pruning.errors import ExportError, TrainingError, UsageError
 from pruning.experiment import Experiment
 from pruning.export import writer
-from pruning.jobs import prune
-from pruning.records import JobState
+from pruning.jobs import measuring, prune
+from pruning.records import JobState, RunDiverged
 from pruning.settings import Settings
 from pruning.settings_file import write_settings
 from tests.support.commands import winnow as command
@@ -71,6 +71,24 @@ def test_a_model_that_has_not_learned_stops_with_its_sentence(quick: Settings, t
         prune.prune(settings, tmp_path / "x", prune.Order(output=tmp_path / "out.jsonl"))
     experiment = Experiment(tmp_path / "x")
     assert experiment.status().state is JobState.FAILED and set(experiment.finished()["subset"]) == {"full"}
+
+
+def test_a_candidate_that_diverges_leaves_the_race(quick: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its run is made to end as one whose loss became NaN; the other candidate is measured and chosen, and the job says so."""
+
+    def one_diverges(experiment: Any, recipe: Any, plans: Any, *others: Any, on_diverged: Any, **named: Any) -> None:
+        for lost in [plan for plan in plans if plan.key.startswith("random@0.2")]:
+            on_diverged(lost, RunDiverged(key=lost.key, sentence="The loss became NaN."))
+        left = [plan for plan in plans if not plan.key.startswith("random@0.2")]
+        train_runs(experiment, recipe, left, *others, on_diverged=on_diverged, **named)
+
+    train_runs = measuring.train_runs
+    monkeypatch.setattr(measuring, "train_runs", one_diverges)
+    order = prune.Order(output=tmp_path / "out.jsonl", give_up=0.9, candidates=("random@0.2", "random@0.5"))
+    done = prune.prune(quick, tmp_path / "x", order)
+    assert done.subset is not None and done.subset.name == "random@0.5"
+    notes = [event["message"] for event in done.experiment.events(but="progress") if event["event"] == "note"]
+    assert "random@0.2 leaves the race: The loss became NaN." in notes
 
 
 @pytest.mark.process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from transformers import AutoModelForSequenceClassification, get_linear_schedule_with_warmup
 
 from pruning.errors import ModelError, TrainingError, UsageError
-from pruning.records import Encoded
+from pruning.records import Encoded, RunDiverged, RunResult
 from pruning.training.devices import pick_device
+from pruning.training.interleaved import train_in_rounds
 from pruning.training.order import epoch_batches, places, rate
 from tests.support.networks import NO_DROPOUT
 from tests.support.tiny import tiny_data, tiny_model
@@ -136,8 +138,12 @@ def test_bf16_stays_close(calm: str) -> None:
 
 
 def test_a_loss_that_is_not_a_number_names_the_run(bert: str) -> None:
-    with pytest.raises(TrainingError, match=r"run 1 became NaN.*--learning-rate"):
-        run(bert, plan(epochs=6), recipe(learning_rate=1e30, max_grad_norm=1e30))
+    """It ends, and the other run in turn goes on to its result."""
+    plans = [replace(plan(epochs=6), learning_rate=1e30), replace(plan(epochs=6), key="calm run")]
+    items = list(train_in_rounds(plans, tiny_data(LENGTHS), None, bert, recipe(max_grad_norm=1e30), lambda: False, most=2))
+    [diverged] = [item for item in items if isinstance(item, RunDiverged)]
+    assert diverged.key == "run 1" and "run 1 became NaN" in diverged.sentence and "--learning-rate" in diverged.sentence
+    assert [item.key for item in items if isinstance(item, RunResult)] == ["calm run"]
 
 
 def test_a_sequence_that_does_not_fit_is_a_model_error(bert: str) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 from pruning.errors import Cancelled, ModelError, TrainingError
-from pruning.records import EpochRecord, Progress, RunPlan, RunResult
+from pruning.records import EpochRecord, Progress, RunDiverged, RunPlan, RunResult
 from pruning.training import kept_processes, train
 from pruning.training.process_pool import Child
 from pruning.training.process_worker import Setup
@@ -94,17 +95,29 @@ def test_a_killed_process_is_named_with_its_run(model: str) -> None:
         list(running)
 
 
-@pytest.mark.parametrize(
-    ("rows", "settings", "error", "words"),
-    [
-        (3, recipe(learning_rate=1e30, max_grad_norm=1e30), TrainingError, "run 1 became NaN"),
-        (99, recipe(), TrainingError, "Training of run 1 failed with IndexError"),
-    ],
-)
-def test_a_run_that_fails_is_named(model: str, rows: int, settings: object, error: type[Exception], words: str) -> None:
-    with pytest.raises(error, match=words):
-        list(train([plan(1, 20, rows)], tiny_data(LENGTHS), None, model, settings, workers=1))  # type: ignore[arg-type]
+def test_a_run_that_fails_is_named(model: str) -> None:
+    with pytest.raises(TrainingError, match="Training of run 1 failed with IndexError"):
+        list(train([plan(1, 20, 99)], tiny_data(LENGTHS), None, model, recipe(), workers=1))
     assert children() == []
+
+
+def test_a_run_that_diverges_stops_no_other(model: str) -> None:
+    """Its process trains the next one."""
+    plans = [replace(plan(1, 20), learning_rate=1e30), plan(2, 3), plan(3, 2)]
+    items = list(train(plans, tiny_data(LENGTHS), None, model, recipe(max_grad_norm=1e30), workers=1))
+    assert [item.key for item in items if isinstance(item, RunDiverged)] == ["run 1"]
+    assert [item.key for item in items if isinstance(item, RunResult)] == ["run 2", "run 3"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_no_run_starts_once_there_is_enough(model: str, workers: int) -> None:
+    """The runs in progress are the last ones, and finish."""
+    done: list[str] = []
+    plans = [plan(seed, 1) for seed in range(4)]
+    for item in train(plans, tiny_data(LENGTHS), None, model, recipe(), workers=workers, enough=lambda: len(done) >= 2):
+        if isinstance(item, RunResult):
+            done.append(item.key)
+    assert len(done) == 2
 
 
 def test_a_model_that_is_not_there_is_a_model_error(tmp_path: Path) -> None:
