@@ -5,8 +5,8 @@
 Each contender trains in a process of its own and keeps it; in each round every contender trains one block, in an order that
 changes from round to round, so that a noisy machine disturbs all of them alike. A block is as many examples as that contender
 does in --seconds. Start-up is not counted for anyone: in a real scoring it is nothing. Ours is `pruning.training.train` itself,
-in processes that are kept like the others', with as many runs side by side as the machine has slots, recording on. The ratios are medians over rounds; the last line is for
-the first of --lengths: `ratio_vs_paper=X ratio_vs_tuned=Y`.
+in processes that are kept like the others', with as many runs side by side as the machine has slots, recording on. The ratios are
+medians over rounds; the last line is for the first of --lengths: `ratio_vs_paper=X ratio_vs_tuned=Y`.
 """
 
 from __future__ import annotations
