@@ -160,7 +160,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunDiverged:
-    """End of a run whose loss became NaN; other runs go on."""
+    """End of a run whose loss became NaN; other runs continue."""
 
     key: str
     sentence: str

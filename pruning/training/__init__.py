@@ -39,7 +39,7 @@ def train(
     in this process, several at once while its memory lasts; a run's dropout then depends on the runs that train at the
     same time, unless `settings.deterministic` trains them one by one.
 
-    A run whose loss becomes NaN ends with `RunDiverged`, and the others go on. Raises `ModelError` when the model cannot be loaded,
+    A run whose loss becomes NaN ends with `RunDiverged`, and the others continue. Raises `ModelError` when the model cannot be loaded,
     `TrainingError` with the run's key when one fails, `UsageError` for a device or precision this machine does not have, and
     `Cancelled` when `stop()` becomes true. No process outlives the iterator, except in `kept_processes`.
     """
