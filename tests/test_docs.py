@@ -59,6 +59,8 @@ def desk(reviews: tuple[Path, Path], scored: Experiment, tmp_path: Path, monkeyp
     (folder / "rollouts" / "1.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers))
     tiny_model(folder / "roberta-base")
     tiny_causal(folder / "small-model")
+    chats = [[{"role": "user", "content": text}, {"role": "assistant", "content": str(i % 3)}] for i, text in enumerate(asked * 6)]
+    (folder / "chats.jsonl").write_text("".join(json.dumps({"messages": turns}) + "\n" for turns in chats))
     scored.export("full", folder / "recorded", format="cartography")
     monkeypatch.chdir(folder)
     return folder
@@ -107,7 +109,7 @@ def assert_runs(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
             "3",
         ]
     if words[0] == "frontier":
-        words += ["--subsets", "winning-ticket", "--seeds", "1"]  # the last of an option counts
+        words += ["--subsets", "s2l@0.5" if "chats" in line else "winning-ticket", "--seeds", "1"]  # the last of an option counts
     assert program == "winnow"
     started: list[Any] = []
     monkeypatch.setattr("pruning.ui.server.launch.main", lambda *arguments: started.append(arguments))
@@ -144,6 +146,7 @@ def test_every_piece_of_code_runs(document: Path, pretrained: Path) -> None:
         "tokenizer": tokenizer,
         "encoded": [{**tokenizer(row["sentence"]), "label": int(row["label"] == "positive")} for row in rows],
         "training": lambda seed: [(np.arange(len(rows)), torch.zeros(len(rows), 2))],
+        "steps": lambda seed: [(np.arange(24), torch.ones(24), torch.zeros(24), torch.ones(24))],
     }
     given = set(names)
     if "experiments/reviews" in document.read_text() and not Path("experiments/reviews").exists():

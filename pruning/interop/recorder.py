@@ -34,8 +34,9 @@ from pruning.errors import TrainingError, UsageError
 from pruning.experiment import Experiment
 from pruning.formatting import counted
 from pruning.interop.logits import aligned, as_array, check_size, from_logits, hard_labels
-from pruning.records import JobState
+from pruning.records import WRONG, EpochRecord, JobState
 from pruning.settings import Settings, TrainSettings, default_seeds
+from pruning.store.base import LENGTH, read_base, write_base
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,9 @@ class Recorder:
             train=replace(train or TrainSettings(), epochs=epochs),
         )
         self.experiment = make(directory, settings)
-        self.labels = np.asarray(self.experiment.examples(["label"])["label"], dtype=np.int64)
+        self.generates = TASKS[self.experiment.settings.task].kind == "generation"
+        size = len(self.experiment.ids)
+        self.labels = np.zeros(size, np.int64) if self.generates else np.asarray(self.experiment.examples(["label"])["label"], np.int64)
         self._latest: RecordedRun | None = None
 
     @property
@@ -91,9 +94,16 @@ class Recorder:
     def run(self, seed: int) -> RecordedRun:
         """Start the run of that seed at its first epoch; an earlier, incomplete recording is replaced once that epoch is complete.
 
-        Warns if the previous run, of another seed, is incomplete. Raises UsageError for a seed that the experiment does not
-        have, or whose run is complete.
+        Generated answers are recorded by `answers` instead. Warns if the previous run, of another seed, is incomplete. Raises UsageError
+        for a seed that the experiment does not have, or whose run is complete.
         """
+        if self.generates:
+            raise UsageError("Generated answers are recorded by their losses, without packing: use Recorder.answers(seed).add(rows, ...).")
+        self._latest = RecordedRun(self, self._started(seed))
+        return self._latest
+
+    def _started(self, seed: int) -> int:
+        """Return the number of the run of that seed, which may start now."""
         if seed not in self.seeds:
             raise UsageError(f"Seed {seed} is not one of this recording's seeds, {', '.join(map(str, self.seeds))}.")
         if seed not in self.unfinished:
@@ -101,8 +111,18 @@ class Recorder:
         index = self.seeds.index(seed)
         if self._latest is not None and self._latest.index != index and (missing := self._latest.missing):
             warnings.warn(missing, RuntimeWarning, stacklevel=2)
-        self._latest = RecordedRun(self, index)
-        return self._latest
+        return index
+
+    def answers(self, seed: int) -> RecordedAnswers:
+        """Start the run of that seed for generated answers, which are recorded by their losses; raises what `run` raises.
+
+        Also UsageError for another task than generation.
+        """
+        if not self.generates:
+            raise UsageError(f"The task {self.experiment.settings.task} is recorded by its logits: use Recorder.run.")
+        answers = RecordedAnswers(self, self._started(seed))
+        self._latest = answers
+        return answers
 
 
 class RecordedRun:
@@ -184,16 +204,20 @@ class RecordedRun:
 
     def _end_epoch(self) -> None:
         key = f"run {self.index}"
-        logits = aligned(self.logits, self.gold, self.labels, self.classes, f"Epoch {self.epoch + 1} of {key}")
+        record = self._record(key)
         if self.epoch == 0:  # later epochs of an earlier training must not make this run look complete
             for epoch in reversed(range(self.epochs)):
                 self.experiment.folder.epoch(self.index, epoch).unlink(missing_ok=True)
-        self.experiment.write_epoch(self.index, from_logits(key, self.epoch, logits, self.labels, self.position.copy()))
+        self.experiment.write_epoch(self.index, record)
         logger.info("%s epoch %d recorded", key, self.epoch + 1)
         self.epoch, self.seen = self.epoch + 1, 0
         self.position.fill(-1)
         if self.epoch == self.epochs:
             self.experiment.log("finished", state=JobState.DONE, verb="record", message=f"{key} is recorded.")
+
+    def _record(self, key: str) -> EpochRecord:
+        logits = aligned(self.logits, self.gold, self.labels, self.classes, f"Epoch {self.epoch + 1} of {key}")
+        return from_logits(key, self.epoch, logits, self.labels, self.position.copy())
 
     def _check_rows(self, rows: NDArray[Any]) -> None:
         size, run = len(self.labels), f"run {self.index}"
@@ -227,6 +251,71 @@ class RecordedRun:
             )
 
 
+class RecordedAnswers(RecordedRun):
+    """One run on generated answers in progress: losses and wrong tokens in the place of logits.
+
+    The training must see every conversation as one sequence: with packing, the rows of a step cannot be separated.
+    """
+
+    def __init__(self, recorder: Recorder, index: int) -> None:
+        super().__init__(recorder, index)
+        size = len(self.labels)
+        self.loss, self.wrong, self.length = np.zeros(size, np.float32), np.zeros(size, np.int64), np.zeros(size, np.int64)
+
+    def add(self, rows: Any, loss: Any, wrong: Any = None, length: Any = None) -> None:
+        """Record one batch, before its update of the weights.
+
+        Parameters
+        ----------
+        rows
+            [b] positions in the data, from 0.
+        loss
+            [b] mean cross-entropy of each answer's tokens, in nats.
+        wrong
+            [b] tokens of each answer that were not the most likely ones, the end-of-text token included.
+        length
+            [b] tokens of each answer.
+
+        Raises
+        ------
+        TrainingError
+            What `RecordedRun.add` raises, and for numbers that are not [b], not finite, or more wrong tokens than there are.
+        """
+        places = as_array(rows)
+        self._check_rows(places)
+        values = {"loss": as_array(loss), "wrong": as_array(wrong), "length": as_array(length)}
+        for name, found in values.items():
+            if found.shape != places.shape or not np.isfinite(found.astype(np.float64)).all():
+                raise TrainingError(f"{name} must be {len(places)} finite numbers, one for each row; it has the shape {list(found.shape)}.")
+        if (values["length"] < 1).any() or (values["wrong"] < 0).any() or (values["wrong"] > values["length"]).any():
+            raise TrainingError("Each answer needs at least one token, and no more wrong tokens than it has; check wrong and length.")
+        self.loss[places], self.wrong[places], self.length[places] = values["loss"], values["wrong"], values["length"]
+        self.position[places] = self.seen + np.arange(len(places))
+        self.seen += len(places)
+        if self.seen == len(self.labels):
+            self._end_epoch()
+
+    def _record(self, key: str) -> EpochRecord:
+        known = self.experiment.folder.base.exists()
+        if not known:
+            write_base(self.experiment.folder, self.experiment.ids, {LENGTH: self.length})
+        elif not np.array_equal(read_base(self.experiment.folder, self.experiment.ids)[LENGTH], self.length):
+            raise TrainingError(f"Epoch {self.epoch + 1} of {key} has answers of other lengths than before; the same rows must be trained.")
+        nan = np.full(len(self.labels), np.nan, dtype=np.float32)
+        return EpochRecord(
+            key=key,
+            epoch=self.epoch,
+            correct=self.wrong == 0,
+            gold_prob=np.exp(-self.loss),
+            gold_margin=nan,
+            error_norm=nan,
+            loss=self.loss.copy(),
+            predicted=np.full(len(self.labels), -1, dtype=np.int64),
+            position=self.position.copy(),
+            wrong=self.wrong.astype(WRONG),
+        )
+
+
 def make(directory: str | Path, settings: Settings) -> Experiment:
     """Create or open the folder of an experiment that another tool records (`settings.recorded_by`).
 
@@ -234,7 +323,7 @@ def make(directory: str | Path, settings: Settings) -> Experiment:
     DataError, ModelError, ExperimentError, and UsageError for a task whose answers are not one of several classes or options.
     """
     train, evaluation = _examples(settings)
-    if TASKS[train.task].kind in ("span", "generation"):
+    if TASKS[train.task].kind == "span":
         raise UsageError(f"The task {train.task} cannot be recorded by other tools: its answers are not one of several classes.")
     model = identity(locate(settings.model)) if settings.model else ""
     settings = settings.with_changes(max_length=settings.max_length or TASKS[train.task].max_length)

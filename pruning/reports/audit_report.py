@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning.analysis import audit
+from pruning.analysis import answer_audit, audit
 from pruning.analysis.duplicates import conflicting, leaks, one_each, together
 from pruning.data.examples import SOURCE_PREFIX
 from pruning.errors import UsageError
@@ -46,6 +46,25 @@ class Suspect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OfAnswers:
+    """One finding about prompts and answers."""
+
+    what: str
+    """In words that follow "examples"."""
+    all: int
+    kept: int
+    """Those that the subset keeps."""
+    first: tuple[int, ...]
+    """Ids of the first of them."""
+
+    @property
+    def sentence(self) -> str:
+        """The finding in one line."""
+        named = f", such as {', '.join(map(str, self.first))}" if self.first else ""
+        return f"{counted(self.all, 'example')} {self.what}; this subset keeps {self.kept:,}{named}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """Findings of the audit. Counts are of training examples."""
 
@@ -74,6 +93,8 @@ class Findings:
     """Number of groups that the subset keeps in part."""
     leaking: int
     """Number of kept examples that are also in the evaluation data, exactly or nearly."""
+    answers: tuple[OfAnswers, ...] = ()
+    """Findings about prompts and generated answers; empty for other kinds of tasks."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; the p-value of a constant column is null."""
@@ -102,6 +123,7 @@ class Findings:
             f"{counted(self.groups, 'group')} of identical or nearly identical texts: {counted(self.redundant, 'example')} redundant, "
             f"{self.contradicting:,} with contradicting labels, {counted(self.split, 'group is', 'groups are')} kept in part."
         )
+        yield from (found.sentence for found in self.answers if found.all)
         yield f"{counted(self.leaking, 'kept example is', 'kept examples are')} also in the evaluation data, exactly or nearly."
 
 
@@ -130,7 +152,21 @@ def findings(experiment: Reading, subset: Subset) -> Findings:
         contradicting=contradicting,
         split=int((inside & (stay > 0) & (stay < members)).sum()),
         leaking=int((leaks(both, subset.total)[: subset.total] & kept).sum()),
+        answers=_of_answers(experiment, kept),
     )
+
+
+def _of_answers(experiment: Reading, kept: NDArray[np.bool_]) -> tuple[OfAnswers, ...]:
+    """Return the findings about generated answers, most examples first."""
+    if "render" not in experiment.schema.names:
+        return ()
+    table = experiment.examples(["prompt", "answer"])
+    masks = answer_audit.found(table["prompt"].to_pylist(), table["answer"].to_pylist(), experiment.extras)
+    made = [
+        OfAnswers(what=what, all=int(mask.sum()), kept=int((mask & kept).sum()), first=tuple(experiment.ids[mask][:5].tolist()))
+        for what, mask in masks.items()
+    ]
+    return tuple(sorted(made, key=lambda one: -one.all))
 
 
 def settlement(experiment: Reading, subset: Subset, how: str) -> Decision:

@@ -12,38 +12,10 @@ import torch
 
 from pruning.experiment import Experiment
 from pruning.jobs import worker
-from pruning.settings import Settings, TrainSettings
+from tests.support.chats import NUMBERS, rows, settings_of
 from tests.support.commands import winnow
-from tests.support.generative import tiny_causal
 
 pytestmark = pytest.mark.process
-
-NUMBERS = ("zero", "one", "two", "three", "four", "five")
-
-
-def rows(count: int) -> list[str]:
-    """Lines of chat data: short answers that can be learned, and some longer ones."""
-    made = []
-    for number in range(count):
-        word = NUMBERS[number % 6]
-        turns = [{"role": "user", "content": f"{number} mod 6?"}, {"role": "assistant", "content": word * (1 + number % 3)}]
-        made.append(json.dumps({"messages": turns, "source": number}) + "\n")
-    return made
-
-
-def settings_of(folder: Path, **changes: object) -> Settings:
-    lines = rows(24)
-    for name, part in (("train", lines[:16]), ("eval", lines[16:])):
-        (folder / f"{name}.jsonl").write_text("".join(part))
-    settings = Settings(
-        data=str(folder / "train.jsonl"),
-        evaluation=str(folder / "eval.jsonl"),
-        model=tiny_causal(folder / "model"),
-        seeds=(1, 2),
-        max_length=128,
-        train=TrainSettings(epochs=3, batch_size=8, learning_rate=1e-2, device="cpu", precision="fp32"),
-    )
-    return settings.with_changes(**changes)
 
 
 @pytest.fixture(scope="module")

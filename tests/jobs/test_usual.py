@@ -9,7 +9,7 @@ import pytest
 
 from pruning.jobs import usual, worker
 from pruning.settings import Settings
-from tests.jobs.test_generation import settings_of
+from tests.support.chats import settings_of
 from tests.support.generative import tiny_causal
 
 

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from pruning.experiment import Experiment
 from pruning.jobs import worker
-from tests.jobs.test_generation import settings_of
+from tests.support.chats import settings_of
 from tests.support.pages import PAGES, opened
 
 pytestmark = pytest.mark.process
