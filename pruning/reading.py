@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,6 +35,7 @@ from pruning.store.shared import shared
 from pruning.subsets import decisions as by_hand
 from pruning.subsets import rules
 from pruning.subsets.decisions import Decided
+from pruning.success import EXACT_RULE
 
 
 class Reading(Judged):
@@ -364,7 +366,10 @@ class Reading(Judged):
             return []
         standing = np.array([self._stands_for(row.subset, row.seed) == row.rows_sha256 for row in finished.itertuples()])
         asked = (finished["budget"] == budget) | (finished["subset"] == "full")
-        return frontiers.points(finished[standing & ~self.set_aside(finished) & asked], len(self.ids), metric, self._measurements())
+        chosen = finished[standing & ~self.set_aside(finished) & asked]
+        exact = metric is None and self.success == EXACT_RULE and EXACT_MATCH in finished
+        found = frontiers.points(chosen, len(self.ids), EXACT_MATCH if exact else metric, self._measurements())
+        return [replace(point, metrics=_first(EXACT_MATCH, point.metrics)) for point in found] if exact else found
 
     def _measurements(self) -> list[float]:
         """Return the start times of the jobs that measured the frontier; a resumed job counts again."""
@@ -380,5 +385,13 @@ class Reading(Judged):
                 return None
         return self._rows[asked]
 
+
+def _first(name: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics with that one in front, the place of the metric that a frontier is read by."""
+    return {name: metrics[name], **metrics}
+
+
+EXACT_MATCH = "exact_match"
+"""Metric that a frontier of generated answers is read by where answers must be exact; else the first one, token accuracy."""
 
 _LABEL_ERRORS = ("suspect", "quality", "suggested", "sentence")

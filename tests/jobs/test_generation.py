@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pruning.analysis.frontier import headline_of
 from pruning.experiment import Experiment
 from pruning.jobs import worker
 from tests.support.chats import NUMBERS, rows, settings_of
@@ -39,6 +40,8 @@ def test_a_subset_is_measured_and_exported_byte_for_byte(scored: Experiment, tmp
     points = {point.subset: point.metrics for point in experiment.frontier()}
     assert list(points["full"]) == ["token_accuracy", "exact_match", "loss", "perplexity"]
     assert 0 < points["random@0.5"]["token_accuracy"] < 1
+    exact = experiment.reading(success="exact").frontier()
+    assert all(next(iter(point.metrics)) == headline_of(point.metrics) == "exact_match" for point in exact)
     manifest = experiment.export("random@0.5", tmp_path / "out.jsonl")
     lines = rows(16)
     assert (tmp_path / "out.jsonl").read_text() == "".join(lines[index] for index in manifest["ids"]), "their own format"
