@@ -30,7 +30,10 @@ AT_ONCE = 16
 """Prompts asked of a server at the same time."""
 
 BATCH = 32
-"""Prompts whose answers are judged and written together."""
+"""Prompts whose answers a server gives are judged and written together; a model in this process writes each at once."""
+
+SAID = 8
+"""Prompts between two sentences about a model in this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,11 +145,14 @@ def _sample(request: Request, prompts: Sequence[str], keys: Sequence[str], log: 
                 if request.endpoint
                 else Embedded(models.locate(request.asked.model), request.asked)
             )
-        for start in range(0, len(todo), BATCH):
-            part = todo[start : start + BATCH]
+        size = BATCH if request.endpoint else 1
+        for start in range(0, len(todo), size):
+            part = todo[start : start + size]
             log.add(_judged(pool, request.verify, _answers(request, model, part, prompts, log), keys))
-            done = sum(line.right is True for line in log.lines)
-            listen(f"{min(start + BATCH, len(todo)):,} of {len(todo):,} prompts, stage {stage + 1}: {done:,} of {len(log.lines):,} right.")
+            asked = start + len(part)
+            if asked == len(todo) or asked % (BATCH if request.endpoint else SAID) == 0:
+                right = sum(line.right is True for line in log.lines)
+                listen(f"{asked:,} of {len(todo):,} prompts, stage {stage + 1}: {right:,} of {len(log.lines):,} right.")
 
 
 def _have(log: AnswerLog, rows: int, stage: int) -> list[int]:
