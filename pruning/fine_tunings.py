@@ -43,6 +43,8 @@ class FineTuning:
     """Metrics on the evaluation data, e.g. {"accuracy": 0.81, "macro_f1": 0.80}, the main one first."""
     micro_batch: int = 0
     """As `EpochRecord.micro_batch`, of the whole run."""
+    tokens: int = 0
+    """Tokens trained on, over all epochs, padding not counted; 0 where they were not recorded."""
     stuck: bool = False
     """True if nearly every evaluation example gets the same prediction, so that nothing was learned."""
     class_accuracy: Mapping[str, float] = field(default_factory=dict)

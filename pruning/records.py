@@ -156,6 +156,8 @@ class RunResult:
     wrong tokens and tokens of each answer. None without evaluation data."""
     micro_batch: int = 0
     """As `EpochRecord.micro_batch`, of the whole run."""
+    tokens: int = 0
+    """Tokens trained on, over all epochs, padding not counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +261,8 @@ class FrontierPoint:
     """`steps_saved` times the average seconds per step over all fine-tunings, so that a busy machine does not change comparisons."""
     steps: int
     steps_saved: int
+    tokens_saved: int | None = None
+    """Tokens that a fine-tuning trains on less than one of full data; None where they were not recorded."""
     looks: int = 1
     """Number of times its difference to full data was evaluated: once per job that added seeds."""
     class_accuracy: Mapping[str, float] = field(default_factory=dict)

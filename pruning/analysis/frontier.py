@@ -124,6 +124,7 @@ def _point(
         seconds_saved=nan if full is None else (full_steps - steps) * a_step,
         steps=steps,
         steps_saved=full_steps - steps,
+        tokens_saved=None if full is None else _tokens_saved(group, full),
         looks=_looks(group, full, starts) if starts and full is not None else 1,
         class_accuracy={
             str(column).removeprefix(CLASS_ACCURACY): float(group[column].mean())
@@ -131,6 +132,13 @@ def _point(
             if str(column).startswith(CLASS_ACCURACY) and group[column].notna().any()
         },
     )
+
+
+def _tokens_saved(ours: pd.DataFrame, full: pd.DataFrame) -> int | None:
+    """Mean tokens of full data's fine-tunings minus those of ours; None where one of them lacks the number."""
+    if not all("tokens" in part and (part["tokens"] > 0).all() for part in (ours, full)):
+        return None
+    return round(float(full["tokens"].mean() - ours["tokens"].mean()))
 
 
 def _looks(ours: pd.DataFrame, full: pd.DataFrame, starts: Sequence[float]) -> int:

@@ -140,7 +140,8 @@ def cost(scoring: float, point: FrontierPoint) -> str:
     times = payback(scoring, point.seconds_saved)
     if times is None:
         return f"{took}; {point.subset} saves no time."
-    saved = f"{point.subset} saves {duration(point.seconds_saved)} per fine-tuning ({point.steps_saved:,} steps)"
+    exactly = f"{point.steps_saved:,} steps" + ("" if point.tokens_saved is None else f", {point.tokens_saved:,} tokens")
+    saved = f"{point.subset} saves {duration(point.seconds_saved)} per fine-tuning ({exactly})"
     return f"{took}; {saved}, so it pays back after {counted(times, 'fine-tuning')}."
 
 

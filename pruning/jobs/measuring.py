@@ -156,6 +156,7 @@ def fine_tuning(subset: Subset, budget: str, burn_in: int, done: Done) -> FineTu
         finished=time.time(),
         metrics=done.metrics,
         micro_batch=done.result.micro_batch,
+        tokens=done.result.tokens,
         stuck=done.stuck,
         class_accuracy=done.class_accuracy,
     )

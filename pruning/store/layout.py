@@ -33,7 +33,7 @@
 
 The columns of frontier.parquet name the rows of a fine-tuning (subset, method, rule, kept, kept_fraction, rows_sha256, budget,
 burn_in), its training (seed, epochs, seconds, steps, and finished, in seconds since 1970), the metrics on the evaluation data (one
-column each) and its course (micro_batch, stuck); `fine_tunings.FineTuning` describes each.
+column each) and its course (micro_batch, tokens, stuck); `fine_tunings.FineTuning` describes each.
 
 A saved subset has one column, id (int64, in source order), and in its schema's metadata, as "subset", one JSON value: rule (the name of the
 subset it was made from), words (that rule in words), burn_in, seed, runs (how many were complete), total (examples before pruning) and

@@ -59,7 +59,8 @@ def train_run(plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: s
     except Diverged as error:
         yield RunDiverged(key=plan.key, sentence=str(error))
         return
-    yield RunResult(key=plan.key, seconds=run.seconds, steps=run.steps, outputs=run.evaluate(), micro_batch=run.micro_batch)
+    outputs = run.evaluate()
+    yield RunResult(key=plan.key, seconds=run.seconds, steps=run.steps, outputs=outputs, micro_batch=run.micro_batch, tokens=run.tokens)
 
 
 def failed(key: str, error: str, message: str) -> TrainingError:
@@ -167,6 +168,13 @@ class Run:
         self.epochs_done = epoch + 1
         self.seconds += perf_counter() - started
         return record
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the whole run trains on, padding not counted."""
+        firsts, ends = self.data.unit_offsets[:-1], self.data.unit_offsets[1:]
+        of_unit = self.data.offsets[ends] - self.data.offsets[firsts]
+        return self.plan.epochs * int(of_unit[self.plan.rows].sum())
 
     def progress(self, epoch: int, seen: int, latest: NDArray[np.int64]) -> Progress:
         """Return the run's progress after `seen` examples of an epoch; waits for the device."""

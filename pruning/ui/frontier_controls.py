@@ -102,7 +102,8 @@ def _numbers(view: View, point: FrontierPoint, metric: str) -> None:
     if scoring is not None and not isnan(saved):
         times = payback(scoring, saved)
         back = f"; scoring ({duration(scoring)}) pays back after {counted(times, 'fine-tuning')}" if times else ""
-        st.caption(f"Saves {point.steps_saved:,} steps, about {duration(max(0.0, saved))}, in each fine-tuning{back}.")
+        tokens = "" if point.tokens_saved is None else f" and {point.tokens_saved:,} tokens"
+        st.caption(f"Saves {point.steps_saved:,} steps{tokens}, about {duration(max(0.0, saved))}, in each fine-tuning{back}.")
 
 
 def _by_class(point: FrontierPoint, points: Sequence[FrontierPoint]) -> None:

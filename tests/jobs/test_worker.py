@@ -105,12 +105,16 @@ def test_the_columns_of_the_frontier_are_those_of_the_public_format(scored: Expe
         ("macro_f1", "double"),
         ("mcc", "double"),
         ("micro_batch", "int64"),
+        ("tokens", "int64"),
         ("stuck", "bool"),
         ("class_accuracy.negative", "double"),
         ("class_accuracy.positive", "double"),
     ]
     assert len(measured.finished()) == len(SEEDS) + 3
     assert all(list(point.metrics) == ["accuracy", "macro_f1", "mcc"] for point in measured.frontier())
+    tokens = measured.finished().groupby("subset")["tokens"].mean()
+    saved = {point.subset: point.tokens_saved for point in measured.frontier()}
+    assert saved["full"] == 0 and saved["remove-0"] == round(tokens["full"] - tokens["remove-0"]) > 0
 
 
 def test_equal_steps_train_small_subsets_longer(scored: Experiment) -> None:

@@ -137,6 +137,12 @@ def test_bf16_stays_close(calm: str) -> None:
     np.testing.assert_allclose(full.outputs, half.outputs, atol=0.05)
 
 
+def test_tokens_are_counted_over_all_epochs_without_padding(bert: str) -> None:
+    rows = [0, 2, 5]
+    _, [result] = run(bert, plan(rows, epochs=4), recipe())
+    assert result.tokens == 4 * sum(LENGTHS[row] for row in rows)
+
+
 def test_a_loss_that_is_not_a_number_names_the_run(bert: str) -> None:
     """It ends, and the other run in turn goes on to its result."""
     plans = [replace(plan(epochs=6), learning_rate=1e30), replace(plan(epochs=6), key="calm run")]
