@@ -16,6 +16,7 @@ from pruning.data.tasks import TASKS, detect
 from pruning.data.tasks.generation.encoding import sequences
 from pruning.data.tasks.generation.render import way
 from pruning.data.tasks.generation.turns import conversations_of
+from pruning.formatting import counted
 from pruning.settings import Settings
 
 ROWS = 3
@@ -38,7 +39,7 @@ class MaskedRow:
     @property
     def sentence(self) -> str:
         """How many of its tokens are learned."""
-        return f"{self.learned:,} tokens are learned of {self.total:,} in example {self.id}"
+        return f"{counted(self.learned, 'token is', 'tokens are')} learned of {self.total:,} in example {self.id}"
 
 
 def of_table(table: pa.Table, tokenizer: Any) -> list[MaskedRow]:
