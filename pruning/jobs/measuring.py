@@ -90,6 +90,38 @@ def fine_tune(
     `pieces` are names of subsets with a seed each; `later` counts the examples that the same job trains afterwards. `on_diverged` is
     called with the subset's name and a sentence where a loss became NaN (default: raise TrainingError once the others have finished).
     """
+    work = _unfinished(experiment, progress, pieces, budget)
+    plans = [plan for _, plan in work.values()]
+
+    def keep(done: Done) -> None:
+        for subset in work[done.plan.key][0]:
+            own_budget = "epochs" if subset.name == "full" else budget
+            experiment.add_finished(fine_tuning(subset, own_budget, experiment.burn_in, done).row)
+
+    def drop(plan: RunPlan, found: RunDiverged) -> None:
+        assert on_diverged is not None
+        for subset in work[plan.key][0]:
+            on_diverged(subset.name, found.sentence)
+
+    progress.plan(plans, found=progress.found, later=later)
+    train_runs(
+        experiment,
+        experiment.settings.measuring,
+        plans,
+        progress,
+        listen,
+        stop,
+        on_epoch=lambda plan, record: None,
+        on_result=keep,
+        on_diverged=None if on_diverged is None else drop,
+    )
+    tidy(experiment)
+
+
+def _unfinished(
+    experiment: Experiment, progress: JobProgress, pieces: Sequence[tuple[str, int]], budget: str
+) -> dict[str, tuple[list[Subset], RunPlan]]:
+    """Return the runs left to train by key, each with the subsets it measures; rows trained already are kept under the new name."""
     settings = experiment.settings
     rows_before = experiment.finished().to_dict("records")
     finished = {(row["subset"], row["rows_sha256"], row["seed"], row["budget"]) for row in rows_before}
@@ -118,31 +150,7 @@ def fine_tune(
         state = checkpoint(experiment, f"rows={sha256[:16]}-seed={seed}-epochs={epochs}")
         planned[sha256, seed, epochs] = key
         work[key] = [subset], RunPlan(key=key, seed=seed, rows=rows, epochs=epochs, record=False, checkpoint=state)
-    plans = [plan for _, plan in work.values()]
-
-    def keep(done: Done) -> None:
-        for subset in work[done.plan.key][0]:
-            own_budget = "epochs" if subset.name == "full" else budget
-            experiment.add_finished(fine_tuning(subset, own_budget, experiment.burn_in, done).row)
-
-    def drop(plan: RunPlan, found: RunDiverged) -> None:
-        assert on_diverged is not None
-        for subset in work[plan.key][0]:
-            on_diverged(subset.name, found.sentence)
-
-    progress.plan(plans, found=progress.found, later=later)
-    train_runs(
-        experiment,
-        settings.measuring,
-        plans,
-        progress,
-        listen,
-        stop,
-        on_epoch=lambda plan, record: None,
-        on_result=keep,
-        on_diverged=None if on_diverged is None else drop,
-    )
-    tidy(experiment)
+    return work
 
 
 def fine_tuning(subset: Subset, budget: str, burn_in: int, done: Done) -> FineTuning:
