@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,6 @@ from pruning.jobs.usual import decided
 from pruning.records import RunPlan
 from pruning.settings import Settings, TrainSettings
 from pruning.subsets.rules import USUAL_BASELINES, ladder
-
-if TYPE_CHECKING:
-    from pruning.training import Cost
 
 MEAN_KEPT = 0.5
 """Share of the examples that the ladder's subsets keep on average; which ones is known only after scoring."""
@@ -52,7 +48,6 @@ class Estimate:
 def estimate(settings: Settings) -> Estimate:
     """Read the data, load the model and train a few steps for a few seconds (up to 8 if a step is long), which are thrown away.
 
-    This takes twice as long for an approximation whose steps have a cost of their own.
     Raises what `worker.score` raises.
     """
     from pruning.training import probe
@@ -66,39 +61,33 @@ def estimate(settings: Settings) -> Estimate:
     rows = np.arange(encoded.units)
     scoring = [RunPlan(key=str(seed), seed=seed, rows=rows, epochs=settings.scoring.epochs) for seed in settings.seeds]
     cost = probe(encoded, str(model), _at_some_rate(settings.scoring))
-    full_cost = cost if steps_cost_alike(settings) else probe(encoded, str(model), _at_some_rate(settings.measuring))
     size = settings.train.batch_size
 
-    def search(of: Cost, recipe: TrainSettings) -> float:
+    def search(recipe: TrainSettings) -> float:
         """Seconds of the search for that recipe's learning rate, round by round."""
         if recipe.learning_rate is not None:
             return 0.0
         held_out = task.encode(train.table.slice(0, held_out_size(encoded.units)), tokenizer, max_length)
-        return sum(of.seconds(plans, encoded, held_out, batch_size=size) for plans in planned(encoded.units, recipe))
+        return sum(cost.seconds(plans, encoded, held_out, batch_size=size) for plans in planned(encoded.units, recipe))
 
-    fit = search(cost, settings.scoring)
-    fit_again = search(full_cost, settings.measuring) if settings.approximate else 0.0
+    fit = search(settings.scoring)
+    fit_again = search(settings.measuring) if settings.approximate else 0.0
     looks = settings.look and encoded.kind == "classification"
-    look = full_cost.evaluation_token * len(encoded.tokens) / full_cost.slots if looks else 0.0
+    look = cost.evaluation_token * len(encoded.tokens) / cost.slots if looks else 0.0
     return Estimate(
         score_seconds=look + fit + cost.seconds(scoring, encoded, evaluation, batch_size=size),
-        frontier_seconds=fit_again + full_cost.seconds(frontier_plans(settings, rows), encoded, evaluation, batch_size=size),
+        frontier_seconds=fit_again + cost.seconds(frontier_plans(settings, rows), encoded, evaluation, batch_size=size),
         fit_seconds=fit,
         look_seconds=look,
         examples=encoded.units,
         truncated=encoded.truncated,
-        rough=cost.rough or full_cost.rough,
+        rough=cost.rough,
     )
 
 
 def _at_some_rate(recipe: TrainSettings) -> TrainSettings:
     """Return a recipe that can train: a rate that is still to be fitted changes nothing about what a step costs."""
     return recipe if recipe.learning_rate is not None else replace(recipe, learning_rate=candidates(recipe.lora_rank)[0])
-
-
-def steps_cost_alike(settings: Settings) -> bool:
-    """Return True if a step of scoring costs as much as one of the frontier: both train the same weights."""
-    return settings.measuring == replace(settings.scoring, epochs=settings.measuring.epochs, learning_rate=settings.measuring.learning_rate)
 
 
 def frontier_plans(settings: Settings, rows: NDArray[np.int64]) -> list[RunPlan]:

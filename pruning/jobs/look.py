@@ -136,6 +136,6 @@ def _probe(experiment: Experiment, progress: JobProgress, listen: Listener) -> t
         probing.refuse(np.bincount(labels, minlength=len(names)), names)
     except DataError as error:
         return None, str(error)
-    embeddings = np.load(experiment.folder.embeddings, mmap_mode="r", allow_pickle=False)
+    embeddings = stored.load_array(experiment.folder.embeddings)
     with stored.probabilities_file(experiment.folder, len(labels), len(names)) as out:
         return probing.fit(embeddings, labels, len(names), out, tick, names), ""

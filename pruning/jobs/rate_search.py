@@ -92,7 +92,7 @@ def take_over(experiment: Experiment, other: Experiment) -> Experiment:
 
 
 def _recipes(ours: TrainSettings, theirs: TrainSettings) -> list[tuple[str, tuple[object, object]]]:
-    names = ("epochs", "batch_size", "weight_decay", "warmup_ratio", "max_grad_norm", "lora_rank", "depth")
+    names = ("epochs", "batch_size", "weight_decay", "warmup_ratio", "max_grad_norm", "lora_rank")
     return [(name, (getattr(ours, name), getattr(theirs, name))) for name in names]
 
 

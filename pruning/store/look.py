@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ from pruning.store.layout import Folder
 
 FORMAT = 1
 """Version of what a look holds and how it is computed; another one is computed again."""
+
+MAPPED_FROM = 2**28
+"""Bytes from which a file is memory-mapped instead of copied."""
 
 POOLING = "mean of the last hidden state over all tokens, length 1"
 
@@ -81,9 +85,9 @@ def read_look(folder: Folder, rows: int, model: Mapping[str, Any]) -> Look | Non
         info = json.loads(folder.look.read_text(encoding="utf-8"))
         if info["format"] != FORMAT:
             raise ExperimentError(f"{folder.look} has format {info['format']}, this Winnow reads {FORMAT}; {remedy}.")
-        embeddings = np.load(folder.embeddings, mmap_mode="r", allow_pickle=False)
+        embeddings = load_array(folder.embeddings)
         probe = None if info["probe"] is None else Probe.from_dict(info["probe"])
-        probabilities = None if probe is None else np.load(folder.probabilities, mmap_mode="r", allow_pickle=False)
+        probabilities = None if probe is None else load_array(folder.probabilities)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ExperimentError(f"{folder.look.parent} cannot be read ({error}); {remedy}.") from None
     if len(embeddings) != rows or (probabilities is not None and len(probabilities) != rows):
@@ -100,6 +104,15 @@ def read_look(folder: Folder, rows: int, model: Mapping[str, Any]) -> Look | Non
         truncated=info["truncated"],
         seconds=info["seconds"],
     )
+
+
+def load_array(path: Path) -> NDArray[Any]:
+    """Return an array's file, memory-mapped where it is large.
+
+    A small one is copied: a process that maps a file which another program cuts short would crash at its next access.
+    """
+    large = path.stat().st_size > MAPPED_FROM
+    return np.load(path, mmap_mode="r" if large else None, allow_pickle=False)
 
 
 class Parts:

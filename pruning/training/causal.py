@@ -55,9 +55,9 @@ class CausalNetwork(Network):
         return self.model.base_model(**inputs).last_hidden_state[seen]
 
 
-def load(path: str, data: Encoded, used: NDArray[np.int64], depth: float) -> Network:
+def load(path: str, data: Encoded, used: NDArray[np.int64]) -> Network:
     """Return the network for the data's kind. Raises `ModelError`."""
-    return load_causal(path, data, depth) if data.kind == "generation" else networks.load_network(path, data, used, depth)
+    return load_causal(path, data) if data.kind == "generation" else networks.load_network(path, data, used)
 
 
 def adapt(network: Network, rank: int) -> None:
@@ -68,7 +68,7 @@ def adapt(network: Network, rank: int) -> None:
         networks.add_adapters(network, rank)
 
 
-def load_causal(path: str, data: Encoded, depth: float = 1.0) -> CausalNetwork:
+def load_causal(path: str, data: Encoded) -> CausalNetwork:
     """Return the causal language model of a folder or hub name, in fp32, with its own head.
 
     Raises `ModelError` if the model does not exist, is not a causal language model, lacks weights (its head's included), or cannot take
@@ -78,8 +78,6 @@ def load_causal(path: str, data: Encoded, depth: float = 1.0) -> CausalNetwork:
     family = FAMILIES.get(config.model_type)
     if family is not None and not family.last_token:
         raise ModelError(_not_causal(path, config.model_type))
-    if depth < 1:
-        networks.cut_layers(config, depth)
     attention = {"attn_implementation": ATTENTION} if family is not None else {}
     try:
         model, report = AutoModelForCausalLM.from_pretrained(

@@ -86,7 +86,7 @@ class Run:
         self.dtype = pick_precision(settings.precision, self.device)
         torch.manual_seed(plan.seed)
         used = used_tokens(data, evaluation)
-        network = load(model, data, used, settings.depth)
+        network = load(model, data, used)
         if network.renumbers and settings.weight_decay == 0:
             kept = keep_occurring_rows(network, used)
             data, evaluation = renumber(data, kept), evaluation and renumber(evaluation, kept)

@@ -115,16 +115,14 @@ class Network(nn.Module):
         return inputs, seen
 
 
-def load_network(path: str, data: Encoded, used: NDArray[np.int64], depth: float = 1.0) -> Network:
+def load_network(path: str, data: Encoded, used: NDArray[np.int64]) -> Network:
     """The model of a folder or hub name with a fresh head for `data`'s kind, in fp32; head weights come from PyTorch's generator.
 
-    Keeps the lower share `depth` of its layers. For a choice among options, a classification head gives one logit per option; for a
-    span, a linear layer is applied to every token. `used` are the token ids that occur, so that padding gets an id of its own.
+    For a choice among options, a classification head gives one logit per option; for a span, a linear layer is applied to every
+    token. `used` are the token ids that occur, so that padding gets an id of its own.
     Raises `ModelError` if the model does not exist, has no safetensors, lacks weights, or cannot take sequences this long.
     """
     config = load_config(path, data.classes if data.kind == "classification" else 1)
-    if depth < 1:
-        cut_layers(config, depth)
     packed = config.model_type in FAMILIES and getattr(config, "classifier_pooling", "cls") == "cls"
     loader = AutoModel if data.kind == "span" else AutoModelForSequenceClassification
     attention = {"attn_implementation": ATTENTION} if packed else {}
@@ -185,13 +183,6 @@ def add_adapters(network: Network, rank: int) -> None:
     for name, parameter in body.named_parameters():
         if "pooler." in name:
             parameter.requires_grad = True
-
-
-def cut_layers(config: Any, depth: float) -> None:
-    """Keep the lower share `depth` of the layers, in the configuration."""
-    config.num_hidden_layers = max(1, round(depth * config.num_hidden_layers))
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[: config.num_hidden_layers]
 
 
 def load_config(path: str, labels: int = 1) -> Any:

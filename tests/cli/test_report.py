@@ -104,7 +104,7 @@ def test_what_scoring_cost_and_when_it_pays_back(scored: Experiment, capsys: pyt
 
 def test_a_cost_that_was_not_recorded_is_not_guessed(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
     measured = measure(scored)
-    settings = {**measured.info["settings"], "approximate": "lora"}
+    settings = {**measured.info["settings"], "approximate": "epochs", "burn_in": 0}
     write_json(measured.folder.manifest, {**measured.info, "settings": settings})
     again = Experiment(measured.folder.root)
     assert score_seconds(again.finished(), again.settings) is None

@@ -123,11 +123,11 @@ def test_a_preset_or_a_number_searches_nothing(scored: Experiment, settings: Set
 
 
 def test_an_approximation_fits_its_own_rate_and_the_frontier_fits_the_recipes(auto: Settings, tmp_path: Path) -> None:
-    scored = worker.score(auto.with_changes(approximate="layers"), tmp_path / "x")
-    assert list(scored.learning_rates) == ["layers"]
-    assert scored.settings.scoring.learning_rate == scored.learning_rates["layers"].rate and scored.settings.train.learning_rate is None
+    scored = worker.score(auto.with_changes(approximate="epochs", burn_in=0), tmp_path / "x")
+    assert list(scored.learning_rates) == ["epochs"]
+    assert scored.settings.scoring.learning_rate == scored.learning_rates["epochs"].rate and scored.settings.train.learning_rate is None
     measured = worker.frontier(scored.folder.root, ["random@0.5"], [], seeds=1)
-    assert list(measured.learning_rates) == ["layers", FULL_RECIPE]
+    assert list(measured.learning_rates) == ["epochs", FULL_RECIPE]
     assert measured.settings.measuring.learning_rate == measured.learning_rates[FULL_RECIPE].rate
     assert measured.settings.scoring.learning_rate == scored.settings.scoring.learning_rate
     assert len(measured.finished()) == 2 and worker.resume(scored.folder.root).dynamics.runs == 2

@@ -97,6 +97,6 @@ def test_an_example_dropped_by_hand_is_not_the_one_kept_of_its_group(tmp_path: P
 
 def test_what_is_approximate_is_said(tmp_path: Path) -> None:
     made = experiment(tmp_path)
-    write_json(made.folder.manifest, {**made.info, "settings": {**made.info["settings"], "approximate": "lora"}})
+    write_json(made.folder.manifest, {**made.info, "settings": {**made.info["settings"], "approximate": "epochs", "burn_in": 0}})
     found = findings(Experiment(made.folder.root), keeping(0, 2, 3))
     assert next(found.sentences()) == found.to_dict()["caveat"] == Experiment(made.folder.root).settings.caveat != ""

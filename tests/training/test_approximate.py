@@ -1,4 +1,4 @@
-"""Cheaper ways to score: what they leave out, and that they leave out nothing else."""
+"""Scoring with fewer epochs, and LoRA adapters: what they leave out, and that they leave out nothing else."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel
 
 from pruning.errors import ModelError, UsageError
-from pruning.settings import APPROXIMATIONS, Settings, TrainSettings
+from pruning.settings import APPROXIMATIONS, FORMER, Settings, TrainSettings
 from pruning.training import train
 from pruning.training.loop import Run
 from tests.support.tiny import tiny_data, tiny_model
@@ -22,22 +21,27 @@ FAMILIES = ["bert", "roberta", "modernbert", "deberta-v2", "opt", "llama", "qwen
 def test_each_approximation_changes_the_recipe() -> None:
     given = TrainSettings(learning_rate=2e-5)
     recipes = {name: Settings(data="x.jsonl", approximate=name, train=given).scoring for name in APPROXIMATIONS}
-    assert recipes == {
-        "epochs": TrainSettings(epochs=2, learning_rate=2e-5),
-        "layers": TrainSettings(depth=0.5, learning_rate=2e-5),
-        "lora": TrainSettings(lora_rank=8, learning_rate=2e-4),
-    }
+    assert recipes == {"epochs": TrainSettings(epochs=2, learning_rate=2e-5)}
     assert Settings(data="x.jsonl", train=given).scoring == given
 
 
 def test_an_approximation_has_the_rate_that_was_fitted_to_it() -> None:
-    asked = Settings(data="x.jsonl", approximate="lora")
+    asked = Settings(data="x.jsonl", approximate="epochs")
     assert asked.scoring.learning_rate is None and asked.measuring.learning_rate is None
-    fitted = asked.with_fitted({"lora": 5e-3, "recipe": 2e-4})
-    assert fitted.scoring == TrainSettings(lora_rank=8, learning_rate=5e-3)
+    fitted = asked.with_fitted({"epochs": 5e-3, "recipe": 2e-4})
+    assert fitted.scoring == TrainSettings(epochs=2, learning_rate=5e-3)
     assert fitted.measuring == TrainSettings(learning_rate=2e-4)
     given = asked.with_changes(train=TrainSettings(learning_rate=1e-5))
-    assert given.with_fitted({"lora": 5e-3, "recipe": 2e-4}) == given
+    assert given.with_fitted({"epochs": 5e-3, "recipe": 2e-4}) == given
+
+
+@pytest.mark.parametrize("name", FORMER)
+def test_a_recording_of_a_former_approximation_is_read_and_not_trained_further(name: str) -> None:
+    values = Settings(data="x.jsonl", train=TrainSettings(learning_rate=2e-5)).to_dict()
+    read = Settings.from_dict({**values, "approximate": name, "train": {**values["train"], "depth": 0.5}})
+    assert read.recorded_by == f"winnow --approximate {name}" and read.approximate == ""
+    with pytest.raises(UsageError, match="approximate must be"):
+        Settings(data="x.jsonl", approximate=name)
 
 
 def test_the_engine_refuses_a_rate_that_was_not_fitted_yet(tmp_path: Path) -> None:
@@ -46,21 +50,10 @@ def test_the_engine_refuses_a_rate_that_was_not_fitted_yet(tmp_path: Path) -> No
 
 
 def test_an_unknown_approximation_is_refused() -> None:
-    with pytest.raises(UsageError, match="approximate must be one of epochs, layers, lora, got 'magic'"):
+    with pytest.raises(UsageError, match=r"approximate must be .*epochs, got 'magic'"):
         Settings(data="x.jsonl", approximate="magic")
     with pytest.raises(UsageError, match="burn_in must be 0 to 1 with 2 epochs, got 2"):
         Settings(data="x.jsonl", approximate="epochs", burn_in=2)
-
-
-def test_half_the_layers_trains_as_a_model_that_has_no_more(tmp_path: Path) -> None:
-    whole = tiny_model(tmp_path / "whole", layers=4)
-    body = AutoModel.from_pretrained(whole)
-    body.encoder.layer = body.encoder.layer[:2]
-    body.config.num_hidden_layers = 2
-    body.save_pretrained(str(tmp_path / "half"))
-    records, _ = run(whole, plan(), recipe(depth=0.5))
-    expected, _ = run(str(tmp_path / "half"), plan(), recipe())
-    assert all(same(a, b) for a, b in zip(records, expected, strict=True))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -85,8 +78,8 @@ def test_a_model_without_attention_layers_that_lora_knows_is_refused(tmp_path: P
         add_adapters(one.network, 2)
 
 
-@pytest.mark.parametrize("changes", [{"depth": 0.5}, {"lora_rank": 2}])
-def test_resumes_bit_by_bit(changes: dict[str, float], tmp_path: Path) -> None:
+def test_lora_resumes_bit_by_bit(tmp_path: Path) -> None:
+    changes = {"lora_rank": 2}
     model, state = tiny_model(tmp_path / "bert"), str(tmp_path / "state.pt")
     whole, _ = run(model, plan(), recipe(**changes))
     for item in train([plan(checkpoint=state)], tiny_data(LENGTHS), None, model, recipe(**changes), workers=0):

@@ -273,7 +273,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 
 def test_settings_copied_from_another_experiment_can_be_reset(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     own = {"weight_decay": 0.1, "warmup_ratio": 0.2, "max_grad_norm": 2.0, "fixed_order": True, "precision": "fp32", "deterministic": True}
-    other = {"limit": 90, "drop_invalid": True, "evaluation_fraction": 0.3, "evaluation_seed": 4, "approximate": "layers"}
+    other = {"limit": 90, "drop_invalid": True, "evaluation_fraction": 0.3, "evaluation_seed": 4}
     last = {"frontier_learning_rate": 1e-4, "stop_when_stable": 0.9, "checkpoints": False}
     taken = rewrite(scored, **other, **last, train=own).settings
     asked = started(monkeypatch)

@@ -72,7 +72,7 @@ def test_the_audit_is_of_every_column_lists_too(awkward: Experiment) -> None:
 
 
 def approximated(experiment: Experiment) -> Experiment:
-    settings = {**experiment.info["settings"], "approximate": "lora"}
+    settings = {**experiment.info["settings"], "approximate": "epochs", "burn_in": 0}
     write_json(experiment.folder.manifest, {**experiment.info, "settings": settings})
     return Experiment(experiment.folder.root)
 
