@@ -110,8 +110,8 @@ def test_the_export_page_builds_the_rows_that_the_command_writes(
 def test_what_is_saved_by_command_is_what_was_named(decided: Experiment) -> None:
     for burn_in, decisions in READINGS:
         name = f"ticket-{burn_in}-{'decided' if decisions else 'rule'}"
-        told = winnow("save", decided.folder.root, "random@winning-ticket", name, *flags(burn_in, decisions))
-        assert decided.saved[name].kept.tolist() == expected(decided, "random@winning-ticket", burn_in, decisions)
+        told = winnow("save", decided.folder.root, "winning-ticket", name, *flags(burn_in, decisions))
+        assert decided.saved[name].kept.tolist() == expected(decided, "winning-ticket", burn_in, decisions)
         assert ("2 kept and 1 dropped by hand" in told) == decisions
 
 
