@@ -127,10 +127,10 @@ class Attention:
         if block.bias is not None:
             scores.view(group.count, heads, -1, group.length).add_(block.bias)
         probs = scores.softmax(-1)  # in fp32: with bf16 PyTorch takes five times as long
-        used, mask = probs.to(rows.dtype), None
+        used, mask = probs.to(rows.dtype, copy=True), None
         if noise is not None and self.p > 0:
             mask = noise.mask(used.shape, self.p)
-            used = used * mask
+            used.mul_(mask)
         context = torch.bmm(used, values)
         if mask is not None:
             context.mul_(kept_scale(self.p))
@@ -154,11 +154,17 @@ class Attention:
         if mask is not None:
             below.mul_(mask)
         below = aten._softmax_backward_data(below.float(), probs, -1, torch.float32).to(rows.dtype)
-        query = torch.bmm(below, keys).mul_(self.scaling)
-        parts = [torch.bmm(below.transpose(1, 2), queries), torch.bmm(used.transpose(1, 2), grad)]
-        laid = torch.stack(parts if trimmed else [query, *parts]).view(-1, group.count, heads, group.length, size)
-        found = laid.permute(1, 3, 0, 2, 4).reshape(group.count * group.length, -1)
-        rows[group.start : group.end] = found if group.slots is None else found.index_select(0, group.slots)
+        laid = rows.new_empty(2 if trimmed else 3, *keys.shape)
+        query = torch.bmm(below, keys, **({} if trimmed else {"out": laid[0]})).mul_(self.scaling)
+        torch.bmm(below.transpose(1, 2), queries, out=laid[-2])
+        torch.bmm(used.transpose(1, 2), grad, out=laid[-1])
+        parts = laid.view(-1, group.count, heads, group.length, size).permute(1, 3, 0, 2, 4)
+        found = parts.reshape(group.count * group.length, -1)
+        place = rows[group.start : group.end]
+        if group.slots is None:
+            place.copy_(found)
+        else:
+            torch.index_select(found, 0, group.slots, out=place)
         return query.view(group.count, heads * size) if trimmed else None
 
 
