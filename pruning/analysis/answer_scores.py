@@ -87,7 +87,7 @@ def middle_loss(loss: NDArray[np.float32]) -> Floats:
     mean = loss.mean(axis=(0, 1), dtype=np.float64)
     _, which, counts = np.unique(mean, return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - counts / 2
-    return -np.abs(middle[which] / len(mean) - 0.5)
+    return 0.0 - np.abs(middle[which] / len(mean) - 0.5)
 
 
 @score(

@@ -270,7 +270,11 @@ def show_learning_rates(experiment: Experiment) -> None:
     for fit in experiment.learning_rates.values():
         _line(fit.sentence + (f" Taken from {fit.taken_from}." if fit.taken_from else ""))
         for number, each in enumerate(fit.rounds, 1):
-            losses = ", ".join(f"{scientific(one['rate'])} {_loss(one['loss'])}" for one in each["candidates"])
+            best = fit.best if number == len(fit.rounds) else None
+            losses = ", ".join(
+                f"{scientific(one['rate'])} {_loss(one['loss'])}{' (the best)' if one['rate'] == best else ''}"
+                for one in each["candidates"]
+            )
             _line(f"  round {number}, {each['rows']:,} rows, {each['steps']:,} steps: held-out loss {losses}")
 
 

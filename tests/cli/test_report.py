@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from pruning.analysis.frontier import score_seconds
+from pruning.analysis.learning_rate import RateFit
 from pruning.analysis.recommendation import margin_of
 from pruning.analysis.stability import stability
 from pruning.cli import report
@@ -23,7 +24,7 @@ from pruning.jobs import worker
 from pruning.jobs.estimate import ROUGH, Estimate
 from pruning.jobs.progress import JobProgress
 from pruning.records import FrontierPoint, RunPlan
-from pruning.settings import Settings
+from pruning.settings import FULL_RECIPE, Settings
 from pruning.store.layout import Folder
 from tests.conftest import BURN_IN, EPOCHS, EXAMPLES, SEEDS
 from tests.support.frontiers import measure
@@ -189,3 +190,24 @@ def test_a_queued_job_says_once_what_it_waits_for(tmp_path: Path, capsys: pytest
         listen(progress)
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["Waiting for experiments/first, which trains on cpu.", "Scoring: 0 of 360 examples, 0/s ()"]
+
+
+def test_the_chosen_rate_is_marked_in_the_last_round(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
+    losses = [{"rate": 1e-4, "loss": 0.61, "accuracy": 0.7}, {"rate": 2e-4, "loss": 0.52, "accuracy": 0.8}]
+    rounds = tuple({"rows": rows, "steps": 9, "seeds": [1], "candidates": losses} for rows in (30, 60))
+    fit = RateFit(
+        rate=1e-4,
+        sentence="1e-4 fits.",
+        rounds=rounds,
+        rows=120,
+        held_out=24,
+        majority=0.5,
+        few_rows=True,
+        runs=1.2,
+        seconds=3.0,
+        best=2e-4,
+    )
+    scored.keep_fit(FULL_RECIPE, fit)
+    report.show_learning_rates(Experiment(scored.folder.root))
+    first, second = (line for line in capsys.readouterr().out.splitlines() if "round" in line)
+    assert "2e-4 0.520 (the best)" in second and "the best" not in first and "1e-4 0.610," in second

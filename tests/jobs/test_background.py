@@ -45,7 +45,8 @@ def test_a_worker_scores_in_the_background(settings: Settings, tmp_path: Path) -
     background.score(settings, folder)
     experiment = wait_for(folder, JobState.DONE, JobState.FAILED)
     assert experiment.status().state is JobState.DONE
-    assert experiment.settings == settings.with_changes(task=experiment.settings.task, columns=experiment.settings.columns)
+    decided = {"task": experiment.settings.task, "columns": experiment.settings.columns, "lora_rank": 0}
+    assert experiment.settings == settings.with_changes(**decided)
     assert experiment.dynamics.epochs == EPOCHS
     [log], [file] = experiment.folder.jobs.glob("*.log"), experiment.folder.jobs.glob("*.json")
     assert read_settings(file) == settings and file.stem == log.stem and experiment.status().log == log.name
