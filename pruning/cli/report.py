@@ -270,11 +270,9 @@ def show_learning_rates(experiment: Experiment) -> None:
     for fit in experiment.learning_rates.values():
         _line(fit.sentence + (f" Taken from {fit.taken_from}." if fit.taken_from else ""))
         for number, each in enumerate(fit.rounds, 1):
-            best = fit.best if number == len(fit.rounds) else None
-            losses = ", ".join(
-                f"{scientific(one['rate'])} {_loss(one['loss'])}{' (the best)' if one['rate'] == best else ''}"
-                for one in each["candidates"]
-            )
+            marks = {fit.best: " (the best)"} if number == len(fit.rounds) else {}
+            rates = [(one["rate"], one["loss"]) for one in each["candidates"]]
+            losses = ", ".join(f"{scientific(rate)} {_loss(loss)}{marks.get(rate, '')}" for rate, loss in rates)
             _line(f"  round {number}, {each['rows']:,} rows, {each['steps']:,} steps: held-out loss {losses}")
 
 

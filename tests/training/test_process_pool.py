@@ -101,23 +101,20 @@ def test_a_run_that_fails_is_named(model: str) -> None:
     assert children() == []
 
 
-def test_a_run_that_diverges_stops_no_other(model: str) -> None:
-    """Its process trains the next one."""
-    plans = [replace(plan(1, 20), learning_rate=1e30), plan(2, 3), plan(3, 2)]
-    items = list(train(plans, tiny_data(LENGTHS), None, model, recipe(max_grad_norm=1e30), workers=1))
-    assert [item.key for item in items if isinstance(item, RunDiverged)] == ["run 1"]
-    assert [item.key for item in items if isinstance(item, RunResult)] == ["run 2", "run 3"]
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_no_run_starts_once_there_is_enough(model: str, workers: int) -> None:
-    """The runs in progress are the last ones, and finish."""
+def test_a_run_that_diverges_stops_no_other_and_none_starts_once_there_is_enough(model: str) -> None:
+    """The process of a diverged run trains the next one; runs in progress finish when there is enough."""
+    plans, data = [replace(plan(1, 20), learning_rate=1e30), plan(2, 3), plan(3, 2)], tiny_data(LENGTHS)
     done: list[str] = []
-    plans = [plan(seed, 1) for seed in range(4)]
-    for item in train(plans, tiny_data(LENGTHS), None, model, recipe(), workers=workers, enough=lambda: len(done) >= 2):
-        if isinstance(item, RunResult):
-            done.append(item.key)
-    assert len(done) == 2
+    with kept_processes():
+        items = list(train(plans, data, None, model, recipe(max_grad_norm=1e30), workers=1))
+        assert [item.key for item in items if isinstance(item, RunDiverged)] == ["run 1"]
+        assert [item.key for item in items if isinstance(item, RunResult)] == ["run 2", "run 3"]
+        for workers in (0, 1):
+            done.clear()
+            more = [plan(seed, 1) for seed in range(4)]
+            for item in train(more, data, None, model, recipe(), workers=workers, enough=lambda: len(done) >= 2):
+                done += [item.key] if isinstance(item, RunResult) else []
+            assert len(done) == 2
 
 
 def test_a_model_that_is_not_there_is_a_model_error(tmp_path: Path) -> None:
