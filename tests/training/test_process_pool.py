@@ -113,7 +113,8 @@ def test_a_run_that_diverges_stops_no_other_and_none_starts_once_there_is_enough
             done.clear()
             more = [plan(seed, 1) for seed in range(4)]
             for item in train(more, data, None, model, recipe(), workers=workers, enough=lambda: len(done) >= 2):
-                done += [item.key] if isinstance(item, RunResult) else []
+                if isinstance(item, RunResult):
+                    done.append(item.key)
             assert len(done) == 2
 
 
