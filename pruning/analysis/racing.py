@@ -256,6 +256,8 @@ def explain(step: Step, rules: Rules) -> str:
     if step.out_of_budget:
         left = min((found.candidate.cost * (rules.seeds - found.seeds) for found in step.standings if _open(found)), default=0.0)
         return f"{start} The budget is spent: deciding on one more candidate takes --budget-runs {_up(step.spent + left)}."
+    if best.mean >= -rules.margin:
+        return f"{start} That is within the {rules.margin * 100:g} pp, but so few seeds do not show it; measure more seeds of it."
     return f"{start} To accept it, give up more (--give-up {_up(-best.mean * 100 + 0.05, 1)} or above), or measure more seeds of it."
 
 

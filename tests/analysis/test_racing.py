@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruning.analysis.frontier import paired_values
-from pruning.analysis.racing import AT_ONCE, Candidate, Rules, State, Step, advance, explain
+from pruning.analysis.racing import AT_ONCE, Candidate, Rules, Standing, State, Step, advance, explain
 from pruning.analysis.recommendation import at_look, lower_bound
 
 SEEDS = 6
@@ -61,6 +61,16 @@ def test_where_every_candidate_loses_it_ends_and_says_what_it_would_take() -> No
         "No smaller set was shown to be within 0.5 pp of full data. The best, c0.5, is at -10.0 pp after 1"
     )
     assert "--give-up 10.1" in explain(last, rules)
+
+
+def test_a_candidate_within_the_margin_needs_seeds_and_not_a_larger_margin() -> None:
+    one, other = (Candidate(name=name, kept=kept, cost=0.5) for name, kept in (("small", 5), ("large", 9)))
+    standings = (
+        Standing(candidate=one, state=State.OPEN, seeds=1, mean=0.001, chance=0.3),
+        Standing(candidate=other, state=State.FAILED, seeds=3, mean=-0.003, chance=0.05),
+    )
+    told = explain(Step(standings=standings, spent=2.0), Rules(seeds=SEEDS))
+    assert "The best, small, is at +0.1 pp after 1 of 6 seeds." in told and "measure more seeds" in told and "--give-up" not in told
 
 
 def test_a_spent_budget_names_the_flag_that_would_continue() -> None:
