@@ -56,6 +56,11 @@ class Encoded:
         """N, the number of examples."""
         return len(self.unit_offsets) - 1
 
+    @property
+    def answer_lengths(self) -> NDArray[np.int64] | None:
+        """[N] learned tokens of each unit; None for other kinds than generation."""
+        return None if self.answer is None else np.add.reduceat(self.answer.astype(np.int64), self.offsets[:-1])
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class RunPlan:

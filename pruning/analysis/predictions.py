@@ -40,7 +40,7 @@ def guesses(data: Encoded) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     and no answer is right.
     """
     if data.answer is not None:
-        return _frequencies(data.tokens, data.answer, data.offsets), np.zeros(data.units, dtype=np.bool_)
+        return _frequencies(data, data.answer), np.zeros(data.units, dtype=np.bool_)
     if data.kind == "span":
         unanswerable = np.logical_and.reduceat((data.labels == 0).all(axis=1), data.unit_offsets[:-1])
         return np.full(data.units, np.nan), unanswerable
@@ -48,12 +48,12 @@ def guesses(data: Encoded) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     return -np.log(counts[which] / data.units), data.labels == values[counts.argmax()]
 
 
-def _frequencies(tokens: NDArray[np.int32], answer: NDArray[np.bool_], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
+def _frequencies(data: Encoded, answer: NDArray[np.bool_]) -> NDArray[np.float64]:
     """[N] mean loss of each answer's tokens under the frequencies of all answers' tokens."""
-    _, which, counts = np.unique(tokens[answer], return_inverse=True, return_counts=True)
-    loss = np.zeros(len(tokens))
+    _, which, counts = np.unique(data.tokens[answer], return_inverse=True, return_counts=True)
+    loss = np.zeros(len(data.tokens))
     loss[answer] = -np.log(counts[which] / answer.sum())
-    return np.asarray(np.add.reduceat(loss, offsets[:-1]) / np.add.reduceat(answer.astype(np.int64), offsets[:-1]))
+    return np.asarray(np.add.reduceat(loss, data.offsets[:-1]) / data.answer_lengths)
 
 
 def _choice(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -13,10 +13,10 @@ from pruning.data.tasks.generation.alone import alone, header
 from pruning.errors import TrainingError
 from pruning.experiment import Experiment
 from pruning.jobs.progress import JobProgress, Listener, Stop
+from pruning.jobs.runs import device_turn
 from pruning.records import Encoded, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.store.base import CUT, LENGTH, LOSS0, LOSS0_ALONE, write_base
-from pruning.store.lock import turn
 
 
 def lacks(experiment: Experiment) -> bool:
@@ -32,26 +32,17 @@ def ensure(experiment: Experiment, progress: JobProgress, listen: Listener, stop
     """
     if not lacks(experiment):
         return experiment
-    from pruning.training.devices import pick_device
-
     settings = experiment.settings
     model = models.locate(settings.model)
     tokenizer = models.load_tokenizer(model, settings.template)
     task = TASKS[settings.task]
     data = task.encode(experiment.examples(), tokenizer, settings.max_length or task.max_length)
-    assert data.answer is not None and data.cut is not None
+    assert data.answer_lengths is not None and data.cut is not None
     progress.say("note", message="Measuring the loss of each answer before training, with its prompt and without it: two forward passes.")
     listen(progress)
-    device = str(pick_device(settings.train.device))
-
-    def wait(holder: str) -> None:
-        progress.queue(device, holder)
-        listen(progress)
-
-    with turn(device, wait, str(experiment.folder.root)), stop.between_steps():
+    with device_turn(experiment, settings.train, progress, listen, stop):
         losses = [_losses(part, str(model), settings.train, stop, progress) for part in (data, alone(data, header(tokenizer)))]
-    lengths = np.add.reduceat(data.answer.astype(np.int64), data.offsets[:-1])
-    write_base(experiment.folder, experiment.ids, {LENGTH: lengths, CUT: data.cut, LOSS0: losses[0], LOSS0_ALONE: losses[1]})
+    write_base(experiment.folder, experiment.ids, {LENGTH: data.answer_lengths, CUT: data.cut, LOSS0: losses[0], LOSS0_ALONE: losses[1]})
     return Experiment(experiment.folder.root)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,25 +57,16 @@ def train_runs(
     for a run whose loss became NaN (default: raise TrainingError naming these runs once the others have finished). No further run
     starts once `enough()` is true.
     """
-    from pruning.training import kept_processes, train
-    from pruning.training.devices import pick_device
+    from pruning.training import train
 
     if not plans:
         return
-    progress.keep(kept_processes)
     data = _encode(experiment, held_out)
     _announce(experiment.settings, data, plans, progress)
     waiting = {plan.key: plan for plan in plans}
 
     diverged = []
-    device = str(pick_device(recipe.device))
-
-    def wait(holder: str) -> None:
-        progress.queue(device, holder)
-        listen(progress)
-
-    with turn(device, wait, str(experiment.folder.root)), stop.between_steps():
-        progress.waiting = ""
+    with device_turn(experiment, recipe, progress, listen, stop) as device:
         logger.info("training on %s: %s", device, ", ".join(waiting))
         for item in train(plans, data.training, data.evaluation, str(data.model), recipe, stop=stop, enough=enough):
             if isinstance(item, RunDiverged):
@@ -92,6 +84,24 @@ def train_runs(
             progress.beat()
     if diverged:
         raise TrainingError(f"{' '.join(diverged)} The other runs are complete. {REDO}")
+
+
+@contextmanager
+def device_turn(experiment: Experiment, recipe: TrainSettings, progress: JobProgress, listen: Listener, stop: Stop) -> Iterator[str]:
+    """Wait for the turn on the recipe's device, hold it, and yield the device's name; the job's processes wait for its next training."""
+    from pruning.training import kept_processes
+    from pruning.training.devices import pick_device
+
+    progress.keep(kept_processes)
+    device = str(pick_device(recipe.device))
+
+    def wait(holder: str) -> None:
+        progress.queue(device, holder)
+        listen(progress)
+
+    with turn(device, wait, str(experiment.folder.root)), stop.between_steps():
+        progress.waiting = ""
+        yield device
 
 
 def _take(

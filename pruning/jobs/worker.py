@@ -229,8 +229,10 @@ def score_within(experiment: Experiment, progress: JobProgress, listen: Listener
     ]
     run_of = {plan.key: run for plan, run in zip(plans, unfinished, strict=True)}
     full = full_subset(experiment.ids)
+    trained: set[str] = set()
 
     def keep(done: Done) -> None:
+        trained.add(done.plan.key)
         if settings.scoring == settings.measuring:  # trained in any other way, they do not say what full data is worth
             experiment.add_finished(fine_tuning(full, "epochs", 0, done).row)
 
@@ -247,7 +249,7 @@ def score_within(experiment: Experiment, progress: JobProgress, listen: Listener
             on_result=keep,
             enough=lambda: bool(_settled(experiment)),
         )
-        plans = [plan for plan in plans if run_of[plan.key] not in experiment.finished_runs()]
+        plans = [plan for plan in plans if plan.key not in trained]
     if plans:
         progress.total = progress.done + after
     tidy(experiment)
@@ -263,8 +265,11 @@ def _stopped_early(experiment: Experiment) -> bool:
 
 def _settled(experiment: Experiment) -> str:
     """Return a sentence if the rank agreement of the complete runs has reached the value set, else an empty string."""
-    threshold, complete = experiment.settings.stop_when_stable, experiment.finished_runs()
-    if threshold is None or len(complete) < FEWEST_RUNS or complete != list(range(len(complete))):
+    threshold = experiment.settings.stop_when_stable
+    if threshold is None:
+        return ""
+    complete = experiment.finished_runs()
+    if len(complete) < FEWEST_RUNS or complete != list(range(len(complete))):
         return ""
     found = Experiment(experiment.folder.root).stability()
     if not found.ranks_settled(threshold):

@@ -100,11 +100,6 @@ def unit_lengths(data: Encoded) -> NDArray[np.int64]:
     return np.maximum.reduceat(sequence_lengths(data), data.unit_offsets[:-1])
 
 
-def answer_lengths(data: Encoded) -> NDArray[np.int64] | None:
-    """[N] learned tokens of each unit; None for other kinds than generation."""
-    return None if data.answer is None else np.add.reduceat(data.answer.astype(np.int64), data.offsets[:-1])
-
-
 def make_batch(data: Encoded, units: NDArray[np.int64], rows: NDArray[np.int64], device: torch.device, *, packed: bool) -> Batch:
     """Return the tensors of one step. `units` [n] are positions in `data`; `rows` [n] are the rows their recording is written to."""
     sequences, per_unit = ragged(data.unit_offsets, units)

@@ -47,9 +47,10 @@ def train_in_rounds(
         while waiting or seats:
             if stop():
                 raise stopped(len(seats))
-            if not seats and enough():
-                return
-            if waiting and not enough() and len(seats) < at_once and (not seats or _has_room(device, seats)):
+            if waiting and len(seats) < at_once and (not seats or _has_room(device, seats)):
+                if enough():
+                    waiting.clear()
+                    continue
                 plan = waiting.popleft()
                 logger.info("%s starts on %s, %d in progress", plan.key, device, len(seats))
                 seats.append(Seat(plan, train_run(plan, data, evaluation, model, settings), device))

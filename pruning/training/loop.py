@@ -17,7 +17,7 @@ from pruning.errors import Cancelled, Diverged, TrainingError
 from pruning.records import Encoded, EpochRecord, Progress, RunDiverged, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training import checkpoint, generation
-from pruning.training.batches import Batch, answer_lengths, make_batch, ragged, unit_lengths
+from pruning.training.batches import Batch, make_batch, ragged, unit_lengths
 from pruning.training.causal import adapt, load
 from pruning.training.devices import autocast, peak_memory, pick_device, pick_precision
 from pruning.training.dropout import Noise
@@ -93,7 +93,7 @@ class Run:
         if settings.lora_rank:
             adapt(network, settings.lora_rank)
         self.data, self.evaluation = data, evaluation
-        self.answer_lengths = answer_lengths(data)
+        self.answer_lengths = data.answer_lengths
         self.fingerprint = plan.checkpoint and checkpoint.fingerprint(plan, data, network, settings, self.dtype)
         self.network = network.to(self.device)
         self.lengths = None if network.packed else unit_lengths(data)[plan.rows]

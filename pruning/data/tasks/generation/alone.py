@@ -34,9 +34,8 @@ def alone(data: Encoded, before: NDArray[np.int32]) -> Encoded:
 
     Without any such token, the first token of each answer cannot be predicted and is not learned.
     """
-    assert data.answer is not None
-    starts = data.offsets[:-1]
-    lengths = np.add.reduceat(data.answer.astype(np.int64), starts)
+    lengths = data.answer_lengths
+    assert data.answer is not None and lengths is not None
     sizes = lengths + len(before)
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     inside = np.arange(offsets[-1]) - np.repeat(offsets[:-1], sizes)
