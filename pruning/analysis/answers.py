@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,18 @@ _MARKED = (
 )
 
 _CUT_OFF = "</think>"
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalise(answer: str) -> str:
+    """Return an answer as SQuAD compares it: without case, punctuation, articles and repeated spaces.
+
+    >>> normalise("The  U.S. army's")
+    'us armys'
+    """
+    return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
 
 
 def final_answer(text: str | None) -> str:

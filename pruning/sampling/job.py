@@ -76,7 +76,7 @@ def sample(request: Request, directory: str | Path, listen: Listener = lambda se
         _fill(request, examples, prompts, keys, log, listen)
     except KeyboardInterrupt:
         raise Cancelled(f"Stopped; the {len(log.lines):,} answers so far are kept, run the same command again to continue.") from None
-    return _record(request, root, log)
+    return _record(request, examples.table["row"].to_pylist(), root, log)
 
 
 def _fill(request: Request, examples: Examples, prompts: Sequence[str], keys: Sequence[str], log: AnswerLog, listen: Listener) -> None:
@@ -97,7 +97,7 @@ def _sampled(request: Request, examples: Examples) -> dict[str, Any]:
 def _keys(examples: Examples, spec: str) -> list[str]:
     """Return [N] each row's key, by position; an empty one where it has none and the verifier needs none."""
     there = examples.table["key"].to_pylist() if "key" in examples.table.column_names else [None] * len(examples)
-    if spec.partition(":")[0] not in verifiers.NEEDS_NO_KEY:
+    if verifiers.needs_key(spec):
         lacking = next((position for position, key in enumerate(there) if key is None), None)
         if lacking is not None:
             raise DataError(
@@ -112,12 +112,7 @@ def _row(examples: Examples, position: int) -> int:
 
 
 def _check_keys(pool: Pool, spec: str, keys: Sequence[str], examples: Examples) -> None:
-    """Check each key against itself, because a key that cannot be read makes every answer wrong."""
-    if not verifiers.checks_itself(spec):
-        return
-    verdicts = pool.verify([(verifiers.own_answer(spec, key), key) for key in keys])
-    wrong = [(position, verdict) for position, verdict in enumerate(verdicts) if verdict.right is not True]
-    if wrong:
+    if wrong := pool.unreadable(keys):
         position, verdict = wrong[0]
         more = f" ({len(wrong)} keys like it)" if len(wrong) > 1 else ""
         raise DataError(
@@ -133,10 +128,10 @@ def _judged(pool: Pool, spec: str, lines: Sequence[Line], keys: Sequence[str]) -
 
 def _sample(request: Request, prompts: Sequence[str], keys: Sequence[str], log: AnswerLog, pool: Pool, listen: Listener) -> None:
     model: Answers | None = None
-    wanted = 0
+    wanted, right = 0, sum(line.right is True for line in log.lines)
     for stage, more in enumerate(request.stages):
         wanted += more
-        todo = [(row, wanted - have) for row, have in enumerate(_have(log, len(prompts), stage)) if 0 <= have < wanted]
+        todo = [(row, have, wanted - have) for row, have in enumerate(_have(log, len(prompts), stage)) if 0 <= have < wanted]
         if not todo:
             continue
         if model is None:
@@ -148,10 +143,11 @@ def _sample(request: Request, prompts: Sequence[str], keys: Sequence[str], log: 
         size = BATCH if request.endpoint else 1
         for start in range(0, len(todo), size):
             part = todo[start : start + size]
-            log.add(_judged(pool, request.verify, _answers(request, model, part, prompts, log), keys))
+            lines = _judged(pool, request.verify, _answers(request, model, part, prompts, log), keys)
+            log.add(lines)
+            right += sum(line.right is True for line in lines)
             asked = start + len(part)
             if asked == len(todo) or asked % (BATCH if request.endpoint else SAID) == 0:
-                right = sum(line.right is True for line in log.lines)
                 listen(f"{asked:,} of {len(todo):,} prompts, stage {stage + 1}: {right:,} of {len(log.lines):,} right.")
 
 
@@ -163,15 +159,16 @@ def _have(log: AnswerLog, rows: int, stage: int) -> list[int]:
     return [-1 if stage and True in own and False in own else len(own) for own in right]
 
 
-def _answers(request: Request, model: Answers, part: Sequence[tuple[int, int]], prompts: Sequence[str], log: AnswerLog) -> list[Line]:
-    """Return the answers to several prompts. What others gave is kept where one fails: it is appended before the error continues."""
-    first = [len([line for line in log.lines if line.row == row]) for row, _ in part]
+def _answers(request: Request, model: Answers, part: Sequence[tuple[int, int, int]], prompts: Sequence[str], log: AnswerLog) -> list[Line]:
+    """Return answers: for each (row, answers so far, answers wanted) of `part`, as many as are wanted.
 
-    def one(place: int) -> list[Line]:
-        row, count = part[place]
+    What others gave is kept where one fails: it is appended before the error continues.
+    """
+
+    def one(row: int, have: int, count: int) -> list[Line]:
         lines: list[Line] = []
         while len(lines) < count:
-            number = first[place] + len(lines)
+            number = have + len(lines)
             said = model.answer(prompts[row], count - len(lines), seed_of(request.asked.seed, row, number))
             lines += [
                 Line(row=row, sample=number + i, seed=one.seed, answer=one.text, cut=one.cut, tokens=one.tokens, time=round(time.time(), 3))
@@ -180,9 +177,9 @@ def _answers(request: Request, model: Answers, part: Sequence[tuple[int, int]], 
         return lines
 
     if not request.endpoint:
-        return [line for place in range(len(part)) for line in one(place)]
+        return [line for each in part for line in one(*each)]
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        futures = [threads.submit(one, place) for place in range(len(part))]
+        futures = [threads.submit(one, *each) for each in part]
     failed = next((error for future in futures if (error := future.exception()) is not None), None)
     found = [line for future in futures if future.exception() is None for line in future.result()]
     if failed is not None:
@@ -191,11 +188,9 @@ def _answers(request: Request, model: Answers, part: Sequence[tuple[int, int]], 
     return found
 
 
-def _record(request: Request, root: Path, log: AnswerLog) -> Experiment:
+def _record(request: Request, rows: Sequence[int], root: Path, log: AnswerLog) -> Experiment:
     if not log.lines:
         raise DataError(f"{log.path} has no answers; leave --verify-again out to sample some.")
-    settings = Settings(data=request.data, model="", task=SAMPLED).with_changes(**request.settings)
-    rows = load_training(settings).table["row"].to_pylist()
     samples = [
         Sample(
             where=f"{log.path} line {number}",

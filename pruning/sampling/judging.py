@@ -16,21 +16,17 @@ def judge(log: Log, spec: str, allow_code: bool = False) -> None:
     Raises UsageError for a verifier that cannot be, DataError for a log without answers or keys and for a key that cannot be read.
     """
     verifiers.check(spec, allow_code)
-    keyless = spec.partition(":")[0] in verifiers.NEEDS_NO_KEY
-    there = [sample for sample in log.samples if sample.answer is not None and (keyless or sample.key is not None)]
+    needs_key = verifiers.needs_key(spec)
+    there = [sample for sample in log.samples if sample.answer is not None and not (needs_key and sample.key is None)]
     if not there:
         first = log.samples[0]
         lacking = "answers" if first.answer is None else "keys"
         raise DataError(f"{first.where} and all after it have no {lacking} to verify; import the log without --verify, by its rewards.")
     with Pool(spec) as pool:
-        if verifiers.checks_itself(spec):
-            keys = {sample.key: sample for sample in reversed(there) if sample.key is not None}
-            own = pool.verify([(verifiers.own_answer(spec, key), key) for key in keys])
-            for (key, sample), verdict in zip(keys.items(), own, strict=True):
-                if verdict.right is not True:
-                    raise DataError(
-                        f"{sample.where} has the key {key[:60]!r}, which the verifier {spec} cannot read; use another verifier."
-                    )
+        keys = {sample.key: sample for sample in reversed(there) if sample.key is not None}
+        for position, _ in pool.unreadable([*keys]):
+            key, sample = [*keys.items()][position]
+            raise DataError(f"{sample.where} has the key {key[:60]!r}, which the verifier {spec} cannot read; use another verifier.")
         verdicts = pool.verify([(sample.answer or "", sample.key or "") for sample in there])
     for sample in log.samples:
         sample.reward = nan

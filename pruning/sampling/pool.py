@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from pruning.errors import UsageError
+from pruning.sampling import verifiers
 
 SECONDS = 20.0
 """Time for one verdict; unit tests have a shorter limit of their own."""
@@ -114,6 +115,7 @@ class Pool:
     """Several such processes; a context manager that ends them all."""
 
     def __init__(self, spec: str, processes: int = 2, seconds: float = SECONDS) -> None:
+        self._spec = spec
         self._free: SimpleQueue[_Process] = SimpleQueue()
         self._all = [_Process(spec, seconds) for _ in range(processes)]
         for process in self._all:
@@ -123,6 +125,16 @@ class Pool:
         """Return a verdict for each (answer, key), in their order."""
         with ThreadPoolExecutor(len(self._all)) as threads:
             return list(threads.map(self._one, pairs))
+
+    def unreadable(self, keys: Sequence[str]) -> list[tuple[int, Verdict]]:
+        """Return the keys (by position) that fail against themselves, because such a key makes every answer wrong.
+
+        None where keys are not answers: their verifiers cannot be checked in this way.
+        """
+        if not verifiers.checks_itself(self._spec):
+            return []
+        verdicts = self.verify([(verifiers.own_answer(self._spec, key), key) for key in keys])
+        return [(position, verdict) for position, verdict in enumerate(verdicts) if verdict.right is not True]
 
     def _one(self, pair: tuple[str, str]) -> Verdict:
         process = self._free.get()

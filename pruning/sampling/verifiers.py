@@ -19,11 +19,10 @@ import json
 import math
 import re
 import sqlite3
-import string
 from collections.abc import Callable
 from typing import Any
 
-from pruning.analysis.answers import final_answer
+from pruning.analysis.answers import final_answer, normalise
 from pruning.errors import UsageError
 
 Verify = Callable[[str, str], bool]
@@ -32,9 +31,8 @@ Verify = Callable[[str, str], bool]
 RUNS_CODE = ("python", "tests")
 """Verifiers that run somebody's code."""
 
-NEEDS_NO_KEY = ("regex", "python")
+_NEEDS_NO_KEY = ("regex", "python")
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?%?")
 _FENCED = re.compile(r"```(?:\w+)?\s*\n(.*?)```", re.DOTALL)
 
@@ -81,6 +79,11 @@ def own_answer(spec: str, key: str) -> str:
     return accepted(key)[0]
 
 
+def needs_key(spec: str) -> bool:
+    """Return True for verifiers that compare an answer with a key."""
+    return spec.partition(":")[0] not in _NEEDS_NO_KEY
+
+
 def checks_itself(spec: str) -> bool:
     """Return True for verifiers whose keys are answers too."""
     return spec.partition(":")[0] in ("exact", "choice", "number", "math", "sql")
@@ -102,20 +105,10 @@ def accepted(key: str) -> list[str]:
     return [key]
 
 
-def plain(text: str) -> str:
-    """Return a text without case, articles, punctuation and repeated spaces, as SQuAD compares answers.
-
-    >>> plain("The  Eiffel Tower!")
-    'eiffel tower'
-    """
-    letters = "".join(letter for letter in text.lower() if letter not in string.punctuation)
-    return " ".join(_ARTICLES.sub(" ", letters).split())
-
-
 def _exact(rest: str) -> Verify:
     def verify(answer: str, key: str) -> bool:
-        said = {plain(answer), plain(final_answer(answer))}
-        wanted = {plain(one) or one.strip() for one in accepted(key)}
+        said = {normalise(answer), normalise(final_answer(answer))}
+        wanted = {normalise(one) or one.strip() for one in accepted(key)}
         return bool((said | {answer.strip()}) & wanted)
 
     return verify
@@ -176,7 +169,7 @@ def _regex(rest: str) -> Verify:
         if not found:
             return False
         said = found[-1][1] if pattern.groups else found[-1][0]
-        return not key or plain(said or "") in {plain(one) for one in accepted(key)} or (said or "").strip() == key.strip()
+        return not key or normalise(said or "") in {normalise(one) for one in accepted(key)} or (said or "").strip() == key.strip()
 
     return verify
 

@@ -6,31 +6,19 @@ case, punctuation, the articles a, an, the, and spare white space; a question wi
 
 from __future__ import annotations
 
-import re
-import string
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pruning.analysis.answers import normalise
+
 BEST = 20
 """Start and end tokens looked at in each window, the highest first."""
 
 LONGEST_ANSWER = 30
 """Tokens of the longest answer considered."""
-
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-def normalise(answer: str) -> str:
-    """An answer as it is compared.
-
-    >>> normalise("The  U.S. army's")
-    'us armys'
-    """
-    return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
 
 
 def exact_match(predicted: str, gold: Sequence[str]) -> float:
