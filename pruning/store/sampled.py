@@ -112,20 +112,3 @@ def read_answers(folder: Folder, example: int | None = None) -> pd.DataFrame:
     if example is None:
         return read_table(folder.answers, None).to_pandas()
     return pq.read_table(folder.answers, filters=[("id", "=", example)]).to_pandas()
-
-
-def write_extras(folder: Folder, ids: Counts, extras: Mapping[str, NDArray[np.float64]]) -> None:
-    """Write further numbers [N] of each example."""
-    with checksummed(folder, folder.extras) as temporary:
-        pq.write_table(pa.table({"id": ids, **extras}), temporary)
-
-
-def read_extras(folder: Folder, ids: Counts) -> dict[str, NDArray[np.float64]]:
-    """Return further numbers [N] of each example, by name; empty where there are none."""
-    if not folder.extras.exists():
-        return {}
-    check_once(folder, folder.extras)
-    table = read_table(folder.extras, None)
-    if not np.array_equal(np.asarray(table["id"]), ids):
-        raise ExperimentError(f"{folder.extras} does not hold the examples of {folder.examples}, in their order.")
-    return {name: np.asarray(table[name], dtype=np.float64) for name in table.column_names if name != "id"}

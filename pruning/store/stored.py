@@ -24,6 +24,7 @@ from pruning.settings import Settings
 from pruning.store import checksums, lines, lock, manifest, sampled
 from pruning.store.base import read_base
 from pruning.store.checksums import check_once, checksummed
+from pruning.store.columns import read_columns
 from pruning.store.dynamics import Recording, epoch_accuracy, write_epoch
 from pruning.store.layout import Folder, read_table
 from pruning.store.look import Look, read_look
@@ -225,7 +226,7 @@ class Stored:
         if not runs:
             raise ExperimentError(f"{self.folder.root} has no complete run yet; score it first, or resume it.")
         seeds, epochs = [self.settings.seeds[run] for run in runs], self.settings.scoring.epochs
-        extras = {**sampled.read_extras(self.folder, self.ids), **self.extras}
+        extras = {**read_columns(self.folder, self.folder.extras, self.ids), **self.extras}
         if self.folder.successes.exists():
             return sampled.of_counts(self.ids, seeds, *sampled.read_counts(self.folder, self.ids, epochs), extras)
         return Recording(self.folder, self.ids, runs, seeds, epochs, self.probe, extras, of_answers=self.sampled)

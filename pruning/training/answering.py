@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
+from pruning.data.models import load_tokenizer
 from pruning.errors import ModelError
 from pruning.training.devices import pick_device
-from pruning.training.model import loading_sentence
+from pruning.training.model import pretrained
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,17 +29,10 @@ def load(path: str, device: str = "auto") -> Loaded:
     """Return the model of a folder, in bf16 on a GPU and fp32 elsewhere. Raises ModelError where it is not a causal language model."""
     where = pick_device(device)
     dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            path, use_safetensors=True, trust_remote_code=False, dtype=dtype, output_loading_info=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(loading_sentence(path, error)) from error
-    if report["missing_keys"]:
-        lacks = ", ".join(sorted(report["missing_keys"])[:3])
-        raise ModelError(f"The model {path} cannot answer: it lacks the weights {lacks}; give a causal language model.")
-    return Loaded(model.to(where).eval(), tokenizer, where)
+    model, missing = pretrained(AutoModelForCausalLM, path, dtype)
+    if missing:
+        raise ModelError(f"The model {path} cannot answer: it lacks the weights {', '.join(missing[:3])}; give a causal language model.")
+    return Loaded(model.to(where).eval(), load_tokenizer(Path(path)), where)
 
 
 @torch.inference_mode()

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -18,7 +17,7 @@ from pruning.training import model as networks
 from pruning.training.batches import Batch
 from pruning.training.generation import answer_tokens
 from pruning.training.model import Network
-from pruning.training.packing import ATTENTION, FAMILIES, packed_hidden
+from pruning.training.packing import ATTENTION, FAMILIES
 
 CLOSE = 1e-3
 """Difference of logits, relative to the largest, up to which the head alone counts as the model's own way to compute them."""
@@ -47,13 +46,6 @@ class CausalNetwork(Network):
         cap = getattr(self.model.config, "final_logit_softcapping", None)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
-    def hidden(self, batch: Batch) -> torch.Tensor:
-        """[T, H] last hidden state of every token, shortest sequence first."""
-        if self.packed:
-            return packed_hidden(self.model.base_model, batch, noise=self.noise)[: batch.tokens]
-        inputs, seen = self._padded_inputs(batch)
-        return self.model.base_model(**inputs).last_hidden_state[seen]
-
 
 def load(path: str, data: Encoded, used: NDArray[np.int64]) -> Network:
     """Return the network for the data's kind. Raises `ModelError`."""
@@ -78,16 +70,14 @@ def load_causal(path: str, data: Encoded) -> CausalNetwork:
     family = FAMILIES.get(config.model_type)
     if family is not None and not family.last_token:
         raise ModelError(_not_causal(path, config.model_type))
-    attention = {"attn_implementation": ATTENTION} if family is not None else {}
+    attention: dict[str, Any] = {"attn_implementation": ATTENTION} if family is not None else {}
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            path, config=config, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True, **attention
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        if "AutoModelForCausalLM" in str(error):
+        model, missing = networks.pretrained(AutoModelForCausalLM, path, config=config, **attention)
+    except ModelError as error:
+        if "AutoModelForCausalLM" in str(error.__cause__):
             raise ModelError(_not_causal(path, config.model_type)) from error
-        raise ModelError(networks.loading_sentence(path, error)) from error
-    if missing := sorted(report["missing_keys"]):
+        raise
+    if missing:
         raise ModelError(
             f"{as_typed(path)} lacks {len(missing)} tensors of a causal language model, first {missing[0]}; generation needs the head too: "
             "save the model with AutoModelForCausalLM."

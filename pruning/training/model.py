@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ class Network(nn.Module):
         if self.packed:
             return packed_hidden(self.model.base_model, batch, noise=self.noise)[: batch.tokens]
         inputs, seen = self._padded_inputs(batch)
-        states = getattr(self.model(**inputs), "last_hidden_state", None)
+        states = getattr(self.model.base_model(**inputs), "last_hidden_state", None)
         if states is None or states.shape[:2] != seen.shape:
             raise ModelError(f"A {self.model.config.model_type} model has no hidden state for each token of a text.")
         return states[seen]
@@ -125,15 +126,10 @@ def load_network(path: str, data: Encoded, used: NDArray[np.int64]) -> Network:
     config = load_config(path, data.classes if data.kind == "classification" else 1)
     packed = config.model_type in FAMILIES and getattr(config, "classifier_pooling", "cls") == "cls"
     loader = AutoModel if data.kind == "span" else AutoModelForSequenceClassification
-    attention = {"attn_implementation": ATTENTION} if packed else {}
-    try:
-        model, report = loader.from_pretrained(
-            path, config=config, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True, **attention
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(loading_sentence(path, error)) from error
-    _check_weights(path, model, report["missing_keys"])
-    _renew_head(model, report["missing_keys"])
+    attention: dict[str, Any] = {"attn_implementation": ATTENTION} if packed else {}
+    model, missing = pretrained(loader, path, config=config, **attention)
+    _check_weights(path, model, missing)
+    _renew_head(model, missing)
     check_lengths(path, model, int(np.diff(data.offsets).max()))
     network = Network(model, data.kind)
     if not network.packed:
@@ -198,6 +194,20 @@ def load_config(path: str, labels: int = 1) -> Any:
     return config
 
 
+def pretrained(loader: Any, path: str, dtype: torch.dtype = torch.float32, **options: Any) -> tuple[Any, Sequence[str]]:
+    """Return a model from a folder or hub name, from safetensors and without its code, and the names of the weights it lacks.
+
+    `loader` is one of transformers' Auto classes. Raises ModelError.
+    """
+    try:
+        model, report = loader.from_pretrained(
+            path, use_safetensors=True, trust_remote_code=False, dtype=dtype, output_loading_info=True, **options
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ModelError(loading_sentence(path, error)) from error
+    return model, sorted(report["missing_keys"])
+
+
 def loading_sentence(path: str, error: Exception) -> str:
     """Return why a model could not be loaded, in a sentence."""
     name = as_typed(path)
@@ -209,10 +219,10 @@ def loading_sentence(path: str, error: Exception) -> str:
     return f"There is no model {name!r}: it is not a local folder, and no safetensors could be fetched from the hub ({kind})."
 
 
-def _check_weights(path: str, model: PreTrainedModel, missing: Any) -> None:
+def _check_weights(path: str, model: PreTrainedModel, missing: Sequence[str]) -> None:
     """Raise ModelError if weights of the body are missing; a randomly initialised body trains to a worse model. Only heads may be new."""
     prefix = "" if model.base_model is model else model.base_model_prefix + "."
-    lost = sorted(name for name in missing if name.startswith(prefix) and "pooler." not in name)
+    lost = [name for name in missing if name.startswith(prefix) and "pooler." not in name]
     if lost:
         raise ModelError(
             f"The weights of {as_typed(path)} do not match its config.json: {len(lost)} tensors of the model's body are missing, "
@@ -220,7 +230,7 @@ def _check_weights(path: str, model: PreTrainedModel, missing: Any) -> None:
         )
 
 
-def _renew_head(model: PreTrainedModel, missing: Any) -> None:
+def _renew_head(model: PreTrainedModel, missing: Sequence[str]) -> None:
     """Initialise the head weights that the folder has: those of a trained model know its labels, and are the same for every seed."""
     body = {id(parameter) for parameter in model.base_model.parameters()}
     for name, module in model.named_modules():

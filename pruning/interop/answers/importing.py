@@ -30,6 +30,7 @@ from pruning.records import JobState
 from pruning.settings import Settings, TrainSettings, default_seeds
 from pruning.store import sampled
 from pruning.store.checksums import write_manifest
+from pruning.store.columns import write_columns
 from pruning.store.layout import Folder
 from pruning.store.lock import own
 
@@ -210,7 +211,7 @@ def _write(
         for run, epoch in np.ndindex(*found.cube.shape[:2]):
             experiment.write_epoch(run, from_success(f"sample {run}", epoch, found.cube[run, epoch]))
     if extras := counting.extras_of(samples, right, positions, len(ids)):
-        sampled.write_extras(folder, ids, extras)
+        write_columns(folder, folder.extras, ids, extras)
     if any(sample.answer is not None for sample in samples):
         sampled.write_answers(folder, _table(samples, right, windows, positions, ids))
 
