@@ -27,11 +27,14 @@ from pruning.formatting import scientific
 from pruning.jobs import worker
 from pruning.records import Difference, FrontierPoint
 from pruning.settings import Settings, default_seeds
-from pruning.subsets.rules import SUSPECTS, TICKET
+from pruning.subsets.rules import DISTINCT, SUSPECTS, TICKET
 from pruning.subsets.trainable import trainable
 
 DRAWN = (TICKET, SUSPECTS, f"({TICKET} and {SUSPECTS})")
 """Subsets from which rows are drawn at random."""
+
+MANY = 0.05
+"""Share of copies from which one of each meaning is a rule of its own."""
 
 RULES = (*DRAWN, "stratified", "ambiguous", "ccs")
 
@@ -65,16 +68,27 @@ def measure(cell: Cell, evaluation: int, seeds: int, runs: int, share: float, fo
     with report.listener(f"Scoring {cell.name}") as listen:
         experiment = worker.score(settings, folder / cell.name, listen)
     with report.listener(f"Rules on {cell.name}") as listen:
-        worker.frontier(folder / cell.name, [*names(experiment, share).values(), TICKET, SUSPECTS], [], seeds, listen=listen)
+        worker.frontier(folder / cell.name, [*names(experiment, share).values(), *whole(experiment)], [], seeds, listen=listen)
+
+
+def drawn(experiment: Experiment) -> tuple[str, ...]:
+    """Return the subsets from which rows are drawn; one of each meaning is among them where there are copies."""
+    copied = experiment.rule(DISTINCT).kept_fraction < 1 - MANY
+    return (*DRAWN, DISTINCT) if copied else DRAWN
 
 
 def names(experiment: Experiment, share: float) -> dict[str, str]:
     """Rule -> the subset's name at the size of the cell, random first; rules that cannot be trained on are left out."""
     reading = experiment.reading(decisions=False)
-    sizes = [reading.rule(name.strip("()")).size for name in DRAWN]
+    sizes = [reading.rule(name.strip("()")).size for name in drawn(reading)]
     size = min(round(share * len(experiment.ids)), *(size for size in sizes if size))
-    found = {"random": f"random@{size}", **{rule: f"{rule}@{size}" for rule in RULES}}
+    found = {"random": f"random@{size}", **{rule: f"{rule}@{size}" for rule in (*drawn(reading), *RULES)}}
     return {rule: name for rule, name in found.items() if trainable(reading.rule(name), experiment.labels, experiment.ids)}
+
+
+def whole(experiment: Experiment) -> list[str]:
+    """Return the subsets that are measured whole too."""
+    return [name for name in drawn(experiment) if " " not in name]
 
 
 def measured_points(cell: Cell, seeds: int, share: float, folder: Path) -> dict[str, FrontierPoint]:
@@ -85,9 +99,9 @@ def measured_points(cell: Cell, seeds: int, share: float, folder: Path) -> dict[
     if not experiment.finished_runs():
         return {}
     points = {point.subset: point for point in experiment.frontier() if point.seeds >= seeds}
-    wanted = names(experiment, share) | {"full": "full", f"all of {TICKET}": TICKET, f"all of {SUSPECTS}": SUSPECTS}
+    wanted = names(experiment, share) | {"full": "full", **{f"all of {name}": name for name in whole(experiment)}}
     found = {rule: points[name] for rule, name in wanted.items() if name in points}
-    return found if {"random", "full", *DRAWN} <= set(found) else {}
+    return found if {"random", "full", *drawn(experiment)} <= set(found) else {}
 
 
 def table(cell: Cell, points: dict[str, FrontierPoint], experiment: Experiment) -> list[str]:
@@ -128,7 +142,7 @@ def overview(done: dict[Cell, dict[str, FrontierPoint]], folder: Path) -> list[s
         "|---" * 6 + "|",
     ]
     finished = {cell: Experiment(folder / cell.name).finished() for cell in done}
-    for rule in RULES:
+    for rule in (*RULES, DISTINCT):
         cells = [cell for cell, points in done.items() if rule in points]
         counts = []
         for other in ("random", "full"):

@@ -120,10 +120,14 @@ class Reading(Judged):
     def rule(self, name: str, *, seed: int | None = None) -> Subset:
         """Return the rows as the rule chooses them, without decisions; `name` has no suffix."""
         draw = self.settings.seeds[0] if seed is None else seed
-        return rules.resolve(name, self.dynamics, self.labels, self.burn_in, draw, self.label_names, self.saved, self._suspects)
+        return rules.resolve(name, self.dynamics, self.labels, self.burn_in, draw, self.label_names, self.saved, self._findings)
 
-    def _suspects(self) -> NDArray[np.bool_] | None:
-        return None if self.label_errors is None else self.label_errors.suspect
+    @property
+    def _findings(self) -> dict[str, rules.Finding]:
+        return {
+            rules.SUSPECTS: lambda: None if self.label_errors is None else self.label_errors.suspect,
+            rules.DISTINCT: lambda: None if self.same_meaning is None else neighbours.repeats(self.same_meaning, self.labels),
+        }
 
     def ladder(self) -> list[str]:
         """Return the names of the automatic subsets: the paper's ladder for this recording's R, in the published order."""
@@ -205,7 +209,7 @@ class Reading(Judged):
         wanted = {"duplicates": self._stamp_of_texts}
         if self.finds_label_errors:
             wanted |= {"label-errors": self._stamp_of_runs, **({"rarity": self._stamp_of_data} if self.finished_runs() else {})}
-        if self.look is not None and not self.finished_runs():
+        if self.look is not None:
             wanted |= {"same-meaning": self._stamp_of_meaning}
         return all(cache.remembered(self.folder.cache(name), stamp) is not None for name, stamp in wanted.items())
 
@@ -369,7 +373,9 @@ class Reading(Judged):
         chosen = finished[standing & ~self.set_aside(finished) & asked]
         exact = metric is None and self.success == EXACT_RULE and EXACT_MATCH in finished
         found = frontiers.points(chosen, len(self.ids), EXACT_MATCH if exact else metric, self._measurements())
-        return [replace(point, metrics=_first(EXACT_MATCH, point.metrics)) for point in found] if exact else found
+        if not exact:
+            return found
+        return [replace(point, metrics={EXACT_MATCH: point.metrics[EXACT_MATCH], **point.metrics}) for point in found]
 
     def _measurements(self) -> list[float]:
         """Return the start times of the jobs that measured the frontier; a resumed job counts again."""
@@ -386,12 +392,7 @@ class Reading(Judged):
         return self._rows[asked]
 
 
-def _first(name: str, metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics with that one in front, the place of the metric that a frontier is read by."""
-    return {name: metrics[name], **metrics}
-
-
 EXACT_MATCH = "exact_match"
-"""Metric that a frontier of generated answers is read by where answers must be exact; else the first one, token accuracy."""
+"""Metric in front, by which a frontier of generated answers is read where answers must be exact; else it is token accuracy."""
 
 _LABEL_ERRORS = ("suspect", "quality", "suggested", "sentence")

@@ -102,6 +102,17 @@ def same_meaning(embeddings: NDArray[Any], threshold: float = SAME_MEANING) -> N
     return np.where(sizes[part] > 1, names[part], -1).astype(np.int64)
 
 
+def repeats(groups: NDArray[np.int64], labels: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+    """[N] True for each example of a group (-1 = none) that an earlier one of the same group and label stands for.
+
+    >>> repeats(np.array([0, -1, 0, 0, -1]), np.array([1, 1, 1, 0, 1])).tolist()
+    [False, False, True, False, False]
+    """
+    pairs = np.stack([groups, np.zeros_like(groups) if labels is None else labels])
+    _, first, which = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
+    return (groups >= 0) & (first[which.ravel()] != np.arange(len(groups)))
+
+
 def _indistinct(embeddings: NDArray[Any], threshold: float) -> bool:
     random = np.random.default_rng(0)
     first, second = random.integers(0, len(embeddings), (2, DRAWN_PAIRS))

@@ -174,11 +174,11 @@ def _train(
 
 
 def offered(experiment: Experiment) -> list[str]:
-    """Return the default candidates: without suspected labels, the ladder's first rungs, parts of these, and random examples."""
+    """Return the default candidates: one of each meaning, without suspected labels, the ladder's first rungs, parts, random examples."""
     first, *more = experiment.ladder()
     tops = [rules.SUSPECTS, first]
     parts = [f"{top}@{share:g}" for top, share in zip(tops, SHARES, strict=True)]
-    return [*tops, *more[:1], *parts, f"random@{SHARES[0]:g}"]
+    return [rules.DISTINCT, *tops, *more[:1], *parts, f"random@{SHARES[0]:g}"]
 
 
 class _Race:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from pruning.analysis.audit import LABEL_EPOCHS
 from pruning.analysis.scores import SCORES
+from pruning.formatting import counted
 from pruning.records import Subset
 from pruning.reports.browse import View
 from pruning.subsets import decisions as by_hand
 from pruning.subsets.grammar import Name, parse
 from pruning.subsets.looks import looks_rule
-from pruning.subsets.rules import SUSPECTS, parse_removes
+from pruning.subsets.rules import DISTINCT, SUSPECTS, parse_removes
 from pruning.subsets.titles import short
 
 
@@ -44,6 +45,8 @@ def _sentences(view: View, tree: Name, position: int) -> list[str]:
         return ["Full data keeps everything."]
     if tree.word == SUSPECTS and not saved:
         return ["Its label does not look wrong." if kept else "Its label looks wrong, and such examples are dropped."]
+    if tree.word == DISTINCT and not saved:
+        return [_distinct(view, position, kept)]
     removes = parse_removes(tree.word, view.experiment.dynamics.runs)
     if removes is not None:
         right = _how_right(view, position)
@@ -54,6 +57,19 @@ def _sentences(view: View, tree: Name, position: int) -> list[str]:
         what = view.rule(tree.text).rule.partition(";")[0].removeprefix("keep ")
         return [f"Right at {right:,} of {every:,} looks.", f"{short(tree.word)} keeps {what}{'; this one is kept' if kept else ''}."]
     return [f"It is {'among' if kept else 'not among'} the examples saved as {tree.word}."]
+
+
+def _distinct(view: View, position: int, kept: bool) -> str:
+    """Return whether an example stands for others of its group, or which one stands for it."""
+    groups, labels, ids = view.experiment.same_meaning, view.experiment.labels, view.experiment.ids
+    if groups is None or groups[position] < 0:
+        return "No other example has nearly the same meaning."
+    alike = groups == groups[position] if labels is None else (groups == groups[position]) & (labels == labels[position])
+    if alike.sum() == 1:
+        return "No other example has its label and nearly the same meaning."
+    if kept:
+        return f"It stands for {counted(int(alike.sum()) - 1, 'other example', 'other examples')} of nearly the same meaning."
+    return f"Example {ids[alike.argmax()]} means nearly the same and stands for it."
 
 
 def _combined(view: View, tree: Name, position: int) -> list[str]:

@@ -6,6 +6,7 @@ The command line, the pages, the frontier and the manifest use the same grammar 
     winning-ticket          remove H = 0 and H = R: the paper's largest automatic subset
     remove-0-1-6            remove these H-values; drop-easy and drop-hard are remove-R and remove-0
     drop-suspects           remove the examples whose labels look wrong (`pruning.analysis.audit.label_errors`)
+    distinct                one of each group of examples with the same label and nearly the same meaning (`neighbours.repeats`)
     sometimes-right         0 < right looks < all looks, every run and epoch (or sampled answer) being one look, burn-in or not;
                             sometimes-right-0.1 also keeps that share of the examples that are right at every look
     looks-2-6               2 to 6 right looks; looks-0.2-0.8: that share of the looks is right
@@ -50,9 +51,21 @@ from pruning.subsets.selection import HARDEST, coverage, highest, quotas, strati
 __all__ = ["TICKET", "ladder", "parse_removes", "subset_name"]
 
 SUSPECTS = "drop-suspects"
+DISTINCT = "distinct"
 MATCHED = "length-matched"
 
 Ids = NDArray[np.int64]
+Finding = Callable[[], NDArray[np.bool_] | None]
+"""Returns [N] True for each example that a subset removes; None where it cannot be found."""
+
+_FINDINGS = {
+    SUSPECTS: ("remove labels that look wrong", "needs classes and recorded probabilities; this recording has none"),
+    DISTINCT: (
+        "keep one of each group of examples with the same label and nearly the same meaning",
+        "needs a first look (winnow look) by a model whose embeddings tell texts apart; there is none here",
+    ),
+}
+"""Subsets that remove what was found in the data: their rule, and why there may be none."""
 
 
 def understood(word: str) -> bool:
@@ -63,7 +76,7 @@ def understood(word: str) -> bool:
     >>> [understood(word) for word in ("mine", "randomly", "remove-duplicates", "aum")]
     [False, False, False, False]
     """
-    if word in ("full", SUSPECTS, *JOINS) or word.partition("-")[0] == "floor":
+    if word in ("full", *_FINDINGS, *JOINS) or word.partition("-")[0] == "floor":
         return True
     try:
         return parse_removes(word, 1) is not None or looks_rule(word) is not None or bool(_ruled(word)[0])
@@ -79,15 +92,15 @@ def resolve(
     seed: int = 0,
     classes: Sequence[str] = (),
     saved: Mapping[str, Subset] | None = None,
-    suspects: Callable[[], NDArray[np.bool_] | None] | None = None,
+    findings: Mapping[str, Finding] | None = None,
 ) -> Subset:
     """Return the subset of that name (see the module's docstring). `seed` is for random draws; `classes` are the labels' names,
-    `saved` the saved subsets by name, and `suspects` returns [N] True for examples whose label looks wrong (None if unknown).
+    `saved` the saved subsets by name, and `findings` what `drop-suspects` and `distinct` remove, by these names.
 
     Raises SubsetError for an unknown name, listing the known ones, and for an impossible size; ScoreError if the recording lacks
     a quantity that a rule needs.
     """
-    recording = _Recording(dynamics, labels, burn_in, seed, classes, {} if saved is None else saved, suspects)
+    recording = _Recording(dynamics, labels, burn_in, seed, classes, saved or {}, findings or {})
     return _subset(parse(name, recording.there_is), recording)
 
 
@@ -142,7 +155,7 @@ class _Recording:
     seed: int
     classes: Sequence[str]
     saved: Mapping[str, Subset]
-    suspects: Callable[[], NDArray[np.bool_] | None] | None
+    findings: Mapping[str, Finding]
 
     @property
     def there_is(self) -> str:
@@ -151,7 +164,8 @@ class _Recording:
         names = ", ".join([*(subset_name(removes, runs) for removes in ladder(runs)), *self.saved])
         rules = ", ".join(f"{rule}@X" for rule in _RULES)
         sizes = f"{rules}, SCORE-high@X, SCORE-low@X, (one of these)@X for X one of these, a share or a number"
-        return f"use full, {names}, {SOMETIMES}, {SUSPECTS}, any remove-... or looks-LOW-HIGH, floor-0.2@(one of these), or {sizes}"
+        words = ", ".join([names, SOMETIMES, *_FINDINGS])
+        return f"use full, {words}, any remove-... or looks-LOW-HIGH, floor-0.2@(one of these), or {sizes}"
 
     def score(self, name: str) -> NDArray[np.float64]:
         return compute(name, self.dynamics, self.burn_in)
@@ -176,8 +190,8 @@ def _subset(tree: Name, recording: _Recording) -> Subset:
         return _applied(tree, recording)
     if tree.word == "full":
         return Subset(name="full", method="full", rule="keep everything", kept=dynamics.ids, total=dynamics.examples, removes=())
-    if tree.word == SUSPECTS and SUSPECTS not in recording.saved:
-        return _without_suspects(recording)
+    if tree.word in _FINDINGS and tree.word not in recording.saved:
+        return _without(tree.word, recording)
     removes = parse_removes(tree.word, dynamics.runs)
     if removes is not None:
         return replace(by_h(tree.word, recording.h(), dynamics.ids, removes), name=tree.text)
@@ -189,12 +203,13 @@ def _subset(tree: Name, recording: _Recording) -> Subset:
     return saved
 
 
-def _without_suspects(recording: _Recording) -> Subset:
-    suspect = recording.suspects() if recording.suspects is not None else None
-    if suspect is None:
-        raise SubsetError(f"{SUSPECTS} needs classes and recorded probabilities; this recording has none.")
+def _without(word: str, recording: _Recording) -> Subset:
+    rule, needs = _FINDINGS[word]
+    removed = recording.findings[word]() if word in recording.findings else None
+    if removed is None:
+        raise SubsetError(f"{word} {needs}.")
     ids = recording.dynamics.ids
-    return Subset(name=SUSPECTS, method="suspects", rule="remove labels that look wrong", kept=ids[~suspect], total=len(ids))
+    return Subset(name=word, method=word, rule=rule, kept=ids[~removed], total=len(ids))
 
 
 def _applied(tree: Name, recording: _Recording) -> Subset:

@@ -6,7 +6,7 @@ import re
 
 from pruning.records import DECISIONS
 from pruning.subsets.looks import BAND, SOMETIMES
-from pruning.subsets.rules import SUSPECTS, TICKET
+from pruning.subsets.rules import DISTINCT, SUSPECTS, TICKET
 
 _TITLES = {
     "full": "Full data",
@@ -14,6 +14,7 @@ _TITLES = {
     "drop-easy": "Drop always right",
     "drop-hard": "Drop never right",
     SUSPECTS: "Drop suspected labels",
+    DISTINCT: "One of each meaning (drop near-duplicates)",
     SOMETIMES: "Sometimes right (drop right at every look and at none)",
 }
 _RULES = {

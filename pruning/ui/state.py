@@ -149,8 +149,9 @@ def subset_names(experiment: Reading) -> list[str]:
     runs = len(experiment.finished_runs())
     names = [rules.subset_name(removes, runs) for removes in rules.ladder(runs)]
     measured = [name.removesuffix(DECISIONS) for name in experiment.finished()["subset"].unique()]
-    suspects = [rules.SUSPECTS] if experiment.finds_label_errors else []
-    return list(dict.fromkeys([*names, *saved_names(experiment.folder), *suspects, "drop-easy", "drop-hard", SOMETIMES, *measured, "full"]))
+    found = [rules.SUSPECTS] if experiment.finds_label_errors else []
+    found += [rules.DISTINCT] if experiment.audited and experiment.same_meaning is not None and experiment.same_meaning.max() >= 0 else []
+    return list(dict.fromkeys([*names, *saved_names(experiment.folder), *found, "drop-easy", "drop-hard", SOMETIMES, *measured, "full"]))
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:

@@ -48,6 +48,23 @@ def test_why_suspected_labels_are_dropped(view: View) -> None:
         assert sentence == ("Its label looks wrong, and such examples are dropped." if suspect else "Its label does not look wrong.")
 
 
+def test_what_stands_for_a_copy(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, size = view.experiment.labels, len(view.h)
+    assert labels is not None
+    alike, other = np.flatnonzero(labels == labels[0])[:3], int(np.flatnonzero(labels != labels[0])[0])
+    groups = np.full(size, -1)
+    groups[[*alike, other]] = 0
+    monkeypatch.setattr("pruning.analysis.neighbours.same_meaning", lambda embeddings: groups)
+    found = given(view, "distinct")
+    ids = view.experiment.ids
+    assert found[alike[0]] == ("It stands for 2 other examples of nearly the same meaning.", True)
+    assert found[alike[1]] == found[alike[2]] == (f"Example {ids[0]} means nearly the same and stands for it.", False)
+    assert found[other] == ("No other example has its label and nearly the same meaning.", True)
+    alone = int(np.flatnonzero(groups < 0)[0])
+    assert found[alone] == ("No other example has nearly the same meaning.", True)
+    assert sum(kept for _, kept in found) == size - 2
+
+
 @pytest.mark.parametrize(
     ("name", "drawn"),
     [

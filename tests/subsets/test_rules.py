@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pruning.analysis.neighbours import repeats
 from pruning.analysis.scores import SCORES, h_score
 from pruning.errors import ScoreError, SubsetError
 from pruning.records import Subset
@@ -302,12 +303,27 @@ def test_drop_suspects_keeps_every_example_whose_label_is_not_doubted() -> None:
     suspect = np.arange(40) % 7 == 0
 
     def kept(name: str, found: NDArray[np.bool_] | None = suspect, **more: Any) -> list[int]:
-        return rules.resolve(name, dynamics, None, suspects=lambda: found, **more).kept.tolist()
+        return rules.resolve(name, dynamics, None, findings={rules.SUSPECTS: lambda: found}, **more).kept.tolist()
 
     assert kept("drop-suspects") == dynamics.ids[~suspect].tolist()
     assert kept("winning-ticket and drop-suspects") == [i for i in kept("winning-ticket") if i in set(kept("drop-suspects"))]
     assert len(kept("drop-suspects@10")) == 10 and set(kept("drop-suspects@10")) <= set(kept("drop-suspects"))
     with pytest.raises(SubsetError, match="needs classes and recorded probabilities"):
         kept("drop-suspects", None)
-    mine = rules.resolve("full minus drop-suspects", dynamics, None, suspects=lambda: suspect)
+    mine = rules.resolve("full minus drop-suspects", dynamics, None, findings={rules.SUSPECTS: lambda: suspect})
     assert kept("drop-suspects", saved={"drop-suspects": mine}) == dynamics.ids[suspect].tolist(), "a subset saved under that name stays"
+
+
+def test_distinct_keeps_one_example_of_each_group_and_label() -> None:
+    dynamics, labels = recording(4, 3, 6, 2, 0), np.array([0, 0, 0, 1, 1, 1])
+    copies = repeats(np.array([0, -1, 0, 0, 1, 1]), labels)
+    findings: dict[str, rules.Finding] = {rules.DISTINCT: lambda: copies}
+
+    def kept(name: str) -> list[int]:
+        return np.flatnonzero(rules.resolve(name, dynamics, labels, findings=findings).mask(dynamics.ids)).tolist()
+
+    assert kept("distinct") == [0, 1, 3, 4], "the third stands in the first's group with its label; the fourth has another label"
+    assert len(kept("distinct@2")) == 2 and set(kept("distinct@2")) <= {0, 1, 3, 4}
+    assert kept("full minus distinct") == [2, 5]
+    with pytest.raises(SubsetError, match="needs a first look"):
+        rules.resolve("distinct", dynamics, labels, findings={rules.DISTINCT: lambda: None})
