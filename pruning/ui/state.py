@@ -15,7 +15,7 @@ from pruning.experiment import Experiment
 from pruning.paths import dashboard_folder
 from pruning.reading import Reading
 from pruning.records import DECISIONS, Subset
-from pruning.reports.browse import View
+from pruning.reports.browse import AT_ONCE, View
 from pruning.store.saved_subsets import saved_names
 from pruning.subsets import rules
 from pruning.subsets.looks import SOMETIMES
@@ -150,7 +150,8 @@ def subset_names(experiment: Reading) -> list[str]:
     names = [rules.subset_name(removes, runs) for removes in rules.ladder(runs)]
     measured = [name.removesuffix(DECISIONS) for name in experiment.finished()["subset"].unique()]
     found = [rules.SUSPECTS] if experiment.finds_label_errors else []
-    found += [rules.DISTINCT] if experiment.audited and experiment.same_meaning is not None and experiment.same_meaning.max() >= 0 else []
+    at_hand = len(experiment.ids) <= AT_ONCE or experiment.audited
+    found += [rules.DISTINCT] if at_hand and experiment.same_meaning is not None and experiment.same_meaning.max() >= 0 else []
     return list(dict.fromkeys([*names, *saved_names(experiment.folder), *found, "drop-easy", "drop-hard", SOMETIMES, *measured, "full"]))
 
 

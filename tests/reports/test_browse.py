@@ -117,7 +117,7 @@ def test_beyond_a_size_what_takes_long_is_kept_before_it_is_shown(view: View, mo
     monkeypatch.setattr(browse, "AT_ONCE", 100)
     again = View(Experiment(view.experiment.folder.root), view.burn_in)
     assert not again.audited
-    _ = again.duplicates, again.label_errors
+    _ = again.duplicates, again.label_errors, again.experiment.same_meaning
     assert not again.audited
     assert (again.hard != None).any() and again.audited  # noqa: E711
     assert View(Experiment(view.experiment.folder.root), 0).audited
@@ -140,7 +140,8 @@ def test_cached_results_are_read_by_the_next_view(view: View) -> None:
     group, suspect = view.duplicates.group, view.experiment.label_errors.suspect  # type: ignore[union-attr]
     assert not again.experiment.audited
     rarity = view.experiment.rarity
-    assert (again.experiment.rarity == rarity).all()
+    assert (again.experiment.rarity == rarity).all() and not again.experiment.audited
+    _ = view.experiment.same_meaning
     assert again.experiment.audited
     assert (again.duplicates.group == group).all()
     assert (again.experiment.label_errors.suspect == suspect).all()  # type: ignore[union-attr]

@@ -101,7 +101,9 @@ def test_a_saved_name_works_wherever_a_subset_is_named(scored: Experiment, tmp_p
     saved(scored, "decided", of="mine+decisions")
     assert list(scored.saved) == ["decided", "mine"]
     assert scored.subset("decided+decisions").name == "decided", "the decisions are in it already"
-    with pytest.raises(SubsetError, match=r"There is no subset 'nine'; use full, .*, decided, mine, sometimes-right, drop-suspects, any"):
+    with pytest.raises(
+        SubsetError, match=r"There is no subset 'nine'; use full, .*, decided, mine, sometimes-right, drop-suspects, distinct"
+    ):
         scored.subset("nine")
 
 
