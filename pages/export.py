@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pruning.ui import exporting, state
+from pruning.ui import exporting, groups, state
 
 view = state.scored()
 subset = state.subset(view)
@@ -19,5 +19,7 @@ with left.container(border=True):
         exporting.push(view, subset, format)
 with right:
     exporting.warnings(view, subset)
+    if not view.experiment.sampled:
+        groups.before_export(view, subset)
     exporting.coverage(view, subset)
     exporting.audit(view, subset)

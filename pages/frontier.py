@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pruning.analysis.recommendation import MARGIN, margin_of
-from pruning.ui import address, charts, frontier_controls, reliability, state, widgets
+from pruning.ui import address, charts, frontier_controls, groups, reliability, state, widgets
 
 view = state.scored()
 subset = state.subset(view)
@@ -46,3 +46,5 @@ with left:
     frontier_controls.ask(view, points, state.subset_name(), budget)
 with right:
     frontier_controls.cost(view, subset, points, metric if points else "")
+if points:
+    groups.section(view, subset, budget)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 CLASS_ACCURACY = "class_accuracy."
 """Before a class's name: the column of frontier.parquet with the accuracy on that class."""
+
+
+RIGHT = "right"
+"""The column of frontier.parquet that is read only where it is needed: it has a value for each evaluation example."""
+
+MODEL = "model"
+"""The column of frontier.parquet with the fingerprint of the model that was fine-tuned; null or "" = the experiment's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +56,23 @@ class FineTuning:
     """True if nearly every evaluation example gets the same prediction, so that nothing was learned."""
     class_accuracy: Mapping[str, float] = field(default_factory=dict)
     """Class name -> share of its evaluation examples that were predicted right; empty where the task has no classes."""
+    model: str = ""
+    """sha256 of the model's files (`data.models.fingerprint`); empty = the experiment's own."""
+    right: Sequence[bool] | None = None
+    """Whether each evaluation example was predicted right, in the order of evaluation.parquet; None where it was not recorded."""
 
     @property
     def row(self) -> dict[str, Any]:
-        """Its row of frontier.parquet: a value for each field, in the place of `metrics` one for each metric, and one for each class."""
+        """Its row of frontier.parquet: a value for each field, in the place of `metrics` one for each metric, and one for each class.
+
+        Without `right` where that is None.
+        """
         values: dict[str, Any] = {}
         for column in fields(self):
             value = getattr(self, column.name)
             values |= {
                 "metrics": value,
                 "class_accuracy": {f"{CLASS_ACCURACY}{name}": share for name, share in self.class_accuracy.items()},
+                RIGHT: {} if value is None else {RIGHT: value},
             }.get(column.name, {column.name: value})
         return values

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -14,22 +14,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from pruning.analysis import audit, divergence, neighbours
+from pruning import grouping
+from pruning.analysis import audit, neighbours
 from pruning.analysis import frontier as frontiers
 from pruning.analysis import scores as score_registry
-from pruning.analysis.divergence import DivergedRun
 from pruning.analysis.duplicates import Duplicates, duplicates
 from pruning.analysis.expected_success import ExpectedSuccess, expected_success, from_probe
-from pruning.analysis.learned import Evidence, Learned, judge, of_answers
-from pruning.analysis.looks import looks
+from pruning.analysis.groups import Groups, Slicing, groups
 from pruning.analysis.stability import Stability, stability
+from pruning.course import Course
 from pruning.data.texts import flat, joined, stacked, text_fields
 from pruning.errors import ScoreError, SubsetError, UsageError
-from pruning.judged import Judged
 from pruning.records import DECISIONS, FrontierPoint, Subset
 from pruning.store import cache
-from pruning.store.base import LOSS0
-from pruning.store.layout import read_table
 from pruning.store.saved_subsets import save_subset
 from pruning.store.shared import shared
 from pruning.subsets import decisions as by_hand
@@ -38,7 +35,7 @@ from pruning.subsets.decisions import Decided
 from pruning.success import EXACT_RULE
 
 
-class Reading(Judged):
+class Reading(Course):
     """A stored experiment, read with one burn-in and with or without the decisions made by hand.
 
     Parameters
@@ -270,92 +267,6 @@ class Reading(Judged):
         kept = cache.remember(self.folder.cache("duplicates"), self._stamp_of_texts, found)
         return Duplicates(group=kept["group"], exact=kept["exact"])
 
-    # -- whether the model learned ---------------------------------------------------------------------------
-
-    @shared
-    def learned(self) -> Learned:
-        """Verdict on the complete scoring runs: not learned, still rising, memorised or learned; see `pruning.analysis.learned`."""
-        return of_answers(*looks(self.dynamics)) if self.sampled and self.finished_runs() else judge(self.evidence)
-
-    @shared
-    def evidence(self) -> Evidence:
-        """Measurements of the complete scoring runs that the verdict is based on."""
-        runs, last = self.finished_runs(), self.settings.scoring.epochs - 1
-        majority, evaluated = self.majority
-        spread, confidence = np.full(len(runs), np.nan), np.full(len(runs), np.nan)
-        loss = np.full((len(runs), last + 1), np.nan)
-        for index, run in enumerate(runs):
-            for epoch in range(max(0, last - 1), last + 1):
-                table = read_table(self.folder.epoch(run, epoch), ["gold_prob", "loss"])
-                loss[index, epoch] = np.asarray(table["loss"]).mean()
-            probabilities = np.asarray(table["gold_prob"], dtype=np.float64)
-            spread[index], confidence[index] = np.subtract(*np.percentile(probabilities, [95, 5])), probabilities.mean()
-        return Evidence(
-            training_accuracy=self.epoch_accuracy()[runs],
-            training_loss=loss,
-            spread=spread,
-            confidence=confidence,
-            accuracy=self._evaluation_accuracy(runs),
-            evaluated=evaluated,
-            majority=majority,
-            h=score_registry.h_score(self.dynamics.correct, self.settings.burn_in) if runs else np.zeros(0, dtype=np.int64),
-            labels=self.labels,
-            base_loss=float(self.extras[LOSS0].mean()) if LOSS0 in self.extras else float("nan"),
-        )
-
-    @shared
-    def majority(self) -> tuple[float, int]:
-        """Share of the most frequent class in the evaluation data (nan without classes), and the number of evaluation examples."""
-        labels = self.evaluation(["label"])["label"]
-        if not len(labels) or not pa.types.is_integer(labels.type):
-            return float("nan"), len(labels)
-        return float(np.unique(np.asarray(labels), return_counts=True)[1].max() / len(labels)), len(labels)
-
-    def _evaluation_accuracy(self, runs: list[int]) -> NDArray[np.float64]:
-        """Return [runs] accuracy of the scoring runs on the evaluation data; nan for runs without evaluation."""
-        finished = self.finished()
-        if "accuracy" not in finished or self.settings.scoring != self.settings.measuring:
-            return np.full(len(runs), np.nan)
-        full = finished[finished["subset"] == "full"].drop_duplicates("seed", keep="last").set_index("seed")["accuracy"]
-        return full.reindex([self.settings.seeds[run] for run in runs]).to_numpy(float)
-
-    # -- what went wrong -------------------------------------------------------------------------------------
-
-    def diverged(self) -> list[DivergedRun]:
-        """Return scoring runs that diverged: they predict one class for nearly every example, or their loss became NaN."""
-        settings, labels, complete = self.settings, self.labels, self.finished_runs()
-        if settings.recorded_by != "winnow":
-            return []
-        found = []
-        for run in complete if labels is not None else ():
-            path = self.folder.epoch(run, settings.scoring.epochs - 1)
-            answer = divergence.stuck_at(np.asarray(read_table(path, ["predicted"])["predicted"]), np.asarray(labels))
-            if answer is not None:
-                sentence = f"run {run} (seed {settings.seeds[run]}) predicts {self.label_names[answer]!r} for nearly every example."
-                found.append(DivergedRun(run=run, seed=settings.seeds[run], sentence=sentence))
-        incomplete = sorted(set(range(settings.runs)) - set(complete))
-        events = self.nan_events() if incomplete else []
-        for run in incomplete:
-            seed, nan = settings.seeds[run], divergence.nan_losses(run, events, self.info.get("redone", ()))
-            if nan:
-                found.append(DivergedRun(run=run, seed=seed, sentence=nan[-1]))
-            elif self.folder.aside(seed).exists() and not self.folder.epoch(run, 0).parent.exists():
-                sentence = f"run {run} (seed {seed}) diverged; its recording was moved to diverged/."
-                found.append(DivergedRun(run=run, seed=seed, sentence=sentence))
-        return found
-
-    def nan_events(self) -> list[Mapping[str, Any]]:
-        """Return the events of fine-tunings whose loss became NaN, oldest first."""
-        return [event for event in self.events(but="progress") if event["event"] == "diverged" and {"key", "message"} <= event.keys()]
-
-    def warnings(self) -> list[str]:
-        """Return sentences about damaged lines, diverged runs and fine-tunings, and label errors that are not looked for."""
-        finished = self.finished()
-        large = "" if self.labels is None else audit.too_large(len(self.labels), len(self.label_names))
-        own = divergence.warnings(self.diverged(), finished[~self.set_aside(finished)])
-        own += self.info.get("rollouts", {}).get("warnings", [])
-        return [*self.complaints(), *filter(None, [self.look_problem]), *own, *filter(None, [large])]
-
     # -- the frontier ----------------------------------------------------------------------------------------
 
     def frontier(self, budget: str = "epochs", metric: str | None = None) -> list[FrontierPoint]:
@@ -364,18 +275,50 @@ class Reading(Judged):
         A point has the rows that a rule chose, or those with decisions applied if its name ends in "+decisions". Fine-tunings on rows
         that the name no longer selects (other burn-in, more runs, other decisions) are kept in the file but left out here.
         """
-        frontiers.check_budget(budget)
-        finished = self.finished()
-        if finished.empty:
+        chosen = self.measured(budget)
+        if chosen.empty:
             return []
-        standing = np.array([self._stands_for(row.subset, row.seed) == row.rows_sha256 for row in finished.itertuples()])
-        asked = (finished["budget"] == budget) | (finished["subset"] == "full")
-        chosen = finished[standing & ~self.set_aside(finished) & asked]
-        exact = metric is None and self.success == EXACT_RULE and EXACT_MATCH in finished
+        exact = metric is None and self.success == EXACT_RULE and EXACT_MATCH in chosen
         found = frontiers.points(chosen, len(self.ids), EXACT_MATCH if exact else metric, self._measurements())
         if not exact:
             return found
         return [replace(point, metrics={EXACT_MATCH: point.metrics[EXACT_MATCH], **point.metrics}) for point in found]
+
+    def measured(self, budget: str = "epochs", right: bool = False) -> pd.DataFrame:
+        """Return the fine-tunings that `frontier` aggregates, one row each; `right` as in `Stored.finished`."""
+        frontiers.check_budget(budget)
+        finished = self.finished(right=right)
+        if finished.empty:
+            return finished
+        standing = np.array([self._stands_for(row.subset, row.seed) == row.rows_sha256 for row in finished.itertuples()])
+        asked = (finished["budget"] == budget) | (finished["subset"] == "full")
+        return finished[standing & ~self.set_aside(finished) & asked]
+
+    def groups(self, subset: Subset, budget: str = "epochs") -> Groups:
+        """Return the accuracy of every class and slice under a subset, compared with full data.
+
+        The fine-tunings are those of a point of the subset's name, or on the same rows under any name.
+        """
+        return self._groups(subset, self.measured(budget, right=True))
+
+    def groups_of_points(self, budget: str = "epochs") -> list[Groups]:
+        """Return the same for every point of the frontier but full data and random draws, largest first."""
+        rows = self.measured(budget, right=True)
+        if rows.empty:
+            return []
+        subsets = [self.named(str(name)) for name in rows.loc[~rows["method"].isin(["full", "random"]), "subset"].unique()]
+        return [self._groups(subset, rows) for subset in sorted(subsets, key=lambda subset: -subset.size)]
+
+    def _groups(self, subset: Subset, rows: pd.DataFrame) -> Groups:
+        sides = grouping.sides(rows, subset, self.evaluation(["id"]).num_rows)
+        if isinstance(sides, str):
+            return Groups(subset=subset.name, seeds=0, missing=sides)
+        return groups(subset.name, *sides, self.slicings, subset.mask(self.ids))
+
+    @shared
+    def slicings(self) -> list[Slicing]:
+        """The classes, and every column of the source, as groups of evaluation and of training examples."""
+        return grouping.slicings(self)
 
     def _measurements(self) -> list[float]:
         """Return the start times of the jobs that measured the frontier; a resumed job counts again."""

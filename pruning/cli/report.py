@@ -40,6 +40,9 @@ PLAIN_INTERVAL = 10.0
 MOST_CHANGED, LONGEST_TEXT = 10, 100
 """Examples that a printed comparison lists, and characters of their texts."""
 
+MOST_GROUPS = 5
+"""Groups of a subset that `show` names."""
+
 PLAIN_WIDTH = 140
 """Width of the tables without a terminal."""
 
@@ -164,6 +167,11 @@ def show(experiment: Experiment, budget: str = "epochs", margin: float = MARGIN)
     if points:
         _show_frontier(points, budget, experiment.learned.majority)
         _show_recommendation(experiment, points, margin)
+        for found in experiment.groups_of_points(budget):
+            if found.losing:
+                _line(
+                    f"{found.sentence} They are {', '.join(row.name for row in found.losing[:MOST_GROUPS])}; see the verb groups.", "yellow"
+                )
     for sentence in experiment.warnings():
         _line(sentence, "yellow")
 

@@ -11,8 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pruning.analysis.duplicates import Duplicates
+from pruning.analysis.groups import Groups
 from pruning.analysis.learned import Learned
-from pruning.records import Dynamics
+from pruning.records import Dynamics, Subset
 from pruning.settings import Settings
 from pruning.store.layout import Folder
 from pruning.subsets.decisions import Decided
@@ -80,6 +81,9 @@ class Exportable(Protocol):
 
     def finished(self) -> pd.DataFrame:
         """Return one row per finished fine-tuning."""
+
+    def groups(self, subset: Subset) -> Groups:
+        """Return the accuracy of every class and slice under a subset, compared with full data."""
 
     def warnings(self) -> list[str]:
         """Return sentences about runs that diverged."""

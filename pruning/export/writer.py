@@ -219,6 +219,7 @@ def _manifest(
         "seeds": list(source.dynamics.seeds),
         "stopped": source.stopped,
         **_content(source, subset, format, escape_formulas),
+        "groups": None if source.settings.task == SAMPLED else source.groups(subset).to_dict(),
         "warnings": [*warnings(source, subset), *format_warnings(source, format, escape_formulas)],
         "ids": subset.kept.tolist(),
         "output": _output(output, format, subset.size, written),
@@ -290,6 +291,8 @@ def subset_warnings(source: Exportable, subset: Subset) -> list[str]:
         found.append(f"What {subset.name} does to training is not measured here: compare a run on it with one on random@{subset.size}.")
     elif rows_sha256(subset.kept) not in set(source.finished()["rows_sha256"]):
         found.append(f"{subset.name} was never trained on: what it costs in accuracy is unknown. Measure it with the frontier first.")
+    else:
+        found += source.groups(subset).warnings
     if labels := relabelled(source, subset):
         found.append(f"Labels changed by hand: {len(labels):,}. Scores and frontier were measured with the labels before that.")
     if source.labels is not None and len(np.unique(source.labels[subset.mask(source.ids)])) == 1:

@@ -123,7 +123,7 @@ def _unfinished(
 ) -> dict[str, tuple[list[Subset], RunPlan]]:
     """Return the runs left to train by key, each with the subsets it measures; rows trained already are kept under the new name."""
     settings = experiment.settings
-    rows_before = experiment.finished().to_dict("records")
+    rows_before = experiment.finished(right=True).to_dict("records")
     finished = {(row["subset"], row["rows_sha256"], row["seed"], row["budget"]) for row in rows_before}
     trained = {(row["rows_sha256"], row["seed"], row["epochs"]): row for row in rows_before}
     work: dict[str, tuple[list[Subset], RunPlan]] = {}
@@ -167,4 +167,5 @@ def fine_tuning(subset: Subset, budget: str, burn_in: int, done: Done) -> FineTu
         tokens=done.result.tokens,
         stuck=done.stuck,
         class_accuracy=done.class_accuracy,
+        right=done.right.tolist(),
     )

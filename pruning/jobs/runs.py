@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pruning.analysis.confusion import class_accuracy
 from pruning.analysis.divergence import REDO, stuck_at
+from pruning.analysis.predictions import outcomes
 from pruning.data import model_checks, models
 from pruning.data.tasks import TASKS, Task
 from pruning.errors import TrainingError
@@ -34,6 +37,8 @@ class Done:
     metrics: Mapping[str, float]
     class_accuracy: Mapping[str, float]
     stuck: bool
+    right: NDArray[np.bool_]
+    """[N] whether each held-out example was predicted right."""
     evaluation: Encoded
     """The data that `result.outputs` and `metrics` are of."""
 
@@ -191,6 +196,7 @@ def _done(plan: RunPlan, result: RunResult, data: _Data, progress: JobProgress) 
         metrics=metrics,
         class_accuracy=_class_accuracy(data.evaluation, result, data.label_names),
         stuck=_stuck(data.evaluation, result),
+        right=outcomes(result.outputs, data.evaluation)[1],
         evaluation=data.evaluation,
     )
 

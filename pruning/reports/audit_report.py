@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from pruning.analysis import answer_audit, audit
 from pruning.analysis.duplicates import conflicting, leaks, one_each, together
+from pruning.analysis.groups import Groups
 from pruning.data.examples import SOURCE_PREFIX
 from pruning.errors import UsageError
 from pruning.formatting import counted
 from pruning.reading import Reading
 from pruning.records import DecisionKind, Subset
+from pruning.reports.summary import without_nan
 from pruning.subsets.decisions import Decision, apply
 
 WORST = 5
@@ -95,10 +97,13 @@ class Findings:
     """Number of kept examples that are also in the evaluation data, exactly or nearly."""
     answers: tuple[OfAnswers, ...] = ()
     """Findings about prompts and generated answers; empty for other kinds of tasks."""
+    by_group: Groups | None = None
+    """Accuracy by class and slice; None where Winnow does not fine-tune on the data."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; the p-value of a constant column is null."""
-        return {**asdict(self), "shares": [_plain(one) for one in self.shares]}
+        by_group = None if self.by_group is None else without_nan(self.by_group.to_dict())
+        return {**asdict(self), "shares": [_plain(one) for one in self.shares], "by_group": by_group}
 
     def sentences(self) -> Iterator[str]:
         """Yield the findings as sentences, flagged slices first."""
@@ -109,6 +114,9 @@ class Findings:
         yield f"{self.subset} keeps {self.kept:,} of {counted(self.total, 'example')}{decided}."
         for one in sorted(self.shares, key=lambda shares: not shares.flagged):
             yield f"{'! ' if one.flagged else ''}{one.sentence} (Cramer's V {one.cramers_v:.2f})"
+        if self.by_group is not None:
+            yield self.by_group.sentence
+            yield from (f"! {row.sentence}" for row in self.by_group.losing)
         if self.shares:
             yield "Cramer's V: how strongly being kept depends on the column, from 0 (not at all) to 1."
         if self.hard is not None and (hard := sum(self.hard.values())):
@@ -153,6 +161,7 @@ def findings(experiment: Reading, subset: Subset) -> Findings:
         split=int((inside & (stay > 0) & (stay < members)).sum()),
         leaking=int((leaks(both, subset.total)[: subset.total] & kept).sum()),
         answers=_of_answers(experiment, kept),
+        by_group=None if experiment.sampled else experiment.groups(subset),
     )
 
 

@@ -20,6 +20,8 @@ from pruning.analysis.audit import Hard, LabelErrors
 from pruning.analysis.comparison import Comparison
 from pruning.analysis.confusion import confusion
 from pruning.analysis.duplicates import Duplicates
+from pruning.analysis.frontier import rows_sha256
+from pruning.analysis.groups import Groups
 from pruning.analysis.stability import Stability
 from pruning.data.examples import SOURCE_PREFIX
 from pruning.reading import Reading
@@ -108,6 +110,7 @@ class View:
         self._compared: dict[tuple[str, int, int], Comparison] = {}
         self._matches: dict[tuple[Filter, int, int, int], Matches] = {}
         self._frontier: dict[tuple[str, str | None, int, int], list[FrontierPoint]] = {}
+        self._groups: dict[tuple[str, str, str, int, int], Groups] = {}
         self._audited = False
         self._decisions: Decisions = (-1, [], Decided(), None)
 
@@ -256,6 +259,13 @@ class View:
         measured, decided = (path.stat().st_mtime_ns if path.exists() else 0 for path in (folder.frontier, folder.decisions))
         asked = (budget, metric, measured, decided)
         return _remembered(self._frontier, asked, 3, lambda: self.experiment.frontier(budget, metric))
+
+    def groups(self, subset: Subset, budget: str) -> Groups:
+        """Return the accuracy of every class and slice under a subset; computed again only if files have changed."""
+        folder = self.experiment.folder
+        measured, decided = (path.stat().st_mtime_ns if path.exists() else 0 for path in (folder.frontier, folder.decisions))
+        asked = (subset.name, rows_sha256(subset.kept), budget, measured, decided)
+        return _remembered(self._groups, asked, 4, lambda: self.experiment.groups(subset, budget))
 
     def compared(self, name: str) -> Comparison:
         """Compare with the experiment of that name in the same folder. Raises what `reports.comparison.compare` raises."""

@@ -44,12 +44,13 @@ def summary(reading: Reading, budget: str, margin: float) -> dict[str, Any]:
         "h_histogram": reading.h_histogram().tolist(),
         "subsets": [_subset(subset) for subset in reading.subsets()],
         "frontier": [_point(point) for each in BUDGETS for point in reading.frontier(each) if each == BUDGETS[0] or point.subset != "full"],
+        "groups": [{"budget": each, **found.to_dict()} for each in BUDGETS for found in reading.groups_of_points(each)],
         "recommendation": {**asdict(recommended), "margin": margin, "budget": budget},
         "score_seconds": score_seconds(reading.finished(), reading.settings),
         "stability": None if reading.sampled else asdict(reading.stability()),
         "rollouts": _rollouts(reading) if reading.sampled else None,
     }
-    plain: dict[str, Any] = _plain(found)
+    plain: dict[str, Any] = without_nan(found)
     return plain
 
 
@@ -95,10 +96,10 @@ def _point(point: FrontierPoint) -> dict[str, Any]:
     return {**asdict(point), "accuracy_mean": point.metrics.get("accuracy"), "accuracy_ci95": point.ci95.get("accuracy")}
 
 
-def _plain(value: Any) -> Any:
-    """The same without NaN, which JSON does not know."""
+def without_nan(value: Any) -> Any:
+    """Return the same plain value with null in the place of NaN, which JSON does not know."""
     if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
+        return {name: without_nan(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
+        return [without_nan(inner) for inner in value]
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -33,7 +33,9 @@
 
 The columns of frontier.parquet name the rows of a fine-tuning (subset, method, rule, kept, kept_fraction, rows_sha256, budget,
 burn_in), its training (seed, epochs, seconds, steps, and finished, in seconds since 1970), the metrics on the evaluation data (one
-column each) and its course (micro_batch, tokens, stuck); `fine_tunings.FineTuning` describes each.
+column each), its course (micro_batch, tokens, stuck), the fingerprint of the model that was fine-tuned (model) and whether each evaluation
+example was predicted right, in the order of evaluation.parquet (right); `fine_tunings.FineTuning` describes each. Older files lack the
+last two.
 
 A saved subset has one column, id (int64, in source order), and in its schema's metadata, as "subset", one JSON value: rule (the name of the
 subset it was made from), words (that rule in words), burn_in, seed, runs (how many were complete), total (examples before pruning) and
@@ -225,6 +227,14 @@ def read_table(path: Path, columns: Sequence[str] | None) -> pa.Table:
         return pq.ParquetFile(path).read(columns=list(columns) if columns is not None else None)
     except FileNotFoundError:
         raise ExperimentError(f"{path} is missing; resume the experiment to recreate it.") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ExperimentError(f"{path} is damaged ({error}); delete it and resume the experiment.") from None
+
+
+def read_columns(path: Path) -> list[str]:
+    """Return the names of a Parquet file's columns, without its data. Raises ExperimentError when it is damaged."""
+    try:
+        return list(pq.read_schema(path).names)
     except (OSError, pa.ArrowInvalid) as error:
         raise ExperimentError(f"{path} is damaged ({error}); delete it and resume the experiment.") from None
 

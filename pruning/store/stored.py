@@ -19,6 +19,7 @@ from pruning.analysis.learning_rate import RateFit
 from pruning.data.tasks.rollouts import SAMPLED
 from pruning.errors import ExperimentError
 from pruning.files import make_folder
+from pruning.fine_tunings import MODEL, RIGHT
 from pruning.records import DecisionKind, Dynamics, EpochRecord, JobStatus, Subset
 from pruning.settings import Settings
 from pruning.store import checksums, lines, lock, manifest, sampled
@@ -26,7 +27,7 @@ from pruning.store.base import read_base
 from pruning.store.checksums import check_once, checksummed
 from pruning.store.columns import read_columns
 from pruning.store.dynamics import Recording, epoch_accuracy, write_epoch
-from pruning.store.layout import Folder, read_table
+from pruning.store.layout import Folder, read_columns, read_table
 from pruning.store.look import Look, read_look
 from pruning.store.saved_subsets import forget_subset, saved_files, saved_subsets
 from pruning.store.shared import shared
@@ -263,18 +264,36 @@ class Stored:
 
     # -- fine-tunings ---------------------------------------------------------------------------------------
 
-    def finished(self) -> pd.DataFrame:
-        """Return one row per finished fine-tuning; empty when there is none."""
+    @property
+    def model(self) -> str:
+        """Fingerprint of the experiment's own model; empty where it has none."""
+        return str(self.info["model"].get("fingerprint", ""))
+
+    def finished(self, model: str | None = None, right: bool = False) -> pd.DataFrame:
+        """Return one row per finished fine-tuning; empty when there is none.
+
+        `model` is the fingerprint of the model that was fine-tuned (None: the experiment's own). `right` adds that column, which holds
+        a value for each evaluation example and is left out otherwise.
+        """
+        every = self._every_finished(right)
+        return every[every[MODEL] == (self.model if model is None else model)].reset_index(drop=True)
+
+    def _every_finished(self, right: bool) -> pd.DataFrame:
         if not self.folder.frontier.exists():
-            return pd.DataFrame(columns=["subset", "method", "rows_sha256", "seed", "budget"])
-        return read_table(self._checked(self.folder.frontier), None).to_pandas()
+            return pd.DataFrame(columns=["subset", "method", "rows_sha256", "seed", "budget", MODEL])
+        names = read_columns(self._checked(self.folder.frontier))
+        found = read_table(self.folder.frontier, [name for name in names if right or name != RIGHT]).to_pandas()
+        if MODEL not in found:
+            found[MODEL] = ""
+        found[MODEL] = found[MODEL].fillna("").replace("", self.model)
+        return found
 
     def add_finished(self, row: Mapping[str, Any]) -> None:
-        """Add one finished fine-tuning; it replaces one with the same rows, seed and budget."""
-        table = pd.DataFrame([row])
+        """Add one finished fine-tuning; it replaces one with the same rows, seed, budget and model."""
+        table = pd.DataFrame([{**row, MODEL: row.get(MODEL) or self.model}])
         if self.folder.frontier.exists():
-            table = pd.concat([self.finished(), table], ignore_index=True)
-        table = table.drop_duplicates(["subset", "rows_sha256", "seed", "budget"], keep="last")
+            table = pd.concat([self._every_finished(right=True), table], ignore_index=True)
+        table = table.drop_duplicates(["subset", "rows_sha256", "seed", "budget", MODEL], keep="last")
         with checksummed(self.folder, self.folder.frontier) as temporary:
             table.to_parquet(temporary, index=False)
 

@@ -12,6 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from pruning.analysis.groups import Group
 from pruning.analysis.learning_rate import RateFit
 from pruning.analysis.ranges import range_of
 from pruning.formatting import counted, scientific
@@ -223,6 +224,40 @@ def _annotate(figure: go.Figure, point: FrontierPoint, metric: str, small: bool)
         ay=45,
         font={"color": theme.CHOSEN},
     )
+
+
+def groups(rows: Sequence[Group]) -> go.Figure:
+    """Change in accuracy of each group as a point with its 95% interval, the first on top; those that lose are coloured and marked."""
+    figure = go.Figure()
+    names = [plotly(f"{_short(row.value)} ({_short(row.column)})") for row in rows]
+    ticks = list(range(len(rows)))
+    for loses, name, colour, symbol in (
+        (True, "loses more than the others", theme.WORSE, "diamond"),
+        (False, "not shown to lose more", theme.NEUTRAL, "circle"),
+    ):
+        some = [place for place, row in enumerate(rows) if row.loses == loses]
+        reach = [0.0 if isnan(rows[place].change.low) else 100 * (rows[place].change.high - rows[place].change.mean) for place in some]
+        figure.add_scatter(
+            x=[100 * rows[place].change.mean for place in some],
+            y=some,
+            error_x={"type": "data", "array": reach, "thickness": 1.5, "width": 4},
+            mode="markers",
+            name=name,
+            marker={"color": colour, "symbol": symbol, "size": 11 if loses else 9},
+            text=[_of_group(rows[place]) for place in some],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    figure.add_vline(x=0, line={"dash": "dot", "color": theme.NEUTRAL, "width": 1})
+    figure.update_layout(margin=MARGIN, height=max(220, 90 + 30 * len(rows)), legend={"orientation": "h", "y": 1, "yanchor": "bottom"})
+    figure.update_xaxes(title="change in accuracy against full data (pp)", zeroline=False)
+    figure.update_yaxes(tickvals=ticks, ticktext=names, range=[len(rows) - 0.5, -0.5], automargin=True, showgrid=False, zeroline=False)
+    return figure
+
+
+def _of_group(row: Group) -> str:
+    lines = [plotly(row.name), f"{counted(row.evaluated, 'evaluation example')}", f"{row.full:.3f} to {row.subset:.3f}"]
+    kept = [] if row.total is None else [f"keeps {row.kept:,} of {row.total:,} training examples"]
+    return "<br>".join([*lines, *kept])
 
 
 def _hover(point: FrontierPoint, metric: str) -> str:

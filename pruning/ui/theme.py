@@ -24,6 +24,9 @@ SYMBOLS = {"full": "cross", "h-score": "circle", "random": "square", "ambiguous"
 RIGHT, WRONG = CATEGORIES[0], CATEGORIES[2]
 """Colours of right and wrong predictions."""
 
+WORSE = CATEGORIES[3]
+"""Colour of a group that loses."""
+
 _ON_PRIMARY = (
     '[data-testid^="stBaseButton-primary"] *, [data-testid="stMultiSelect"] span[title], [data-testid="stMultiSelect"] span[title] ~ *'
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,7 @@ def chart(
     on_select: Callable[[], None] | None = None,
     mode: Literal["points", "box"] = "points",
     index: bool = False,
+    columns: Mapping[str, Any] | None = None,
 ) -> None:
     """A chart, and below it what makes it readable without eyes on it: the table it was drawn from, and that table as CSV.
 
@@ -56,7 +57,7 @@ def chart(
     if table is None:
         return
     with st.expander("As a table, and to download", icon=":material/table:"):
-        st.dataframe(table, hide_index=not index, alt=alt)
+        st.dataframe(table, hide_index=not index, column_config=columns, alt=alt)
         saved, picked = st.columns(2, vertical_alignment="bottom")
         saved.download_button("CSV", partial(csv_text, table.reset_index() if index else table), f"{key}.csv", "text/csv", key=f"{key}-csv")
         picked.segmented_control(

@@ -109,8 +109,12 @@ def test_the_columns_of_the_frontier_are_those_of_the_public_format(scored: Expe
         ("stuck", "bool"),
         ("class_accuracy.negative", "double"),
         ("class_accuracy.positive", "double"),
+        ("model", "large_string"),
+        ("right", "list<element: bool>"),
     ]
     assert len(measured.finished()) == len(SEEDS) + 3
+    whole = measured.finished(right=True)
+    assert [float(np.mean(right)) for right in whole["right"]] == pytest.approx(whole["accuracy"].tolist())
     assert all(list(point.metrics) == ["accuracy", "macro_f1", "mcc"] for point in measured.frontier())
     tokens = measured.finished().groupby("subset")["tokens"].mean()
     saved = {point.subset: point.tokens_saved for point in measured.frontier()}
