@@ -231,7 +231,7 @@ def read_table(path: Path, columns: Sequence[str] | None) -> pa.Table:
         raise ExperimentError(f"{path} is damaged ({error}); delete it and resume the experiment.") from None
 
 
-def read_columns(path: Path) -> list[str]:
+def column_names(path: Path) -> list[str]:
     """Return the names of a Parquet file's columns, without its data. Raises ExperimentError when it is damaged."""
     try:
         return list(pq.read_schema(path).names)

@@ -27,7 +27,7 @@ from pruning.store.base import read_base
 from pruning.store.checksums import check_once, checksummed
 from pruning.store.columns import read_columns
 from pruning.store.dynamics import Recording, epoch_accuracy, write_epoch
-from pruning.store.layout import Folder, read_columns, read_table
+from pruning.store.layout import Folder, column_names, read_table
 from pruning.store.look import Look, read_look
 from pruning.store.saved_subsets import forget_subset, saved_files, saved_subsets
 from pruning.store.shared import shared
@@ -281,7 +281,7 @@ class Stored:
     def _every_finished(self, right: bool) -> pd.DataFrame:
         if not self.folder.frontier.exists():
             return pd.DataFrame(columns=["subset", "method", "rows_sha256", "seed", "budget", MODEL])
-        names = read_columns(self._checked(self.folder.frontier))
+        names = column_names(self._checked(self.folder.frontier))
         found = read_table(self.folder.frontier, [name for name in names if right or name != RIGHT]).to_pandas()
         if MODEL not in found:
             found[MODEL] = ""
