@@ -59,7 +59,7 @@ class FineTuning:
     model: str = ""
     """sha256 of the model's files (`data.models.fingerprint`); empty = the experiment's own."""
     right: Sequence[bool] | None = None
-    """Whether each evaluation example was predicted right, in the order of evaluation.parquet; None where it was not recorded."""
+    """True for each evaluation example that was predicted right, in the order of evaluation.parquet; None where it was not recorded."""
 
     @property
     def row(self) -> dict[str, Any]:
