@@ -145,6 +145,8 @@ class Progress:
     """Online accuracy of the current epoch, 0..1."""
     memory: int = 0
     """Peak memory of the run's process (CPU) or device in bytes."""
+    where: str = ""
+    """Device, process or machine that it trains on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -170,6 +172,23 @@ class RunDiverged:
     """End of a run whose loss became NaN; other runs continue."""
 
     key: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """A run that was given to a device, process or machine."""
+
+    key: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLost:
+    """A run whose process or machine is gone; it trains again elsewhere, after its last saved epoch if there is one."""
+
+    key: str
+    where: str
     sentence: str
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pruning.errors import Cancelled, ExperimentError, WinnowError
 from pruning.logs import of_job
-from pruning.records import JobState, Progress, RunPlan
+from pruning.records import JobState, Progress, RunLost, RunPlan
 from pruning.store.layout import Folder
 from pruning.store.lock import log, own
 
@@ -80,6 +80,15 @@ class JobProgress:
             return 0.0
         (first, before), (last, after) = self._recent[0], self._recent[-1]
         return max(0.0, (after - before) / (last - first)) if last > first else 0.0
+
+    def start(self, plan: RunPlan, where: str) -> None:
+        """Record the start of a run."""
+        self.runs[plan.key] = Progress(key=plan.key, epoch=0, examples=0, total=len(plan.rows) * plan.epochs, accuracy=0.0, where=where)
+
+    def lose(self, lost: RunLost) -> None:
+        """Record that a run waits again because its process is gone."""
+        self.runs.pop(lost.key, None)
+        self.say("note", message=lost.sentence)
 
     def update(self, progress: Progress) -> None:
         """Record the progress of a run."""

@@ -21,7 +21,7 @@ from pruning.errors import TrainingError
 from pruning.experiment import Experiment
 from pruning.formatting import counted
 from pruning.jobs.progress import JobProgress, Listener, Stop
-from pruning.records import Encoded, EpochRecord, Progress, RunDiverged, RunPlan, RunResult
+from pruning.records import Encoded, EpochRecord, Progress, RunDiverged, RunLost, RunPlan, RunResult, RunStarted
 from pruning.settings import Settings, TrainSettings
 from pruning.store.lock import turn
 
@@ -110,7 +110,7 @@ def device_turn(experiment: Experiment, recipe: TrainSettings, progress: JobProg
 
 
 def _take(
-    item: Progress | EpochRecord | RunResult,
+    item: RunStarted | Progress | EpochRecord | RunResult | RunLost,
     waiting: dict[str, RunPlan],
     data: _Data,
     progress: JobProgress,
@@ -118,7 +118,11 @@ def _take(
     on_result: Callable[[Done], None],
 ) -> None:
     """Pass on what a run yields; a finished run is removed from `waiting`."""
-    if isinstance(item, Progress):
+    if isinstance(item, RunStarted):
+        progress.start(waiting[item.key], item.where)
+    elif isinstance(item, RunLost):
+        progress.lose(item)
+    elif isinstance(item, Progress):
         progress.update(item)
     elif isinstance(item, EpochRecord):
         on_epoch(waiting[item.key], item)

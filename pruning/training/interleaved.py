@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import nullcontext
 
 import torch
 
 from pruning.errors import WinnowError
-from pruning.records import Encoded, RunPlan
+from pruning.records import Encoded, RunDiverged, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training.devices import one_thread, pick_device, repeatable
-from pruning.training.loop import Report, failed, stopped, train_run
-
-logger = logging.getLogger(__name__)
+from pruning.training.dispatch import dispatch
+from pruning.training.loop import Report, failed, train_run
 
 MOST_AT_ONCE = 6
 """Most runs that share a GPU: more do not use it better."""
@@ -34,32 +31,51 @@ def train_in_rounds(
     most: int | None = None,
     enough: Callable[[], bool] = lambda: False,
 ) -> Generator[Report, None, None]:
-    """Train `plans`, at most `most` of them in turns of one step (default: one; on CUDA up to 6 while memory lasts,
-    unless `settings.deterministic`). None starts after `enough()`.
+    """Train `plans` in this process, at most `most` of them in turns (see `Rounds`). None starts after `enough()`.
 
     Raises `Cancelled` between two steps once `stop()` is true, and `TrainingError` with the key of the run that failed.
     """
-    device = pick_device(settings.device)
-    at_once = most or (MOST_AT_ONCE if device.type == "cuda" and not settings.deterministic else 1)
-    waiting = deque(plans)
-    seats: list[Seat] = []
     with one_thread(), repeatable(settings.deterministic):
-        while waiting or seats:
-            if stop():
-                raise stopped(len(seats))
-            if waiting and len(seats) < at_once and (not seats or _has_room(device, seats)):
-                if enough():
-                    waiting.clear()
-                    continue
-                plan = waiting.popleft()
-                logger.info("%s starts on %s, %d in progress", plan.key, device, len(seats))
-                seats.append(Seat(plan, train_run(plan, data, evaluation, model, settings), device))
-            for seat in list(seats):
-                item = seat.advance()
-                if item is not None:
-                    yield item
-                elif seat.done:
-                    seats.remove(seat)
+        rounds = Rounds(data, evaluation, model, settings, most)
+        yield from dispatch(plans, lambda: rounds, 1, lambda slots: slots, stop, enough)
+
+
+class Rounds:
+    """The slot in this process: runs take turns of one step, by default one run, on CUDA up to 6 while memory lasts, unless
+    `settings.deterministic`.
+    """
+
+    def __init__(self, data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings, most: int | None = None) -> None:
+        self.device = pick_device(settings.device)
+        self.most = most or (MOST_AT_ONCE if self.device.type == "cuda" and not settings.deterministic else 1)
+        self.runs: list[Seat] = []
+        self._begin = lambda plan: train_run(plan, data, evaluation, model, settings)
+
+    @property
+    def where(self) -> str:
+        """The device."""
+        return str(self.device)
+
+    def room(self) -> bool:
+        """Return True if one more run can take turns with those in progress."""
+        return len(self.runs) < self.most and (not self.runs or _has_room(self.device, self.runs))
+
+    def give(self, plan: RunPlan) -> None:
+        """Start a run."""
+        self.runs.append(Seat(plan, self._begin(plan), self.device))
+
+    def take(self) -> Iterator[Report]:
+        """Train one step of each run and yield what they report."""
+        for seat in list(self.runs):
+            item = seat.advance()
+            if isinstance(item, RunResult | RunDiverged):
+                self.runs.remove(seat)
+            if item is not None:
+                yield item
+
+    def end(self) -> None:
+        """Forget the runs in progress."""
+        self.runs.clear()
 
 
 class Seat:
@@ -68,20 +84,15 @@ class Seat:
     def __init__(self, plan: RunPlan, run: Iterator[Report | None], device: torch.device) -> None:
         self.plan = plan
         self.run = run
-        self.device = device
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.turns = 0
-        self.done = False
 
     def advance(self) -> Report | None:
-        """Train one step and return its progress, record or result, or None. Sets `done` after the last step."""
+        """Train one step and return its progress, record or result, or None."""
         self.turns += 1
         try:
             with torch.cuda.stream(self.stream) if self.stream is not None else nullcontext():
                 return next(self.run)
-        except StopIteration:
-            self.done = True
-            return None
         except WinnowError:
             raise
         except Exception as error:

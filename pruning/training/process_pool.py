@@ -1,8 +1,7 @@
-"""Runs in parallel on the CPU: one single-threaded process per core, longest plan first; all processes end with the caller."""
+"""Runs in parallel on the CPU: one single-threaded process per core; all processes end with the caller."""
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -11,22 +10,21 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import send_handle
-from typing import Any
 
 from pruning import errors
 from pruning.errors import TrainingError
 from pruning.files import package_environment
-from pruning.records import Encoded, RunPlan
+from pruning.records import Encoded, RunDiverged, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training.checkpoint import PART, discard
 from pruning.training.devices import cores
-from pruning.training.loop import Report, failed, stopped
-from pruning.training.process_worker import Failure, Finished, Setup
+from pruning.training.dispatch import SlotLost, dispatch, packed
+from pruning.training.loop import Report
+from pruning.training.process_worker import Failure, Room, Setup
 from pruning.training.shared_memory import SharedMemory
-
-logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
 """Seconds between two calls of `stop` while no child reports anything."""
@@ -62,39 +60,28 @@ def train_side_by_side(
 ) -> Generator[Report, None, None]:
     """Train `plans` in `workers` processes; yield what they report as it arrives, runs interleaved. None starts after `enough()`.
 
-    Raises `Cancelled` once `stop()` is true, and the error of the first run that fails. In both cases, and if the
-    caller closes the iterator, all processes are stopped.
+    Raises what `dispatch` raises. However it ends, all processes are stopped, except idle ones in `kept_processes`.
     """
-    waiting = sorted(plans, key=lambda plan: len(plan.rows) * plan.epochs)
     memory = SharedMemory()
-    children: list[Child] = []
     try:
         parts = tuple(part and memory.add(part) for part in (data, evaluation))
         usable = cores()
-        for number in range(workers):
-            core = usable[number] if workers == len(usable) and hasattr(os, "sched_setaffinity") else None
-            children.append(SPARES.take() or Child())
-            children[-1].set_up(Setup(model, settings, memory.size, parts, core), memory.fd)
-            children[-1].give(waiting.pop())
-        while busy := {child.connection: child for child in children if child.plan is not None}:
-            if stop():
-                raise stopped(len(busy))
-            for connection in wait(list(busy), timeout=POLL_SECONDS):
-                child = busy[connection]  # type: ignore[index]
-                item = child.take()
-                if not isinstance(item, Finished):
-                    yield item
-                elif waiting and not enough():
-                    child.give(waiting.pop())
-                else:
-                    child.plan = None
-                    SPARES.keep(child)
-                    children.remove(child)
+        free = usable if workers == len(usable) and hasattr(os, "sched_setaffinity") else []
+
+        def start() -> Child:
+            child = SPARES.take() or Child()
+            child.set_up(Setup(model, settings, memory.size, parts, free.pop(0) if free else None), memory.fd)
+            return child
+
+        yield from dispatch(plans, start, workers, _ready, stop, enough)
     finally:
-        for child in children:
-            child.end()
         memory.close()
         discard(plan.checkpoint and plan.checkpoint + PART for plan in plans)
+
+
+def _ready(children: Sequence[Child]) -> list[Child]:
+    """Return the children with something to take, after a moment at most."""
+    return wait(children, POLL_SECONDS)  # type: ignore[return-value, arg-type]
 
 
 class Spares:
@@ -110,7 +97,7 @@ class Spares:
             child = self._waiting.pop()
             if child.process.poll() is None:
                 return child
-            child.end()
+            child.kill()
         return None
 
     def keep(self, child: Child) -> None:
@@ -118,7 +105,7 @@ class Spares:
         if self._depth:
             self._waiting.append(child)
         else:
-            child.end()
+            child.kill()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -129,7 +116,7 @@ class Spares:
         finally:
             self._depth -= 1
             while self._waiting and not self._depth:
-                self._waiting.pop().end()
+                self._waiting.pop().kill()
 
 
 SPARES = Spares()
@@ -141,7 +128,7 @@ def kept_processes() -> AbstractContextManager[None]:
 
 
 class Child:
-    """One worker process, seen from its parent."""
+    """A slot in a process of its own, seen from its parent."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
@@ -156,48 +143,72 @@ class Child:
                 env=child_environment(),
             )
         self.connection = Connection(ours.detach())
-        self.plan: RunPlan | None = None
+        self.where = f"process {self.process.pid}"
+        self.keys: set[str] = set()
+        self._given, self._room = 0, True
 
     def set_up(self, setup: Setup, memory: int) -> None:
-        """Send what the next plans share, and the handle of their memory."""
-        self._send(setup)
+        """Send what the next plans share, and the handle of their memory. Raises `TrainingError` if the process died."""
+        self._room = True
+        if setup.core is not None:
+            self.where = f"core {setup.core}"
         try:
+            self.connection.send(setup)
             send_handle(self.connection, memory, self.process.pid)
         except OSError:
-            raise self._broken() from None
+            raise TrainingError(f"A training process could not be started: {_obituary(self.process)}") from None
+
+    def fileno(self) -> int:
+        """Return the handle to wait on for reports."""
+        return self.connection.fileno()
+
+    def room(self) -> bool:
+        """Return True if the process asked for a plan and got none since."""
+        return self._room
 
     def give(self, plan: RunPlan) -> None:
         """Send the next plan to train."""
-        self.plan = plan
-        logger.info("%s starts in process %d", plan.key, self.process.pid)
-        self._send(plan)
+        self.keys.add(plan.key)
+        self._given, self._room = self._given + 1, False
+        try:
+            self.connection.send(replace(plan, rows=packed(plan.rows)))
+        except OSError:
+            raise self._gone() from None
 
-    def take(self) -> Any:
-        """Return the child's next report. Raises its run's error, or `TrainingError` if the process died."""
-        assert self.plan is not None
+    def take(self) -> list[Report]:
+        """Return the process's next report, if that is one. Raises its run's error, and what `_gone` returns."""
         try:
             item = self.connection.recv()
         except (EOFError, OSError):
-            raise TrainingError(f"Training of {self.plan.key} exited without an error message: {_obituary(self.process)}") from None
+            raise self._gone() from None
         if isinstance(item, Failure):
             raise _error(item)
-        return item
+        if isinstance(item, Room):
+            self._room = item.given == self._given
+            return []
+        if isinstance(item, RunResult | RunDiverged):
+            self.keys.discard(item.key)
+        return [item]
 
     def end(self) -> None:
+        """Stop the process, or let it wait for the next training if it has no run."""
+        if self.keys:
+            self.kill()
+        else:
+            SPARES.keep(self)
+
+    def kill(self) -> None:
         """Stop the process and close the connection."""
-        self.plan = None
         self.process.kill()
         self.process.wait()
         self.connection.close()
 
-    def _send(self, message: object) -> None:
-        try:
-            self.connection.send(message)
-        except OSError:
-            raise self._broken() from None
-
-    def _broken(self) -> TrainingError:
-        return TrainingError(f"A training process could not be started: {_obituary(self.process)}")
+    def _gone(self) -> Exception:
+        """Return `SlotLost` for a process that was killed, `TrainingError` for one that exited by itself, as it would again."""
+        reason = _obituary(self.process)
+        if self.process.returncode < 0:
+            return SlotLost(reason)
+        return TrainingError(f"Training of {' and '.join(sorted(self.keys))} exited without an error message: {reason}")
 
 
 def child_environment() -> dict[str, str]:
@@ -215,12 +226,11 @@ def _obituary(process: subprocess.Popen[bytes]) -> str:
     code = process.wait()
     if code == -signal.SIGKILL:
         return "its process was killed, usually for lack of memory; a smaller --batch-size or --max-length needs less."
-    return f"its process exited with code {code}; its error message is on standard error."
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+    return f"its process {how}; its error message is on standard error."
 
 
 def _error(failure: Failure) -> errors.WinnowError:
-    """Return the error a run failed with: as it is if the user can fix it, else as a `TrainingError` with run and cause."""
+    """Return the error that a run failed with."""
     known = getattr(errors, failure.error, None)
-    if isinstance(known, type) and issubclass(known, errors.WinnowError):
-        return known(failure.message)
-    return failed(failure.key, failure.error, failure.message)
+    return known(failure.message) if isinstance(known, type) and issubclass(known, errors.WinnowError) else TrainingError(failure.message)

@@ -1,17 +1,21 @@
-"""Worker process of `process_pool`: trains the plans it receives, one after another, on one thread, and ends with its parent."""
+"""Worker process of `process_pool`: trains the plans it receives, on one thread, and ends with its parent."""
 
 from __future__ import annotations
 
 import os
 import queue
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pruning.records import Encoded, RunPlan
 from pruning.settings import TrainSettings
+from pruning.training.dispatch import unpacked
+
+if TYPE_CHECKING:
+    from pruning.training.interleaved import Rounds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,30 +34,34 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A run that failed."""
+    """End of a process whose run failed."""
 
-    key: str
     error: str
     """Name of the error's class."""
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """A run whose records and result were all sent."""
+class Room:
+    """A request for one more plan."""
 
-    key: str
+    given: int
+    """Plans received so far."""
+
+
+Received = queue.SimpleQueue[RunPlan | tuple[Setup, int]]
+"""Plans, and settings with the handle of their memory, as they arrive."""
 
 
 def main(fd: int) -> None:
     """Serve the parent at the other end of socket `fd` until it closes the connection."""
     connection = Connection(fd)
-    received: queue.SimpleQueue[RunPlan | tuple[Setup, int]] = queue.SimpleQueue()
+    received: Received = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, received), daemon=True).start()
     _serve(connection, received)
 
 
-def _listen(connection: Connection, received: queue.SimpleQueue[RunPlan | tuple[Setup, int]]) -> None:
+def _listen(connection: Connection, received: Received) -> None:
     """Pass on what arrives; end this process at once when the parent closes the connection or dies."""
     while True:
         try:
@@ -63,32 +71,53 @@ def _listen(connection: Connection, received: queue.SimpleQueue[RunPlan | tuple[
             os._exit(0)
 
 
-def _serve(connection: Connection, received: queue.SimpleQueue[RunPlan | tuple[Setup, int]]) -> None:
+def _serve(connection: Connection, received: Received) -> None:
     import torch
 
-    from pruning.training.devices import cores
-    from pruning.training.loop import train_run
+    from pruning.training.devices import cores, repeatable
+    from pruning.training.interleaved import Rounds
     from pruning.training.shared_memory import attach
 
     torch.set_num_threads(1)
     everywhere = cores()
-    while True:
-        item = received.get()
-        if isinstance(item, tuple):
-            setup, memory = item
-            if hasattr(os, "sched_setaffinity"):
-                os.sched_setaffinity(0, everywhere if setup.core is None else {setup.core})
-            torch.use_deterministic_algorithms(setup.settings.deterministic)
-            data, evaluation = (part and attach(memory, setup.size, *part) for part in setup.parts)
-            os.close(memory)
-            continue
+    work = _Work(connection, received)
+    following = received.get()
+    while isinstance(following, tuple):
+        setup, memory = following
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, everywhere if setup.core is None else {setup.core})
+        data, evaluation = (part and attach(memory, setup.size, *part) for part in setup.parts)
+        os.close(memory)
         try:
-            for report in train_run(item, _present(data), evaluation, setup.model, setup.settings):
-                if report is not None:
-                    connection.send(report)
-            connection.send(Finished(item.key))
+            with repeatable(setup.settings.deterministic):
+                following = work.train(Rounds(_present(data), evaluation, setup.model, setup.settings))
         except Exception as error:
-            connection.send(Failure(item.key, type(error).__name__, str(error)))
+            connection.send(Failure(type(error).__name__, str(error)))
+            return
+
+
+class _Work:
+    """The plans of this process."""
+
+    def __init__(self, connection: Connection, received: Received) -> None:
+        self.connection, self.received = connection, received
+        self.given = 0
+
+    def train(self, rounds: Rounds) -> tuple[Setup, int]:
+        """Train plans as they arrive, and ask for one more whenever there is room; return the settings that arrive next."""
+        asked = True
+        while True:
+            if not rounds.runs or not self.received.empty():
+                item = self.received.get()
+                if isinstance(item, tuple):
+                    return item
+                rounds.give(replace(item, rows=unpacked(item.rows)))
+                self.given, asked = self.given + 1, False
+            for report in rounds.take():
+                self.connection.send(report)
+            if not asked and rounds.room():
+                self.connection.send(Room(self.given))
+                asked = True
 
 
 def _present(data: Encoded | None) -> Encoded:

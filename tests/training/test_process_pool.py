@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from pruning.errors import Cancelled, ModelError, TrainingError
-from pruning.records import EpochRecord, Progress, RunDiverged, RunPlan, RunResult
+from pruning.records import EpochRecord, Progress, RunDiverged, RunLost, RunPlan, RunResult, RunStarted
 from pruning.training import kept_processes, train
 from pruning.training.process_pool import Child
 from pruning.training.process_worker import Setup
@@ -85,14 +85,44 @@ def test_leaving_early_ends_every_process(model: str) -> None:
     assert sys.platform != "linux" or len(os.listdir("/proc/self/fd")) == files
 
 
-def test_a_killed_process_is_named_with_its_run(model: str) -> None:
+def test_a_run_whose_process_is_killed_trains_again_with_the_same_numbers(model: str, tmp_path: Path) -> None:
+    """After its last saved epoch and in another process; the run beside it is left alone, and each epoch is there once at the end."""
+    data, states = tiny_data(LENGTHS * 4), [str(tmp_path / f"{seed}.pt") for seed in (1, 2)]
+    plans = [replace(plan(seed, 12, 44), checkpoint=state) for seed, state in zip((1, 2), states, strict=True)]
+    running = train(plans, data, data, model, recipe(), workers=2)
+    items, victim = [], 0
+    for item in running:
+        items.append(item)
+        if isinstance(item, EpochRecord) and item.key == "run 1" and item.epoch == 2 and not victim:
+            victim = 1
+            where = next(one.where for one in items if isinstance(one, RunStarted) and one.key == "run 1")
+            next(child for child in children() if process_or_core(child) == where).kill()
+    [lost] = [item for item in items if isinstance(item, RunLost)]
+    assert (lost.key, lost.where) == ("run 1", where)
+    assert "run 1 on" in lost.sentence and "starts again after its last saved epoch: its process was killed" in lost.sentence
+    assert [item.key for item in items if isinstance(item, RunStarted)] == ["run 1", "run 2", "run 1"]
+    alone = [item for made in plans for item in train([replace(made, checkpoint=None)], data, data, model, recipe(), workers=0)]
+    for key in ("run 1", "run 2"):
+        ours, theirs = ({item.epoch: item for item in part if isinstance(item, EpochRecord) and item.key == key} for part in (items, alone))
+        assert ours.keys() == theirs.keys() and all(same(ours[epoch], theirs[epoch]) for epoch in ours)
+        [one], [two] = ([item for item in part if isinstance(item, RunResult) and item.key == key] for part in (items, alone))
+        assert np.array_equal(one.outputs, two.outputs)
+    assert children() == []
+
+
+def process_or_core(child: psutil.Process) -> str:
+    """The name of the slot in that process."""
+    usable = child.cpu_affinity()
+    return f"core {usable[0]}" if len(usable) == 1 else f"process {child.pid}"
+
+
+def test_a_run_whose_process_is_killed_again_and_again_is_named(model: str) -> None:
     running = train([plan(4, 10**6)], tiny_data(LENGTHS), None, model, recipe(), workers=1)
-    next(running)
-    children()[0].kill()
-    with pytest.raises(
-        TrainingError, match=r"run 4 exited without an error message: its process was killed.*smaller --batch-size or --max-length"
-    ):
-        list(running)
+    with pytest.raises(TrainingError, match=r"run 4 was lost 3 times .*: its process was killed.*smaller --batch-size or --max-length"):
+        for item in running:
+            if isinstance(item, RunStarted):
+                children()[0].kill()
+    assert children() == []
 
 
 def test_a_run_that_fails_is_named(model: str) -> None:
@@ -153,7 +183,7 @@ def test_kept_processes_train_again_with_the_same_numbers(model: str, tmp_path: 
 
 def test_a_process_whose_parent_leaves_before_the_handle_ends() -> None:
     child = Child()
-    child._send(Setup("model", recipe(), 0, (None, None), None))
+    child.connection.send(Setup("model", recipe(), 0, (None, None), None))
     child.connection.close()
     assert child.process.wait(timeout=30) == 0
 
