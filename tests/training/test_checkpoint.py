@@ -79,7 +79,7 @@ def test_every_flipped_bit_of_a_checkpoint_is_noticed(model: str, tmp_path: Path
 def test_finished_epochs_are_not_trained_again(model: str, tmp_path: Path) -> None:
     interrupted(model, tmp_path / "c.pt", 2)
     items = list(train([plan(tmp_path / "c.pt")], tiny_data(LENGTHS), None, model, recipe(), workers=0))
-    assert [type(item).__name__ for item in items] == ["EpochRecord", "EpochRecord", "Progress", "EpochRecord", "RunResult"]
+    assert [type(item).__name__ for item in items] == ["RunStarted", "EpochRecord", "EpochRecord", "Progress", "EpochRecord", "RunResult"]
 
 
 def test_a_checkpoint_is_kept_until_the_result_was_read(model: str, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_checkpoint_of_another_model_is_ignored(model: str, tmp_path: Path) ->
 def assert_starts_again(model: str, made: RunPlan, settings: TrainSettings) -> None:
     """Every epoch is trained, with the numbers of a run without a checkpoint."""
     items = list(train([made], tiny_data(LENGTHS), None, model, settings, workers=0))
-    assert [type(item).__name__ for item in items] == ["Progress", "EpochRecord"] * EPOCHS + ["RunResult"]
+    assert [type(item).__name__ for item in items] == ["RunStarted", *["Progress", "EpochRecord"] * EPOCHS, "RunResult"]
     fresh = RunPlan(key=made.key, seed=made.seed, rows=made.rows, epochs=EPOCHS)
     records = [item for item in train([fresh], tiny_data(LENGTHS), None, model, settings, workers=0) if isinstance(item, EpochRecord)]
     assert all(same(a, b) for a, b in zip([item for item in items if isinstance(item, EpochRecord)], records, strict=True))

@@ -185,7 +185,7 @@ def test_a_process_whose_parent_leaves_before_the_handle_ends() -> None:
     child = Child()
     child.connection.send(Setup("model", recipe(), 0, (None, None), None))
     child.connection.close()
-    assert child.process.wait(timeout=30) == 0
+    assert child.process.wait(timeout=200) == 0
 
 
 PARENT = """
