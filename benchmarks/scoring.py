@@ -22,7 +22,6 @@ from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 
 from benchmarks.lengths import SHAPES, WORDS, Lengths, Shape, encoded, shaped
@@ -135,7 +134,7 @@ class Ours(Contender):
 
     def __init__(self, model: str, data: Encoded, device: str) -> None:
         self.model, self.data, self.device = model, data, device
-        self.runs = slots(torch.device(device)) if device == "cpu" else MOST_AT_ONCE
+        self.runs = slots(device) if device == "cpu" else MOST_AT_ONCE
 
     def block(self, examples: int) -> Block:
         """Trains as many runs as there are slots, on that many examples in all."""
@@ -267,7 +266,7 @@ def _present(name: str) -> bool:
 
 def _side_by_side(device: str) -> str:
     if device == "cpu":
-        return f"{slots(torch.device(device))} runs side by side in single-thread processes"
+        return f"{slots(device)} runs side by side in single-thread processes"
     return f"up to {MOST_AT_ONCE} runs side by side on the GPU"
 
 

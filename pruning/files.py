@@ -150,6 +150,12 @@ def package_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
+def visible_gpu(number: int) -> str:
+    """Return the machine's name of the GPU that this process counts as `number`: processes may see other GPUs in another order."""
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return visible[number] if any(visible[number : number + 1]) else str(number)
+
+
 @contextmanager
 def _in_words(path: Path) -> Iterator[None]:
     """Turn the system's error in writing `path` into an ExperimentError; other errors pass."""

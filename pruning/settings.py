@@ -99,7 +99,7 @@ class TrainSettings:
         Literal["auto", "fp32", "bf16", "fp16"],
         Option("auto, fp32, bf16 or fp16; auto is bf16 where the device is fast at it, else fp32.", group=MACHINE),
     ] = "auto"
-    device: Annotated[str, Option("auto, cpu, cuda, cuda:N or mps.", group=MACHINE)] = "auto"
+    device: Annotated[str, Option("auto, cpu, cuda (every GPU), cuda:N, cuda:N,N or mps.", group=MACHINE)] = "auto"
     deterministic: Annotated[
         bool, Option("Make numbers repeat bit by bit on a GPU too; slower, one run at a time. On the CPU they always do.", group=MACHINE)
     ] = False

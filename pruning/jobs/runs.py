@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from pruning.data import model_checks, models
 from pruning.data.tasks import TASKS, Task
 from pruning.errors import TrainingError
 from pruning.experiment import Experiment
+from pruning.files import visible_gpu
 from pruning.formatting import counted
 from pruning.jobs.progress import JobProgress, Listener, Stop
 from pruning.records import Encoded, EpochRecord, Progress, RunDiverged, RunLost, RunPlan, RunResult, RunStarted
@@ -93,20 +95,26 @@ def train_runs(
 
 @contextmanager
 def device_turn(experiment: Experiment, recipe: TrainSettings, progress: JobProgress, listen: Listener, stop: Stop) -> Iterator[str]:
-    """Wait for the turn on the recipe's device, hold it, and yield the device's name; the job's processes wait for its next training."""
+    """Wait for the turn on each of the recipe's devices, hold them, and yield their names; the job's processes wait for its next training.
+
+    All jobs wait for the devices in one order, that of the machine, so that no two wait for each other.
+    """
     from pruning.training import kept_processes
-    from pruning.training.devices import pick_device
+    from pruning.training.devices import pick_devices
 
     progress.keep(kept_processes)
-    device = str(pick_device(recipe.device))
+    devices = [str(device) for device in sorted(pick_devices(recipe.device), key=lambda device: visible_gpu(device.index or 0))]
 
-    def wait(holder: str) -> None:
+    def wait(device: str, holder: str) -> None:
         progress.queue(device, holder)
         listen(progress)
 
-    with turn(device, wait, str(experiment.folder.root)), stop.between_steps():
+    with ExitStack() as turns:
+        for device in devices:
+            turns.enter_context(turn(device, partial(wait, device), str(experiment.folder.root)))
+        turns.enter_context(stop.between_steps())
         progress.waiting = ""
-        yield device
+        yield ", ".join(devices)
 
 
 def _take(

@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pruning.errors import BusyError, ExperimentError
-from pruning.files import LEFTOVER, make_folder, remove_leftovers
+from pruning.files import LEFTOVER, make_folder, remove_leftovers, visible_gpu
 from pruning.logs import last_words
 from pruning.paths import cache_folder
 from pruning.records import JobState, JobStatus, Progress
@@ -186,7 +186,9 @@ def turn(device: str, waiting: Callable[[str], None], name: str = "") -> Iterato
     `waiting` gets the `name` of the job that holds the device, empty where it is unknown. The lock is in the user's cache; without a
     cache no job waits.
     """
-    place = queue_folder() / re.sub(r"[^\w.-]", "-", f"{platform.node()}-{_as_the_machine_counts(device)}")
+    kind, _, number = device.partition(":")
+    device = f"cuda:{visible_gpu(int(number))}" if kind == "cuda" and number.isdigit() else device
+    place = queue_folder() / re.sub(r"[^\w.-]", "-", f"{platform.node()}-{device}")
     lock, holder = FileLock(f"{place}.lock"), Path(f"{place}.holder")
     try:
         Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
@@ -213,13 +215,6 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def _as_the_machine_counts(device: str) -> str:
-    """Return the device as CUDA_VISIBLE_DEVICES names it, so that processes that see different devices do not wait for each other."""
-    kind, _, place = device.partition(":")
-    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
-    return f"cuda:{visible[int(place)]}" if kind == "cuda" and place.isdigit() and any(visible[int(place) : int(place) + 1]) else device
 
 
 def sweep(folder: Folder) -> None:

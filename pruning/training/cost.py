@@ -103,7 +103,7 @@ def probe(data: Encoded, model: str, settings: TrainSettings) -> Cost:
         step=step,
         token=token,
         evaluation_token=evaluation / tokens[1],
-        slots=slots(run.device),
+        slots=slots(settings.device),
         rough=few_steps or few_predictions,
     )
 

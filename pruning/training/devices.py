@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from pruning.errors import UsageError
+from pruning.files import visible_gpu
+
+NAME = re.compile(r"(cpu|cuda|mps)(?::(\d+(?:,\d+)*))?", re.ASCII)
+"""Names of devices; only cuda may have several numbers."""
+
+ONLY_GPU = "cuda:0"
+"""Name of its GPU in a process that sees one."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -20,24 +29,54 @@ WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 """Environment variable for cuBLAS's workspace; with :4096:8 the same matrix product gives the same numbers each time."""
 
 
-def pick_device(name: str) -> torch.device:
-    """Return the device that `--device` names; auto = cuda, else mps, else cpu. "cuda" and "cuda:0" give the same device.
+def pick_devices(name: str) -> list[torch.device]:
+    """Return the devices that `--device` names: cuda = every GPU, cuda:0,2 = these two; auto = cuda, else mps, else cpu.
 
-    Raises `UsageError` for a name that PyTorch does not know, or a device that this machine does not have.
+    Raises `UsageError` for a malformed name, or a device that this machine does not have.
     """
+    wanted = name
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"device must be auto, cpu, cuda, cuda:N or mps, got {name!r}.", "device") from None
-    present = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 0)
-    if (device.index or 0) >= present:
+        wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    found = NAME.fullmatch(wanted)
+    numbers = [int(number) for number in (found[2] or "").split(",") if number] if found else []
+    if found is None or len(set(numbers)) < len(numbers) or (len(numbers) > 1 and found[1] != "cuda"):
+        raise UsageError(f"device must be auto, cpu, cuda, cuda:N, cuda:N,N or mps, got {name!r}.", "device")
+    kind = found[1]
+    present = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    if max(numbers, default=0) >= present:
         many = "1 device" if present == 1 else f"{present or 'no'} devices"
-        raise UsageError(f"device is {name!r}, but PyTorch finds {many} of this type.", "device")
-    if device.type != "cuda":
-        return torch.device(device.type)
-    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+        first = f"; the first is {kind}:0" if present else ""
+        raise UsageError(f"device is {name!r}, but PyTorch finds {many} of this type{first}.", "device")
+    return [torch.device("cuda", number) for number in numbers or range(present)] if kind == "cuda" else [torch.device(kind)]
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the first of the devices that `--device` names, for work that uses one."""
+    return pick_devices(name)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process trains."""
+
+    where: str = ""
+    """Name for people; empty = the process itself."""
+    device: str = "cpu"
+    """Name of the device in that process."""
+    core: int | None = None
+    """Number of the core to run on; None = any."""
+    gpu: str = ""
+    """The GPU that it sees, as CUDA_VISIBLE_DEVICES names it; empty = all."""
+
+
+def places(devices: Sequence[torch.device], most: int) -> list[Place]:
+    """Return places for at most `most` processes: one for each GPU; on the CPU a core each where there is one for every process."""
+    if devices[0].type == "cuda":
+        return [Place(str(device), ONLY_GPU, gpu=visible_gpu(device.index)) for device in devices[:most]]
+    usable = cores()
+    if most != len(usable) or not hasattr(os, "sched_setaffinity"):
+        return [Place()] * most
+    return [Place(f"core {core}", core=core) for core in usable]
 
 
 def pick_precision(precision: str, device: torch.device) -> torch.dtype:
@@ -62,10 +101,13 @@ def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
-def slots(device: torch.device) -> int:
-    """Return the number of runs in parallel on a device: one per usable core within a container's CPU quota; one on other devices."""
-    if device.type != "cpu":
-        return 1
+def slots(name: str) -> int:
+    """Return how many processes train in parallel on the devices that `--device` names: one per GPU; one per usable core within a
+    container's CPU quota.
+    """
+    devices = pick_devices(name)
+    if devices[0].type != "cpu":
+        return len(devices)
     quota = Path("/sys/fs/cgroup/cpu.max")
     share, period = quota.read_text(encoding="ascii").split() if quota.is_file() else ("max", "100000")
     return len(cores()) if share == "max" else max(1, min(len(cores()), round(int(share) / int(period))))

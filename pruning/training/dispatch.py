@@ -145,7 +145,7 @@ class _Dispatch(Generic[S]):
 
     def _lose(self, slot: S, lost: SlotLost) -> Iterable[Report]:
         """Put the runs of a lost slot back to the front; return a report of each."""
-        runs = list(self.slots.pop(slot).values())
+        runs, where = list(self.slots.pop(slot).values()), slot.where
         slot.end()
         self.most = max(1, self.most - 1)
         for plan in runs:
@@ -154,9 +154,7 @@ class _Dispatch(Generic[S]):
                 raise TrainingError(f"Training of {plan.key} was lost {MOST_LOSSES} times before it finished an epoch: {lost}")
         self.waiting.extendleft(reversed(runs))
         again = "starts again after its last saved epoch" if any(plan.checkpoint for plan in runs) else "starts again"
-        return [
-            RunLost(key=plan.key, where=slot.where, sentence=f"{plan.key} on {slot.where} was lost and {again}: {lost}") for plan in runs
-        ]
+        return [RunLost(key=plan.key, where=where, sentence=f"{plan.key} on {where} was lost and {again}: {lost}") for plan in runs]
 
 
 def packed(rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -36,7 +36,7 @@ def embed(
     spans = replace(data, kind="span", labels=np.zeros((len(data.offsets) - 1, 2), dtype=np.int64))
     torch.manual_seed(0)
     network = load_network(model, spans, used_tokens(data)).to(place).eval()
-    lengths, workers = unit_lengths(data), slots(place)
+    lengths, workers = unit_lengths(data), slots(device) if place.type == "cpu" else 1
 
     def one(units: NDArray[np.int64]) -> NDArray[np.float32]:
         if stop():

@@ -45,11 +45,19 @@ class Rounds:
     `settings.deterministic`.
     """
 
-    def __init__(self, data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings, most: int | None = None) -> None:
-        self.device = pick_device(settings.device)
+    def __init__(
+        self,
+        data: Encoded,
+        evaluation: Encoded | None,
+        model: str,
+        settings: TrainSettings,
+        most: int | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.device = device or pick_device(settings.device)
         self.most = most or (MOST_AT_ONCE if self.device.type == "cuda" and not settings.deterministic else 1)
         self.runs: list[Seat] = []
-        self._begin = lambda plan: train_run(plan, data, evaluation, model, settings)
+        self._begin = lambda plan: train_run(plan, data, evaluation, model, settings, self.device)
 
     @property
     def where(self) -> str:

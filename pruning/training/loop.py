@@ -40,14 +40,16 @@ PROGRESS_SECONDS = 0.25
 """Shortest time between two progress reports, in seconds."""
 
 
-def train_run(plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings) -> Iterator[Report | None]:
-    """Train one run in this process; yield its progress, one record per epoch if the plan asks for them, and its result last.
+def train_run(
+    plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings, device: torch.device | None = None
+) -> Iterator[Report | None]:
+    """Train one run in this process, on that device (default: the first that the settings name); yield its reports, its result last.
 
-    Yields None after a step without a report, so that the caller can stop between any two steps or let other runs
-    take turns. With a checkpoint of the same run, its finished records are yielded again and training continues after them.
-    A run whose loss becomes NaN ends with `RunDiverged` in place of its result.
+    It reports progress, and one record per epoch if the plan asks for them. Yields None after a step without a report, so that the
+    caller can stop between any two steps or let other runs take turns. With a checkpoint of the same run, its finished records are
+    yielded again and training continues after them. A run whose loss becomes NaN ends with `RunDiverged` in place of its result.
     """
-    run = Run(plan, data, evaluation, model, settings)
+    run = Run(plan, data, evaluation, model, settings, device)
     records = run.resume()
     yield from records
     try:
@@ -76,13 +78,21 @@ def stopped(runs: int) -> Cancelled:
 class Run:
     """The state of one run: network, optimizer, schedule position, recording."""
 
-    def __init__(self, plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings) -> None:
+    def __init__(
+        self,
+        plan: RunPlan,
+        data: Encoded,
+        evaluation: Encoded | None,
+        model: str,
+        settings: TrainSettings,
+        device: torch.device | None = None,
+    ) -> None:
         if not len(plan.rows):
             raise TrainingError(f"Training of {plan.key} has no rows; a subset needs at least one example.")
         if plan.learning_rate is not None:
             settings = replace(settings, learning_rate=plan.learning_rate)
         self.plan, self.settings, self.peak = plan, settings, settings.peak
-        self.device = pick_device(settings.device)
+        self.device = device or pick_device(settings.device)
         self.dtype = pick_precision(settings.precision, self.device)
         torch.manual_seed(plan.seed)
         used = used_tokens(data, evaluation)

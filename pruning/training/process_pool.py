@@ -1,4 +1,4 @@
-"""Runs in parallel on the CPU: one single-threaded process per core; all processes end with the caller."""
+"""Runs in parallel: one single-threaded process per core or GPU; all processes end with the caller."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -20,7 +21,7 @@ from pruning.files import package_environment
 from pruning.records import Encoded, RunDiverged, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training.checkpoint import PART, discard
-from pruning.training.devices import cores
+from pruning.training.devices import Place
 from pruning.training.dispatch import SlotLost, dispatch, packed
 from pruning.training.loop import Report
 from pruning.training.process_worker import Failure, Room, Setup
@@ -54,26 +55,28 @@ def train_side_by_side(
     evaluation: Encoded | None,
     model: str,
     settings: TrainSettings,
-    workers: int,
+    places: Sequence[Place],
     stop: Callable[[], bool],
     enough: Callable[[], bool] = lambda: False,
 ) -> Generator[Report, None, None]:
-    """Train `plans` in `workers` processes; yield what they report as it arrives, runs interleaved. None starts after `enough()`.
+    """Train `plans` in a process for each place; yield what they report as it arrives, runs interleaved. None starts after `enough()`.
 
     Raises what `dispatch` raises. However it ends, all processes are stopped, except idle ones in `kept_processes`.
     """
     memory = SharedMemory()
     try:
         parts = tuple(part and memory.add(part) for part in (data, evaluation))
-        usable = cores()
-        free = usable if workers == len(usable) and hasattr(os, "sched_setaffinity") else []
+        started: set[Child] = set()
 
         def start() -> Child:
-            child = SPARES.take() or Child()
-            child.set_up(Setup(model, settings, memory.size, parts, free.pop(0) if free else None), memory.fd)
+            taken = Counter(child.place for child in started if child.place is not None)
+            place = next((Counter(places) - taken).elements())
+            child = SPARES.take(place.gpu) or Child(place.gpu)
+            started.add(child)
+            child.set_up(Setup(model, settings, memory.size, parts, place), memory.fd)
             return child
 
-        yield from dispatch(plans, start, workers, _ready, stop, enough)
+        yield from dispatch(plans, start, len(places), _ready, stop, enough)
     finally:
         memory.close()
         discard(plan.checkpoint and plan.checkpoint + PART for plan in plans)
@@ -91,10 +94,10 @@ class Spares:
         self._depth = 0
         self._waiting: list[Child] = []
 
-    def take(self) -> Child | None:
-        """Return a process that is still alive, if there is one."""
-        while self._waiting:
-            child = self._waiting.pop()
+    def take(self, gpu: str) -> Child | None:
+        """Return a process that is still alive and sees that GPU, if there is one."""
+        for child in [child for child in reversed(self._waiting) if child.gpu == gpu]:
+            self._waiting.remove(child)
             if child.process.poll() is None:
                 return child
             child.kill()
@@ -130,7 +133,8 @@ def kept_processes() -> AbstractContextManager[None]:
 class Child:
     """A slot in a process of its own, seen from its parent."""
 
-    def __init__(self) -> None:
+    def __init__(self, gpu: str = "") -> None:
+        self.gpu = gpu
         ours, theirs = socket.socketpair()
         with theirs:
             # The kernel's death signal is sent when the thread that started the child ends, so only the main thread may ask for it.
@@ -140,23 +144,27 @@ class Child:
                 [sys.executable, "-c", start],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                env=child_environment(),
+                env=child_environment(gpu),
             )
         self.connection = Connection(ours.detach())
-        self.where = f"process {self.process.pid}"
+        self.place: Place | None = None
         self.keys: set[str] = set()
         self._given, self._room = 0, True
 
     def set_up(self, setup: Setup, memory: int) -> None:
         """Send what the next plans share, and the handle of their memory. Raises `TrainingError` if the process died."""
         self._room = True
-        if setup.core is not None:
-            self.where = f"core {setup.core}"
+        self.place = setup.place
         try:
             self.connection.send(setup)
             send_handle(self.connection, memory, self.process.pid)
         except OSError:
             raise TrainingError(f"A training process could not be started: {_obituary(self.process)}") from None
+
+    @property
+    def where(self) -> str:
+        """The device or core that it was set up for, else the process."""
+        return (self.place and self.place.where) or f"process {self.process.pid}"
 
     def fileno(self) -> int:
         """Return the handle to wait on for reports."""
@@ -192,6 +200,7 @@ class Child:
 
     def end(self) -> None:
         """Stop the process, or let it wait for the next training if it has no run."""
+        self.place = None
         if self.keys:
             self.kill()
         else:
@@ -211,14 +220,17 @@ class Child:
         return TrainingError(f"Training of {' and '.join(sorted(self.keys))} exited without an error message: {reason}")
 
 
-def child_environment() -> dict[str, str]:
-    """Return this process's environment with one thread, no busy waiting, an allocator that keeps its memory, and this package."""
+def child_environment(gpu: str = "") -> dict[str, str]:
+    """Return this process's environment with one thread, no busy waiting, an allocator that keeps its memory, this package, and one GPU
+    if it is named.
+    """
     return {
         **package_environment(),
         "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", ALLOCATOR),
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
+        **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}),
     }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pruning.records import Encoded, RunPlan
 from pruning.settings import TrainSettings
+from pruning.training.devices import Place
 from pruning.training.dispatch import unpacked
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ class Setup:
     """Bytes of the shared memory."""
     parts: tuple[Any, ...]
     """Training and evaluation data as `SharedMemory.add` returned them, or None."""
-    core: int | None
-    """Number of the core to run on; None = any."""
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +85,13 @@ def _serve(connection: Connection, received: Received) -> None:
     while isinstance(following, tuple):
         setup, memory = following
         if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, everywhere if setup.core is None else {setup.core})
+            os.sched_setaffinity(0, everywhere if setup.place.core is None else {setup.place.core})
         data, evaluation = (part and attach(memory, setup.size, *part) for part in setup.parts)
         os.close(memory)
         try:
             with repeatable(setup.settings.deterministic):
-                following = work.train(Rounds(_present(data), evaluation, setup.model, setup.settings))
+                device = torch.device(setup.place.device)
+                following = work.train(Rounds(_present(data), evaluation, setup.model, setup.settings, device=device))
         except Exception as error:
             connection.send(Failure(type(error).__name__, str(error)))
             return

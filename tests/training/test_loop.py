@@ -12,12 +12,12 @@ from transformers import AutoModelForSequenceClassification, get_linear_schedule
 
 from pruning.errors import ModelError, TrainingError, UsageError
 from pruning.records import Encoded, RunDiverged, RunResult
-from pruning.training.devices import pick_device
+from pruning.training.devices import pick_device, pick_devices, slots
 from pruning.training.interleaved import train_in_rounds
 from pruning.training.order import epoch_batches, places, rate
 from tests.support.networks import NO_DROPOUT
 from tests.support.tiny import tiny_data, tiny_model
-from tests.support.trainings import LENGTHS, plan, recipe, run, same
+from tests.support.trainings import LENGTHS, plan, recipe, run, same, stand_for_gpus
 
 
 @pytest.fixture(scope="module")
@@ -190,9 +190,25 @@ def test_a_model_that_is_nowhere_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_device_has_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that two experiments which call it differently wait for each other."""
     assert {str(pick_device(name)) for name in ("cpu", "cpu:0")} == {"cpu"}
-    for name, value in (("is_available", True), ("device_count", 2), ("current_device", 1)):
-        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
-    assert [str(pick_device(name)) for name in ("auto", "cuda", "cuda:0")] == ["cuda:1", "cuda:1", "cuda:0"]
+    stand_for_gpus(monkeypatch, 3)
+    every, names = ["cuda:0", "cuda:1", "cuda:2"], ("auto", "cuda", "cuda:1", "cuda:2,0", "cpu")
+    assert [list(map(str, pick_devices(name))) for name in names] == [every, every, ["cuda:1"], ["cuda:2", "cuda:0"], ["cpu"]]
+    assert [str(pick_device(name)) for name in ("auto", "cuda:2,0")] == ["cuda:0", "cuda:2"]
+    assert [slots(name) for name in ("auto", "cuda:1", "cuda:2,0")] == [3, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:0,", "cuda:0,0", "cuda:0,cuda:1", "cuda:-1", "cuda:x", "cpu:0,1", "meta", ""])
+def test_a_malformed_device_is_refused_in_one_sentence(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_for_gpus(monkeypatch, 3)
+    with pytest.raises(UsageError, match=r"^device must be auto, cpu, cuda, cuda:N, cuda:N,N or mps, got .*\.$"):
+        pick_devices(name)
+
+
+def test_more_gpus_than_there_are_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for count, many in ((0, "no devices"), (1, "1 device"), (2, "2 devices")):
+        stand_for_gpus(monkeypatch, count)
+        with pytest.raises(UsageError, match=f"^device is 'cuda:0,3', but PyTorch finds {many} of this type"):
+            pick_devices("cuda:0,3")
 
 
 def test_a_device_beyond_those_there_are_is_named_with_their_number(bert: str) -> None:

@@ -19,10 +19,11 @@ import pytest
 from pruning.errors import Cancelled, ModelError, TrainingError
 from pruning.records import EpochRecord, Progress, RunDiverged, RunLost, RunPlan, RunResult, RunStarted
 from pruning.training import kept_processes, train
+from pruning.training.devices import Place
 from pruning.training.process_pool import Child
 from pruning.training.process_worker import Setup
 from tests.support.tiny import tiny_data, tiny_model
-from tests.support.trainings import LENGTHS, recipe, same
+from tests.support.trainings import LENGTHS, recipe, same, stand_for_gpus
 
 pytestmark = pytest.mark.process
 
@@ -125,6 +126,40 @@ def test_a_run_whose_process_is_killed_again_and_again_is_named(model: str) -> N
     assert children() == []
 
 
+def test_each_gpu_has_a_process_that_sees_it_alone(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes on the CPU stand for GPUs: what each sees, which run trains where, and the numbers, also when one of them is killed."""
+    stand_for_gpus(monkeypatch, 3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7,GPU-5d3c,4")
+    data, plans = tiny_data(LENGTHS * 4), [plan(1, 9, 44), plan(2, 8, 44), plan(3, 2, 44), plan(4, 1, 44)]
+    settings, seen, killed = recipe(device="cuda:0,2"), set[str](), False
+    with kept_processes():
+        items = []
+        for item in train(plans, data, data, model, settings):
+            items.append(item)
+            seen |= set(visible().values())
+            if isinstance(item, Progress) and item.key == "run 2" and item.epoch == 1 and not killed:
+                next(child for child in children() if visible()[child.pid] == "4").kill()
+                killed = True
+        starts = [(item.key, item.where) for item in items if isinstance(item, RunStarted)]
+        assert starts[:2] == [("run 1", "cuda:0"), ("run 2", "cuda:2")] and {where for _, where in starts[2:]} == {"cuda:0"}
+        assert [(item.key, item.where) for item in items if isinstance(item, RunLost)] == [("run 2", "cuda:2")]
+        assert {item.where for item in items if isinstance(item, Progress)} == {"cuda:0", "cuda:2"} and seen == {"7", "4"}
+        [kept] = children()
+        list(train([plan(5, 1)], data, None, model, recipe(device="cuda:1,0")))
+        assert visible()[kept.pid] == "7" and sorted(visible().values()) == ["7", "GPU-5d3c"]
+    for made in plans:
+        [ours], [theirs] = (
+            [item.outputs for item in part if isinstance(item, RunResult) and item.key == made.key]
+            for part in (items, train([made], data, data, model, recipe(), workers=0))
+        )
+        assert np.array_equal(ours, theirs)
+
+
+def visible() -> dict[int, str]:
+    """The GPUs that each training process may see."""
+    return {child.pid: child.environ().get("CUDA_VISIBLE_DEVICES", "all") for child in children()}
+
+
 def test_a_run_that_fails_is_named(model: str) -> None:
     with pytest.raises(TrainingError, match="Training of run 1 failed with IndexError"):
         list(train([plan(1, 20, 99)], tiny_data(LENGTHS), None, model, recipe(), workers=1))
@@ -183,7 +218,7 @@ def test_kept_processes_train_again_with_the_same_numbers(model: str, tmp_path: 
 
 def test_a_process_whose_parent_leaves_before_the_handle_ends() -> None:
     child = Child()
-    child.connection.send(Setup("model", recipe(), 0, (None, None), None))
+    child.connection.send(Setup("model", recipe(), 0, (None, None), Place()))
     child.connection.close()
     assert child.process.wait(timeout=200) == 0
 
