@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from pruning.formatting import counted
-from pruning.ui import address, answers, charts, confusion, filters, reliability, state, success_rule, widgets
+from pruning.ui import address, answers, charts, confusion, filters, reliability, sensitivity, state, success_rule, widgets
 from pruning.ui import difficulty_selection as picking
 
 view = state.scored()
@@ -77,3 +77,4 @@ with below[0]:
 with below[1]:
     if not view.experiment.sampled:
         reliability.show(view)
+        sensitivity.section(view)

@@ -23,7 +23,7 @@ def compare(first: Reading, second: Reading) -> Comparison:
 
     Raises UsageError where they have no example in common, ExperimentError where one has no complete run.
     """
-    sides = _side(first), _side(second)
+    sides = side_of(first), side_of(second)
     if first.info["data"]["fingerprint"] == second.info["data"]["fingerprint"]:
         everything = np.arange(len(first.ids))
         return comparison.compare(*sides, (everything, everything))
@@ -54,6 +54,7 @@ def plain(first: Reading, found: Comparison) -> dict[str, Any]:
     }
 
 
-def _side(reading: Reading) -> Side:
+def side_of(reading: Reading) -> Side:
+    """Return H and the winning ticket of a reading."""
     ticket = reading.rule(TICKET).mask(reading.ids)
     return Side(name=reading.name, h=reading.h_score(), runs=reading.dynamics.runs, ticket=ticket)

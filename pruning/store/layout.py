@@ -23,6 +23,7 @@
     learning-rate/RECIPE/              finished runs of an unfinished search for a learning rate; removed when it is done
     views.jsonl                        append-only: filters saved under a name
     cache/                             results that are slow to compute; may be deleted at any time
+    sensitivity/NAME/                  an experiment for each variation of the scoring: the same folder, scored with one thing changed
     diverged/seed=1215/                recordings of runs that diverged and were trained again with another seed
     frontier.damaged.parquet           a frontier.parquet that was damaged, kept when it is measured again
     decisions.damaged.jsonl            a damaged append-only file, kept when its whole lines were rewritten (also events, checksums, views)
@@ -198,6 +199,14 @@ class Folder:
 
     def aside(self, seed: int, again: int = 1) -> Path:
         return self.diverged / (f"seed={seed}" if again == 1 else f"seed={seed}-{again}")
+
+    def variation(self, name: str) -> Path:
+        return self.root / "sensitivity" / name
+
+    @property
+    def variations(self) -> list[Path]:
+        """The folders of the variations that were begun, by name."""
+        return sorted(path.parent for path in (self.root / "sensitivity").glob("*/experiment.json"))
 
     @property
     def lock(self) -> Path:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pruning.analysis.groups import Group
 from pruning.analysis.learning_rate import RateFit
 from pruning.analysis.ranges import range_of
+from pruning.analysis.sensitivity import SEEDS, Moved
 from pruning.formatting import counted, scientific
 from pruning.records import DECISIONS, FrontierPoint
 from pruning.subsets.titles import title
@@ -251,6 +252,47 @@ def groups(rows: Sequence[Group]) -> go.Figure:
     figure.update_layout(margin=MARGIN, height=max(220, 90 + 30 * len(rows)), legend={"orientation": "h", "y": 1, "yanchor": "bottom"})
     figure.update_xaxes(title="change in accuracy against full data (pp)", zeroline=False)
     figure.update_yaxes(tickvals=ticks, ticktext=names, range=[len(rows) - 0.5, -0.5], automargin=True, showgrid=False, zeroline=False)
+    return figure
+
+
+def sensitivity(rows: Sequence[Moved]) -> go.Figure:
+    """Rank agreement of H with each variation, its interval as a bar; the interval of other seeds alone is the band over all."""
+    figure = go.Figure()
+    for row in rows:
+        if row.name == SEEDS and not isnan(row.interval[0]):
+            figure.add_vrect(x0=row.interval[0], x1=row.interval[1], fillcolor=theme.NEUTRAL, opacity=0.18, line_width=0, layer="below")
+    for matters, name, colour, symbol in (
+        (True, "moves H more than the seeds do", theme.WORSE, "diamond"),
+        (False, "no more than the seeds, as far as can be told", theme.NEUTRAL, "circle"),
+    ):
+        some = [place for place, row in enumerate(rows) if row.matters == matters]
+        if not some:
+            continue
+        ends = [rows[place].interval for place in some]
+        values = [rows[place].rank_agreement for place in some]
+        figure.add_scatter(
+            x=values,
+            y=some,
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [high - value for (_, high), value in zip(ends, values, strict=True)],
+                "arrayminus": [value - low for (low, _), value in zip(ends, values, strict=True)],
+                "thickness": 1.5,
+                "width": 4,
+            },
+            mode="markers",
+            name=name,
+            marker={"color": colour, "symbol": symbol, "size": 11 if matters else 9},
+            text=[f"{plotly(rows[place].words)}<br>ticket overlap {rows[place].overlap:.0%}" for place in some],
+            hovertemplate="%{text}<br>rank agreement %{x:.2f}<extra></extra>",
+        )
+    names = [plotly("other seeds alone" if row.name == SEEDS else row.words) for row in rows]
+    figure.update_layout(margin=MARGIN, height=max(220, 100 + 34 * len(rows)), legend={"orientation": "h", "y": 1, "yanchor": "bottom"})
+    figure.update_xaxes(title="rank agreement of H (Spearman)", zeroline=False)
+    figure.update_yaxes(
+        tickvals=list(range(len(rows))), ticktext=names, range=[len(rows) - 0.5, -0.5], automargin=True, showgrid=False, zeroline=False
+    )
     return figure
 
 
