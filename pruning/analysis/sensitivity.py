@@ -25,7 +25,7 @@ class Moved:
 
     name: str
     words: str
-    """What was changed, e.g. "learning rate 2e-4 to 4e-4"."""
+    """The change, e.g. "learning rate 2e-4 to 4e-4"."""
     runs: int = 0
     examples: int = 0
     rank_agreement: float = nan

@@ -263,7 +263,7 @@ def sensitivity(rows: Sequence[Moved]) -> go.Figure:
             figure.add_vrect(x0=row.interval[0], x1=row.interval[1], fillcolor=theme.NEUTRAL, opacity=0.18, line_width=0, layer="below")
     for matters, name, colour, symbol in (
         (True, "moves H more than the seeds do", theme.WORSE, "diamond"),
-        (False, "no more than the seeds, as far as can be told", theme.NEUTRAL, "circle"),
+        (False, "no more than the seeds, as far as can be known", theme.NEUTRAL, "circle"),
     ):
         some = [place for place, row in enumerate(rows) if row.matters == matters]
         if not some:

@@ -1,4 +1,4 @@
-"""What the winning ticket depends on: the variations of the scoring beside other seeds alone, on the Difficulty page."""
+"""Sensitivity of the winning ticket on the Difficulty page: the variations of the scoring beside other seeds alone."""
 
 from __future__ import annotations
 
