@@ -1,6 +1,7 @@
 """Which rule beats chance, and where? Every rule at one size, on real training sets and on the same sets changed on purpose.
 
     python -m benchmarks.study [--cell movies-2000 --cell ...] [--seeds 3] [--runs 4] [--share 0.5] [--folder DIR] [--measured]
+    python -m benchmarks.study --measured --chart assets/study.svg
 
 For each cell (`benchmarks.cells.CELLS`) the learning rate is fitted, the set is scored, and each rule keeps the same number of rows:
 `--share` of the set, or fewer where a subset to draw from has fewer. Every rule is fine-tuned for as many epochs as full data. The table
@@ -12,15 +13,18 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import typer
 
 from benchmarks.cells import CELLS, Cell, files
+from benchmarks.forest import forest
 from benchmarks.machine import heading
-from pruning.analysis.frontier import paired
+from pruning.analysis.frontier import paired, paired_values
 from pruning.cli import report
 from pruning.experiment import Experiment
 from pruning.formatting import scientific
@@ -30,7 +34,9 @@ from pruning.settings import Settings, default_seeds
 from pruning.subsets.rules import DISTINCT, SUSPECTS, TICKET
 from pruning.subsets.trainable import trainable
 
-DRAWN = (TICKET, SUSPECTS, f"({TICKET} and {SUSPECTS})")
+BOTH = f"({TICKET} and {SUSPECTS})"
+
+DRAWN = (TICKET, SUSPECTS, BOTH)
 """Subsets from which rows are drawn at random."""
 
 MANY = 0.05
@@ -47,6 +53,7 @@ def main(
     share: Annotated[float, typer.Option(help="Share of the rows that every rule keeps.")] = 0.5,
     folder: Annotated[Path, typer.Option(help="Where every run is kept.")] = Path("experiments/study"),
     measured: Annotated[bool, typer.Option("--measured", help="Train nothing.")] = False,
+    chart: Annotated[Path | None, typer.Option(help="Also draw a rule against random rows in every cell, as SVG.")] = None,
 ) -> None:
     """Run the study and print its Markdown."""
     cells = [each for each in CELLS if not cell or each.name in cell]
@@ -59,6 +66,8 @@ def main(
     for each, points in done.items():
         print("\n".join(table(each, points, Experiment(folder / each.name))))
     print("\n".join(overview(done, folder)))
+    if chart is not None:
+        draw(done, folder, chart)
 
 
 def measure(cell: Cell, evaluation: int, seeds: int, runs: int, share: float, folder: Path) -> None:
@@ -138,18 +147,42 @@ def overview(done: dict[Cell, dict[str, FrontierPoint]], folder: Path) -> list[s
     lines = [
         f"## All {len(done)} cells",
         "",
-        "| rule | cells | better than random | worse | better than full data | worse |",
-        "|---" * 6 + "|",
+        "| rule | cells | mean over cells against random, pp | better than random | worse | better than full data | worse |",
+        "|---" * 7 + "|",
     ]
     finished = {cell: Experiment(folder / cell.name).finished() for cell in done}
     for rule in (*RULES, DISTINCT):
         cells = [cell for cell, points in done.items() if rule in points]
-        counts = []
+        if not cells:
+            continue
+        row = [rule, str(len(cells))]
         for other in ("random", "full"):
             found = [against(done[cell][other], done[cell][rule], finished[cell]) for cell in cells]
-            counts += [sum(each.low > 0 for each in found), sum(each.high < 0 for each in found)]
-        lines.append(f"| {rule} | {len(cells)} | {' | '.join(map(str, counts))} |")
-    return [*lines, "", "Better, worse: the 95% interval of the paired difference lies above, below 0."]
+            row += [in_pp(over_cells(found))] if other == "random" else []
+            row += [str(sum(each.low > 0 for each in found)), str(sum(each.high < 0 for each in found))]
+        lines.append(f"| {' | '.join(row)} |")
+    return [
+        *lines,
+        "",
+        "Better, worse: the 95% interval of the paired difference lies above, below 0. The mean over cells counts each cell once, with",
+        "Student's t over cells; several share a source.",
+    ]
+
+
+def draw(done: dict[Cell, dict[str, FrontierPoint]], folder: Path, chart: Path) -> None:
+    """Write a chart of the ticket without suspected labels against random rows of its size, in every cell and on average."""
+    found = {
+        f"{cell.name} ({cell.kind})": against(points["random"], points[BOTH], Experiment(folder / cell.name).finished())
+        for cell, points in done.items()
+    }
+    lines = [*found.items(), (f"mean of {len(found)} sets", over_cells([*found.values()]))]
+    title = f"{BOTH.strip('()')} against random rows of its size"
+    chart.write_text(forest(title, "percentage points of accuracy, with 95% intervals", lines))
+
+
+def over_cells(found: Sequence[Difference]) -> Difference:
+    """Mean difference over cells, each counted once, with its 95% interval."""
+    return paired_values(np.array([each.mean for each in found]))
 
 
 if __name__ == "__main__":
