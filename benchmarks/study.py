@@ -31,16 +31,14 @@ from pruning.formatting import scientific
 from pruning.jobs import worker
 from pruning.records import Difference, FrontierPoint
 from pruning.settings import Settings, default_seeds
-from pruning.subsets.rules import DISTINCT, SUSPECTS, TICKET
+from pruning.subsets.findings import DISTINCT, MANY_COPIES, SUSPECTS
+from pruning.subsets.ladder import TICKET
 from pruning.subsets.trainable import trainable
 
 BOTH = f"({TICKET} and {SUSPECTS})"
 
 DRAWN = (TICKET, SUSPECTS, BOTH)
 """Subsets from which rows are drawn at random."""
-
-MANY = 0.05
-"""Share of copies from which one of each meaning is a rule of its own."""
 
 RULES = (*DRAWN, "stratified", "ambiguous", "ccs")
 
@@ -82,7 +80,7 @@ def measure(cell: Cell, evaluation: int, seeds: int, runs: int, share: float, fo
 
 def drawn(experiment: Experiment) -> tuple[str, ...]:
     """Return the subsets from which rows are drawn; one of each meaning is among them where there are copies."""
-    copied = experiment.rule(DISTINCT).kept_fraction < 1 - MANY
+    copied = experiment.rule(DISTINCT).kept_fraction < 1 - MANY_COPIES
     return (*DRAWN, DISTINCT) if copied else DRAWN
 
 

@@ -31,6 +31,7 @@ from pruning.store.shared import shared
 from pruning.subsets import decisions as by_hand
 from pruning.subsets import rules
 from pruning.subsets.decisions import Decided
+from pruning.subsets.findings import DISTINCT, SUSPECTS, Finding
 from pruning.success import EXACT_RULE
 
 
@@ -116,13 +117,14 @@ class Reading(Course):
     def rule(self, name: str, *, seed: int | None = None) -> Subset:
         """Return the rows as the rule chooses them, without decisions; `name` has no suffix."""
         draw = self.settings.seeds[0] if seed is None else seed
-        return rules.resolve(name, self.dynamics, self.labels, self.burn_in, draw, self.label_names, self.saved, self._findings)
+        return rules.resolve(name, self.dynamics, self.labels, self.burn_in, draw, self.label_names, self.saved, self.findings)
 
     @property
-    def _findings(self) -> dict[str, rules.Finding]:
+    def findings(self) -> dict[str, Finding]:
+        """What was found in the data, by the name of the subset that removes it."""
         return {
-            rules.SUSPECTS: lambda: None if self.label_errors is None else self.label_errors.suspect,
-            rules.DISTINCT: lambda: None if self.same_meaning is None else neighbours.repeats(self.same_meaning, self.labels),
+            SUSPECTS: lambda: None if self.label_errors is None else self.label_errors.suspect,
+            DISTINCT: lambda: None if self.same_meaning is None else neighbours.repeats(self.same_meaning, self.labels),
         }
 
     def ladder(self) -> list[str]:
@@ -279,9 +281,7 @@ class Reading(Course):
             return []
         exact = metric is None and self.success == EXACT_RULE and EXACT_MATCH in chosen
         found = frontiers.points(chosen, len(self.ids), EXACT_MATCH if exact else metric, self._measurements())
-        if not exact:
-            return found
-        return [replace(point, metrics={EXACT_MATCH: point.metrics[EXACT_MATCH], **point.metrics}) for point in found]
+        return [replace(point, metrics={EXACT_MATCH: point.metrics[EXACT_MATCH], **point.metrics}) for point in found] if exact else found
 
     def measured(self, budget: str = "epochs", right: bool = False) -> pd.DataFrame:
         """Return the fine-tunings that `frontier` aggregates, one row each; `right` as in `Stored.finished`."""

@@ -27,7 +27,7 @@ from pruning.jobs.progress import JobProgress, Listener, Stop
 from pruning.records import FrontierPoint, Subset
 from pruning.settings import FULL_RECIPE, Settings
 from pruning.store.layout import Folder
-from pruning.subsets import rules
+from pruning.subsets.findings import CHOICE, SUSPECTS
 from pruning.subsets.titles import short
 from pruning.subsets.trainable import check_trainable
 
@@ -174,11 +174,10 @@ def _train(
 
 
 def offered(experiment: Experiment) -> list[str]:
-    """Return the default candidates: one of each meaning, without suspected labels, the ladder's first rungs, parts, random examples."""
-    first, *more = experiment.ladder()
-    tops = [rules.SUSPECTS, first]
+    """Return the default candidates: Winnow's choice, without suspected labels, a further rung of the ladder, parts, random examples."""
+    tops = [SUSPECTS, CHOICE]
     parts = [f"{top}@{share:g}" for top, share in zip(tops, SHARES, strict=True)]
-    return [rules.DISTINCT, *tops, *more[:1], *parts, f"random@{SHARES[0]:g}"]
+    return [*tops, *experiment.ladder()[1:2], *parts, f"random@{SHARES[0]:g}"]
 
 
 class _Race:

@@ -10,9 +10,10 @@ from pruning.formatting import counted
 from pruning.records import Subset
 from pruning.reports.browse import View
 from pruning.subsets import decisions as by_hand
+from pruning.subsets.findings import CHOICE, DISTINCT, SUSPECTS, chosen
 from pruning.subsets.grammar import Name, parse
 from pruning.subsets.looks import looks_rule
-from pruning.subsets.rules import DISTINCT, SUSPECTS, parse_removes
+from pruning.subsets.rules import parse_removes
 from pruning.subsets.titles import short
 
 
@@ -45,6 +46,8 @@ def _sentences(view: View, tree: Name, position: int) -> list[str]:
         return ["Full data keeps everything."]
     if tree.word == SUSPECTS and not saved:
         return ["Its label does not look wrong." if kept else "Its label looks wrong, and such examples are dropped."]
+    if tree.word == CHOICE and not saved:
+        return _sentences(view, parse(chosen(view.experiment.findings), ""), position)
     if tree.word == DISTINCT and not saved:
         return [_distinct(view, position, kept)]
     removes = parse_removes(tree.word, view.experiment.dynamics.runs)

@@ -7,6 +7,7 @@ The command line, the pages, the frontier and the manifest use the same grammar 
     remove-0-1-6            remove these H-values; drop-easy and drop-hard are remove-R and remove-0
     drop-suspects           remove the examples whose labels look wrong (`pruning.analysis.audit.label_errors`)
     distinct                one of each group of examples with the same label and nearly the same meaning (`neighbours.repeats`)
+    choice                  Winnow's choice: winning-ticket and drop-suspects, or distinct and drop-suspects where there are many copies
     sometimes-right         0 < right looks < all looks, every run and epoch (or sampled answer) being one look, burn-in or not;
                             sometimes-right-0.1 also keeps that share of the examples that are right at every look
     looks-2-6               2 to 6 right looks; looks-0.2-0.8: that share of the looks is right
@@ -43,6 +44,7 @@ from pruning.analysis.scores import SCORES, compute, h_score
 from pruning.errors import SubsetError
 from pruning.records import Dynamics, Subset
 from pruning.subsets import answers
+from pruning.subsets.findings import CHOICE, FINDINGS, Finding, chosen, without
 from pruning.subsets.grammar import JOINS, Name, parse
 from pruning.subsets.ladder import TICKET, ladder, parse_removes, subset_name
 from pruning.subsets.looks import SOMETIMES, by_looks, looks_rule
@@ -50,22 +52,9 @@ from pruning.subsets.selection import HARDEST, coverage, highest, quotas, strati
 
 __all__ = ["TICKET", "ladder", "parse_removes", "subset_name"]
 
-SUSPECTS = "drop-suspects"
-DISTINCT = "distinct"
 MATCHED = "length-matched"
 
 Ids = NDArray[np.int64]
-Finding = Callable[[], NDArray[np.bool_] | None]
-"""Returns [N] True for each example that a subset removes; None where it cannot be found."""
-
-_FINDINGS = {
-    SUSPECTS: ("remove labels that look wrong", "needs classes and recorded probabilities; this recording has none"),
-    DISTINCT: (
-        "keep one of each group of examples with the same label and nearly the same meaning",
-        "needs a first look (winnow look) by a model whose embeddings tell texts apart; there is none here",
-    ),
-}
-"""Subsets that remove what was found in the data: their rule, and why there may be none."""
 
 
 def understood(word: str) -> bool:
@@ -76,7 +65,7 @@ def understood(word: str) -> bool:
     >>> [understood(word) for word in ("mine", "randomly", "remove-duplicates", "aum")]
     [False, False, False, False]
     """
-    if word in ("full", *_FINDINGS, *JOINS) or word.partition("-")[0] == "floor":
+    if word in ("full", *FINDINGS, CHOICE, *JOINS) or word.partition("-")[0] == "floor":
         return True
     try:
         return parse_removes(word, 1) is not None or looks_rule(word) is not None or bool(_ruled(word)[0])
@@ -164,7 +153,7 @@ class _Recording:
         names = ", ".join([*(subset_name(removes, runs) for removes in ladder(runs)), *self.saved])
         rules = ", ".join(f"{rule}@X" for rule in _RULES)
         sizes = f"{rules}, SCORE-high@X, SCORE-low@X, (one of these)@X for X one of these, a share or a number"
-        words = ", ".join([names, SOMETIMES, *_FINDINGS])
+        words = ", ".join([names, SOMETIMES, *FINDINGS, CHOICE])
         return f"use full, {words}, any remove-... or looks-LOW-HIGH, floor-0.2@(one of these), or {sizes}"
 
     def score(self, name: str) -> NDArray[np.float64]:
@@ -190,8 +179,10 @@ def _subset(tree: Name, recording: _Recording) -> Subset:
         return _applied(tree, recording)
     if tree.word == "full":
         return Subset(name="full", method="full", rule="keep everything", kept=dynamics.ids, total=dynamics.examples, removes=())
-    if tree.word in _FINDINGS and tree.word not in recording.saved:
-        return _without(tree.word, recording)
+    if tree.word in FINDINGS and tree.word not in recording.saved:
+        return without(tree.word, recording.findings, dynamics.ids)
+    if tree.word == CHOICE and CHOICE not in recording.saved:
+        return replace(_subset(parse(chosen(recording.findings), ""), recording), name=CHOICE)
     removes = parse_removes(tree.word, dynamics.runs)
     if removes is not None:
         return replace(by_h(tree.word, recording.h(), dynamics.ids, removes), name=tree.text)
@@ -201,15 +192,6 @@ def _subset(tree: Name, recording: _Recording) -> Subset:
     if saved is None:
         raise SubsetError(f"There is no subset {tree.word!r}; {recording.there_is}.")
     return saved
-
-
-def _without(word: str, recording: _Recording) -> Subset:
-    rule, needs = _FINDINGS[word]
-    removed = recording.findings[word]() if word in recording.findings else None
-    if removed is None:
-        raise SubsetError(f"{word} {needs}.")
-    ids = recording.dynamics.ids
-    return Subset(name=word, method=word, rule=rule, kept=ids[~removed], total=len(ids))
 
 
 def _applied(tree: Name, recording: _Recording) -> Subset:

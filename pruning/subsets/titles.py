@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from pruning.records import DECISIONS
+from pruning.subsets.findings import CHOICE, DISTINCT, SUSPECTS
+from pruning.subsets.ladder import TICKET
 from pruning.subsets.looks import BAND, SOMETIMES
-from pruning.subsets.rules import DISTINCT, SUSPECTS, TICKET
 
 _TITLES = {
     "full": "Full data",
@@ -14,6 +15,7 @@ _TITLES = {
     "drop-easy": "Drop always right",
     "drop-hard": "Drop never right",
     SUSPECTS: "Drop suspected labels",
+    CHOICE: "Winnow's choice",
     DISTINCT: "One of each meaning (drop near-duplicates)",
     SOMETIMES: "Sometimes right (drop right at every look and at none)",
 }

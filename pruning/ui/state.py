@@ -17,7 +17,7 @@ from pruning.reading import Reading
 from pruning.records import DECISIONS, Subset
 from pruning.reports.browse import AT_ONCE, View
 from pruning.store.saved_subsets import saved_names
-from pruning.subsets import rules
+from pruning.subsets import findings, rules
 from pruning.subsets.looks import SOMETIMES
 from pruning.subsets.rules import TICKET
 from pruning.success import parse
@@ -149,10 +149,11 @@ def subset_names(experiment: Reading) -> list[str]:
     runs = len(experiment.finished_runs())
     names = [rules.subset_name(removes, runs) for removes in rules.ladder(runs)]
     measured = [name.removesuffix(DECISIONS) for name in experiment.finished()["subset"].unique()]
-    found = [rules.SUSPECTS] if experiment.finds_label_errors else []
     at_hand = len(experiment.ids) <= AT_ONCE or experiment.audited
-    found += [rules.DISTINCT] if at_hand and experiment.same_meaning is not None and experiment.same_meaning.max() >= 0 else []
-    return list(dict.fromkeys([*names, *saved_names(experiment.folder), *found, "drop-easy", "drop-hard", SOMETIMES, *measured, "full"]))
+    found = [findings.CHOICE] if at_hand else []
+    found += [findings.SUSPECTS] if experiment.finds_label_errors else []
+    found += [findings.DISTINCT] if at_hand and experiment.same_meaning is not None and experiment.same_meaning.max() >= 0 else []
+    return list(dict.fromkeys([*names, *found, *saved_names(experiment.folder), "drop-easy", "drop-hard", SOMETIMES, *measured, "full"]))
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:

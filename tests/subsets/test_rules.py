@@ -13,6 +13,7 @@ from pruning.analysis.scores import SCORES, h_score
 from pruning.errors import ScoreError, SubsetError
 from pruning.records import Subset
 from pruning.subsets import rules
+from pruning.subsets.findings import CHOICE, DISTINCT, SUSPECTS, Finding
 from pruning.subsets.trainable import check_trainable
 from tests.support.recordings import gold_labels, recording
 
@@ -303,21 +304,21 @@ def test_drop_suspects_keeps_every_example_whose_label_is_not_doubted() -> None:
     suspect = np.arange(40) % 7 == 0
 
     def kept(name: str, found: NDArray[np.bool_] | None = suspect, **more: Any) -> list[int]:
-        return rules.resolve(name, dynamics, None, findings={rules.SUSPECTS: lambda: found}, **more).kept.tolist()
+        return rules.resolve(name, dynamics, None, findings={SUSPECTS: lambda: found}, **more).kept.tolist()
 
     assert kept("drop-suspects") == dynamics.ids[~suspect].tolist()
     assert kept("winning-ticket and drop-suspects") == [i for i in kept("winning-ticket") if i in set(kept("drop-suspects"))]
     assert len(kept("drop-suspects@10")) == 10 and set(kept("drop-suspects@10")) <= set(kept("drop-suspects"))
     with pytest.raises(SubsetError, match="needs classes and recorded probabilities"):
         kept("drop-suspects", None)
-    mine = rules.resolve("full minus drop-suspects", dynamics, None, findings={rules.SUSPECTS: lambda: suspect})
+    mine = rules.resolve("full minus drop-suspects", dynamics, None, findings={SUSPECTS: lambda: suspect})
     assert kept("drop-suspects", saved={"drop-suspects": mine}) == dynamics.ids[suspect].tolist(), "a subset saved under that name stays"
 
 
 def test_distinct_keeps_one_example_of_each_group_and_label() -> None:
     dynamics, labels = recording(4, 3, 6, 2, 0), np.array([0, 0, 0, 1, 1, 1])
     copies = repeats(np.array([0, -1, 0, 0, 1, 1]), labels)
-    findings: dict[str, rules.Finding] = {rules.DISTINCT: lambda: copies}
+    findings: dict[str, Finding] = {DISTINCT: lambda: copies}
 
     def kept(name: str) -> list[int]:
         return np.flatnonzero(rules.resolve(name, dynamics, labels, findings=findings).mask(dynamics.ids)).tolist()
@@ -326,4 +327,20 @@ def test_distinct_keeps_one_example_of_each_group_and_label() -> None:
     assert len(kept("distinct@2")) == 2 and set(kept("distinct@2")) <= {0, 1, 3, 4}
     assert kept("full minus distinct") == [2, 5]
     with pytest.raises(SubsetError, match="needs a first look"):
-        rules.resolve("distinct", dynamics, labels, findings={rules.DISTINCT: lambda: None})
+        rules.resolve("distinct", dynamics, labels, findings={DISTINCT: lambda: None})
+
+
+def test_the_choice_is_the_ticket_without_suspects_but_one_of_each_meaning_where_there_are_copies() -> None:
+    dynamics = recording(4, 3, 40, 2, 0)
+    suspect, few, many = np.arange(40) % 7 == 0, np.arange(40) == 3, np.arange(40) % 3 == 1
+
+    def kept(name: str, copies: NDArray[np.bool_] | None, suspects: NDArray[np.bool_] | None = suspect) -> list[int]:
+        findings: dict[str, Finding] = {DISTINCT: lambda: copies, SUSPECTS: lambda: suspects}
+        return rules.resolve(name, dynamics, None, findings=findings).kept.tolist()
+
+    ticket = kept("winning-ticket and drop-suspects", None)
+    assert kept(CHOICE, None) == kept(CHOICE, few) == ticket and 0 < len(ticket) < 40
+    assert kept(CHOICE, many) == dynamics.ids[~many & ~suspect].tolist()
+    assert kept(CHOICE, None, None) == kept("winning-ticket", None)
+    assert set(kept("choice@5", many)) < set(kept(CHOICE, many)) and len(kept("choice@5", many)) == 5
+    assert rules.understood(CHOICE)
