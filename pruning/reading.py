@@ -121,7 +121,7 @@ class Reading(Course):
 
     @property
     def findings(self) -> dict[str, Finding]:
-        """What was found in the data, by the name of the subset that removes it."""
+        """Findings in the data: name of a subset -> what it removes."""
         return {
             SUSPECTS: lambda: None if self.label_errors is None else self.label_errors.suspect,
             DISTINCT: lambda: None if self.same_meaning is None else neighbours.repeats(self.same_meaning, self.labels),
