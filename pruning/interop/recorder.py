@@ -33,6 +33,7 @@ from pruning.data.tasks import TASKS
 from pruning.errors import TrainingError, UsageError
 from pruning.experiment import Experiment
 from pruning.formatting import counted
+from pruning.interop.answer_outputs import answer_outputs
 from pruning.interop.logits import aligned, as_array, check_size, from_logits, hard_labels
 from pruning.records import WRONG, EpochRecord, JobState
 from pruning.settings import Settings, TrainSettings, default_seeds
@@ -98,7 +99,9 @@ class Recorder:
         for a seed that the experiment does not have, or whose run is complete.
         """
         if self.generates:
-            raise UsageError("Generated answers are recorded by their losses, without packing: use Recorder.answers(seed).add(rows, ...).")
+            raise UsageError(
+                "Generated answers are recorded by their losses, without packing: use Recorder.answers(seed), and its add or add_outputs."
+            )
         self._latest = RecordedRun(self, self._started(seed))
         return self._latest
 
@@ -261,8 +264,19 @@ class RecordedAnswers(RecordedRun):
         super().__init__(recorder, index)
         size = len(self.labels)
         self.loss, self.wrong, self.length = np.zeros(size, np.float32), np.zeros(size, np.int64), np.zeros(size, np.int64)
+        self.first_wrong = np.full(size, -1, np.int64)
 
-    def add(self, rows: Any, loss: Any, wrong: Any = None, length: Any = None) -> None:
+    def add_outputs(self, rows: Any, outputs: Any, labels: Any = None) -> None:
+        """Record one batch from the outputs of a causal language model, before its update of the weights.
+
+        `rows` [b] are positions in the data; `outputs` have `logits`, or are those of TRL's fused head; `labels` [b, L] are -100 where
+        nothing is learned. See `answer_outputs.answer_outputs`. Raises what `add` raises.
+        """
+        places = as_array(rows)
+        found = answer_outputs(outputs, labels, len(places))
+        self.add(places, found.loss, found.wrong, found.length, found.first_wrong)
+
+    def add(self, rows: Any, loss: Any, wrong: Any = None, length: Any = None, first_wrong: Any = None) -> None:
         """Record one batch, before its update of the weights.
 
         Parameters
@@ -275,6 +289,9 @@ class RecordedAnswers(RecordedRun):
             [b] tokens of each answer that were not the most likely ones, the end-of-text token included.
         length
             [b] tokens of each answer.
+        first_wrong
+            [b] place of the first wrong token within each answer, from 0, `length` where none is wrong; None if unknown. Inspect
+            colours answers by it.
 
         Raises
         ------
@@ -284,12 +301,15 @@ class RecordedAnswers(RecordedRun):
         places = as_array(rows)
         self._check_rows(places)
         values = {"loss": as_array(loss), "wrong": as_array(wrong), "length": as_array(length)}
+        if first_wrong is not None:
+            values["first_wrong"] = as_array(first_wrong)
         for name, found in values.items():
             if found.shape != places.shape or not np.isfinite(found.astype(np.float64)).all():
                 raise TrainingError(f"{name} must be {len(places)} finite numbers, one for each row; it has the shape {list(found.shape)}.")
         if (values["length"] < 1).any() or (values["wrong"] < 0).any() or (values["wrong"] > values["length"]).any():
             raise TrainingError("Each answer needs at least one token, and no more wrong tokens than it has; check wrong and length.")
         self.loss[places], self.wrong[places], self.length[places] = values["loss"], values["wrong"], values["length"]
+        self.first_wrong[places] = values.get("first_wrong", -1)
         self.position[places] = self.seen + np.arange(len(places))
         self.seen += len(places)
         if self.seen == len(self.labels):
@@ -310,7 +330,7 @@ class RecordedAnswers(RecordedRun):
             gold_margin=nan,
             error_norm=nan,
             loss=self.loss.copy(),
-            predicted=np.full(len(self.labels), -1, dtype=np.int64),
+            predicted=self.first_wrong.copy(),
             position=self.position.copy(),
             wrong=self.wrong.astype(WRONG),
         )

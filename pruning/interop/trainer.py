@@ -6,7 +6,8 @@
         RecordingTrainer(recorder=recorder, args=TrainingArguments(seed=seed, ...), train_dataset=encoded, ...).train()
 
 The row numbers are a column of the batches, and the logits are read from the model's output, so a subclass can
-define its own compute_loss or training_step.
+define its own compute_loss or training_step. Prompts and answers are recorded in the same way, with a causal language model and
+transformers' Trainer or TRL's SFTTrainer, without packing.
 """
 
 from __future__ import annotations
@@ -15,11 +16,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pruning.errors import TrainingError, UsageError
-from pruning.interop.recorder import Recorder
-from pruning.interop.trainer_checks import check_arguments, check_dataset, check_loader, check_model, check_positions
+from pruning.interop.recorder import RecordedAnswers, RecordedRun, Recorder
+from pruning.interop.trainer_checks import (
+    check_answers,
+    check_arguments,
+    check_dataset,
+    check_loader,
+    check_model,
+    check_packing,
+    check_positions,
+)
 
 ROW = "winnow_row"
 """Column that carries each example's row through a Trainer's sampler and collator."""
@@ -42,14 +50,19 @@ class RecorderMixin:
 
     def __init__(self, *args: Any, recorder: Recorder, **kwargs: Any) -> None:
         check_positions(kwargs.get("train_dataset"))  # before the Trainer advises to set max_steps
+        check_packing(kwargs.get("args"))  # before TRL packs the data
         super().__init__(*args, **kwargs)
         trainer: Any = self
         check_arguments(trainer.args, recorder)
         check_model(trainer.model, recorder)
+        check_packing(trainer.args)
         check_dataset(trainer.train_dataset, recorder)
+        if recorder.generates:
+            check_answers(trainer.train_dataset, trainer.processing_class, recorder)
         trainer.train_dataset = _numbered(trainer.train_dataset, len(recorder.labels))
         trainer.data_collator = _Carrying(trainer.data_collator)
-        self.recording = recorder.run(trainer.args.seed)
+        seed = trainer.args.seed
+        self.recording: RecordedRun = recorder.answers(seed) if recorder.generates else recorder.run(seed)
         # Set on the instance, these take precedence over methods of a subclass.
         trainer.train = self._train(trainer.train)
         trainer.training_step = self._training_step(trainer.training_step)
@@ -81,18 +94,22 @@ class RecorderMixin:
         return checked
 
     def _training_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap `training_step`: remove the row numbers from the batch and record the step's first logits."""
+        """Wrap `training_step`: remove the row numbers from the batch and record the step's first outputs."""
 
         def recorded(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             rows, labels = inputs.pop(ROW, None), inputs.get("labels")
             if rows is None:
                 raise TrainingError(f"The batches have no column {ROW}; the data collator, data loader or dataset format drops it.")
-            found: list[NDArray[Any]] = []
+            found: list[Any] = []
 
             def record(module: Any, inputs: Any, outputs: Any) -> None:
-                if module.training and not found:
-                    found.append(logits_of(outputs, len(rows), self.recording.classes))
-                    self.recording.add(rows, found[0], labels)
+                if not module.training or found:
+                    return
+                found.append(outputs)
+                if isinstance(self.recording, RecordedAnswers):
+                    self.recording.add_outputs(rows, outputs, labels)
+                else:
+                    self.recording.add(rows, logits_of(outputs, len(rows), self.recording.classes), labels)
 
             hook = model.register_forward_hook(record)
             try:

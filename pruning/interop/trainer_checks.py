@@ -16,6 +16,9 @@ from pruning.interop.recorder import Recorder
 PROBED = 200
 """Rows whose labels are compared in advance if the dataset is not a datasets.Dataset; all are compared at the end of each epoch."""
 
+SEEN = 20
+"""Characters, blanks left out, of a prompt's end and an answer's beginning that are looked for in the tokens of a row."""
+
 LABELS = ("label", "labels", "label_ids")
 
 
@@ -49,10 +52,26 @@ def check_arguments(args: Any, recorder: Recorder) -> None:
         )
 
 
+def check_packing(args: Any) -> None:
+    """Raise TrainingError for a training, such as TRL's, whose sequences hold several rows, or whose rows are shuffled beforehand."""
+    for name in ("packing", "padding_free"):
+        if getattr(args, name, False):
+            raise TrainingError(
+                f"{name}=True joins several conversations in one sequence, so their answers cannot be told apart; "
+                "set packing=False and padding_free=False to record."
+            )
+    if getattr(args, "shuffle_dataset", False):
+        raise TrainingError("shuffle_dataset=True changes the order of the rows; leave it out (each epoch is shuffled anyway).")
+
+
 def check_model(model: Any, recorder: Recorder) -> None:
-    """Raise ModelError for a model that does not give one logit per class."""
+    """Raise ModelError for a model that does not give one logit per class, or for generation predicts no tokens."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     name, classes = type(inner).__name__, len(recorder.experiment.label_names)
+    if recorder.generates:
+        if name.endswith(("ForSequenceClassification", "ForMultipleChoice", "ForTokenClassification")):
+            raise ModelError(f"{name} predicts classes, but {recorder.experiment.settings.data} has answers; use AutoModelForCausalLM.")
+        return
     if "ForCausalLM" in name or "ForConditionalGeneration" in name:
         raise ModelError(f"{name} predicts tokens, not one of {classes} classes; use AutoModelForSequenceClassification.")
     config = getattr(inner, "config", None)
@@ -78,10 +97,40 @@ def check_dataset(dataset: Any, recorder: Recorder) -> None:
     size, data = len(recorder.labels), recorder.experiment.settings.data
     found = len(dataset) if hasattr(dataset, "__len__") else "no"
     if found != size:
-        raise DataError(f"The training set has {found} examples, but {data} has {size}; they must be the same rows in the same order.")
+        dropped = " (a trainer may drop rows whose answer is cut off: raise max_length)" if recorder.generates else ""
+        raise DataError(
+            f"The training set has {found} examples, but {data} has {size}{dropped}; they must be the same rows in the same order."
+        )
     if not _same_texts(dataset, recorder):
         _check_indices(dataset, recorder)
-    _check_labels(dataset, recorder)
+    if not recorder.generates:
+        _check_labels(dataset, recorder)
+
+
+def check_answers(dataset: Any, tokenizer: Any, recorder: Recorder) -> None:
+    """Raise DataError for tokenised conversations that are not the recorder's: most of some rows lack their own prompt and answer.
+
+    Only the end of a prompt and the beginning of its answer are looked for, because templates and length limits change the rest.
+    """
+    names = getattr(dataset, "column_names", None) or []
+    if "input_ids" not in names or not hasattr(tokenizer, "decode"):
+        return
+    rows = np.unique(np.linspace(0, len(dataset) - 1, PROBED).astype(np.int64))
+    ours = recorder.experiment.examples(["prompt", "answer"]).take(pa.array(rows)).to_pylist()
+    texts = [_plain(tokenizer.decode(dataset.with_format(None)[int(row)]["input_ids"])) for row in rows]
+    lacking = [
+        int(row)
+        for row, own, text in zip(rows, ours, texts, strict=True)
+        if _plain(own["prompt"])[-SEEN:] not in text or _plain(own["answer"])[:SEEN] not in text
+    ]
+    if len(lacking) > len(rows) / 2:
+        raise DataError(
+            _moved(f"{len(lacking):,} of {len(rows):,} rows lack their own prompt and answer, first row {lacking[0]}", recorder)
+        )
+
+
+def _plain(text: str | None) -> str:
+    return "".join((text or "").split())
 
 
 def _same_texts(dataset: Any, recorder: Recorder) -> bool:
