@@ -34,7 +34,10 @@ def detail(view: View, subset: Subset, matching: NDArray[np.int64], position: in
     row = view.row(position)
     _head(view, matching, position, bool(kept[position]), size)
     task = TASKS[view.experiment.settings.task]
-    (chat.turns if task.kind == "generation" else shown)(task.display(row, names))
+    if task.kind == "generation":
+        chat.of_example(view, position, task.display(row, names), row)
+    else:
+        shown(task.display(row, names))
     _why(view, subset, position, bool(kept[position]))
     deciding.one(view, position, partial(go, view, matching, position, 1, size))
     said = answers(view, position)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,12 @@ def test_the_rule_is_chosen_with_a_slider_and_said_in_words(experiments: Path, m
 
 
 def test_an_example_is_a_chat_and_the_mask_is_shown_before_training(experiments: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = opened("inspect?experiment=chats&at=3", experiments, monkeypatch)
+    app = opened("inspect?experiment=chats&example=3", experiments, monkeypatch)
     text = shown(app)
-    assert text.index("3 mod 6?") < text.index("three") and "assistant (learned)" in text
+    assert text.index("3 mod 6?") < text.index("assistant (learned)")
+    reached = re.findall(r"right up to here in (\d) of 6 looks", text)
+    assert len(reached) == len("three") + 1 and reached == sorted(reached, reverse=True), "a token a letter, and the end of the turn"
+    assert ">t</mark>" in text and "the answer was right up to and including this token" in text
     data = experiments.parent / "train.jsonl"
     monkeypatch.setenv("WINNOW_DATA", str(experiments.parent))
     score = opened(f"score?data={data}", experiments, monkeypatch)
