@@ -253,6 +253,16 @@ def praise(rate: float, count: int, held_out: int, runs: float, diverged: Sequen
     return text
 
 
+def nothing_generated(tried: Sequence[float], held_out: int, loss: float, frequencies: float) -> str:
+    """Return the sentence where no candidate learned to write answers; both losses are nats a token, means over answers."""
+    span = f"from {scientific(min(tried))} to {scientific(max(tried))}"
+    return (
+        f"No learning rate {span} predicts {counted(held_out, 'held-out answer')} better than the frequencies of their tokens do "
+        f"(loss {loss:.3f}, frequencies {frequencies:.3f}): train longer (--epochs), use another --model, or give a number with "
+        "--learning-rate."
+    )
+
+
 def nothing_learned(tried: Sequence[float], held_out: int, accuracy: float | None, majority: float) -> str:
     """Return the sentence where no candidate learned anything."""
     span = f"from {scientific(min(tried))} to {scientific(max(tried))}"

@@ -29,6 +29,9 @@ def fit(
     ] = None,
     epochs: Annotated[int, typer.Option(help="Epochs of the training that the rate is for.")] = 3,
     batch_size: Annotated[int, typer.Option(help="Examples per optimizer step.")] = 32,
+    lora: Annotated[
+        int | None, typer.Option(help="Rank of LoRA adapters; 0 trains every weight. Default: 16 for large generation.")
+    ] = None,
     max_length: Annotated[int | None, typer.Option(help="Tokens per text. Default: the task's own.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -49,7 +52,7 @@ def fit(
                 evaluation=evaluation,
                 model=model,
                 max_length=max_length,
-                train=TrainSettings(epochs=epochs, batch_size=batch_size),
+                train=TrainSettings(epochs=epochs, batch_size=batch_size, lora_rank=lora),
             )
             fitted = worker.fit(settings, experiment or Path("experiments") / (title(named) or "experiment"), listen)
     if as_json:

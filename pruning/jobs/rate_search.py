@@ -17,6 +17,7 @@ from pruning.analysis import learning_rate as search
 from pruning.analysis.learning_rate import Baseline, RateFit, Round, Trial
 from pruning.analysis.predictions import guesses, outcomes
 from pruning.data.models import changed_parts
+from pruning.data.tasks import TASKS
 from pruning.errors import DataError, ExperimentError, TrainingError
 from pruning.experiment import Experiment
 from pruning.files import atomic_write
@@ -138,8 +139,7 @@ def _search(experiment: Experiment, name: str, progress: JobProgress, listen: Li
     if best is None or baseline is None:
         sentence = search.nothing_learned(offered, held_out, None, 0.0)
     elif not search.beats_majority(trials, best, baseline):
-        accuracy = float(np.mean([trial.correct.mean() for trial in trials if trial.rate == best]))
-        sentence = search.nothing_learned(offered, held_out, accuracy, float(baseline.correct.mean()))
+        sentence = _nothing(experiment, trials, best, baseline, offered)
     else:
         searched, full = (search.steps(size, recipe.epochs, recipe.batch_size) for size in (rounds[-1].rows, total))
         rate = search.corrected(best, searched, full, offered)
@@ -157,6 +157,15 @@ def _search(experiment: Experiment, name: str, progress: JobProgress, listen: Li
         best=best,
         diverged=tuple(diverged),
     )
+
+
+def _nothing(experiment: Experiment, trials: Sequence[Trial], best: float, baseline: Baseline, offered: Sequence[float]) -> str:
+    """Return the sentence where even the best candidate learned nothing, in the words of its kind of task."""
+    held_out = len(baseline.correct)
+    if TASKS[experiment.settings.task].kind == "generation":
+        return search.nothing_generated(offered, held_out, search.mean_loss(trials, best), float(baseline.loss.mean()))
+    accuracy = float(np.mean([trial.correct.mean() for trial in trials if trial.rate == best]))
+    return search.nothing_learned(offered, held_out, accuracy, float(baseline.correct.mean()))
 
 
 class _Draws:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pruning.analysis import learning_rate as search
 from pruning.analysis.frontier import headline_of
+from pruning.errors import TrainingError
 from pruning.experiment import Experiment
 from pruning.jobs import worker
+from pruning.settings import FULL_RECIPE
 from tests.support.chats import NUMBERS, rows, settings_of
 from tests.support.commands import winnow
+from tests.support.conversations import pretrain
 
 pytestmark = pytest.mark.process
 
@@ -119,3 +124,30 @@ def test_the_command_line_says_the_rule_and_changes_it(scored: Experiment, tmp_p
     assert "of the answer's tokens" in manifest["subset"]["success_words"]
     assert "matches its manifest" in winnow("verify", output).stdout
     assert winnow("audit", root, "--subset", "sometimes-right", "--success", "exact").stdout
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_rate_is_fitted_to_answers_and_scored_with(rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "CANDIDATES", (1e-30, 1e-2) if rank == 0 else (1e-30, 3e-3))
+    monkeypatch.setattr(search, "LADDER", ((2, 0.5), (2, 0.8)))
+    settings = settings_of(tmp_path)
+    (tmp_path / "train.jsonl").write_text("".join(rows(120)))
+    if rank:  # adapters change a model that knows something already
+        pretrain(tmp_path / "train.jsonl", settings.model, 40)
+    recipe = replace(settings.train, learning_rate=None, lora_rank=rank, epochs=6)
+    scored = worker.score(settings.with_changes(train=recipe), tmp_path / "fitted")
+    fit = scored.learning_rates[FULL_RECIPE]
+    assert fit.rate == search.candidates(rank)[1] == scored.settings.scoring.learning_rate, "the one that learns"
+    first, second = fit.rounds[-1]["candidates"]
+    assert second["loss"] < first["loss"] and fit.sentence in scored.notes()
+    losses = scored.dynamics.loss.mean(axis=(0, 2))
+    assert losses[-1] < losses[0] - 0.1
+
+
+def test_where_no_rate_writes_answers_the_sentence_is_about_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "CANDIDATES", (1e-30, 2e-30))
+    monkeypatch.setattr(search, "LADDER", ((2, 0.5), (2, 0.8)))
+    settings = settings_of(tmp_path)
+    recipe = replace(settings.train, learning_rate=None, epochs=1)
+    with pytest.raises(TrainingError, match=r"predicts 3 held-out answers better than the frequencies of their tokens do \(loss 5\.\d+,"):
+        worker.score(settings.with_changes(train=recipe), tmp_path / "fitted")
