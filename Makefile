@@ -20,10 +20,14 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-.PHONY: demo app check test test-slow wheel-test chaos lint screenshots clean help
+.PHONY: demo demo-llm app check test test-slow wheel-test chaos lint screenshots clean help
 
 demo: $(VENV)/.run  ## score the sample, measure the frontier, export and verify the winning ticket
 	@$(RUN) -m pruning demo
+
+demo-llm: $(VENV)/.run  ## the same for prompts and answers, with a small language model (135M, LoRA)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check $$(grep '^gguf==' requirements-dev.txt)
+	@$(RUN) -m pruning demo-llm
 
 app: $(VENV)/.run  ## open the dashboard on the experiments in ./experiments
 	@$(RUN) -m pruning app

@@ -36,30 +36,31 @@ class Judged(Stored):
 
     @property
     def _found_success(self) -> tuple[Success, str] | None:
-        if self._lengths is None or not self.finished_runs():
+        if self.answer_lengths is None or not self.finished_runs():
             return None
         name = self.asked_success or self.settings.success
         return self._usual_success if name == success.AUTO else (success.parse(name), "")
 
     @shared
-    def _lengths(self) -> NDArray[np.int64] | None:
+    def answer_lengths(self) -> NDArray[np.int64] | None:
+        """[N] tokens of each generated answer; None where they are not recorded."""
         found = self.extras.get(LENGTH)
         return None if found is None else found.astype(np.int64)
 
     @shared
     def _usual_success(self) -> tuple[Success, str] | None:
         wrong = self.recorded.wrong
-        if wrong is None or self._lengths is None:
+        if wrong is None or self.answer_lengths is None:
             return None
-        return success.usual(wrong, self._lengths)
+        return success.usual(wrong, self.answer_lengths)
 
     @property
     def dynamics(self) -> Dynamics:
         """The recording of all complete runs, its looks judged by the rule in force; see `Stored.recorded`."""
         rule, recorded = self.success, self.recorded
-        if rule is None or self._lengths is None or not isinstance(recorded, Recording):
+        if rule is None or self.answer_lengths is None or not isinstance(recorded, Recording):
             return recorded
         kept: dict[str, Recording] = self._shared.setdefault("ruled", {})
         if rule.name not in kept:
-            kept[rule.name] = recorded.ruled(partial(rule.right, length=self._lengths))
+            kept[rule.name] = recorded.ruled(partial(rule.right, length=self.answer_lengths))
         return kept[rule.name]

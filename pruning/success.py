@@ -101,11 +101,11 @@ def usual(wrong: NDArray[np.integer], length: NDArray[np.integer]) -> tuple[Succ
         known = f"{exact:.0%} of the looks are exact: the model has learned this set, and H tells little; fewer epochs tell more."
     else:
         known = f"Only {exact:.1%} of the looks are exact, so the median look sets the bar."
-    share = _median_share(wrong, length)
+    share = median_share(wrong, length)
     return Success(name=f"{TOKENS}{share}", share=share), known
 
 
-def _median_share(wrong: NDArray[np.integer], length: NDArray[np.integer]) -> Fraction:
+def median_share(wrong: NDArray[np.integer], length: NDArray[np.integer]) -> Fraction:
     """Return the share of right tokens of the median look; of two middle looks the better one, at least one token in its length."""
     lengths = np.broadcast_to(length, wrong.shape).reshape(-1)
     right = (lengths - wrong.reshape(-1)).astype(np.int64)

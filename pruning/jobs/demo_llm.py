@@ -1,0 +1,131 @@
+"""The demo of prompts and answers: a small language model with adapters, from scoring to a verified export."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pruning.analysis.frontier import USUAL_SEEDS
+from pruning.analysis.looks import looks
+from pruning.analysis.recommendation import recommend
+from pruning.data import sample_chats
+from pruning.data.sample import fetching
+from pruning.experiment import Experiment
+from pruning.export import writer
+from pruning.files import atomic_write
+from pruning.jobs import worker
+from pruning.jobs.demo import Listening, silence
+from pruning.records import Subset
+from pruning.settings import Settings, TrainSettings, default_seeds
+from pruning.subsets.looks import SOMETIMES
+
+LEARNING_RATE = 5e-4
+"""Rate of the demo, so that it need not search."""
+
+RATING = "source.rating_mean"
+
+RANK = 16
+"""Rank of the adapters on every linear layer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """Results of the demo."""
+
+    experiment: Experiment
+    subset: Subset
+    """The exported subset."""
+    output: Path
+    """The exported file."""
+    manifest: Path
+    """The manifest that the file was verified against."""
+    verdict: tuple[str, str]
+    """Two sentences: did the model learn, and which subset to take."""
+    people: str
+    """How clear people found the sentences that are right at no look and at every look, in a sentence; no training saw their ratings."""
+
+
+def small_model() -> Path:
+    """Return the folder of SmolLM2-135M-Instruct, fetched and unpacked once (540 MB). Raises DownloadError, and ModelError without gguf."""
+    folder = sample_chats.chat_folder()
+    with fetching(folder) as downloads:
+        if downloads:
+            from pruning.training import gguf_weights
+
+            gguf_weights.check_reader()
+            file = sample_chats.download_chat_model(downloads)
+            with atomic_write(folder) as temporary:
+                gguf_weights.unpack(file, temporary)
+    return folder
+
+
+def demo(
+    directory: str | Path,
+    train: int = 150,
+    evaluation: int = 120,
+    runs: int = 2,
+    seeds: int = USUAL_SEEDS,
+    listening: Listening = lambda title: nullcontext(silence),
+) -> Demo:
+    """Score the conversations, measure full data, `sometimes-right` and random of its size, then export a subset and verify it.
+
+    The exported subset is the recommended one, or `sometimes-right` where none is recommended. Raises what `small_model`, `worker.score`
+    and `worker.frontier` raise.
+
+    Parameters
+    ----------
+    directory
+        Folder of the experiment.
+    train, evaluation
+        Conversations drawn from the sample.
+    runs
+        Fine-tunings that score.
+    seeds
+        Fine-tunings per point of the frontier.
+    listening
+        Opens the listener of a job, given the job's title.
+    """
+    with listening(f"Scoring {train} conversations, {runs} runs") as listen:
+        experiment = worker.score(_settings(train, evaluation, runs), directory, listen)
+    with listening(f"Measuring full data, {SOMETIMES}, and random of equal size") as listen:
+        names = [SOMETIMES] if experiment.subset(SOMETIMES).size else ["random@0.5"]
+        experiment = worker.frontier(directory, names, ["random"], seeds, listen=listen)
+    found = recommend(experiment.frontier(), refusal=experiment.learned.refusal)
+    subset = experiment.subset(found.subset or SOMETIMES)
+    output = writer.default_output(experiment, subset, "jsonl")
+    experiment.export(subset.name, output, force=True)
+    writer.verify(output)
+    return Demo(
+        experiment=experiment,
+        subset=subset,
+        output=output,
+        manifest=writer.manifest_path(output),
+        verdict=(experiment.learned.sentence, found.sentence),
+        people=_people(experiment),
+    )
+
+
+def _people(experiment: Experiment) -> str:
+    clear = np.abs(experiment.examples([RATING])[RATING].to_numpy())
+    right, every = looks(experiment.dynamics)
+    groups = [("right at no look", right == 0), ("at some", (right > 0) & (right < every)), ("at every look", right == every)]
+    means = ", ".join(f"{name} {clear[group].mean():.2f}" for name, group in groups if group.any())
+    return f"How far from neutral some 20 people rated the sentences (0 to 4, mean; not trained on): {means}."
+
+
+def _settings(train: int, evaluation: int, runs: int) -> Settings:
+    """Return the settings of the demo's scoring."""
+    model = small_model()
+    train_file, evaluation_file = sample_chats.chat_split(train, evaluation)
+    recipe = TrainSettings(learning_rate=LEARNING_RATE, lora_rank=RANK)
+    return Settings(
+        data=str(train_file),
+        evaluation=str(evaluation_file),
+        model=str(model),
+        seeds=default_seeds(runs),
+        burn_in=1,  # in the first epoch the model learns what an answer looks like, so that hardly any look is right
+        train=recipe,
+    )
