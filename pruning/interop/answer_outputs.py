@@ -1,4 +1,4 @@
-"""What a causal language model's outputs say of each answer in a batch: loss, wrong tokens, tokens, first wrong token. No torch here."""
+"""Loss, wrong tokens, tokens and first wrong token of each answer in a batch, from a causal language model's outputs. No torch here."""
 
 from __future__ import annotations
 
@@ -87,5 +87,5 @@ def _check_rows(shape: tuple[int, ...], batch: int) -> None:
     if shape[0] != batch:
         raise TrainingError(
             f"{batch} rows came back as {shape[0]} sequences: packing or padding_free joins conversations, and then their answers cannot "
-            "be told apart; turn it off (packing=False, padding_free=False)."
+            "be separated; turn it off (packing=False, padding_free=False)."
         )

@@ -57,7 +57,7 @@ def check_packing(args: Any) -> None:
     for name in ("packing", "padding_free"):
         if getattr(args, name, False):
             raise TrainingError(
-                f"{name}=True joins several conversations in one sequence, so their answers cannot be told apart; "
+                f"{name}=True joins several conversations in one sequence, so their answers cannot be separated; "
                 "set packing=False and padding_free=False to record."
             )
     if getattr(args, "shuffle_dataset", False):

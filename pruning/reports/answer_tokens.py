@@ -15,7 +15,7 @@ from pruning.reading import Reading
 from pruning.store.base import CUT, LENGTH
 
 BROKEN = "\ufffd"
-"""What a tokenizer writes for a part of a character."""
+"""Character that a tokenizer writes for a part of a character."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

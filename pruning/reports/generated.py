@@ -1,4 +1,4 @@
-"""What is said about generated answers: how much H and right looks spread under each success rule, and which answers are never right."""
+"""Generated answers: how much H and right looks spread under each success rule, and which answers are never right."""
 
 from __future__ import annotations
 
