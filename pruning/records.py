@@ -147,6 +147,9 @@ class Progress:
     """Peak memory of the run's process (CPU) or device in bytes."""
     where: str = ""
     """Device, process or machine that it trains on."""
+    rate: float = 0.0
+    silent: float = 0.0
+    """Its examples per second over the last half minute, and the seconds since it last reported anything."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

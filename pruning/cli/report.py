@@ -24,6 +24,7 @@ from pruning.cli.base import say
 from pruning.errors import WinnowError
 from pruning.formatting import bracketed, counted, duration, one_line, printable, scientific
 from pruning.records import Difference, FrontierPoint
+from pruning.reports import in_progress
 from pruning.settings import Settings
 from pruning.store.saved_subsets import saved_names
 from pruning.subsets.looks import SOMETIMES
@@ -98,11 +99,13 @@ def listener(title: str) -> Iterator[Callable[[JobProgress], None]]:
 
 
 def _news() -> Callable[[JobProgress], Iterator[str]]:
-    """Sentences to print once each: which job a queued one waits for, and how stable H is after one more complete run."""
-    steady, said = _steady(), ""
+    """Sentences to print once each: which job a queued one waits for, a lost run, and how stable H is after one more complete run."""
+    steady, said, lost = _steady(), "", 0
 
     def news(progress: JobProgress) -> Iterator[str]:
-        nonlocal said
+        nonlocal said, lost
+        yield from progress.lost[lost:]
+        lost = len(progress.lost)
         if progress.waiting and progress.waiting != said:
             said = progress.waiting
             yield said
@@ -120,7 +123,7 @@ def _plain(title: str) -> Callable[[JobProgress], None]:
         if time.monotonic() - last < PLAIN_INTERVAL:
             return
         last = time.monotonic()
-        runs = "; ".join(f"{key} epoch {run.epoch} accuracy {run.accuracy:.2f}" for key, run in sorted(progress.runs.items()))
+        runs = "; ".join(in_progress.sentence(run) for _, run in sorted(progress.runs.items()))
         left = f", {duration((progress.total - progress.done) / progress.rate)} left" if progress.rate else ""
         say(f"{title}: {progress.done:,} of {progress.total:,} examples, {progress.rate:.0f}/s{left} ({runs})")
 
@@ -195,6 +198,9 @@ def say_estimate(settings: Settings, as_json: bool = False) -> None:
         say(f"Fitting the learning rate: {duration(found.fit_seconds)}, part of scoring.")
     say(f"Scoring {found.examples:,} examples, {settings.runs} runs x {settings.scoring.epochs} epochs: {duration(found.score_seconds)}.")
     say(f"The whole frontier with both baselines, {USUAL_SEEDS} seeds each: about {duration(found.frontier_seconds)}.")
+    if found.scaling:
+        say(f"Both on more cores or GPUs like this one: {', '.join(f'{n}: {duration(time)}' for n, time in found.scaling.items())}.")
+        say(f"More than {found.useful} gain little: what has to follow one after another takes {duration(found.critical_seconds)}.")
     if found.rough:
         say(ROUGH)
     if found.truncated:

@@ -11,6 +11,7 @@ from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.recommendation import MARGIN, margin_of
 from pruning.cli import report
 from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, SuccessRule, app, one_sentence, say, words
+from pruning.reports import in_progress
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES
 
 
@@ -51,7 +52,7 @@ def status(directory: Directory, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps({**found.to_dict(), "notes": notes}))
     else:
-        for sentence in (found.sentence, *notes):
+        for sentence in (found.sentence, *map(in_progress.sentence, in_progress.running(found)), *notes):
             say(sentence)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from pruning.jobs.usual import decided
 from pruning.records import RunPlan
 from pruning.settings import Settings, TrainSettings
 from pruning.subsets.rules import USUAL_BASELINES, ladder
+
+SLOTS = (1, 4, 16, 64)
+"""Numbers of cores or GPUs that an estimate is given for."""
 
 MEAN_KEPT = 0.5
 """Share of the examples that the ladder's subsets keep on average; which ones is known only after scoring."""
@@ -41,6 +45,12 @@ class Estimate:
     """The part of `score_seconds` that the search for the learning rate takes; 0 where the rate is given."""
     look_seconds: float = 0.0
     """The part of `score_seconds` that the look's pass takes; 0 without a look."""
+    scaling: Mapping[int, float] = field(default_factory=dict)
+    """Seconds of scoring and the frontier by number of slots (cores, or GPUs) like the one measured."""
+    useful: int = 0
+    """Slots beyond which scoring and the frontier gain less than 5%."""
+    critical_seconds: float = 0.0
+    """Seconds on any number of slots: the longest run of each part that has to wait for the one before."""
     rough: bool = False
     """True if a step takes so long that the probe measured only one of each kind."""
 
@@ -51,6 +61,7 @@ def estimate(settings: Settings) -> Estimate:
     Raises what `worker.score` raises.
     """
     from pruning.training import probe
+    from pruning.training.cost import total, useful_slots
 
     train, held_out = datasource.load_pair(settings)
     task, model = TASKS[train.task], models.locate(settings.model)
@@ -63,24 +74,29 @@ def estimate(settings: Settings) -> Estimate:
     cost = probe(encoded, str(model), _at_some_rate(settings.scoring))
     size = settings.train.batch_size
 
-    def search(recipe: TrainSettings) -> float:
-        """Seconds of the search for that recipe's learning rate, round by round."""
+    def search(recipe: TrainSettings) -> list[list[float]]:
+        """Seconds of each run of the search for that recipe's learning rate, round by round."""
         if recipe.learning_rate is not None:
-            return 0.0
+            return []
         held_out = task.encode(train.table.slice(0, held_out_size(encoded.units)), tokenizer, max_length)
-        return sum(cost.seconds(plans, encoded, held_out, batch_size=size) for plans in planned(encoded.units, recipe))
+        return [cost.durations(plans, encoded, held_out, batch_size=size) for plans in planned(encoded.units, recipe)]
 
     fit = search(settings.scoring)
-    fit_again = search(settings.measuring) if settings.approximate else 0.0
+    fit_again = search(settings.measuring) if settings.approximate else []
+    runs, subsets = (cost.durations(plans, encoded, evaluation, batch_size=size) for plans in (scoring, frontier_plans(settings, rows)))
     looks = settings.look and encoded.kind == "classification"
     look = cost.evaluation_token * len(encoded.tokens) / cost.slots if looks else 0.0
+    phases = [*fit, runs, *fit_again, subsets]
     return Estimate(
-        score_seconds=look + fit + cost.seconds(scoring, encoded, evaluation, batch_size=size),
-        frontier_seconds=fit_again + cost.seconds(frontier_plans(settings, rows), encoded, evaluation, batch_size=size),
-        fit_seconds=fit,
+        score_seconds=look + total([*fit, runs], cost.slots),
+        frontier_seconds=total([*fit_again, subsets], cost.slots),
+        fit_seconds=total(fit, cost.slots),
         look_seconds=look,
         examples=encoded.units,
         truncated=encoded.truncated,
+        scaling={slots: look * cost.slots / min(slots, cost.slots) + total(phases, slots) for slots in SLOTS},
+        useful=useful_slots(phases),
+        critical_seconds=look + total(phases, max(map(len, phases))),
         rough=cost.rough,
     )
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from pruning.errors import Cancelled, ExperimentError, WinnowError
@@ -34,7 +34,8 @@ class JobProgress:
     """Count a job's examples over all its runs and write its events.
 
     `runs` holds the latest progress of each run under way, `ended` counts the runs that have ended, `log` is the file name of the job's
-    log, and `waiting` is the sentence about what a queued job waits for, empty once it trains.
+    log, `waiting` is the sentence about what a queued job waits for, empty once it trains, and `lost` has a sentence for each run
+    whose process was lost.
     """
 
     def __init__(self, folder: Folder, verb: str, log: str = "") -> None:
@@ -45,7 +46,9 @@ class JobProgress:
         self.runs: dict[str, Progress] = {}
         self.found = self.total = self.ended = 0
         self.started = time.time()
+        self.lost: list[str] = []
         self._recent: list[tuple[float, int]] = []
+        self._paces: dict[str, list[tuple[float, int]]] = {}
         self._of_ended = 0
         self._clock = self._said = time.monotonic()
         self._said_queued: float | None = None
@@ -76,23 +79,24 @@ class JobProgress:
     @property
     def rate(self) -> float:
         """Examples per second over the last half minute."""
-        if len(self._recent) < 2:
-            return 0.0
-        (first, before), (last, after) = self._recent[0], self._recent[-1]
-        return max(0.0, (after - before) / (last - first)) if last > first else 0.0
+        return _per_second(self._recent)
 
     def start(self, plan: RunPlan, where: str) -> None:
         """Record the start of a run."""
+        self._paces.pop(plan.key, None)
         self.runs[plan.key] = Progress(key=plan.key, epoch=0, examples=0, total=len(plan.rows) * plan.epochs, accuracy=0.0, where=where)
 
     def lose(self, lost: RunLost) -> None:
         """Record that a run waits again because its process is gone."""
         self.runs.pop(lost.key, None)
+        self.lost.append(lost.sentence)
         self.say("note", message=lost.sentence)
 
     def update(self, progress: Progress) -> None:
         """Record the progress of a run."""
-        self.runs[progress.key] = progress
+        pace = self._paces.setdefault(progress.key, [])
+        _add(pace, progress.examples)
+        self.runs[progress.key] = replace(progress, rate=round(_per_second(pace), 2))
         self._clocked()
 
     def passed(self, done: int, timed: bool = True) -> None:
@@ -106,8 +110,11 @@ class JobProgress:
         self._of_ended, self.found = self._of_ended + self.found, 0
 
     def _clocked(self) -> None:
-        now = time.monotonic()
-        self._recent = [(at, done) for at, done in self._recent if now - at < 30] + [(now, self.done)]
+        _add(self._recent, self.done)
+
+    def _silence(self, key: str) -> float:
+        pace = self._paces.get(key)
+        return round(time.monotonic() - pace[-1][0], 1) if pace else 0.0
 
     def end(self, plan: RunPlan) -> None:
         """Record the end of a run."""
@@ -129,7 +136,7 @@ class JobProgress:
             "done": self.done,
             "total": self.total,
             "rate": round(self.rate, 2),
-            "runs": {key: asdict(progress) for key, progress in self.runs.items()},
+            "runs": {key: asdict(replace(progress, silent=self._silence(key))) for key, progress in self.runs.items()},
         }
         log(self.folder, event, **{**values, **more})
 
@@ -145,6 +152,19 @@ class JobProgress:
         now = time.monotonic()
         if now - self._said >= min(SLOWEST_HEARTBEAT, max(HEARTBEAT, (now - self._clock) / 120)):
             self.say("progress")
+
+
+def _add(pace: list[tuple[float, int]], done: int) -> None:
+    """Add the examples done by now; forget what is older than half a minute."""
+    now = time.monotonic()
+    pace[:] = [(at, before) for at, before in pace if now - at < 30] + [(now, done)]
+
+
+def _per_second(pace: Sequence[tuple[float, int]]) -> float:
+    if len(pace) < 2:
+        return 0.0
+    (first, before), (last, after) = pace[0], pace[-1]
+    return max(0.0, (after - before) / (last - first)) if last > first else 0.0
 
 
 @contextmanager

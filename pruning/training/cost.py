@@ -26,6 +26,9 @@ PROBE_SECONDS = 4.0
 LONGEST_SECONDS = 8.0
 """Most seconds for measuring, where steps or predictions are long; one of each is measured even if it takes longer."""
 
+NEARLY = 1.05
+"""Time against the shortest possible one from which on more slots count as gaining little."""
+
 ROUNDS = 3
 """Measurements of each kind if time allows; the first is a warm-up."""
 
@@ -51,13 +54,16 @@ class Cost:
         self, plans: Sequence[RunPlan], data: Encoded, evaluation: Encoded | None, *, batch_size: int, slots: int | None = None
     ) -> float:
         """Wall-clock seconds to train `plans` in `slots` parallel slots (default: those of the machine), longest plan first."""
+        return makespan(self.durations(plans, data, evaluation, batch_size=batch_size), slots or self.slots)
+
+    def durations(self, plans: Sequence[RunPlan], data: Encoded, evaluation: Encoded | None, *, batch_size: int) -> list[float]:
+        """Seconds of each plan in a slot."""
         tokens = unit_tokens(data)
         after = self.start + (self.evaluation_token * len(evaluation.tokens) if evaluation is not None else 0.0)
-        durations = [
+        return [
             after + plan.epochs * (self.step * -(-len(plan.rows) // batch_size) + self.token * float(tokens[plan.rows].sum()))
             for plan in plans
         ]
-        return makespan(durations, slots or self.slots)
 
 
 def makespan(durations: Sequence[float], slots: int) -> float:
@@ -71,6 +77,28 @@ def makespan(durations: Sequence[float], slots: int) -> float:
     for duration in sorted(durations, reverse=True):
         heapreplace(ends, ends[0] + duration)
     return max(ends)
+
+
+def total(phases: Sequence[Sequence[float]], slots: int) -> float:
+    """Return the time of phases of jobs that follow each other, each in so many slots.
+
+    >>> total([[4.0, 4.0], [3.0, 2.0, 1.0]], slots=2)
+    7.0
+    """
+    return sum(makespan(durations, slots) for durations in phases if durations)
+
+
+def useful_slots(phases: Sequence[Sequence[float]]) -> int:
+    """Return the fewest slots that take at most 5% longer than a slot for each job would, which leaves only the longest of each phase.
+
+    >>> useful_slots([[4.0, 4.0], [3.0, 2.0, 1.0]])
+    2
+    >>> useful_slots([[1.0] * 6])
+    6
+    """
+    most = max(map(len, phases), default=1)
+    least = total(phases, most)
+    return next(slots for slots in range(1, most + 1) if total(phases, slots) <= NEARLY * least)
 
 
 def unit_tokens(data: Encoded) -> NDArray[np.int64]:

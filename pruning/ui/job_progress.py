@@ -14,6 +14,7 @@ from pruning.experiment import Experiment
 from pruning.formatting import duration
 from pruning.jobs import background
 from pruning.records import JobState, JobStatus
+from pruning.reports import in_progress
 from pruning.settings import FULL_RECIPE
 from pruning.store.stored import Stored
 from pruning.ui import charts, escaping, reliability, state, tables
@@ -71,9 +72,9 @@ def _watch(directory: str, was_running: bool) -> None:
         st.caption("The same in numbers; a percentage for running epochs")
         st.dataframe(_grid(experiment, status), alt="Accuracy of every run in every epoch")
     _searches(experiment)
-    others = {key: run for key, run in status.runs.items() if running and not key.startswith("run ")}
-    for key, run in sorted(others.items()):
-        st.text(f"{key}: epoch {run.epoch + 1}, {run.examples:,} of {run.total:,} examples, accuracy {run.accuracy:.2f}")
+    if runs := [in_progress.cells(run) for run in in_progress.running(status)]:
+        st.caption("Runs in progress")
+        st.dataframe(pd.DataFrame(runs), hide_index=True, alt="Runs in progress: device, epoch, examples, speed and accuracy of each")
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

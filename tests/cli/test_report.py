@@ -174,7 +174,12 @@ def test_an_estimate_is_printed(settings: Settings, monkeypatch: pytest.MonkeyPa
     report.say_estimate(settings)
     told = capsys.readouterr().out
     assert f"Scoring {EXAMPLES} examples, {len(SEEDS)} runs x 3 epochs: 61 s." in told and "about 2.0 h" in told and "truncated" in told
-    assert ROUGH not in told
+    assert ROUGH not in told and "cores or GPUs" not in told
+    more = replace(found, scaling={1: 14400.0, 4: 4320.0}, useful=7, critical_seconds=1800.0)
+    monkeypatch.setattr("pruning.jobs.estimate.estimate", lambda settings: more)
+    report.say_estimate(settings)
+    told = capsys.readouterr().out
+    assert "cores or GPUs like this one: 1: 4.0 h, 4: 72 min." in told and "More than 7 gain little" in told and "takes 30 min." in told
     monkeypatch.setattr("pruning.jobs.estimate.estimate", lambda settings: replace(found, rough=True))
     report.say_estimate(settings)
     assert ROUGH in capsys.readouterr().out

@@ -36,3 +36,7 @@ def test_an_estimate_has_its_parts(settings: Settings, monkeypatch: pytest.Monke
     monkeypatch.setattr("pruning.training.cost.PROBE_SECONDS", 0.1)
     told = estimate(settings.with_changes(approximate="epochs", burn_in=0))
     assert 0 < told.look_seconds < told.score_seconds < told.frontier_seconds
+    times = list(told.scaling.values())
+    assert list(told.scaling) == [1, 4, 16, 64] and times == sorted(times, reverse=True)
+    assert times[0] >= told.score_seconds + told.frontier_seconds >= told.critical_seconds
+    assert told.useful > 6 and told.critical_seconds <= times[-1] <= 1.05 * told.critical_seconds

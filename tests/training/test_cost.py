@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pruning.training import Cost, cost, probe
-from pruning.training.cost import line, makespan
+from pruning.training.cost import line, makespan, total, useful_slots
 from tests.support.tiny import tiny_data, tiny_model
 from tests.support.trainings import plan, recipe
 
@@ -34,6 +34,17 @@ def test_makespan_bounds() -> None:
     durations = list(np.random.default_rng(0).uniform(1, 9, 20))
     for slots in (1, 2, 5, 30):
         assert max(max(durations), sum(durations) / slots) <= makespan(durations, slots) <= sum(durations)
+
+
+def test_more_slots_help_until_the_longest_runs_are_left() -> None:
+    """CLUSTER.md's scaling model: 6 full runs, then 20 points x 3 seeds that keep .1 to .9 of the rows; 95, 77, 30% busy."""
+    phases = [[1.0] * 6, list(np.repeat(np.linspace(0.1, 0.9, 20), 3))]
+    assert total(phases, 1) == pytest.approx(36)
+    assert [36 / total(phases, slots) / slots for slots in (4, 16, 64)] == pytest.approx([0.95, 0.77, 0.30], abs=0.03)
+    assert total(phases, 10**6) == pytest.approx(1.9)
+    useful = useful_slots(phases)
+    assert total(phases, useful) <= 1.05 * 1.9 < total(phases, useful - 1)
+    assert total([[2.0], []], 4) == 2.0 and useful_slots([[2.0], [1.0]]) == 1
 
 
 def test_line_recovers_step_and_token_and_survives_noise() -> None:

@@ -1,0 +1,55 @@
+"""The runs in progress in words: where each trains, how far it is, and how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pruning.formatting import duration
+from pruning.records import JobState, JobStatus, Progress
+
+SILENT = 25.0
+"""Seconds without a report after which a run in training counts as silent; it reports several times per second, or after each step."""
+
+
+def running(status: JobStatus) -> list[Progress]:
+    """Return the runs in progress of a job, by name."""
+    return [run for _, run in sorted(status.runs.items())] if status.state is JobState.RUNNING else []
+
+
+def state(run: Progress) -> str:
+    """Return what a run does, in a word or two.
+
+    >>> state(Progress(key="run 0", epoch=0, examples=30, total=90, accuracy=0.5, silent=31.0))
+    'silent for 31 s'
+    """
+    if run.examples in (0, run.total):
+        return "evaluating" if run.examples else "starting"
+    return f"silent for {duration(run.silent)}" if run.silent >= SILENT else "training"
+
+
+def sentence(run: Progress) -> str:
+    """Return a run's progress in one line.
+
+    >>> sentence(Progress(key="run 3", epoch=1, examples=300, total=900, accuracy=0.81, where="cuda:1", rate=41.3))
+    'run 3 on cuda:1: training, epoch 2, 300 of 900 examples, 41/s, accuracy 0.81'
+    """
+    row = cells(run)
+    epoch = f"epoch {row['epoch']}" if run.examples else ""
+    examples = f"{row['examples']} examples" if run.examples else ""
+    pace = f"{row['examples/s']}/s" if run.rate else ""
+    accuracy = f"accuracy {row['accuracy']}" if run.examples else ""
+    where = f" on {run.where}" if run.where else ""
+    return f"{run.key}{where}: {', '.join(filter(None, (row['state'], epoch, examples, pace, accuracy)))}"
+
+
+def cells(run: Progress) -> Mapping[str, str]:
+    """Return a run's row in a table; texts, empty where there is nothing to say yet."""
+    return {
+        "run": run.key,
+        "on": run.where,
+        "state": state(run),
+        "epoch": str(run.epoch + 1),
+        "examples": f"{run.examples:,} of {run.total:,}",
+        "examples/s": f"{run.rate:,.0f}" if run.rate else "",
+        "accuracy": f"{run.accuracy:.2f}" if run.examples else "",
+    }
