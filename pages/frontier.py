@@ -9,6 +9,7 @@ view = state.scored()
 subset = state.subset(view)
 reliability.caveat(view)
 address.among(address.BUDGET, ["epochs", "steps"], "budget")
+view = frontier_controls.ask_model(view)
 points = view.frontier(address.text(address.BUDGET, "epochs"))
 left, right = st.columns([8, 5], gap="medium")
 with left:

@@ -28,6 +28,7 @@ from pruning.records import DECISIONS, FrontierPoint, Subset
 from pruning.store import cache
 from pruning.store.saved_subsets import save_subset
 from pruning.store.shared import shared
+from pruning.store.stored import MEASURED_WITH, OWN_MODEL
 from pruning.subsets import decisions as by_hand
 from pruning.subsets import rules
 from pruning.subsets.decisions import Decided
@@ -64,6 +65,33 @@ class Reading(Course):
         other.burn_in = self.settings.burn_in if burn_in is None else burn_in
         other.with_decisions = decisions
         other.asked_success = success
+        other._rows = {}
+        return other
+
+    def reopened(self) -> Self:
+        """Return the same reading of the files as they are now."""
+        again = type(self)(self.folder.root, self.burn_in, self.with_decisions, self.asked_success)
+        return again if self.model == self.own_model else again.with_model(self.model)
+
+    def with_model(self, fingerprint: str) -> Self:
+        """Return the same reading with the fine-tunings, settings and learning rate of another model (see `other_models`).
+
+        Scores, subsets and the verdict on the scoring runs are those of the experiment's own model.
+        """
+        entry = self.info[MEASURED_WITH][fingerprint]
+        if self.finished_runs():
+            _ = self.learned, self.look
+        other = copy(self)
+        other._shared = {name: value for name, value in self._shared.items() if name not in ("asked", "settings", "learning_rates")}
+        train = {**self.info["settings"]["train"], "learning_rate": entry["learning_rate"]}
+        given = {"model": entry["source"], "train": train, "approximate": "", "frontier_learning_rate": None, "scoring_learning_rate": None}
+        other.info = {
+            **self.info,
+            OWN_MODEL: self.own_model,
+            "model": {name: entry[name] for name in ("source", "fingerprint", "parts")},
+            "settings": {**self.info["settings"], **given},
+            "learning_rates": entry["learning_rates"],
+        }
         other._rows = {}
         return other
 

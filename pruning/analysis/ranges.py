@@ -77,3 +77,13 @@ def cells(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[NDArray[np.
     xs, ys = (np.linspace(found.low, found.high, CELLS + 1) for found in (range_of(across), range_of(up)))
     counts, _, _ = np.histogram2d(across, up, bins=[xs, ys])
     return counts.T.astype(np.int64), edge_labels(xs[:-1]), edge_labels(ys[:-1])
+
+
+def inside(x: NDArray[np.float32], y: NDArray[np.float32], box: tuple[float, float, float, float]) -> NDArray[np.int64]:
+    """Return the positions of the points in a box (x from, x to, y from, y to), ends included.
+
+    >>> inside(np.array([0.1, 0.4]), np.array([0.5, 0.5]), (0.0, 0.2, 0.0, 1.0))
+    array([0])
+    """
+    x0, x1, y0, y1 = (np.float32(end) for end in box)
+    return np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1))

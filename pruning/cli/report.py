@@ -175,6 +175,12 @@ def show(experiment: Experiment, budget: str = "epochs", margin: float = MARGIN)
                 _line(
                     f"{found.sentence} They are {', '.join(row.name for row in found.losing[:MOST_GROUPS])}; see the verb groups.", "yellow"
                 )
+    for fingerprint, name in experiment.other_models.items():
+        read = experiment.with_model(fingerprint)
+        if measured := read.frontier(budget):
+            rate = read.settings.measuring.learning_rate
+            at = "" if rate is None else f" at learning rate {scientific(rate)}"
+            _show_frontier(measured, budget, experiment.learned.majority, f"{name}{at}")
     for sentence in experiment.warnings():
         _line(sentence, "yellow")
 
@@ -311,10 +317,11 @@ def _show_subsets(experiment: Experiment) -> None:
         _line(f"Saved: {', '.join(saved)}")
 
 
-def _show_frontier(points: list[FrontierPoint], budget: str, majority: float) -> None:
+def _show_frontier(points: list[FrontierPoint], budget: str, majority: float, model: str = "") -> None:
     headline = headline_of(points[0].metrics)
     words, unbeaten = headline.replace("_", " "), {point.subset for point in pareto(points, headline)}
-    title = f"Frontier at equal {budget}: evaluation {words}, mean and 95% interval; * = Pareto front"
+    beside = f", measured with {escape(model)}" if model else ""
+    title = f"Frontier at equal {budget}{beside}: evaluation {words}, mean and 95% interval; * = Pareto front"
     if headline == "accuracy" and not math.isnan(majority):
         title += f"; majority class {majority:.3f}"
     table = Table(

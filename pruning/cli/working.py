@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +11,9 @@ import typer
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.recommendation import MARGIN, margin_of
 from pruning.cli import report
-from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, SuccessRule, app, one_sentence, say, words
+from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, SuccessRule, app, number_or_auto, one_sentence, say, words
+from pruning.errors import UsageError
+from pruning.formatting import duration
 from pruning.reports import in_progress
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES
 
@@ -31,13 +34,31 @@ def frontier(
         bool, typer.Option("--with-decisions", help="Measure every subset with the decisions made by hand, not as its rule chooses.")
     ] = False,
     margin: Margin = 100 * MARGIN,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Measure with this model instead of the one that scored the data: a folder or a hub name."),
+    ] = None,
+    learning_rate: Annotated[str, typer.Option(metavar="RATE", help="Peak learning rate of --model; auto fits it to that model.")] = "auto",
+    own: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Experiment of --model on the same data: its winning ticket is measured too.")
+    ] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="With --model: print how long it would take, and stop.")] = False,
 ) -> None:
     """Fine-tune on each subset and measure it on the evaluation data; finished points are kept."""
-    from pruning.jobs import worker
+    from pruning.jobs import transfer, worker
 
     names, allowed = [] if subsets == "auto" else words(subsets), margin_of(margin)
+    rate, beside = number_or_auto(learning_rate, "learning_rate"), None if own is None else str(own)
+    if estimate:
+        if model is None:
+            raise UsageError("--estimate of a frontier needs --model; score --estimate prints that of the own model.", "estimate")
+        seconds = transfer.estimated(directory, names, words(baselines), seeds, budget, model, rate, beside)
+        say(f"Measuring with {model}: about {duration(seconds)}.")
+        return
     with report.listener("Measuring the frontier") as listen:
-        experiment = worker.frontier(directory, names, words(baselines), seeds, budget, burn_in, listen, with_decisions, success)
+        experiment = worker.frontier(
+            directory, names, words(baselines), seeds, budget, burn_in, listen, with_decisions, success, model, rate, beside
+        )
     report.show(experiment.reading(burn_in, success=success), budget, allowed)
 
 

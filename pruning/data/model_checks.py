@@ -96,8 +96,11 @@ def check_files(path: Path, name: str) -> None:
         )
 
 
-def check_data(path: Path, name: str, *parts: Encoded) -> None:
-    """Check encoded examples against the model: token ids have embeddings, lengths have positions, classes fit the stored head."""
+def check_data(path: Path, name: str, *parts: Encoded, own: bool = True) -> None:
+    """Check encoded examples against the model: token ids have embeddings, lengths have positions, classes fit the stored head.
+
+    `own` is False for a model that only measures what another one scored.
+    """
     model = shape(path, name)
     for data in parts:
         highest = int(data.tokens.max(initial=0))
@@ -110,7 +113,7 @@ def check_data(path: Path, name: str, *parts: Encoded) -> None:
         if model.longest is not None and longest > model.longest:
             raise ModelError(
                 f"The longest sequence has {longest:,} tokens, but {name} takes at most {model.longest:,}; "
-                f"use --max-length {model.longest} or less."
+                + (f"use --max-length {model.longest} or less." if own else "measure with a model that takes longer texts.")
             )
         outputs = {"classification": data.classes, "multiple_choice": 1}.get(data.kind)
         if outputs is not None and model.outputs is not None and model.outputs != outputs:

@@ -58,6 +58,8 @@ def frontier_command(
     budget: str = "epochs",
     burn_in: int | None = None,
     success: str | None = None,
+    model: str | None = None,
+    learning_rate: float | None = None,
 ) -> list[str]:
     """The command line that measures subsets; no names = the automatic ladder, None = the usual baselines."""
     words = ["frontier", str(directory), "--seeds", str(seeds), "--budget", budget]
@@ -69,6 +71,8 @@ def frontier_command(
         words += ["--burn-in", str(burn_in)]
     if success is not None:
         words += ["--success", success]
+    if model is not None:
+        words += ["--model", model, "--learning-rate", "auto" if learning_rate is None else repr(learning_rate)]
     return words
 
 

@@ -147,7 +147,8 @@ def _unfinished(
             continue
         rows = np.flatnonzero(subset.mask(experiment.ids))
         key = f"{name} seed {seed}"
-        state = checkpoint(experiment, f"rows={sha256[:16]}-seed={seed}-epochs={epochs}")
+        other = "" if experiment.model == experiment.own_model else f"-model={experiment.model[:12]}"
+        state = checkpoint(experiment, f"rows={sha256[:16]}-seed={seed}-epochs={epochs}{other}")
         planned[sha256, seed, epochs] = key
         work[key] = [subset], RunPlan(key=key, seed=seed, rows=rows, epochs=epochs, record=False, checkpoint=state)
     return work

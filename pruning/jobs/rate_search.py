@@ -59,7 +59,7 @@ def ensure(
             progress.say("note", message=fit.sentence)
     if fit.rate is None:
         raise TrainingError(fit.sentence)
-    return Experiment(experiment.folder.root)
+    return experiment.reopened()
 
 
 def take_over(experiment: Experiment, other: Experiment) -> Experiment:
@@ -89,7 +89,7 @@ def take_over(experiment: Experiment, other: Experiment) -> Experiment:
     for name, fit in found.items():
         if name not in experiment.learning_rates:
             experiment.keep_fit(name, replace(fit, taken_from=fit.taken_from or other.name))
-    return Experiment(experiment.folder.root)
+    return experiment.reopened()
 
 
 def _recipes(ours: TrainSettings, theirs: TrainSettings) -> list[tuple[str, tuple[object, object]]]:
@@ -172,7 +172,8 @@ class _Draws:
     """Held-out and training rows of one search; each finished run is on disk at once."""
 
     def __init__(self, experiment: Experiment, name: str, recipe: TrainSettings) -> None:
-        self.experiment, self.name, self.recipe = experiment, name, recipe
+        other = "" if experiment.model == experiment.own_model else f"-{experiment.model[:12]}"
+        self.experiment, self.name, self.recipe = experiment, f"{name}{other}", recipe
         self.strata = np.zeros(len(experiment.ids), dtype=np.int64) if experiment.labels is None else experiment.labels
         size = search.held_out_size(len(experiment.ids))
         self.held_out = stratified(self.strata, size, np.random.default_rng(DRAWS))

@@ -165,7 +165,7 @@ def _encode(experiment: Experiment, held_out: pa.Table | None) -> _Data:
     rows = experiment.evaluation() if held_out is None else held_out
     max_length = settings.max_length or task.max_length
     training, evaluation = (task.encode(each, tokenizer, max_length) for each in (experiment.examples(), rows))
-    model_checks.check_data(model, settings.model, training, evaluation)
+    model_checks.check_data(model, settings.model, training, evaluation, own=experiment.model == experiment.own_model)
     return _Data(
         task=task,
         model=model,

@@ -18,7 +18,7 @@ from pruning.data import models
 from pruning.errors import ExperimentError, UsageError
 from pruning.experiment import Experiment, full_subset
 from pruning.interop import recorder
-from pruning.jobs import base_losses, divergence, rate_search
+from pruning.jobs import base_losses, divergence, rate_search, transfer
 from pruning.jobs import look as looking
 from pruning.jobs.measuring import all_seeds, checkpoint, choose, fine_tune, fine_tuning, tidy
 from pruning.jobs.progress import JobProgress, Listener, Stop, job, stop_on_signals
@@ -124,11 +124,17 @@ def frontier(
     listen: Listener = lambda progress: None,
     with_decisions: bool = False,
     success: str | None = None,
+    model: str | None = None,
+    learning_rate: float | None = None,
+    own: str | None = None,
 ) -> Experiment:
     """Fine-tune full data, the named subsets (none = the ladder) and a baseline of equal size for each; finished points are kept.
 
     Each subset has the rows its rule chooses; `with_decisions` measures all of them with the decisions made by hand, like the suffix
     "+decisions" on each name. The name of a point says which of the two it is.
+
+    `model` measures with another model than the one that scored the data, at `learning_rate` (None: fitted to it); `own` is an experiment
+    of that model on the same data, whose winning ticket is measured beside the others.
 
     Raises SubsetError for a name that does not exist or rows that cannot be trained on, UsageError for a wrong baseline or
     budget, and what `score` raises.
@@ -139,14 +145,20 @@ def frontier(
     experiment = Experiment(directory, burn_in, success=success)
     if not (experiment.settings.model and experiment.evaluation(["id"]).num_rows):
         raise ExperimentError(f"{experiment.folder.root} lacks a model or evaluation data to measure with; record it with both.")
-    wanted = list(names) if names else experiment.ladder()
+    other = transfer.other_model(experiment, model, learning_rate, own)
+    wanted = [*(names or experiment.ladder()), *([transfer.save_own_ticket(experiment, other)] if other and other.own else [])]
     if with_decisions:
         wanted = [experiment.subset(name).name for name in wanted]
     chosen, left_out = choose(experiment, wanted, baselines, refuse=bool(names))
     asked = {"names": chosen, "baselines": [], "seeds": seeds, "budget": budget, "burn_in": burn_in, "success": success}
+    if other is not None:
+        asked |= {"model": model, "learning_rate": learning_rate, "own": own}
     with stop_on_signals() as stop, job(experiment.folder, "frontier", asked) as progress:
         if left_out:
             progress.say("note", message=f"Not measured, because they keep only one class or nothing: {', '.join(left_out)}.")
+        if other is not None:
+            experiment = transfer.entered(experiment, other)
+            progress.say("note", message=transfer.sentence(experiment, other))
         if experiment.settings.measuring.learning_rate is None:
             fitted = rate_search.ensure(experiment, FULL_RECIPE, progress, listen, stop)
             experiment = fitted.reading(experiment.burn_in, experiment.with_decisions, success)

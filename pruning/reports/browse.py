@@ -111,6 +111,7 @@ class View:
         self._matches: dict[tuple[Filter, int, int, int], Matches] = {}
         self._frontier: dict[tuple[str, str | None, int, int], list[FrontierPoint]] = {}
         self._groups: dict[tuple[str, str, str, int, int], Groups] = {}
+        self._others: dict[tuple[str, int], View] = {}
         self._audited = False
         self._decisions: Decisions = (-1, [], Decided(), None)
 
@@ -260,6 +261,18 @@ class View:
         asked = (budget, metric, measured, decided)
         return _remembered(self._frontier, asked, 3, lambda: self.experiment.frontier(budget, metric))
 
+    def measured_with(self, fingerprint: str) -> View:
+        """Return a view of the same subsets as another model measured them; "" is this view."""
+        if not fingerprint:
+            return self
+        stamp = self.experiment.folder.manifest.stat().st_mtime_ns
+        return _remembered(
+            self._others,
+            (fingerprint, stamp),
+            2,
+            lambda: View(self.experiment.with_model(fingerprint), self.burn_in, self.experiment.asked_success),
+        )
+
     def groups(self, subset: Subset, budget: str) -> Groups:
         """Return the accuracy of every class and slice under a subset; computed again only if files have changed."""
         folder = self.experiment.folder
@@ -392,13 +405,3 @@ def contains(table: pa.Table, text: str) -> NDArray[np.bool_]:
     for column in table.columns:
         found |= np.asarray(pc.fill_null(pc.match_substring(column, text, ignore_case=True), False).combine_chunks())
     return found
-
-
-def inside(x: NDArray[np.float32], y: NDArray[np.float32], box: tuple[float, float, float, float]) -> NDArray[np.int64]:
-    """Return the positions of the points in a box (x from, x to, y from, y to), ends included.
-
-    >>> inside(np.array([0.1, 0.4]), np.array([0.5, 0.5]), (0.0, 0.2, 0.0, 1.0))
-    array([0])
-    """
-    x0, x1, y0, y1 = (np.float32(end) for end in box)
-    return np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1))

@@ -45,6 +45,7 @@ def summary(reading: Reading, budget: str, margin: float) -> dict[str, Any]:
         "subsets": [_subset(subset) for subset in reading.subsets()],
         "frontier": [_point(point) for each in BUDGETS for point in reading.frontier(each) if each == BUDGETS[0] or point.subset != "full"],
         "groups": [{"budget": each, **found.to_dict()} for each in BUDGETS for found in reading.groups_of_points(each)],
+        "other_models": [_other_model(reading, fingerprint) for fingerprint in reading.other_models],
         "recommendation": {**asdict(recommended), "margin": margin, "budget": budget},
         "score_seconds": score_seconds(reading.finished(), reading.settings),
         "stability": None if reading.sampled else asdict(reading.stability()),
@@ -52,6 +53,18 @@ def summary(reading: Reading, budget: str, margin: float) -> dict[str, Any]:
     }
     plain: dict[str, Any] = without_nan(found)
     return plain
+
+
+def _other_model(reading: Reading, fingerprint: str) -> dict[str, Any]:
+    """The frontier of the same subsets as another model measured it."""
+    read = reading.with_model(fingerprint)
+    points = [point for each in BUDGETS for point in read.frontier(each) if each == BUDGETS[0] or point.subset != "full"]
+    return {
+        "model": reading.other_models[fingerprint],
+        "fingerprint": fingerprint,
+        "learning_rate": read.settings.measuring.learning_rate,
+        "frontier": [_point(point) for point in points],
+    }
 
 
 def _rollouts(reading: Reading) -> dict[str, Any]:

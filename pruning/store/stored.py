@@ -38,6 +38,13 @@ if TYPE_CHECKING:
     from pruning.data.examples import Examples
 
 
+MEASURED_WITH = "measured_with"
+"""Entry of experiment.json: other models that subsets were measured with, by fingerprint."""
+
+OWN_MODEL = "own_model"
+"""Entry of a reading with another model: the fingerprint of the model that scored the data. Never written."""
+
+
 class Stored:
     """One experiment's folder, read by anyone and written by its owner.
 
@@ -108,7 +115,12 @@ class Stored:
         """Write a fitted learning rate to experiment.json; open the experiment again to use it. For the owner only."""
         kept = {**self.info.get("learning_rates", {}), name: fit.to_dict()}
         self.info = {**self.info, "learning_rates": kept}
-        checksums.write_manifest(self.folder, self.info)
+        if self.model == self.own_model:
+            checksums.write_manifest(self.folder, self.info)
+            return
+        written = manifest.read(self.folder.manifest)
+        written[MEASURED_WITH][self.model]["learning_rates"] = kept
+        checksums.write_manifest(self.folder, written)
 
     @property
     def stopped(self) -> str:
@@ -266,17 +278,43 @@ class Stored:
 
     @property
     def model(self) -> str:
-        """Fingerprint of the experiment's own model; empty where it has none."""
+        """Fingerprint of the model that fine-tunings are read and written of: the experiment's own, or that of `with_model`."""
         return str(self.info["model"].get("fingerprint", ""))
 
-    def finished(self, model: str | None = None, right: bool = False) -> pd.DataFrame:
-        """Return one row per finished fine-tuning; empty when there is none.
+    @property
+    def own_model(self) -> str:
+        """Fingerprint of the model that scored the data; empty where it is unknown."""
+        return str(self.info.get(OWN_MODEL, self.model))
 
-        `model` is the fingerprint of the model that was fine-tuned (None: the experiment's own). `right` adds that column, which holds
-        a value for each evaluation example and is left out otherwise.
+    @property
+    def other_models(self) -> dict[str, str]:
+        """Other models that subsets were measured with: fingerprint -> name as given."""
+        return {fingerprint: str(entry["source"]) for fingerprint, entry in self.info.get(MEASURED_WITH, {}).items()}
+
+    def add_model(self, source: str, identity: Mapping[str, Any], learning_rate: float | None, write: bool = True) -> None:
+        """Enter another model to measure subsets with, for `Reading.with_model`. For the owner only, unless nothing is to be written.
+
+        `learning_rate` None = to be fitted. Raises ExperimentError where it was entered with another rate.
+        """
+        known = self.info.get(MEASURED_WITH, {})
+        entry = known.get(identity["fingerprint"], {"learning_rates": {}, "learning_rate": learning_rate})
+        if entry["learning_rate"] != learning_rate:
+            before, now = ("auto" if rate is None else f"{rate:g}" for rate in (entry["learning_rate"], learning_rate))
+            raise ExperimentError(
+                f"{self.folder.root} has points of {source} at learning rate {before}, not {now}; use --learning-rate {before}."
+            )
+        entry = {**entry, "source": source, **identity}
+        self.info = {**self.info, MEASURED_WITH: {**known, identity["fingerprint"]: entry}}
+        if write:
+            checksums.write_manifest(self.folder, self.info)
+
+    def finished(self, right: bool = False) -> pd.DataFrame:
+        """Return one row per finished fine-tuning of `model`; empty when there is none.
+
+        `right` adds that column, which holds a value for each evaluation example and is left out otherwise.
         """
         every = self._every_finished(right)
-        return every[every[MODEL] == (self.model if model is None else model)].reset_index(drop=True)
+        return every[every[MODEL] == self.model].reset_index(drop=True)
 
     def _every_finished(self, right: bool) -> pd.DataFrame:
         if not self.folder.frontier.exists():
@@ -285,7 +323,7 @@ class Stored:
         found = read_table(self.folder.frontier, [name for name in names if right or name != RIGHT]).to_pandas()
         if MODEL not in found:
             found[MODEL] = ""
-        found[MODEL] = found[MODEL].fillna("").replace("", self.model)
+        found[MODEL] = found[MODEL].fillna("").replace("", self.own_model)
         return found
 
     def add_finished(self, row: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 EXPERIMENT, SUBSET, BURN_IN, SUCCESS = "experiment", "subset", "burn_in", "success"
 STACK, X, Y, LEVEL = "stack", "x", "y", "level"
-BUDGET, METRIC, MARGIN = "budget", "metric", "margin"
+BUDGET, METRIC, MARGIN, MEASURED_WITH = "budget", "metric", "margin", "model"
 QUEUE, SHOW, SEARCH, LEVELS, LABELS, SAID, COLUMN, VALUES = "queue", "show", "q", "h", "label", "said", "column", "values"
 ANSWERED, BESIDE, BESIDE_H = "answered", "beside", "beside_h"
 ONLY, SCORE, SORT, DESCENDING, VERSUS, SIZE, PAGE, EXAMPLE, PLACE = (
@@ -111,6 +111,7 @@ _PARAMETERS = {
     LEVEL: _Parameter(_whole, "difficulty"),
     BUDGET: _Parameter(_text, "frontier", "epochs"),
     METRIC: _Parameter(_text, "frontier"),
+    MEASURED_WITH: _Parameter(_text, "frontier", ""),
     MARGIN: _Parameter(_real, "frontier"),
     QUEUE: _Parameter(_text, "inspect"),
     SHOW: _Parameter(_text, "inspect", "all"),

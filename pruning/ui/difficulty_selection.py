@@ -16,7 +16,6 @@ from pruning.analysis.ranges import Range, range_of
 from pruning.analysis.scores import SCORES
 from pruning.data.texts import joined
 from pruning.formatting import counted
-from pruning.reports import browse
 from pruning.reports.browse import View
 from pruning.ui import address, charts, state, tables
 from pruning.ui.charts import Box
@@ -176,7 +175,7 @@ def _lines(text: str) -> list[str]:
 def inside(view: View, x: str, y: str, chosen: Box | None) -> NDArray[np.int64]:
     """Positions of the examples in the box."""
     everything = np.arange(len(view.h))
-    return everything if chosen is None else browse.inside(view.score(x), view.score(y), chosen)
+    return everything if chosen is None else ranges.inside(view.score(x), view.score(y), chosen)
 
 
 def cells(view: View, x: str, y: str) -> pd.DataFrame:

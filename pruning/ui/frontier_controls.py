@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pruning.analysis.frontier import USUAL_SEEDS, score_seconds
 from pruning.analysis.recommendation import payback, recommend
-from pruning.formatting import counted, duration
+from pruning.formatting import counted, duration, scientific
 from pruning.jobs import background
 from pruning.records import DECISIONS, FrontierPoint, Subset
 from pruning.reports import next_step
@@ -175,6 +175,26 @@ SHARES = {
 }
 
 
+def ask_model(view: View) -> View:
+    """Ask which model's measurements to show, where there are others than the own; return their view."""
+    names = {"": view.experiment.settings.model, **view.experiment.other_models}
+    if len(names) == 1:
+        return view
+    address.among(address.MEASURED_WITH, names, "model")
+    chosen = st.selectbox(
+        "Measured with",
+        list(names),
+        key=address.MEASURED_WITH,
+        format_func=lambda fingerprint: f"{names[fingerprint]}{'' if fingerprint else ' (scored the data)'}",
+        width=260,
+        help="The subsets are always those of the model that scored the data.",
+    )
+    other = view.measured_with(chosen or "")
+    if chosen and (rate := other.experiment.settings.measuring.learning_rate):
+        st.caption(escaping.markdown(f"Chosen with {names['']}, measured with {names[chosen]} at learning rate {scientific(rate)}."))
+    return other
+
+
 def advise(view: View, points: Sequence[FrontierPoint], margin: float, chosen: str, budget: str) -> None:
     """Show the recommended subset or the next measurement, with a button for it."""
     status = view.experiment.status()
@@ -227,6 +247,11 @@ def start(view: View, names: Sequence[str], baselines: Sequence[str] | None, see
     root = view.experiment.folder.root
     for name in names:
         view.subset(name)
-    background.start(background.frontier_command(root, names, baselines, seeds, budget, view.burn_in, view.experiment.asked_success), root)
+    experiment = view.experiment
+    other = experiment.model != experiment.own_model
+    model = experiment.settings.model if other else None
+    rate = experiment.asked.train.learning_rate if other else None
+    command = background.frontier_command(root, names, baselines, seeds, budget, view.burn_in, experiment.asked_success, model, rate)
+    background.start(command, root)
     st.toast("Measuring in the background; the bar at the top shows the progress.")
     job_progress.begun(view.experiment)

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pruning.analysis.audit import Hard
+from pruning.analysis.ranges import inside
 from pruning.errors import SubsetError
 from pruning.experiment import Experiment
 from pruning.records import DecisionKind
@@ -234,7 +235,7 @@ def test_computing_a_score_frees_its_intermediate_arrays(view: View) -> None:
 
 def test_a_box_on_the_map_selects_by_both_axes() -> None:
     x, y = np.array([0.1, 0.2, 0.3], np.float32), np.array([0.5, 0.6, 0.9], np.float32)
-    assert browse.inside(x, y, (0.1, 0.2, 0.6, 1.0)).tolist() == [1]
+    assert inside(x, y, (0.1, 0.2, 0.6, 1.0)).tolist() == [1]
 
 
 def test_views_are_saved_by_name_and_forgotten(scored: Experiment) -> None:
