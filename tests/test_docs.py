@@ -59,6 +59,7 @@ def desk(reviews: tuple[Path, Path], scored: Experiment, tmp_path: Path, monkeyp
     (folder / "rollouts").mkdir()
     (folder / "rollouts" / "1.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers))
     tiny_model(folder / "roberta-base")
+    tiny_model(folder / "small-roberta", "roberta")
     tiny_causal(folder / "small-model")
     chats = [[{"role": "user", "content": text}, {"role": "assistant", "content": str(i % 3)}] for i, text in enumerate(asked * 6)]
     (folder / "chats.jsonl").write_text("".join(json.dumps({"messages": turns}) + "\n" for turns in chats))

@@ -103,7 +103,7 @@ def test_what_cannot_measure_is_refused_in_a_sentence(scored: Experiment, other:
         worker.frontier(root, model=other, own=str(root))
     wrong = winnow("frontier", root, "--model", other, "--learning-rate", "fast")
     assert wrong.returncode == 2 and "must be a number or auto, got 'fast' (--learning-rate)" in wrong.stderr
-    short = tiny_model(tmp_path / "short", "roberta", max_position_embeddings=10)
+    short = tiny_model(tmp_path / "short", "roberta", max_position_embeddings=6)
     refused = winnow(
         "frontier", root, "--model", short, "--learning-rate", "5e-3", "--subsets", "drop-hard", "--baselines", "", "--seeds", "1"
     )
