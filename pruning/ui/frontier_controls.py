@@ -97,7 +97,9 @@ def _numbers(view: View, point: FrontierPoint, metric: str) -> None:
     columns[2].metric("vs full data", tables.difference(point.vs_full) or "-", delta_color="off", delta_arrow="off")
     if words := next_step.against_random(point):
         st.caption(words)
-    scoring = score_seconds(view.experiment.finished(), view.experiment.settings)
+    experiment = view.experiment
+    own = experiment.model == experiment.own_model  # the time of scoring is not that of another model's fine-tunings
+    scoring = score_seconds(experiment.finished(), experiment.settings) if own else None
     saved = next_step.seconds_saved(point)
     if scoring is not None and not isnan(saved):
         times = payback(scoring, saved)
