@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import cells, paper
+from benchmarks.generation import rho
 from benchmarks.lengths import SHAPES, Lengths, Shape, encoded, shaped
 from benchmarks.scoring import OURS, flops, parameters, ratios, table
 from benchmarks.tasks import MAKERS
@@ -161,6 +162,11 @@ def test_the_paper_s_mnli_is_said_to_be_two_numbers() -> None:
 
 
 @pytest.mark.slow
+def test_a_score_of_one_value_correlates_with_nothing() -> None:
+    one, other = np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 2.0])
+    assert (rho(one, one), rho(one, -one), rho(one, other)) == ("1.00", "-1.00", "-")
+
+
 def test_the_speed_benchmark_runs() -> None:
     words = ["--quick", "--without", "paper", "--without", "dprune", "--device", "cpu"]
     done = subprocess.run(

@@ -1,0 +1,168 @@
+"""Does scoring of prompts and answers find what people find hard, and wrong answers? Film sentences, SmolLM2-135M-Instruct with LoRA.
+
+    python -m benchmarks.generation [--train 400] [--evaluation 200] [--runs 3] [--share 0.1] [--folder DIR] [--measured]
+
+The sentences are scored three times: as conversations whose answer is the word positive or negative, the same with `--share` of the
+answers exchanged, and as a classification by the sample model. The tables say how H and right looks spread under each success rule, how
+two halves of the runs agree, how the scores rank with people's ratings and with H of the classification, and how early each score
+ranks the exchanged answers. It resumes where it was stopped; --measured trains nothing and prints what is there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from sklearn.metrics import average_precision_score
+
+from benchmarks.label_noise import OTHER, RATING
+from benchmarks.machine import heading
+from pruning.analysis import scores
+from pruning.cli import report
+from pruning.data.sample import sample_split
+from pruning.data.sample_chats import chat_folder, chat_split
+from pruning.experiment import Experiment
+from pruning.files import atomic_write
+from pruning.jobs import worker
+from pruning.jobs.demo import LEARNING_RATE as CLASSIFICATION_RATE
+from pruning.jobs.demo_llm import LEARNING_RATE, RANK, small_model
+from pruning.reports.generated import spreads
+from pruning.settings import Settings, TrainSettings, default_seeds
+from pruning.success import EXACT
+
+CLASSIFICATION_RUNS = 6
+
+BURN_IN = {"answers": 1, "exchanged": 1, "classes": 0}
+"""Experiment -> first epochs that H leaves out: in its first epoch a language model learns what an answer looks like."""
+
+
+def main(
+    train: Annotated[int, typer.Option(help="Sentences that are scored.")] = 400,
+    evaluation: Annotated[int, typer.Option(help="Evaluation sentences.")] = 200,
+    runs: Annotated[int, typer.Option(help="Fine-tunings of the language model.")] = 3,
+    share: Annotated[float, typer.Option(help="Share of the answers that are exchanged.")] = 0.1,
+    folder: Annotated[Path, typer.Option(help="Where every run is kept.")] = Path("experiments/generation"),
+    measured: Annotated[bool, typer.Option("--measured", help="Train nothing.")] = False,
+) -> None:
+    """Run the study and print its Markdown."""
+    exchanged = np.zeros(train, dtype=np.bool_)
+    exchanged[np.random.default_rng(0).permutation(train)[: round(share * train)]] = True
+    if not measured:
+        score(folder, train, evaluation, runs, exchanged)
+    found = [name for name in BURN_IN if (folder / name / "experiment.json").exists()]
+    done = {name: Experiment(folder / name, BURN_IN[name]) for name in found}
+    done = {name: each for name, each in done.items() if each.finished_runs()}
+    print(heading("Prompts and answers", f"python -m benchmarks.generation {' '.join(sys.argv[1:])}".strip()))
+    for name, each in done.items():
+        dynamics = each.dynamics
+        print(f"- {name}: {dynamics.examples:,} rows, {dynamics.runs} runs x {dynamics.epochs} epochs. {each.learned.sentence}")
+    if "answers" in done:
+        print("\n".join(spread_table(done["answers"])))
+        print("\n".join(agreement_table(done["answers"], done.get("classes"))))
+    if "exchanged" in done:
+        print("\n".join(noise_table(done["exchanged"], exchanged)))
+
+
+def score(folder: Path, train: int, evaluation: int, runs: int, exchanged: NDArray[np.bool_]) -> None:
+    """Score what is not scored yet, the classification first, because it takes a minute."""
+    small_model()
+    sentences, chats = sample_split(train, evaluation), chat_split(train, evaluation)
+    lora = TrainSettings(learning_rate=LEARNING_RATE, lora_rank=RANK)
+    generation = Settings(data=str(chats[0]), evaluation=str(chats[1]), model=str(chat_folder()), seeds=default_seeds(runs), train=lora)
+    wrong = folder / "exchanged.jsonl"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not wrong.exists():
+        rows = [json.loads(line) for line in chats[0].read_text(encoding="utf-8").splitlines()]
+        for row, turn in ((row, row["messages"][-1]) for row, other in zip(rows, exchanged, strict=True) if other):
+            row["messages"][-1] = {**turn, "content": OTHER[turn["content"]]}
+        with atomic_write(wrong) as temporary:
+            temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    classification = Settings(
+        data=str(sentences[0]),
+        evaluation=str(sentences[1]),
+        seeds=default_seeds(CLASSIFICATION_RUNS),
+        train=TrainSettings(learning_rate=CLASSIFICATION_RATE),
+    )
+    wanted = {"classes": classification, "answers": generation, "exchanged": generation.with_changes(data=str(wrong))}
+    for name, settings in wanted.items():
+        with report.listener(f"Scoring {name}") as listen:
+            worker.score(settings, folder / name, listen)
+
+
+def spread_table(experiment: Experiment) -> list[str]:
+    """How H and right looks spread under each rule."""
+    lines = [
+        "",
+        "## Spread",
+        "",
+        "| rule | examples by H | by right looks | winning ticket keeps | sometimes right |",
+        "|---|---|---|---|---|",
+    ]
+    for each in spreads(experiment):
+        cells = [each.rule, " ".join(map(str, each.h)), " ".join(map(str, each.looks)), f"{each.ticket:.0%}", f"{each.sometimes:.0%}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def orders(experiment: Experiment) -> dict[str, NDArray[np.float64]]:
+    """Scores by name, higher = harder."""
+    exact = experiment.reading(burn_in=experiment.burn_in, success=EXACT)
+    dynamics = exact.dynamics
+    return {
+        "right looks (exact)": -dynamics.correct.sum(axis=(0, 1)).astype(float),
+        "H (exact)": -exact.h_score().astype(float),
+        "mean loss": dynamics.loss.mean(axis=(0, 1)).astype(float),
+        "mean loss, first epoch": dynamics.loss[:, 0].mean(axis=0).astype(float),
+        "worst token": -scores.compute("worst-token", dynamics),
+        "loss before training": dynamics.extras["loss0"].astype(float),
+    }
+
+
+def agreement_table(experiment: Experiment, classes: Experiment | None) -> list[str]:
+    """Rank correlations (Spearman) of each score with people's ratings, with H of the classification, and between halves of the runs."""
+    clear = np.abs(experiment.examples([RATING])[RATING].to_numpy())
+    usable = classes is not None and not classes.learned.refusal  # H of a model that has not learned ranks nothing
+    difficulty = -scores.compute("h", classes.dynamics) if classes is not None and usable else None
+    lines = ["", "## Agreement (Spearman)", ""]
+    lines += ["| score | people's unsureness | H of the classification | first run against the last |", "|---|---|---|---|"]
+    correct, loss = experiment.reading(success=EXACT).dynamics.correct, experiment.dynamics.loss
+    halves = {"right looks (exact)": -correct.sum(axis=1).astype(float), "mean loss": loss.mean(axis=1).astype(float)}
+    for name, order in orders(experiment).items():
+        cells = [name, rho(order, -clear), "" if difficulty is None else rho(order, difficulty)]
+        cells.append(rho(halves[name][0], halves[name][-1]) if name in halves and len(correct) > 1 else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    if difficulty is not None:
+        lines.append(f"| H of the classification | {rho(difficulty, -clear)} |  |  |")
+    return [*lines, "", "People's unsureness: minus the distance of the mean rating (-4 to 4) from neutral; no training saw it."]
+
+
+def rho(one: NDArray[np.float64], other: NDArray[np.float64]) -> str:
+    """Spearman's correlation, or a dash where one side has a single value."""
+    found = spearmanr(one, other).statistic if np.ptp(one) > 0 and np.ptp(other) > 0 else np.nan
+    return "-" if np.isnan(found) else f"{found:.2f}"
+
+
+def noise_table(experiment: Experiment, exchanged: NDArray[np.bool_]) -> list[str]:
+    """How early each score ranks the exchanged answers."""
+    base = exchanged.mean()
+    lines = [
+        "",
+        f"## Exchanged answers ({base:.0%} of the rows)",
+        "",
+        "| order by | average precision | times the base rate |",
+        "|---|---|---|",
+    ]
+    for name, order in orders(experiment).items():
+        precision = float(average_precision_score(exchanged, order))
+        lines.append(f"| {name} | {precision:.2f} | {precision / base:.1f} |")
+    return lines
+
+
+if __name__ == "__main__":
+    typer.run(main)
