@@ -157,19 +157,41 @@ class Settings:
         ),
     ] = None
     evaluation_fraction: Annotated[
-        float, Option("Share of the data split off if there is no evaluation data.", flag="--eval-fraction", group=DATA, above=0, below=1)
+        float,
+        Option(
+            "Share of the data split off if there is no evaluation data.",
+            flag="--eval-fraction",
+            label="Evaluation share",
+            group=DATA,
+            above=0,
+            below=1,
+        ),
     ] = 0.2
-    evaluation_seed: Annotated[int, Option("Seed of that split.", flag="--eval-seed", group=DATA)] = 0
+    evaluation_seed: Annotated[int, Option("Seed of that split.", flag="--eval-seed", label="Seed of the split", group=DATA)] = 0
     limit: Annotated[
         int | None,
-        Option("Use only this many training examples, drawn at random within each class.", group=DATA, at_least=2, default="all"),
+        Option(
+            "Use only this many training examples, drawn at random within each class.",
+            label="Training examples",
+            group=DATA,
+            at_least=2,
+            default="all",
+        ),
     ] = None
-    drop_invalid: Annotated[bool, Option("Skip and count rows without text or label instead of refusing them.", group=DATA)] = False
+    drop_invalid: Annotated[
+        bool,
+        Option(
+            "Skip and count rows without text or label instead of refusing them.",
+            label="Skip invalid rows",
+            group=DATA,
+        ),
+    ] = False
     id_column: Annotated[
         str | None,
         Option(
             "Column of whole numbers that are the ids.",
             flag="--id",
+            label="ID column",
             metavar="COLUMN",
             group=DATA,
             default="auto-detected, else row numbers",
@@ -177,11 +199,22 @@ class Settings:
     ] = None
     missing_label: Annotated[
         str | None,
-        Option("Value of the label column that means 'no label', such as -1; such rows are skipped.", group=DATA, default="none"),
+        Option(
+            "Value of the label column that means 'no label', such as -1; such rows are skipped.",
+            label="Value that means no label",
+            group=DATA,
+            default="none",
+        ),
     ] = None
     header: Annotated[
         bool | None,
-        Option("The first line of CSV and TSV files has column names.", flag="--header/--no-header", group=DATA, default="checked"),
+        Option(
+            "The first line of CSV and TSV files has column names.",
+            flag="--header/--no-header",
+            label="First line has column names",
+            group=DATA,
+            default="checked",
+        ),
     ] = None
     model: Annotated[str, Option("A folder, a hub name, or 'sample' for the model that comes with Winnow.", group=MODEL)] = SAMPLE
     template: Annotated[
@@ -207,7 +240,7 @@ class Settings:
         tuple[int, ...],
         Option("Comma-separated seeds, one per run.", flag="--seed-list", metavar="SEED,...", group=RUNS, default="the paper's"),
     ] = PAPER_SEEDS
-    burn_in: Annotated[int, Option("First epochs left out of every score; 0 is the paper.", group=RUNS)] = 0
+    burn_in: Annotated[int, Option("First epochs left out of every score; 0 is the paper.", label="Burn-in", group=RUNS)] = 0
     success: Annotated[
         str,
         Option(

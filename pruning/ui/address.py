@@ -20,10 +20,13 @@ ANSWERED, BESIDE, BESIDE_H = "answered", "beside", "beside_h"
 ONLY, SCORE, SORT, DESCENDING, VERSUS, SIZE, PAGE, EXAMPLE, PLACE = (
     *("only", "score", "sort", "desc", "versus", "size", "page", "example", "at"),
 )
-BY, FORMAT, ESCAPE, DATA = "by", "format", "escape", "data"
+BY, FORMAT, ESCAPE, DATA, NEW = "by", "format", "escape", "data", "new"
 OTHER = "with"
 RANGE_X, RANGE_Y, RANGE = "x-", "y-", "in-"
 """Prefix of a score's name: the range chosen with its slider."""
+
+SETTING = "new-"
+"""Prefix of a setting's name: the session key of its box on Score."""
 
 _AT, _KNOWN, _NOTES, _FRESH = "_page", "_known", "_notes", "_fresh"
 """Session keys: the page drawn last, its values, sentences to show, True if this run read the URL."""
@@ -138,6 +141,7 @@ _PARAMETERS = {
     FORMAT: _Parameter(_text, "export", "jsonl"),
     ESCAPE: _Parameter(_flag, "export", False),
     DATA: _Parameter(_text, "score", "sample"),
+    NEW: _Parameter(_flag, "score", False),
 }
 _PREFIXES = {
     RANGE_X: _Parameter(_range, "difficulty"),
@@ -305,7 +309,7 @@ def other_experiment() -> None:
     """Clear everything about the experiment shown before, except the subset; for callbacks."""
     missing(None)
     for key in [key for key in map(str, [*st.session_state, *st.session_state.get(_KNOWN, {})]) if _parameter(key) is not None]:
-        if key not in (EXPERIMENT, SUBSET, DATA):
+        if key not in (EXPERIMENT, SUBSET, DATA, NEW):
             put(**{key: None})
 
 

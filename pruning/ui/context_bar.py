@@ -12,7 +12,7 @@ from pruning.records import JobState
 from pruning.reports.browse import View
 from pruning.store import manifest
 from pruning.subsets.titles import title
-from pruning.ui import address, escaping, state, theme
+from pruning.ui import address, escaping, new_experiment, state, theme
 
 SUBSET_HELP = (
     "The training set that every page is about. The winning ticket is the paper's name for dropping what is always right (H = R) "
@@ -87,6 +87,8 @@ def _about(page: str) -> str:
         if experiment is None:
             return ""
         running = experiment.status().state.under_way
+        if page == "score":
+            new_experiment.button(page)
         if experiment.finished_runs() and page not in WITHOUT_SUBSET:
             _subset(experiment)
             _burn_in(experiment)

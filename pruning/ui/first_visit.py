@@ -8,9 +8,6 @@ from pruning.settings import SAMPLE, Settings
 from pruning.store import library
 from pruning.ui import address, score_form, state
 
-SENTENCES = 800
-"""Sentences of the sample: some minutes on a laptop."""
-
 
 def show() -> None:
     """Offer the sample or a file, in one screen."""
@@ -19,9 +16,9 @@ def show() -> None:
     left, right = st.columns(2, gap="medium")
     with left.container(border=True, height="stretch"):
         st.subheader("Try the sample", anchor=False)
-        st.text(f"{SENTENCES} movie-review sentences and a small model; nothing to download.")
+        st.text(f"{score_form.SENTENCES} movie-review sentences and a small model; nothing to download.")
         if st.button("Score the sample", type="primary", icon=":material/play_arrow:", key="score-sample"):
-            score_form.start(Settings(data=SAMPLE, task="classification", model="sample"), "sample", SENTENCES)
+            score_form.start(Settings(data=SAMPLE, task="classification", model="sample"), "sample", score_form.SENTENCES)
             st.switch_page(state.page("score"))
     with right.container(border=True, height="stretch"):
         st.subheader("Use your own data", anchor=False)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
+from math import isnan
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from pruning import logs
+from pruning.analysis.learned import Learned
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment
-from pruning.formatting import duration
+from pruning.formatting import counted, duration, scientific
 from pruning.jobs import background
 from pruning.records import JobState, JobStatus
 from pruning.reports import in_progress
 from pruning.settings import FULL_RECIPE
 from pruning.store.stored import Stored
-from pruning.ui import charts, escaping, reliability, state, tables
+from pruning.ui import charts, escaping, reliability, state, tables, widgets
 
 STARTING = 60.0
 """Seconds to wait for a worker's first event."""
@@ -44,27 +46,18 @@ def _watch(directory: str, was_running: bool) -> None:
     running = status.state.under_way
     if was_running != running:
         st.rerun()
-    st.subheader(escaping.markdown(experiment.name))
-    st.text(status.sentence)
-    if status.total:
-        st.progress(min(1.0, status.done / status.total))
-    elif running:
-        st.progress(0.0, "Loading the data and the model ...")
-    if running:
-        if status.rate:
-            _numbers(status)
-        with st.popover("Cancel", icon=":material/stop:"):
-            st.text("Stops at the next step. Finished epochs are kept; Resume continues after them.")
-            st.button("Yes, stop it", type="primary", on_click=_cancel, args=(directory,))
-    elif status.state in (JobState.CANCELLED, JobState.INTERRUPTED, JobState.FAILED):
-        _resumable(experiment)
-        _log(experiment, status)
+    with st.container(border=True):
+        _headline(experiment, status)
+        if running:
+            with st.popover("Cancel", icon=":material/stop:"):
+                st.text("Stops at the next step. Finished epochs are kept; Resume continues after them.")
+                st.button("Yes, stop it", type="primary", on_click=_cancel, args=(directory,))
+        elif status.state in (JobState.CANCELLED, JobState.INTERRUPTED, JobState.FAILED):
+            _resumable(experiment)
+            _log(experiment, status)
+    _numbers(experiment, status)
     if running and status.verb == "score":
         reliability.line(experiment)
-    for note in experiment.notes():
-        st.text(note)
-    if experiment.finished_runs() and not running:
-        st.text(experiment.learned.sentence)
     curves, numbers = st.columns([3, 2])
     with curves:
         _curves(experiment)
@@ -75,6 +68,63 @@ def _watch(directory: str, was_running: bool) -> None:
     if runs := [in_progress.cells(run) for run in in_progress.running(status)]:
         st.caption("Runs in progress")
         st.dataframe(pd.DataFrame(runs), hide_index=True, alt="Runs in progress: device, epoch, examples, speed and accuracy of each")
+    if notes := experiment.notes():
+        st.caption(escaping.markdown(" ".join(notes)))
+
+
+def _headline(experiment: Experiment, status: JobStatus) -> None:
+    """How far the job is, or, once a run is complete, whether the model learned."""
+    running = status.state.under_way
+    learned = experiment.learned if experiment.finished_runs() and not running else None
+    if learned is not None and status.state in (JobState.DONE, JobState.NEW):
+        verdict, _, advice = learned.sentence.partition(". ")
+        st.subheader(escaping.markdown(verdict.removesuffix(".")), anchor=False)
+        if advice:
+            st.text(advice)
+        st.caption(escaping.markdown(status.sentence))
+        return
+    st.subheader(escaping.markdown(status.sentence), anchor=False)
+    if status.total:
+        st.progress(min(1.0, status.done / status.total))
+    elif running:
+        st.progress(0.0, "Loading the data and the model ...")
+    if learned is not None:
+        st.text(learned.sentence)
+
+
+def _numbers(experiment: Experiment, status: JobStatus) -> None:
+    """Five numbers: of the job while it runs, then of what it recorded."""
+    row, settings = st.container(horizontal=True), experiment.settings
+    runs = len(experiment.finished_runs())
+    epochs = counted(settings.scoring.epochs, "epoch")
+    widgets.number(row, "Runs", f"{runs} of {settings.runs}", f"{epochs} each")
+    if status.state.under_way:
+        memory = max((run.memory for run in status.runs.values()), default=0)
+        widgets.number(row, "Time left", duration(status.seconds_left) if status.rate else "-", _taken(status))
+        widgets.number(row, "Speed", f"{status.rate:,.0f}/s" if status.rate else "-", "examples")
+        widgets.number(row, "Peak memory", f"{memory / 2**20:,.0f} MB" if memory else "-", "per run")
+    else:
+        learned = experiment.learned if runs else None
+        known = learned is not None and not isnan(learned.accuracy)
+        widgets.number(row, "Evaluation accuracy", f"{learned.accuracy:.3f}" if learned and known else "-", _beside(learned))
+        widgets.number(row, "Examples", f"{len(experiment.ids):,}", settings.task.replace("_", " "))
+    rate = settings.scoring.learning_rate
+    fitted = FULL_RECIPE in experiment.learning_rates
+    widgets.number(
+        row, "Learning rate", scientific(rate) if rate else "auto", "fitted" if fitted else "as asked" if rate else "not fitted yet"
+    )
+
+
+def _taken(status: JobStatus) -> str:
+    if status.started is None or status.updated is None:
+        return ""
+    return f"{duration(status.updated - status.started)} so far"
+
+
+def _beside(learned: Learned | None) -> str:
+    if learned is None or isnan(learned.majority):
+        return "on the evaluation data"
+    return f"majority class {learned.majority:.3f}"
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -115,14 +165,6 @@ def _log(experiment: Experiment, status: JobStatus) -> None:
     if status.state is not JobState.CANCELLED and status.log and (text := logs.tail(experiment.folder.job_log(status.log))):
         with st.expander("Log", icon=":material/article:"):
             st.code(text, language=None)
-
-
-def _numbers(status: JobStatus) -> None:
-    memory = max((run.memory for run in status.runs.values()), default=0)
-    speed, left, used = st.columns(3)
-    speed.metric("Speed", f"{status.rate:,.0f} examples/s")
-    left.metric("Time left", duration(status.seconds_left))
-    used.metric("Peak memory per run", f"{memory / 2**20:,.0f} MB" if memory else "-")
 
 
 def _grid(experiment: Experiment, status: JobStatus) -> pd.DataFrame:

@@ -6,58 +6,102 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pruning.data import lengths, sample
 from pruning.data import preview as first_look
 from pruning.data.preview import Preview
 from pruning.data.tasks import TASKS
 from pruning.data.tasks.generation import GENERATION
-from pruning.errors import ExperimentError, UsageError
+from pruning.errors import ExperimentError, UsageError, WinnowError
 from pruning.experiment import Experiment
 from pruning.files import package_environment
 from pruning.formatting import counted, duration
 from pruning.jobs import background
 from pruning.jobs.estimate import ROUGH
-from pruning.options import parse, settings_of
-from pruning.settings import AUTO, SAMPLE, Settings, TrainSettings, default_seeds
+from pruning.settings import SAMPLE, Settings
 from pruning.settings_file import as_file
 from pruning.store import library
-from pruning.ui import address, escaping, state
+from pruning.ui import address, chat, escaping, setting_boxes, state
+from pruning.ui.setting_boxes import FORM
 
 NOT_USED = "(not used)"
 
-ROWS = 5
+ROWS = 3
 """First rows of the data that are shown."""
 
 ESTIMATE_SECONDS = 180
 """After which measuring this machine is given up."""
 
-TAKEN = "taken"
-"""In the session: the name and the settings of the experiment that the form was filled from."""
+SENTENCES = 800
+"""Sentences of the sample: some minutes on a laptop."""
+
+SKIP = "drop_invalid"
+
+USUAL_TASK = "classification"
+"""Task whose settings are shown before one is known."""
+
+
+def show(dialog: bool) -> None:
+    """Draw the form; in a dialog, close it once scoring started."""
+    chosen, name = source()
+    try:
+        detected = columns(chosen)
+    except WinnowError as error:
+        st.error(escaping.markdown(error))
+        st.caption("Or upload the file above: it is copied beside the experiments.")
+        detected = None
+    asked = recipe(detected, name, chosen)
+    if detected is None or asked is None:
+        return
+    settings, folder, sentences = asked
+    if detected.task == GENERATION:
+        chat.mask(settings)
+    _buttons(settings, folder, sentences, blocked=bool(detected.preview.problem), dialog=dialog)
+
+
+def _buttons(settings: Settings, folder: str, sentences: int, blocked: bool, dialog: bool) -> None:
+    with st.container(horizontal=True):
+        begin = st.button("Start scoring", type="primary", icon=":material/play_arrow:", disabled=blocked)
+        whole = st.button(
+            "Score, choose and export",
+            icon=":material/content_cut:",
+            disabled=blocked,
+            help="Also finds the smallest set within 0.5 pp of full data and writes it to the experiment's exports, verified.",
+        )
+        measure = st.button("Estimate the time", icon=":material/timer:", disabled=blocked)
+    if measure:
+        estimate(settings, sentences)
+    if begin or whole:
+        start(settings, folder, sentences, whole)
+        if dialog:
+            address.put(**{address.NEW: None})
+        st.rerun()
 
 
 def source() -> tuple[str, str]:
     """Return the data to score (a path, a hub name, the sample or an uploaded file) and a name for its experiment."""
-    st.text_input(
+    left, right = st.columns(2)
+    left.text_input(
         "Data",
         "sample",
-        key="data",
-        help=f"{_help('data')} The sample is movie-review sentences.",
+        key=address.DATA,
+        help=f"{FORM['data'].option.help} The sample is movie-review sentences.",
     )
-    st.file_uploader(
+    right.file_uploader(
         "Or upload a file",
         type=[kind.removeprefix(".") for kind in library.KINDS],
         key="upload",
         max_upload_size=library.LARGEST >> 20,
         on_change=_take_upload,
     )
-    chosen: str = st.session_state["data"]
+    chosen = address.text(address.DATA)
     return chosen, library.title(chosen) or "experiment"
 
 
@@ -66,164 +110,129 @@ def _take_upload() -> None:
     """The file uploaded just now is the data; whatever fills the box later takes its place."""
     uploaded = st.session_state["upload"]
     if uploaded is not None:
-        st.session_state["data"] = str(library.keep_upload(state.root(), uploaded.name, uploaded))
+        address.put(**{address.DATA: str(library.keep_upload(state.root(), uploaded.name, uploaded))})
 
 
-def columns(chosen: str) -> tuple[Preview, str, dict[str, str], bool]:
-    """The first rows, the task and the columns as guessed and, where the person knows better, as changed; whether invalid rows go."""
-    reading = _reading()
-    guessed = _preview(chosen, "auto", (), False, reading)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detected:
+    """The data as it will be read."""
+
+    preview: Preview
+    task: str
+    mapping: dict[str, str]
+    """Field -> column."""
+    skips: bool
+    """True where the box that skips invalid rows was drawn, because there are such rows."""
+
+
+def columns(chosen: str) -> Detected | None:
+    """Show the task and the columns as detected, to be changed, and the first rows; None where the person must choose the task first."""
+    guessed = _preview(chosen, "auto", (), False)
     tasks = [name for name, task in TASKS.items() if task.scored]
     if guessed.task and "task" not in st.session_state:
         st.session_state["task"] = guessed.task
-    task = st.selectbox("Task", tasks, index=None, key="task", placeholder="choose one", format_func=lambda name: name.replace("_", " "))
+    places = st.columns(4)
+    with places[0]:
+        task = st.selectbox(
+            "Task", tasks, index=None, key="task", placeholder="choose one", format_func=lambda name: name.replace("_", " ")
+        )
     if task is None:
         st.warning(escaping.markdown(guessed.problem or "Choose the task."))
-        st.stop()
-    mapping = _mapping(guessed, task)
-    drop_invalid = st.toggle("Skip rows without text or label", key="drop_invalid", help="The command line's --drop-invalid.")
-    preview = _preview(chosen, task, tuple(mapping.items()), drop_invalid, reading)
-    for note in preview.notes:
-        st.text(note)
-    st.dataframe(pd.DataFrame([dict(row) for row in preview.rows[:ROWS]]), hide_index=True, alt="The first rows of the data")
-    if preview.label_counts:
-        total = sum(preview.label_counts.values())
-        told = [f"{name} {count:,} ({count / total:.0%})" for name, count in list(preview.label_counts.items())[:12]]
-        st.text(f"{counted(preview.total, 'row')}. Labels: {', '.join(told)}{' ...' if len(preview.label_counts) > 12 else ''}")
-    model, length = st.session_state.get("model", "sample"), st.session_state.get(f"max_length-{task}") or TASKS[task].max_length
-    if long := lengths.sentence(preview.rows, preview.mapping, task, model, int(length)):
-        st.caption(escaping.markdown(f"{long} The estimate below looks at every row."))
-    return preview, task, mapping, drop_invalid
+        return None
+    mapping = _mapping(guessed, task, places)
+    skip = bool(setting_boxes.typed(SKIP))
+    preview = _preview(chosen, task, tuple(mapping.items()), skip)
+    skips = skip or bool(preview.problem and not _preview(chosen, task, tuple(mapping.items()), True).problem)
+    if preview.problem:
+        st.warning(escaping.markdown(preview.problem))
+    if skips:
+        setting_boxes.box(FORM[SKIP], task)
+    as_detected = guessed.task == task and dict(guessed.mapping) == mapping and not skip
+    _described(preview, task, guessed.notes if as_detected else preview.notes)
+    return Detected(preview=preview, task=task, mapping=mapping, skips=skips)
 
 
-def _mapping(guessed: Preview, task: str) -> dict[str, str]:
-    """Field -> column, each in a box of its own."""
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _mapping(guessed: Preview, task: str, places: Sequence[DeltaGenerator]) -> dict[str, str]:
+    """Field -> column, each in a box of its own beside the task's."""
     names = [column.name for column in guessed.columns]
-    fields = TASKS[task].all_fields
     mapping: dict[str, str] = {}
-    boxes = st.columns(min(4, len(fields)))
-    for place, field in enumerate(fields):
+    for place, field in enumerate(TASKS[task].all_fields, 1):
         required = field in TASKS[task].required
         options = names if required else [NOT_USED, *names]
         start = guessed.mapping.get(field) if guessed.task == task else None
         index = options.index(start) if start in options else (None if required else 0)
         label = f"{field.replace('_', ' ').capitalize()} column"
-        found = boxes[place % len(boxes)].selectbox(label, options, index, key=f"column-{task}-{field}", placeholder="choose one")
+        found = places[place % len(places)].selectbox(label, options, index, key=f"column-{task}-{field}", placeholder="choose one")
         if found not in (None, NOT_USED):
             mapping[field] = found
     return mapping
 
 
-def recipe(task: str, name: str, chosen: str) -> tuple[Settings, str, int]:
-    """Model, evaluation data and recipe; a name for the folder; how much of the sample.
+def _described(preview: Preview, task: str, notes: Sequence[str]) -> None:
+    """The first rows, the labels and the lengths."""
+    st.dataframe(
+        pd.DataFrame([dict(row) for row in preview.rows[:ROWS]]), hide_index=True, height="content", alt="The first rows of the data"
+    )
+    words = [f"{counted(preview.total, 'row')}."]
+    if preview.label_counts:
+        total = sum(preview.label_counts.values())
+        told = [f"{name} {count:,} ({count / total:.0%})" for name, count in list(preview.label_counts.items())[:12]]
+        words.append(f"Labels: {', '.join(told)}{' ...' if len(preview.label_counts) > 12 else ''}")
+    st.text(" ".join(words))
+    length = setting_boxes.typed("max_length") or TASKS[task].max_length
+    words = list(notes)
+    if long := lengths.sentence(preview.rows, preview.mapping, task, st.session_state.get("model", "sample"), int(length)):
+        words.append(f"{long} The estimate looks at every row.")
+    st.caption(escaping.markdown(" ".join(words)))
 
-    What the form has no box for is as usual, or as in the experiment whose settings were taken.
+
+def recipe(detected: Detected | None, name: str, chosen: str) -> tuple[Settings, str, int] | None:
+    """Ask for model, name and, folded, every other setting. Returns settings, a name for the folder and how much of the sample.
+
+    None, with the error shown, where a setting is wrong; and where nothing was detected, which a box can change.
     """
+    task, skips = (detected.task, detected.skips) if detected else (USUAL_TASK, False)
     left, right = st.columns(2)
-    folder = left.text_input("Name", key="name", placeholder=name, help="Of the experiment's folder. Empty = after the data.") or name
-    model = right.text_input("Model", "sample", key="model", help="A folder, a hub name, or 'sample': all-MiniLM-L6-v2, 22.7M parameters.")
-    evaluation = left.text_input(_label("evaluation"), key="evaluation", help="Empty = a fifth is split off, stratified by label.")
-    limit = right.number_input("Sentences of the sample", 100, 9000, 800, 100, disabled=chosen != "sample", key="limit")
-    with st.expander("Recipe", icon=":material/tune:"):
-        runs = st.number_input("Runs", 1, 100, 2 if task == GENERATION else 6, key=_runs_key(task), help=RUNS_HELP)
-        epochs = st.number_input(_label("epochs"), 1, 50, 3, key="epochs", help=_help("epochs"))
-        batch_size = st.number_input(_label("batch_size"), 1, 1024, 32, key="batch_size", help=_help("batch_size"))
-        rate = st.text_input(_label("learning_rate"), AUTO, key="learning_rate", help=_help("learning_rate"))
-        usual, key = TASKS[task].max_length, f"max_length-{task}"
-        template = st.text_input(_label("template"), AUTO, key="template", help=_help("template")) if task == GENERATION else AUTO
-        length = st.number_input(_label("max_length"), 4, 8192, usual, key=key, help=_help("max_length"))
-    own = {
-        "data": chosen,
-        "task": task,
-        "evaluation": evaluation or None,
-        "model": model,
-        "max_length": int(length),
-        "template": template or AUTO,
-        "epochs": int(epochs),
-        "batch_size": int(batch_size),
-    }
-    base = _taken({*own, "learning_rate", "columns", "drop_invalid"})
+    model = left.text_input("Model", "sample", key="model", help="A folder, a hub name, or 'sample': all-MiniLM-L6-v2, 22.7M parameters.")
+    folder = right.text_input("Name", key="name", placeholder=name, help="Of the experiment's folder. Empty = after the data.") or name
+    sentences = SENTENCES
     try:
-        own["learning_rate"] = parse(settings_of(TrainSettings)["learning_rate"], rate)
-        settings = base.with_changes(**own, seeds=base.seeds if runs == base.runs else default_seeds(int(runs)))
+        with st.expander("More settings", icon=":material/tune:", key="more-settings"):
+            if chosen == SAMPLE:
+                sentences = st.number_input("Sentences of the sample", 100, 9000, SENTENCES, 100, key="sentences", persist_state="page")
+            values = setting_boxes.show(task, SKIP if skips else "")
+        if detected is None:
+            return None
+        own = {"data": chosen, "task": task, "columns": detected.mapping, "model": model, SKIP: bool(setting_boxes.typed(SKIP))}
+        length = values["max_length"] or TASKS[task].max_length
+        settings = Settings(data=chosen).with_changes(**{**values, **own, "max_length": length})
     except UsageError as error:
-        st.error(escaping.markdown(f"{error} See {_label(error.field)}." if error.field in FORM else str(error)))
-        st.stop()
-    return settings, folder, int(limit)
-
-
-def _runs_key(task: str) -> str:
-    """The session's key of the number of runs, whose usual value depends on the task."""
-    return "runs-generation" if task == GENERATION else "runs"
-
-
-RUNS_HELP = (
-    "Fine-tunings, each with its own seed. The paper uses 6; for generation 2 are usual, because runs that start from the same weights "
-    "agree, and epochs tell examples apart."
-)
-
-FORM = {**settings_of(Settings), **settings_of(TrainSettings)}
-"""Every setting, by name."""
-
-
-def _label(name: str) -> str:
-    return FORM[name].label
-
-
-def _help(name: str) -> str:
-    return FORM[name].option.help
-
-
-def others(settings: Settings, shown: Collection[str]) -> dict[str, str]:
-    """Return the settings that differ from their defaults, by label, as text, those left out that are `shown` already.
-
-    >>> others(Settings(data="x.jsonl", burn_in=1, seeds=(1, 2), checkpoints=False), ["data"])
-    {'seeds': '1, 2', 'burn in': '1', 'checkpoints': 'off'}
-    """
-    values = {name: getattr(settings if name in settings_of(Settings) else settings.train, name) for name in FORM}
-    usual = {name: default_seeds(settings.runs) if name == "seeds" else setting.default for name, setting in FORM.items()}
-    hidden = [name for name in FORM if name not in (*shown, "recorded_by") and values[name] != usual[name]]
-    return {_label(name)[0].lower() + _label(name)[1:]: _value(values[name]) for name in hidden}
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _taken(shown: Collection[str]) -> Settings:
-    """The settings taken from another experiment, or the usual ones; settings without a widget are listed and can be reset."""
-    if TAKEN not in st.session_state:
-        return Settings(data="")
-    name, values = st.session_state[TAKEN]
-    settings = Settings.from_dict({**values, "recorded_by": "winnow"})
-    if words := others(settings, shown):
-        st.text(f"As in {name}: {'; '.join(f'{setting} {value}' for setting, value in words.items())}.")
-        st.button("Back to the defaults", icon=":material/undo:", on_click=st.session_state.pop, args=(TAKEN,))
-    return settings
+        st.error(escaping.markdown(setting_boxes.pointed_out(error)))
+        return None
+    usual = settings.with_changes(max_length=values["max_length"])
+    if words := setting_boxes.changed(usual, (*setting_boxes.ELSEWHERE, *([SKIP] if skips else []))):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.text(f"Not the defaults: {'; '.join(f'{setting} {value}' for setting, value in words.items())}.", width="content")
+            st.button("Back to the defaults", icon=":material/undo:", type="tertiary", on_click=setting_boxes.clear)
+    return settings, folder, int(sentences)
 
 
 @state.in_words
 def take_settings(folder: Path) -> None:
-    """Fill the form with an experiment's settings; for callbacks."""
+    """Open the form filled with an experiment's settings; for callbacks."""
     settings = Experiment(folder).asked
+    setting_boxes.fill(settings)
+    address.put(**{address.DATA: settings.data, address.NEW: True})
     st.session_state.update(
         {
-            "data": settings.data,
             "task": settings.task,
             "model": settings.model,
-            "evaluation": settings.evaluation or "",
-            _runs_key(settings.task): settings.runs,
-            "template": settings.template,
-            "epochs": settings.train.epochs,
-            "batch_size": settings.train.batch_size,
-            "learning_rate": AUTO if settings.train.learning_rate is None else str(settings.train.learning_rate),
-            f"max_length-{settings.task}": settings.max_length or TASKS[settings.task].max_length,
             **{f"column-{settings.task}-{field}": column for field, column in settings.columns.items()},
-            "drop_invalid": settings.drop_invalid,
             "name": f"{folder.name}-again",
-            TAKEN: (folder.name, settings.to_dict()),
         }
     )
 
@@ -277,25 +286,24 @@ def _ready(settings: Settings, limit: int) -> Settings:
     return settings
 
 
-Reading = tuple[str | None, str | None, bool | None]
-"""Column of ids, the value that means "no label", and whether the first line names the columns."""
-
-
-def _reading() -> Reading:
-    """Return how the data is read by the settings taken from another experiment, or as usual."""
-    taken = Settings.from_dict(st.session_state[TAKEN][1]) if TAKEN in st.session_state else Settings(data="")
-    return taken.id_column, taken.missing_label, taken.header
-
-
-def _preview(chosen: str, task: str, mapping: tuple[tuple[str, str], ...], drop_invalid: bool, reading: Reading) -> Preview:
+def _preview(chosen: str, task: str, mapping: tuple[tuple[str, str], ...], drop_invalid: bool) -> Preview:
     path = Path(chosen)
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    return _previewed(chosen, stamp, task, mapping, drop_invalid, reading)
+    reading = tuple(setting_boxes.typed(name) for name in ("id_column", "missing_label"))
+    return _previewed(chosen, stamp, task, mapping, drop_invalid, reading, st.session_state.get(setting_boxes.key("header")))
 
 
 @st.cache_data(max_entries=16, show_spinner="Reading the data ...")
-def _previewed(chosen: str, stamp: int, task: str, mapping: tuple[tuple[str, str], ...], drop_invalid: bool, reading: Reading) -> Preview:
-    id_column, missing_label, header = reading
+def _previewed(
+    chosen: str,
+    stamp: int,
+    task: str,
+    mapping: tuple[tuple[str, str], ...],
+    drop_invalid: bool,
+    reading: tuple[str | None, ...],
+    header: bool | None,
+) -> Preview:
+    id_column, missing_label = reading
     found = first_look.preview(
         chosen,
         rows=lengths.ROWS,

@@ -38,8 +38,9 @@ def test_from_a_file_to_a_verified_download(
     expect(page.get_by_placeholder("train")).to_be_visible()
     fill(page, "Name", "mine")
     fill(page, "Model", tiny)
+    page.get_by_text("More settings", exact=True).click()
     fill(page, "Evaluation data", str(evaluation))
-    page.get_by_text("Recipe", exact=True).click()
+    page.get_by_role("tab", name="Recipe").click()
     fill(page, "Learning rate", "1e-3")  # on so few examples none may beat the commonest label
     page.get_by_role("button", name="Start scoring").click()
     wait_until(lambda: (experiments / "mine" / "experiment.json").exists(), 60)

@@ -55,7 +55,7 @@ def test_an_example_is_a_chat_and_the_mask_is_shown_before_training(experiments:
     assert ">t</mark>" in text and "the answer was right up to and including this token" in text
     data = experiments.parent / "train.jsonl"
     monkeypatch.setenv("WINNOW_DATA", str(experiments.parent))
-    score = opened(f"score?data={data}", experiments, monkeypatch)
+    score = opened(f"score?new=true&data={data}", experiments, monkeypatch)
     next(one for one in score.text_input if one.label == "Model").set_value(str(experiments.parent / "model")).run()
     assert not score.exception, score.exception
     assert "tokens are learned of" in shown(score) and "<mark" in shown(score)

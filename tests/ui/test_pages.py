@@ -20,7 +20,7 @@ from pruning.jobs import background
 from pruning.records import DecisionKind, JobState, JobStatus, Progress
 from pruning.settings import FULL_RECIPE, Settings
 from pruning.subsets.decisions import Decision
-from pruning.ui import charts, job_progress, score_form
+from pruning.ui import charts, escaping, job_progress, score_form, setting_boxes
 from tests.support.pages import MAIN, PAGES, ROOT, open_page, press
 
 
@@ -88,7 +88,7 @@ def test_one_experiment_that_cannot_be_read_blocks_nothing(tmp_path: Path, monke
     assert "update Winnow" in home.dataframe[0].value["latest job"].item()
     app = open_page("score", tmp_path, monkeypatch)
     assert app.title[0].value == "Score" and not app.exception
-    assert "New experiment" in [header.value for header in app.subheader] and "update Winnow" in app.error[0].value
+    assert "Start scoring" in [button.label for button in app.button] and "update Winnow" in app.error[0].value
     press(app, "Move it to the trash")
     assert not folder.exists() and not app.exception
 
@@ -111,7 +111,7 @@ def test_the_newest_experiment_that_can_be_read_is_shown_first(scored: Experimen
 def test_the_score_page_works_with_a_damaged_frontier(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     scored.folder.frontier.write_bytes(b"PAR1 but not really")
     app = open_page("score", scored.folder.root.parent, monkeypatch)
-    assert not app.exception and "New experiment" in [header.value for header in app.subheader]
+    assert not app.exception and "New experiment" in [button.label for button in app.button]
     app.switch_page(str(ROOT / "pages" / "frontier.py")).run()
     assert "parquet is damaged" in app.error[0].value and not app.exception
 
@@ -280,18 +280,18 @@ def test_settings_copied_from_another_experiment_can_be_reset(scored: Experiment
     app = press(open_page("score", scored.folder.root.parent, monkeypatch), "Use its settings")
     press(app, "Start scoring")
     assert asked.pop() == taken
-    said = next(text.value for text in app.text if text.value.startswith("As in reviews"))
-    assert "burn in 2" in said and "seeds 11, 22, 33" in said and "fixed order on" in said
+    app = press(open_page("score", scored.folder.root.parent, monkeypatch), "Use its settings")
+    said = next(text.value for text in app.text if text.value.startswith("Not the defaults"))
+    assert "burn-in 2" in said and "seeds 11, 22, 33" in said and "fixed order on" in said
     press(press(app, "Back to the defaults"), "Start scoring")
-    shown = ["data", "task", "columns", "evaluation", "model", "max_length", "drop_invalid", "epochs", "batch_size", "learning_rate"]
-    assert score_form.others(asked.pop(), shown) == {} and not app.exception
+    assert setting_boxes.changed(asked.pop()) == {"tokens per text": "128"} and not app.exception
 
 
 def test_one_button_starts_the_whole_job(scored: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings file's mechanism, with the output among the experiment's exports."""
     asked: list[tuple[list[str], Path, Settings]] = []
     monkeypatch.setattr(background, "start", lambda words, folder, settings: asked.append((list(words), Path(folder), settings)))
-    app = open_page("score", scored.folder.root.parent, monkeypatch)
+    app = press(open_page("score", scored.folder.root.parent, monkeypatch), "New experiment")
     assert "Score, choose and export" in [button.label for button in app.button] and not app.exception
     background.prune(scored.settings, tmp_path / "x")
     [(words, folder, settings)] = asked
@@ -332,8 +332,8 @@ def test_rows_that_cannot_be_used_are_left_out_where_that_is_wanted(tmp_path: Pa
     app = open_page("score", tmp_path / "experiments", monkeypatch)
     app.text_input(key="data").set_value(str(tmp_path / "rows.jsonl")).run()
     assert any("drop" in warning.value for warning in app.warning)
-    app.toggle(key="drop_invalid").set_value(True).run()
-    assert not app.warning and any("1 row dropped" in text.value for text in app.text)
+    app.toggle(key="new-drop_invalid").set_value(True).run()
+    assert not app.warning and any("1 row dropped" in caption.value for caption in app.caption)
     press(app, "Start scoring")
     assert asked[0].drop_invalid
 
@@ -352,7 +352,8 @@ def test_the_estimate_runs_from_any_folder_and_has_a_time_limit(tmp_path: Path, 
 
 def test_score_says_whether_the_model_learned_and_draws_how(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_page("score", scored.folder.root.parent, monkeypatch)
-    assert scored.learned.sentence in [text.value for text in app.text]
+    verdict, _, advice = scored.learned.sentence.partition(". ")
+    assert app.subheader[0].value == escaping.markdown(verdict) and advice in [text.value for text in app.text]
     (figure,) = (json.loads(chart.proto.spec) for chart in app.get("plotly_chart"))
     lines = {trace["name"]: trace["y"] for trace in figure["data"]}
     assert set(lines) == {"run 0", "run 1", "run 2", "mean"}

@@ -169,11 +169,14 @@ def test_scoring_goes_on_without_its_tab_and_is_cancelled_and_resumed(
     data, evaluation = (Path(shutil.copy(path, experiments)) for path in reviews)
     context = browser.new_context(viewport={"width": 1400, "height": 1800})
     page = context.new_page()
-    visit(page, f"{address}/score")
-    for label, value in (("Data", str(data)), ("Name", "long"), ("Model", tiny), ("Evaluation data", str(evaluation))):
+    visit(page, f"{address}/score?new=true")
+    for label, value in (("Data", str(data)), ("Name", "long"), ("Model", tiny)):
         fill(page, label, value)
-    page.get_by_text("Recipe", exact=True).click()
+    page.get_by_text("More settings", exact=True).click()
+    fill(page, "Evaluation data", str(evaluation))
+    page.get_by_role("tab", name="Runs and scores").click()
     fill(page, "Runs", "12")
+    page.get_by_role("tab", name="Recipe").click()
     fill(page, "Epochs", "40")
     fill(page, "Learning rate", "1e-3")
     page.get_by_role("button", name="Start scoring").click()
@@ -206,7 +209,7 @@ def test_an_uploaded_file_fills_the_form_and_what_comes_later_takes_its_place(se
     data, other = tmp_path / "my reviews.csv", tmp_path / "other.csv"
     data.write_text("text,label\na good film,good\na bad film,bad\n")
     other.write_text("text,label\nuploaded no more,good\nfine,bad\n")
-    visit(page, f"{address}/score")
+    visit(page, f"{address}/score?new=true")
     page.locator('input[type="file"]').set_input_files(data)
     box = page.get_by_label("Data", exact=True)
     expect(box).to_have_value(re.compile(r"uploads/my-reviews-[0-9a-f]{64}\.csv$"))

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlencode
 
 from starlette.middleware import Middleware
 
@@ -26,10 +27,10 @@ NAMES = ("localhost", "127.0.0.1", "[::1]")
 """Host names of the server for a browser on this machine."""
 
 
-def main(experiments: Path, port: int, address: str = LOOPBACK, hosts: Sequence[str] = ()) -> None:
+def main(experiments: Path, port: int, address: str = LOOPBACK, hosts: Sequence[str] = (), data: str | None = None) -> None:
     """Serve the experiments in `experiments` until Ctrl-C. Does not return.
 
-    `address` is bound, `hosts` are additional host names. Raises UsageError for an address other than this machine's
+    `address` is bound, `hosts` are additional host names. The printed link opens the form of a new experiment with `data`, if given. Raises UsageError for an address other than this machine's
     without a password, or without a host name.
     """
     if problem := refusal_to_start(address, os.environ.get(PASSWORD)):
@@ -40,11 +41,22 @@ def main(experiments: Path, port: int, address: str = LOOPBACK, hosts: Sequence[
     os.environ[EXPERIMENTS] = str(experiments.resolve())
     place = f"http://{hosts[0] if hosts else 'localhost'}:{port}"
     print(one_line(f"Winnow shows the experiments in {experiments.resolve()} at {place}"), flush=True)
+    if data is not None:
+        print(one_line(f"New experiment from {data}: {place}/score?{urlencode({'new': 'true', 'data': _readable(data)})}"), flush=True)
     print("Ctrl-C stops the dashboard; running jobs continue.", flush=True)
     words = ["--server.address", address, "--server.port", str(port)]
     for name in (*NAMES, *hosts):
         words += ["--server.allowedHosts", name]
     os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", str(APP), *words])
+
+
+def _readable(data: str) -> str:
+    """Return the data as the server finds it; the folder of a file that the person named may be read."""
+    path = Path(data)
+    if not path.exists():
+        return data
+    os.environ[access.ROOTS] = access.join([*(access.allowed() or ()), path.resolve().parent])
+    return str(path.resolve())
 
 
 def middleware() -> list[Middleware]:
