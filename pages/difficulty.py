@@ -17,7 +17,7 @@ reliability.caveat(view)
 if view.experiment.stopped:
     st.text(view.experiment.stopped)
 
-left, right = st.columns(2, gap="medium")
+left, right = widgets.columns("difficulty")
 with left:
     st.subheader(answers.heading(view) or "How many runs got it right", help=answers.about_h(view), anchor=False)
     stacks = [widgets.STAYS, *view.columns]
@@ -71,7 +71,7 @@ if box is not None:
     picking.listed(view, chosen, kept, f"{counted(len(chosen), 'example')} in the box ({len(chosen) / max(1, len(h)):.0%} of all).")
     in_subset = int(np.count_nonzero(kept[chosen]))
     st.caption(f"This subset keeps {in_subset:,} of them.")
-below = st.columns(2, gap="medium")
+below = widgets.columns("difficulty-details")
 with below[0]:
     confusion.show(view)
 with below[1]:

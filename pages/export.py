@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from pruning.ui import exporting, groups, state
+from pruning.ui import exporting, groups, state, widgets
 
 view = state.scored()
 subset = state.subset(view)
-left, right = st.columns(2, gap="medium")
+left, right = widgets.columns("export")
 with left.container(border=True):
     exporting.summary(view, subset)
     format, escape = exporting.ask_format()

@@ -11,7 +11,7 @@ reliability.caveat(view)
 address.among(address.BUDGET, ["epochs", "steps"], "budget")
 view = frontier_controls.ask_model(view)
 points = view.frontier(address.text(address.BUDGET, "epochs"))
-left, right = st.columns([8, 5], gap="medium")
+left, right = widgets.columns("frontier", [8, 5])
 with left:
     st.subheader("How small can it get?", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom"):

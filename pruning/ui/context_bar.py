@@ -26,8 +26,7 @@ WITHOUT_SUBSET = ("score",)
 
 def show(page: str, heading: str) -> str:
     """Draw the bar. Returns why the experiment of this view cannot be shown, in a sentence; empty when it can."""
-    if st.context.theme.type == "dark":
-        st.html(theme.READABLE)
+    st.html(theme.CSS)
     folders = list_experiments(state.root())
     problem = ""
     with st.container(horizontal=True, vertical_alignment="center", key="context"):

@@ -42,7 +42,7 @@ def panel(experiment: Experiment) -> None:
         for sentence in (found.verdict, *found.notes):
             st.text(sentence)
         _numbers(found)
-        left, right = st.columns([5, 8], gap="medium")
+        left, right = widgets.columns("look", [5, 8])
         with left:
             _histogram(found)
         with right:

@@ -20,7 +20,7 @@ from pruning.reports import next_step
 from pruning.reports.browse import View
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES
 from pruning.subsets.titles import short, title
-from pruning.ui import address, charts, escaping, example, job_progress, state, tables, theme
+from pruning.ui import address, charts, escaping, example, job_progress, state, tables, theme, widgets
 
 BASELINES_HELP = (
     "What every subset is compared with, at its own size. random: chance. ambiguous: the highest variability (the paper's). "
@@ -37,23 +37,33 @@ def clicked() -> None:
 
 
 TABLE = {
-    "subset": st.column_config.TextColumn("subset", width=210),
-    "keeps": st.column_config.ProgressColumn("keeps", format="percent", min_value=0, max_value=1, width=90),
-    "name": st.column_config.TextColumn("name", help="The grammar's name, for links and commands"),
+    "subset": st.column_config.TextColumn("subset", width=214),
+    "keeps": st.column_config.ProgressColumn("keeps", format="percent", min_value=0, max_value=1, width=84),
+    tables.PLUS_MINUS: st.column_config.NumberColumn(
+        tables.PLUS_MINUS, format="%.3f", width=52, help="Half the 95% interval over the seeds"
+    ),
+    tables.VS_FULL: st.column_config.NumberColumn("vs full, pp", format="%+.1f", width=80, help="Paired by seed, in percentage points"),
+    tables.VS_RANDOM: st.column_config.NumberColumn("vs random, pp", format="%+.1f", width=98, help="Against random of equal size, pp"),
+    "seeds": st.column_config.NumberColumn("seeds", width=50),
 }
+FIRST = ("subset", "keeps")
 
 
 def table(points: Sequence[FrontierPoint], metric: str) -> None:
-    """Show the points as a table; a selected row is the subset of every page."""
+    """Show the points as a table; a selected row is the subset of every page. Every number is in the table below it."""
+    numbers = tables.frontier(points, metric)
     st.dataframe(
-        tables.frontier(points, metric),
+        numbers,
         key=address.POINT_TABLE,
         hide_index=True,
         on_select=lambda: _row(points),
         selection_mode="single-row",
-        column_config=TABLE,
+        placeholder="",
+        column_order=(*FIRST, metric, *(name for name in TABLE if name not in FIRST)),
+        column_config={**TABLE, metric: st.column_config.NumberColumn(metric, format="%.3f", width=76)},
         alt="Measured points, largest first; a selected row is the subset of every page",
     )
+    widgets.numbers(numbers, "points", "The same with intervals, Pareto front, steps and names, and to download")
 
 
 def _row(points: Sequence[FrontierPoint]) -> None:

@@ -58,7 +58,7 @@ def _watch(directory: str, was_running: bool) -> None:
     _numbers(experiment, status)
     if running and status.verb == "score":
         reliability.line(experiment)
-    curves, numbers = st.columns([3, 2])
+    curves, numbers = widgets.columns("runs", [3, 2])
     with curves:
         _curves(experiment)
     with numbers:

@@ -29,6 +29,7 @@ from pruning.ui import (
     frontier_controls,
     history,
     job_progress,
+    new_experiment,
     state,
     theme,
     widgets,
@@ -47,7 +48,9 @@ def show() -> None:
     elif experiment is not None:
         job_progress.panel(experiment)
         first_look.panel(experiment)
-    st.subheader("Experiments", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader("Experiments", anchor=False, width="content")
+        new_experiment.button("overview")
     history.opener(folders)
     if experiment is not None and experiment.finished_runs() and len(folders) > 1:
         comparing.show(state.view(experiment), [folder.name for folder in folders])
@@ -65,7 +68,7 @@ def _experiment(experiment: Experiment) -> None:
     with st.container(border=True):
         _verdict(view, points, step)
     _five(view, points, step)
-    left, middle, right = st.columns([4, 5, 4])
+    left, middle, right = widgets.columns("overview", [4, 5, 4])
     with left.container(border=True, height="stretch"):
         _histogram(view)
     with middle.container(border=True, height="stretch"):
@@ -108,7 +111,7 @@ def _verdict(view: View, points: list[FrontierPoint], step: NextStep) -> None:
 
 
 def _five(view: View, points: list[FrontierPoint], step: NextStep) -> None:
-    row = st.container(horizontal=True)
+    row = st.container(horizontal=True, key=theme.FIVE)
     full = next((point for point in points if point.subset == "full"), None)
     metric = headline_of(full.metrics) if full else "accuracy"
     widgets.number(

@@ -11,22 +11,21 @@ from pruning.formatting import counted
 from pruning.records import Subset
 from pruning.reports import browse
 from pruning.reports.browse import Filter, View
-from pruning.ui import address, deciding, escaping, example, filters, state, tables
+from pruning.ui import address, deciding, escaping, example, filters, state, tables, widgets
 
 ROW, SHOWN_ROWS = 35, 13
 """Height of a row in pixels, and rows that are seen without scrolling."""
 
 COLUMNS = {
-    "open": st.column_config.TextColumn("", width=28, help="The open example"),
-    "decision": st.column_config.TextColumn("decision", width=86),
-    "text": st.column_config.TextColumn("text", width=215),
-    "label": st.column_config.TextColumn("label", width=76),
-    "looks like": st.column_config.TextColumn("looks like", width=76),
-    "H": st.column_config.NumberColumn("H", width=36),
+    "open": st.column_config.TextColumn("", width=24, help="The open example"),
+    "text": st.column_config.TextColumn("text", width=200),
+    "label": st.column_config.TextColumn("label", width=74),
+    "looks like": st.column_config.TextColumn("looks like", width=74),
+    "decision": st.column_config.TextColumn("decision", width=74),
+    "H": st.column_config.NumberColumn("H", width=34),
     "learned": st.column_config.LineChartColumn(
-        "learned", width=80, y_min=0, y_max=1, help="Mean probability of the right answer by epoch"
+        "learned", width=70, y_min=0, y_max=1, help="Mean probability of the right answer by epoch"
     ),
-    "id": st.column_config.NumberColumn("id", format="%d", width=60),
 }
 
 
@@ -41,7 +40,7 @@ def _panes(view: View, subset: Subset, wanted: Filter, versus: str | None) -> No
     kept = view.kept(subset)
     matching = view.matching(wanted, kept, _kept_by(view, versus))
     size = address.number(address.SIZE, address.PAGE_SIZE)
-    left, right = st.columns(2, gap="medium")
+    left, right = widgets.columns("panes")
     position = _opened(view, matching, size)
     with left:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -116,6 +115,7 @@ def _list(
         on_select=lambda: _ticked(view, rows),
         selection_mode="multi-row",
         column_config=COLUMNS,
+        column_order=[name for name in table if name != "id"],  # the open example says its own
         row_height=ROW,
         height=ROW * (min(len(rows), SHOWN_ROWS) + 1) + 3,
         alt="The examples that match, a page at a time; the mark is beside the open one",

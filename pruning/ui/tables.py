@@ -15,7 +15,10 @@ from pruning.records import Difference, FrontierPoint
 from pruning.reports.browse import View
 from pruning.reports.next_step import seconds_saved
 from pruning.subsets.decisions import Decided
-from pruning.subsets.titles import title
+from pruning.subsets.titles import short
+
+PLUS_MINUS, VS_FULL, VS_RANDOM = "\u00b1", "vs full", "vs random"
+"""Columns of the frontier: half the 95% interval, and paired differences in percentage points."""
 
 OPEN_MARK = "\u25b8"
 """Beside the example that is open."""
@@ -67,13 +70,14 @@ def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
     front = {point.subset for point in pareto(points, metric)}
     return pd.DataFrame(
         {
-            "subset": title(point.subset),
+            "subset": short(point.subset),
             "keeps": point.kept_fraction,
             metric: round(point.metrics[metric], 4),
-            "95% CI": bracketed(*point.ci95[metric]),
-            "vs full data": difference(point.vs_full),
-            "vs random": difference(point.vs_random),
+            PLUS_MINUS: round((point.ci95[metric][1] - point.ci95[metric][0]) / 2, 4),
+            VS_FULL: _points(point.vs_full),
+            VS_RANDOM: _points(point.vs_random),
             "seeds": point.seeds,
+            "95% CI": bracketed(*point.ci95[metric]),
             "Pareto front": point.subset in front,
             "examples": point.kept,
             "steps": point.steps,
@@ -85,9 +89,9 @@ def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
 
 
 def shares(audited: Shares) -> pd.DataFrame:
-    """Each value's examples before and after."""
+    """Each value's examples before and after, with remarks where there are any."""
     words = {"gone": "none kept", "thin": "far fewer kept"}
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "value": row.value,
             "before": row.total,
@@ -97,6 +101,7 @@ def shares(audited: Shares) -> pd.DataFrame:
         }
         for row in audited.rows
     )
+    return table if table.empty or table["remark"].any() else table.drop(columns="remark")
 
 
 def grid(probability: NDArray[np.float32], correct: NDArray[np.bool_], said: Sequence[Sequence[str]] | None) -> pd.DataFrame:
@@ -128,6 +133,11 @@ def by_hand(decided: Decided, example: int) -> str:
     label, tags, note = decided.labels.get(example), sorted(decided.tags.get(example, ())), decided.notes.get(example)
     words = [side, f"label {label}" * bool(label), f"tagged {', '.join(tags)}" * bool(tags), f"note: {note}" * bool(note)]
     return ", ".join(filter(None, words))
+
+
+def _points(found: Difference | None) -> float:
+    """A mean difference in percentage points; nan where there is none."""
+    return float("nan") if found is None or not found.pairs else round(found.mean * 100, 2)
 
 
 def difference(found: Difference | None) -> str:

@@ -31,5 +31,18 @@ _ON_PRIMARY = (
     '[data-testid^="stBaseButton-primary"] *, [data-testid="stMultiSelect"] span[title], [data-testid="stMultiSelect"] span[title] ~ *'
 )
 
-READABLE = f"<style>{_ON_PRIMARY} {{ color: #0B1116 !important }}</style>"
-"""CSS for the dark theme, for which Streamlit has no setting: dark text on the light primary colour."""
+_READABLE = f"{_ON_PRIMARY} {{ color: light-dark(#FFFFFF, #0B1116) !important }}"
+
+WIDE = "wide-"
+"""Prefix of the key of a container whose columns stand one above the other on a tablet too."""
+
+_WIDE = f'[class*="st-key-{WIDE}"] > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"]'
+
+FIVE = "five-numbers"
+"""Key of the row of five numbers, which takes two rows on a tablet."""
+
+_FIVE = f"@media (min-width: 641px) and (max-width: 1000px) {{ .st-key-{FIVE} > * {{ min-width: 30% }} }}"
+
+CSS = f"<style>{_READABLE} @media (max-width: 1000px) {{ {_WIDE} {{ min-width: 100% }} }} {_FIVE}</style>"
+"""What Streamlit has no setting for: dark text on the dark theme's light primary colour, also when the system changes its scheme; and a tablet,
+between a phone, where all columns are stacked, and a laptop."""

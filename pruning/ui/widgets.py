@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -28,6 +28,12 @@ MOST_PARTS = 4
 def number(place: DeltaGenerator, label: str, value: str, below: str) -> None:
     """Draw a number in a box, with a line of words below it."""
     place.metric(label, value, below, border=True, delta_color="off", delta_arrow="off", width="stretch", height="stretch")
+
+
+def columns(key: str, spec: int | Sequence[int] = 2) -> list[DeltaGenerator]:
+    """Columns of a page's charts and tables; one above the other where a tablet is too narrow for them."""
+    with st.container(key=f"{theme.WIDE}{key}"):
+        return st.columns(spec, gap="medium")
 
 
 def chart(
@@ -59,7 +65,7 @@ def chart(
     with st.expander("As a table, and to download", icon=":material/table:"):
         st.dataframe(table, hide_index=not index, column_config=columns, alt=alt)
         saved, picked = st.columns(2, vertical_alignment="bottom")
-        saved.download_button("CSV", partial(csv_text, table.reset_index() if index else table), f"{key}.csv", "text/csv", key=f"{key}-csv")
+        _csv(saved, table.reset_index() if index else table, key)
         picked.segmented_control(
             "The chart's camera saves",
             ["png", "svg"],
@@ -67,6 +73,17 @@ def chart(
             key=f"{key}-picture",
             help="Point at the chart; the camera appears at its top right.",
         )
+
+
+def numbers(table: pd.DataFrame, key: str, title: str) -> None:
+    """Every column of a table of which the page shows the first, folded, and as CSV."""
+    with st.expander(title, icon=":material/table:"):
+        st.dataframe(table, hide_index=True, alt=title)
+        _csv(st.container(), table, key)
+
+
+def _csv(place: DeltaGenerator, table: pd.DataFrame, key: str) -> None:
+    place.download_button("CSV", partial(csv_text, table), f"{key}.csv", "text/csv", key=f"{key}-csv")
 
 
 def parts(view: View, kept: NDArray[np.bool_], column: str) -> tuple[pd.Series, dict[str, str]]:

@@ -87,3 +87,24 @@ def test_a_cold_deep_link_has_its_shell(server: tuple[str, Path], page: Page, na
     expect(page.get_by_role("heading", name=name.capitalize(), exact=True)).to_be_visible()
     expect(page.get_by_role("link", name="Frontier")).to_be_visible()
     expect(page.get_by_text("Page not found")).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_the_sample_is_scored_pruned_and_exported_in_few_clicks(server: tuple[str, Path], page: Page) -> None:
+    """From an empty folder; the browser counts the clicks."""
+    address, experiments = server
+    page.add_init_script(
+        "addEventListener('click', event => { if (event.isTrusted) sessionStorage.clicks = +(sessionStorage.clicks || 0) + 1 }, true)"
+    )
+    page.goto(address)
+    page.get_by_role("button", name="Score the sample").click()
+    wait_until(lambda: (experiments / "sample" / "experiment.json").exists(), 120)
+    wait_until(lambda: Experiment(experiments / "sample").status().state in (JobState.DONE, JobState.FAILED), 1800)
+    page.get_by_role("link", name="Export").click()
+    page.get_by_role("button", name="Export", exact=True).click()
+    expect(page.get_by_text("verified against the manifest")).to_be_visible(timeout=60_000)
+    assert 0 < int(page.evaluate("sessionStorage.clicks")) <= 6
+    experiment = Experiment(experiments / "sample")
+    subset = experiment.subset("winning-ticket")
+    manifest = writer.verify(writer.default_output(experiment, subset, "jsonl"))
+    assert 0 < manifest["output"]["rows"] == subset.size < len(experiment.ids)

@@ -6,44 +6,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pruning.experiment import Experiment
-from pruning.interop.recorder import Recorder
 from pruning.store import lock
+from tests.support.kinds import ARABIC, all_alike, many_classes, right_to_left
 from tests.support.pages import PAGES, open_page, opened
 
 pytestmark = pytest.mark.process
-
-LONG = [f"a class with quite a long name, number {number}" for number in range(30)]
-ARABIC = ("فيلم رائع جدا", "فيلم سيئ")
-
-
-def recorded(folder: Path, rows: list[dict[str, str]], spread: float = 2.0) -> Experiment:
-    """An experiment recorded from logits that lean towards the label by `spread`."""
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    recorder = Recorder(folder / "experiments" / "made", folder / "rows.jsonl", epochs=2, runs=3)
-    classes, random = int(recorder.labels.max()) + 1, np.random.default_rng(0)
-    for seed in recorder.seeds:
-        run = recorder.run(seed)
-        for _ in range(2):
-            run.add(np.arange(len(rows)), spread * (np.eye(classes)[recorder.labels] + random.normal(size=(len(rows), classes))))
-    return Experiment(folder / "experiments" / "made")
-
-
-def many_classes(folder: Path) -> Experiment:
-    return recorded(folder, [{"text": f"text {index}", "label": LONG[index % 30]} for index in range(90)])
-
-
-def right_to_left(folder: Path) -> Experiment:
-    return recorded(folder, [{"text": f"{ARABIC[index % 2]} {index}", "label": ("جيد", "سيئ")[index % 2]} for index in range(20)])
-
-
-def all_alike(folder: Path) -> Experiment:
-    """As the sample's probabilities after a short fine-tuning: all between 0.496 and 0.504."""
-    return recorded(folder, [{"text": f"text {index}", "label": ("bad", "good")[index % 2]} for index in range(20)], spread=0.008)
-
 
 KINDS: dict[str, Callable[[Path], Experiment]] = {"many": many_classes, "right to left": right_to_left, "alike": all_alike}
 

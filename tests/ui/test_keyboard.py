@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from benchmarks import big
 from pruning.experiment import Experiment
@@ -101,3 +101,29 @@ def test_a_tick_in_the_list_redraws_no_chart(topics: tuple[str, Experiment], pag
     expect(page.get_by_role("heading", name=re.compile(f"Example {experiment.ids[1]}$"))).to_be_visible()
     settled(page)
     page.wait_for_function("window.redrawn > 0")
+
+
+IN_SIGHT = """key => {
+  const box = document.querySelector(`.st-key-${key}`).getBoundingClientRect();
+  return box.top >= 0 && box.bottom <= innerHeight;
+}"""
+SCROLLED = "[...document.querySelectorAll('[data-testid=stMain], html')].reduce((sum, e) => sum + e.scrollTop, 0)"
+
+
+def test_twenty_suspected_labels_take_twenty_keys_and_no_scrolling(served: tuple[str, Path], browser: Browser) -> None:
+    address, experiments = served
+    experiment = big.make(experiments / "twenty-suspects", 300)
+    errors = experiment.label_errors
+    assert errors is not None and len(errors.ranked) >= 20
+    page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
+    visit(page, f"{address}/inspect?experiment=twenty-suspects&subset=full&queue=suspected")
+    for number, position in enumerate(errors.ranked[:20], 1):
+        expect(page.get_by_role("heading", name=f"Example {experiment.ids[position]}", exact=True)).to_be_visible()
+        for key in ("rows", "relabel-suggested", "keep-this", "drop-this", "undo"):
+            assert page.evaluate(IN_SIGHT, key), (key, number)
+        page.keyboard.press("ayx"[number % 3])
+        wait_until(lambda number=number: len(experiment.decided.touched) == number, 30)
+        assert page.evaluate(SCROLLED) == 0
+    decided, twenty = experiment.decided, {int(experiment.ids[position]) for position in errors.ranked[:20]}
+    assert decided.touched == twenty and len(decided.labels) == 6 and len(decided.dropped) == 7
+    page.context.close()

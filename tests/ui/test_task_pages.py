@@ -1,62 +1,26 @@
 """Every task in the dashboard: each page opens it, and an example of it looks as its task shows it."""
 
 import json
-import random
 import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pruning.data import models
-from pruning.data.examples import load_pair
-from pruning.data.tasks import TASKS
-from pruning.experiment import Experiment
-from pruning.records import EpochRecord, RunPlan
-from pruning.settings import Settings, TrainSettings
+from tests.support.kinds import of_task
 from tests.support.pages import PAGES, open_page, opened
 from tests.support.tasks import CASES
 
 pytestmark = pytest.mark.process
-
-EXAMPLES = 16
-
-
-def scored(settings: Settings, directory: Path) -> None:
-    """What the worker does, in this process: three times as fast for runs as short as these."""
-    from pruning.training import train as trained
-
-    examples, evaluation = load_pair(settings)
-    experiment = Experiment.create(
-        directory, settings.with_changes(task=examples.task), examples, evaluation, models.fingerprint(models.locate(settings.model))
-    )
-    data = TASKS[examples.task].encode(examples.table, models.load_tokenizer(models.locate(settings.model)), 32)
-    plans = [RunPlan(key=str(run), seed=seed, rows=np.arange(EXAMPLES), epochs=1) for run, seed in enumerate(settings.seeds)]
-    for item in trained(plans, data, None, settings.model, settings.train, workers=0):
-        if isinstance(item, EpochRecord):
-            experiment.write_epoch(int(item.key), item)
 
 
 @pytest.fixture(scope="module", params=CASES)
 def asked(request: pytest.FixtureRequest, tiny: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict[str, Any]], Path]:
     """A task's short name, its rows (what is hostile in HTML among them), and the folder of an experiment of them."""
     case, folder = str(request.param), tmp_path_factory.mktemp("asked")
-    rows = [CASES[case][0](random.Random(seed)) for seed in range(EXAMPLES + 8)]
-    for row in rows:
-        row.update({name: f"{row[name]} <b>&" for name in ("hypothesis", "question", "context", "article") if name in row})
-    for name, part in (("train", rows[:EXAMPLES]), ("eval", rows[EXAMPLES:])):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
-    settings = Settings(
-        data=str(folder / "train.jsonl"),
-        evaluation=str(folder / "eval.jsonl"),
-        model=tiny,
-        seeds=(1, 2),
-        max_length=32,
-        train=TrainSettings(epochs=1, batch_size=8, learning_rate=1e-3, device="cpu"),
-    )
-    scored(settings, folder / "experiments" / case)
+    of_task(case, tiny, folder)
+    rows = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
     return case, rows, folder / "experiments"
 
 

@@ -30,7 +30,8 @@ NAMES = ("localhost", "127.0.0.1", "[::1]")
 def main(experiments: Path, port: int, address: str = LOOPBACK, hosts: Sequence[str] = (), data: str | None = None) -> None:
     """Serve the experiments in `experiments` until Ctrl-C. Does not return.
 
-    `address` is bound, `hosts` are additional host names. The printed link opens the form of a new experiment with `data`, if given. Raises UsageError for an address other than this machine's
+    `address` is bound, `hosts` are additional host names. The printed link opens the form of a
+    new experiment with `data`, if given. Raises UsageError for an address other than this machine's
     without a password, or without a host name.
     """
     if problem := refusal_to_start(address, os.environ.get(PASSWORD)):
