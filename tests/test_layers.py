@@ -63,6 +63,12 @@ def test_no_import_closes_a_circle() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
+def test_a_page_is_short() -> None:
+    """A page reads top to bottom; what it is made of lives in pruning/ui/, what it shows in the library."""
+    lengths = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "pages").glob("*.py")}
+    assert len(lengths) == 6 and {name: lines for name, lines in lengths.items() if lines > 80} == {}
+
+
 def dotted(path: Path) -> str:
     """The module's name as it is imported."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

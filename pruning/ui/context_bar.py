@@ -12,7 +12,7 @@ from pruning.records import JobState
 from pruning.reports.browse import View
 from pruning.store import manifest
 from pruning.subsets.titles import title
-from pruning.ui import address, escaping, new_experiment, state, theme
+from pruning.ui import address, escaping, keys, new_experiment, state, theme
 
 SUBSET_HELP = (
     "The training set that every page is about. The winning ticket is the paper's name for dropping what is always right (H = R) "
@@ -93,6 +93,8 @@ def _about(page: str) -> str:
             _burn_in(experiment)
             _keeps(state.view(experiment))
         st.fragment(_job, run_every=2 if running else None)(page)
+        if not address.value(address.NEW):  # one dialog at a time
+            keys.button(experiment.label_names)
     except WinnowError as error:
         return str(error)
     return ""

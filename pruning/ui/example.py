@@ -18,7 +18,7 @@ from pruning.formatting import counted
 from pruning.records import Subset
 from pruning.reports import reasons
 from pruning.reports.browse import AT_ONCE, View
-from pruning.ui import address, charts, chat, deciding, escaping, keys, tables, theme, widgets
+from pruning.ui import address, charts, chat, deciding, escaping, tables, theme, widgets
 from pruning.ui import answers as sampled_answers
 
 NEAREST = 5
@@ -71,7 +71,6 @@ def _head(view: View, matching: NDArray[np.int64], position: int, kept: bool, si
         first, last = place == 0, place is not None and place + 1 >= len(matching)
         st.button("Previous", icon=":material/arrow_upward:", shortcut="k", key="previous", on_click=step, args=(-1, size), disabled=first)
         st.button("Next", icon=":material/arrow_downward:", shortcut="j", key="step-on", on_click=step, args=(1, size), disabled=last)
-        keys.button(view)
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.badge(f"H {view.h[position]} of {runs}", color="gray")
         st.badge("kept" if kept else "pruned", color="blue" if kept else "orange")

@@ -45,6 +45,7 @@ def test_number_keys_relabel_and_h_shows_the_keys(topics: tuple[str, Experiment]
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("undo the latest decision")).to_be_visible()
     expect(dialog.get_by_text("1 to 3")).to_be_visible()
+    expect(dialog.get_by_text("first epochs that H ignores")).to_be_visible()
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     new = (int(experiment.labels[0]) + 1) % 3

@@ -141,6 +141,84 @@ def test_any_address_opened_cold_shows_the_same(state: dict[str, object], shared
         assert ([found] if isinstance(found, str) else found) == [str(v) for v in (value if isinstance(value, list) else [value])], key
 
 
+EVERYWHERE: list[tuple[str, str, list[object]]] = [
+    ("selectbox", "subset", ["full", "drop-easy", "remove-0", "random@0.5"]),
+    ("number_input", "burn_in", [0, 1]),
+]
+ACTS: dict[str, list[tuple[str, str, list[object]]]] = {
+    "overview": [],
+    "difficulty": [
+        ("selectbox", "x", ["variability", "aum", "loss"]),
+        ("selectbox", "y", ["confidence", "el2n"]),
+        ("selectbox", "stack", ["label", "kept or pruned"]),
+        ("segmented_control", "level", [0, 2, 3]),
+        ("slider", "x-variability", [(0.1, 0.2), (0.05, 0.3)]),
+    ],
+    "frontier": [("segmented_control", "budget", ["steps", "epochs"]), ("number_input", "margin", [0.0, 2.5])],
+    "inspect": [
+        ("text_input", "q", ["film", "the good", ""]),
+        ("multiselect", "h", [[0], [1, 2], []]),
+        ("multiselect", "label", [["positive"], []]),
+        ("multiselect", "said", [["negative"]]),
+        ("selectbox", "only", ["suspected label errors", "duplicates", None]),
+        ("selectbox", "sort", ["confidence", "variability"]),
+        ("toggle", "desc", [True, False]),
+        ("segmented_control", "show", ["pruned", "kept", "all"]),
+        ("segmented_control", "size", [100, 50]),
+        ("selectbox", "versus", ["drop-hard", None]),
+        ("button", "step-on", [None]),
+        ("button", "previous", [None]),
+    ],
+    "export": [("segmented_control", "format", ["csv", "parquet"]), ("selectbox", "by", ["label"])],
+}
+"""What a person can do on a page, as (kind of widget, key, values); a button has no value."""
+
+
+@st.composite
+def walks(draw: st.DrawFn) -> tuple[str, list[tuple[str, str, object]]]:
+    page = draw(st.sampled_from(sorted(ACTS)))
+    acts = draw(st.lists(st.sampled_from([*EVERYWHERE, *ACTS[page]]), min_size=1, max_size=4))
+    return page, [(kind, key, draw(st.sampled_from(values))) for kind, key, values in acts]
+
+
+def act(app: AppTest, kind: str, key: str, value: object) -> None:
+    """Do it, where the widget is on the page and can be used."""
+    [widget] = [one for one in app.get(kind) if one.key == key] or [None]
+    if widget is None or widget.disabled:
+        return
+    (widget.click() if kind == "button" else widget.set_value(value)).run()
+    assert not app.exception, (key, value)
+
+
+def on_screen(app: AppTest) -> dict[str, object]:
+    """Everything a person sees but passing messages and buttons: words, numbers, tables, charts, and what each widget holds."""
+    kinds = ("selectbox", "multiselect", "text_input", "number_input", "slider", "toggle", "segmented_control")
+    return {
+        "words": [one.value for kind in ("title", "subheader", "text", "caption", "markdown") for one in app.get(kind)],
+        "numbers": [(one.label, one.value, one.delta) for one in app.metric],
+        "tables": [one.value.to_csv() for one in app.dataframe],
+        "charts": [one.proto.spec for one in app.get("plotly_chart")],
+        "widgets": {one.key: one.value for kind in kinds for one in app.get(kind) if one.key},
+    }
+
+
+@pytest.mark.process
+@settings(max_examples=12)
+@given(walk=walks())
+def test_any_state_a_person_reaches_is_what_its_address_opens(walk: tuple[str, list[tuple[str, str, object]]], shared: Experiment) -> None:
+    page, acts = walk
+    root = shared.folder.root.parent
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        app = opened(f"{page}?experiment={shared.name}", root, monkeypatch)
+        for each in acts:
+            act(app, *each)
+        cold = opened(link(app, page), root, monkeypatch)
+    assert not cold.exception and not cold.warning and cold.query_params == app.query_params
+    here, there = on_screen(app), on_screen(cold)
+    for what in here:
+        assert here[what] == there[what], (what, app.query_params)
+
+
 def test_a_new_label_is_seen_by_the_list_and_the_filters(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     example, names = int(scored.ids[0]), list(scored.label_names)
     assert scored.labels is not None
@@ -191,6 +269,18 @@ def test_an_empty_list_says_which_filter_empties_it(scored: Experiment, monkeypa
     assert f'{positive:,} without "zzzz"' in labels and "0 without label:\u2060 positive" in labels
     app.button(key="without-q").click().run()
     assert "q" not in app.query_params and len(app.dataframe[0].value) == min(50, positive)
+
+
+def test_each_filter_has_a_chip_that_clears_it_alone(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"q": "film", "label": "positive", "show": "pruned", "sort": "loss"}
+    app = opened(f"inspect?experiment=reviews&{urlencode(asked)}", scored.folder.root.parent, monkeypatch)
+    assert {button.key for button in app.button if str(button.key).startswith("chip-")} == {"chip-q", "chip-label", "chip-show"}
+    app.button(key="chip-label").click().run()
+    assert not app.exception and "label" not in app.query_params
+    assert {app.query_params[key] for key in ("q", "show", "sort")} == {"film", "pruned", "loss"}
+    app.button(key="chip-show").click().run()
+    app.button(key="chip-q").click().run()
+    assert len(app.dataframe[0].value) == 50 and not [button for button in app.button if str(button.key).startswith("chip-")]
 
 
 def test_a_review_queue_of_overview_opens_its_examples(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
