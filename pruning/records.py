@@ -395,5 +395,5 @@ class JobStatus:
         left = f", {duration(self.seconds_left)} left" if self.state is JobState.RUNNING and self.seconds_left is not None else ""
         left = left if self.silent is None else f", no progress for {duration(self.silent)}"
         message = f": {self.message}" if self.message else ""
-        state = f"{self.verb or 'experiment'} {self.state}"
+        state = "no job yet" if self.state is JobState.NEW else f"{self.verb or 'experiment'} {self.state}"
         return f"{_DONE.get(self.verb, state) if self.state is JobState.DONE else state}{share}{left}{message}"
