@@ -24,7 +24,7 @@ def _close() -> None:
 
 
 def dialog() -> None:
-    """Draw the dialog if it is open; last on the page, because only what is drawn before it stays where it is."""
+    """Draw the dialog if it is open; last on the page, which does not wait for it."""
     if address.value(address.NEW):
         _form()
 

@@ -76,7 +76,7 @@ def chart(
 
 
 def numbers(table: pd.DataFrame, key: str, title: str) -> None:
-    """Every column of a table of which the page shows the first, folded, and as CSV."""
+    """All columns of a table, folded, and as CSV; for a page that shows the first ones."""
     with st.expander(title, icon=":material/table:"):
         st.dataframe(table, hide_index=True, alt=title)
         _csv(st.container(), table, key)
