@@ -40,7 +40,7 @@ def section(view: View, subset: Subset, budget: str) -> None:
     if found.missing:
         st.caption(escaping.markdown(found.missing))
         return
-    left, right = st.columns([8, 5], gap="medium")
+    left, right = widgets.columns("groups", [8, 5])
     with left:
         widgets.chart(
             charts.groups(found.rows[:SHOWN]),
