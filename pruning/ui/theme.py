@@ -44,5 +44,5 @@ FIVE = "five-numbers"
 _FIVE = f"@media (min-width: 641px) and (max-width: 1000px) {{ .st-key-{FIVE} > * {{ min-width: 30% }} }}"
 
 CSS = f"<style>{_READABLE} @media (max-width: 1000px) {{ {_WIDE} {{ min-width: 100% }} }} {_FIVE}</style>"
-"""Styles that Streamlit has no setting for: dark text on the dark theme's light primary colour, also when the system changes its scheme; and
-a tablet, between a phone, where all columns are stacked, and a laptop."""
+"""Styles that Streamlit has no setting for: dark text on the dark theme's light primary colour, also when the system changes its
+scheme; and a tablet, between a phone, where all columns are stacked, and a laptop."""
