@@ -12,7 +12,7 @@ from pruning.data.tasks.generation import GENERATION
 from pruning.errors import UsageError
 from pruning.formatting import scientific
 from pruning.options import Setting, parse, settings_of
-from pruning.settings import GROUPS, Settings, TrainSettings, default_seeds
+from pruning.settings import DATA, GROUPS, MODEL, Settings, TrainSettings, default_seeds
 from pruning.ui import address
 
 FORM: Mapping[str, Setting] = {**settings_of(Settings), **settings_of(TrainSettings)}
@@ -23,6 +23,9 @@ ELSEWHERE = ("data", "task", "columns", "model")
 
 OF_GENERATION = ("template", "success")
 """Settings that only generated answers have."""
+
+TABS = {DATA: "Data details", MODEL: "Model details"}
+"""Titles of tabs that would have the name of a box of the form."""
 
 RUNS = f"{address.SETTING}runs"
 """Key of the number of runs: their seeds follow from it."""
@@ -50,7 +53,7 @@ def show(task: str, but: str = "") -> dict[str, Any]:
     Raises UsageError naming the field of a value that cannot be read.
     """
     found: dict[str, Any] = {}
-    for tab, (group, settings) in zip(st.tabs(list(GROUPS)), themes(task).items(), strict=True):
+    for tab, (group, settings) in zip(st.tabs([TABS.get(group, group) for group in GROUPS]), themes(task).items(), strict=True):
         with tab:
             places = st.columns(2)
             if group == FORM["seeds"].option.group:

@@ -19,15 +19,16 @@ LONG = [f"a class with quite a long name, number {number}" for number in range(3
 ARABIC = ("فيلم رائع جدا", "فيلم سيئ")
 
 
-def recorded(folder: Path, rows: list[dict[str, str]], spread: float = 2.0) -> Experiment:
-    """An experiment recorded from logits that lean towards the label by `spread`."""
+def recorded(folder: Path, rows: list[dict[str, str]], spread: float = 2.0, wrong: int = 0) -> Experiment:
+    """An experiment recorded from logits that lean towards the label by `spread`; the first `wrong` rows' lean towards another one."""
     (folder / "rows.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     recorder = Recorder(folder / "experiments" / "made", folder / "rows.jsonl", epochs=2, runs=3)
     classes, random = int(recorder.labels.max()) + 1, np.random.default_rng(0)
+    leaning = np.where(np.arange(len(rows)) < wrong, (recorder.labels + 1) % classes, recorder.labels)
     for seed in recorder.seeds:
         run = recorder.run(seed)
         for _ in range(2):
-            run.add(np.arange(len(rows)), spread * (np.eye(classes)[recorder.labels] + random.normal(size=(len(rows), classes))))
+            run.add(np.arange(len(rows)), spread * (np.eye(classes)[leaning] + random.normal(size=(len(rows), classes))))
     return Experiment(folder / "experiments" / "made")
 
 
@@ -37,6 +38,12 @@ def many_classes(folder: Path) -> Experiment:
 
 def right_to_left(folder: Path) -> Experiment:
     return recorded(folder, [{"text": f"{ARABIC[index % 2]} {index}", "label": ("جيد", "سيئ")[index % 2]} for index in range(20)])
+
+
+def mislabelled(folder: Path) -> Experiment:
+    """Two classes; 30 of 200 labels look wrong."""
+    rows = [{"text": f"a text of some words, number {index}", "label": ("bad", "good")[index % 2]} for index in range(200)]
+    return recorded(folder, rows, spread=4.0, wrong=30)
 
 
 def all_alike(folder: Path) -> Experiment:

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from benchmarks import big
 from pruning.experiment import Experiment
 from tests.support.browsing import NO_BROWSER, settled, visit, wait_until
+from tests.support.kinds import mislabelled
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(NO_BROWSER, reason="no Chromium: apt-get install chromium")]
 
@@ -111,9 +112,10 @@ IN_SIGHT = """key => {
 SCROLLED = "[...document.querySelectorAll('[data-testid=stMain], html')].reduce((sum, e) => sum + e.scrollTop, 0)"
 
 
-def test_twenty_suspected_labels_take_twenty_keys_and_no_scrolling(served: tuple[str, Path], browser: Browser) -> None:
+def test_twenty_suspected_labels_take_twenty_keys_and_no_scrolling(served: tuple[str, Path], browser: Browser, tmp_path: Path) -> None:
     address, experiments = served
-    experiment = big.make(experiments / "twenty-suspects", 300)
+    made = mislabelled(tmp_path).folder.root
+    experiment = Experiment(shutil.copytree(made, experiments / "twenty-suspects"))
     errors = experiment.label_errors
     assert errors is not None and len(errors.ranked) >= 20
     page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
