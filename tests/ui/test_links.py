@@ -200,7 +200,7 @@ def on_screen(app: AppTest) -> dict[str, object]:
     return {
         "words": [one.value for kind in ("title", "subheader", "text", "caption", "markdown") for one in app.get(kind)],
         "numbers": [(one.label, one.value, one.delta) for one in app.metric],
-        "tables": [one.value.to_csv() for one in app.dataframe],
+        "tables": [one.proto.SerializeToString(deterministic=True) for one in app.dataframe],
         "charts": [one.proto.spec for one in app.get("plotly_chart")],
         "widgets": {one.key: one.value for kind in kinds for one in app.get(kind) if one.key},
     }
