@@ -142,7 +142,7 @@ def test_any_address_opened_cold_shows_the_same(state: dict[str, object], shared
 
 
 EVERYWHERE: list[tuple[str, str, list[object]]] = [
-    ("selectbox", "subset", ["full", "drop-easy", "remove-0"]),
+    ("selectbox", "subset", ["full", "drop-easy", "drop-hard"]),
     ("number_input", "burn_in", [0, 1]),
 ]
 ACTS: dict[str, list[tuple[str, str, list[object]]]] = {
