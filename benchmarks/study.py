@@ -31,7 +31,7 @@ from pruning.formatting import scientific
 from pruning.jobs import worker
 from pruning.records import Difference, FrontierPoint
 from pruning.settings import Settings, default_seeds
-from pruning.subsets.findings import DISTINCT, MANY_COPIES, SUSPECTS
+from pruning.subsets.findings import CHOICE, DISTINCT, MANY_COPIES, SUSPECTS
 from pruning.subsets.ladder import TICKET
 from pruning.subsets.trainable import trainable
 
@@ -39,6 +39,9 @@ BOTH = f"({TICKET} and {SUSPECTS})"
 
 DRAWN = (TICKET, SUSPECTS, BOTH)
 """Subsets from which rows are drawn at random."""
+
+ALIKE = 0.01
+"""Difference of two sizes, as a share, up to which they count as equal."""
 
 RULES = (*DRAWN, "stratified", "ambiguous", "ccs")
 
@@ -94,8 +97,9 @@ def names(experiment: Experiment, share: float) -> dict[str, str]:
 
 
 def whole(experiment: Experiment) -> list[str]:
-    """Return the subsets that are measured whole too."""
-    return [name for name in drawn(experiment) if " " not in name]
+    """Return the subsets that are measured whole too; where there are copies, Winnow's choice is none of those that are drawn from."""
+    names = [name for name in drawn(experiment) if " " not in name]
+    return [*names, CHOICE] if DISTINCT in names else names
 
 
 def measured_points(cell: Cell, seeds: int, share: float, folder: Path) -> dict[str, FrontierPoint]:
@@ -108,7 +112,9 @@ def measured_points(cell: Cell, seeds: int, share: float, folder: Path) -> dict[
     points = {point.subset: point for point in experiment.frontier() if point.seeds >= seeds}
     wanted = names(experiment, share) | {"full": "full", **{f"all of {name}": name for name in whole(experiment)}}
     found = {rule: points[name] for rule, name in wanted.items() if name in points}
-    return found if {"random", "full", *drawn(experiment)} <= set(found) else {}
+    if not {"random", "full", *drawn(experiment)} <= set(found):
+        return {}
+    return {**found, CHOICE: found.get(f"all of {CHOICE}", found[BOTH])}
 
 
 def table(cell: Cell, points: dict[str, FrontierPoint], experiment: Experiment) -> list[str]:
@@ -119,7 +125,7 @@ def table(cell: Cell, points: dict[str, FrontierPoint], experiment: Experiment) 
     lines[2] += f" {experiment.learned.sentence}"
     lines += ["| rule | kept | accuracy | against random of its size, pp | against full data, pp |", "|---|---|---|---|---|"]
     for rule, point in points.items():
-        same_size = point.kept == random.kept and point is not random
+        same_size = abs(point.kept - random.kept) <= ALIKE * random.kept and point is not random
         cells = [
             in_pp(against(random, point, finished)) if same_size else "",
             "" if point is full else in_pp(against(full, point, finished)),
@@ -136,7 +142,9 @@ def against(other: FrontierPoint, point: FrontierPoint, finished: pd.DataFrame) 
 
 
 def in_pp(found: Difference) -> str:
-    """The same in percentage points, with its 95% interval."""
+    """The same in percentage points, with its 95% interval where there is one."""
+    if np.isnan(found.low):
+        return f"{100 * found.mean:+.1f}"
     return f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
 
 
@@ -149,7 +157,7 @@ def overview(done: dict[Cell, dict[str, FrontierPoint]], folder: Path) -> list[s
         "|---" * 7 + "|",
     ]
     finished = {cell: Experiment(folder / cell.name).finished() for cell in done}
-    for rule in (*RULES, DISTINCT):
+    for rule in (*RULES, DISTINCT, CHOICE):
         cells = [cell for cell, points in done.items() if rule in points]
         if not cells:
             continue
@@ -168,13 +176,13 @@ def overview(done: dict[Cell, dict[str, FrontierPoint]], folder: Path) -> list[s
 
 
 def draw(done: dict[Cell, dict[str, FrontierPoint]], folder: Path, chart: Path) -> None:
-    """Write a chart of the ticket without suspected labels against random rows of its size, in every cell and on average."""
+    """Write a chart of Winnow's choice against random rows of its size, in every cell and on average."""
     found = {
-        f"{cell.name} ({cell.kind})": against(points["random"], points[BOTH], Experiment(folder / cell.name).finished())
+        f"{cell.name} ({cell.kind})": against(points["random"], points[CHOICE], Experiment(folder / cell.name).finished())
         for cell, points in done.items()
     }
     lines = [*found.items(), (f"mean of {len(found)} sets", over_cells([*found.values()]))]
-    title = f"{BOTH.strip('()')} against random rows of its size"
+    title = "Winnow's choice against random rows of its size"
     chart.write_text(forest(title, "percentage points of accuracy, with 95% intervals", lines))
 
 
