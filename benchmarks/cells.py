@@ -119,6 +119,7 @@ CELLS = (
     Cell("movies-2000-flipped-10", "movies", 2000, flipped(0.1), "noisy"),
     Cell("packages-2000-flipped-20", "packages", 2000, flipped(0.2), "noisy"),
     Cell("movies-1000", "movies", 1000),
+    Cell("posts-1000", "posts", 1000),
     Cell("movies-2000-one-rare", "movies", 2000, one_rare, "unbalanced"),
     Cell("movies-4000", "movies", 4000),
     Cell("movies-4000-flipped-20", "movies", 4000, flipped(0.2), "noisy"),

@@ -26,6 +26,7 @@ from benchmarks.forest import forest
 from benchmarks.machine import heading
 from pruning.analysis.frontier import paired, paired_values
 from pruning.cli import report
+from pruning.errors import TrainingError
 from pruning.experiment import Experiment
 from pruning.formatting import scientific
 from pruning.jobs import worker
@@ -60,7 +61,11 @@ def main(
     cells = [each for each in CELLS if not cell or each.name in cell]
     for each in () if measured else cells:
         start = time.perf_counter()
-        measure(each, evaluation, seeds, runs, share, folder)
+        try:
+            measure(each, evaluation, seeds, runs, share, folder)
+        except TrainingError as error:
+            print(f"{each.name}: {error}", file=sys.stderr, flush=True)
+            continue
         print(f"{each.name}: {(time.perf_counter() - start) / 60:.1f} minutes", file=sys.stderr, flush=True)
     done = {each: points for each in cells if (points := measured_points(each, seeds, share, folder))}
     print(heading("Which rule beats chance", f"python -m benchmarks.study {' '.join(sys.argv[1:])}".strip()))

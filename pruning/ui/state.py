@@ -150,10 +150,11 @@ def subset_names(experiment: Reading) -> list[str]:
     names = [rules.subset_name(removes, runs) for removes in rules.ladder(runs)]
     measured = [name.removesuffix(DECISIONS) for name in experiment.finished()["subset"].unique()]
     at_hand = len(experiment.ids) <= AT_ONCE or experiment.audited
-    found = [findings.CHOICE] if at_hand else []
-    found += [findings.SUSPECTS] if experiment.finds_label_errors else []
+    choice = [findings.CHOICE] if at_hand else []
+    found = [findings.SUSPECTS] if experiment.finds_label_errors else []
     found += [findings.DISTINCT] if at_hand and experiment.same_meaning is not None and experiment.same_meaning.max() >= 0 else []
-    return list(dict.fromkeys([*names, *found, *saved_names(experiment.folder), "drop-easy", "drop-hard", SOMETIMES, *measured, "full"]))
+    saved = saved_names(experiment.folder)
+    return list(dict.fromkeys([*names, *choice, *saved, *found, "drop-easy", "drop-hard", SOMETIMES, *measured, "full"]))
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:

@@ -319,7 +319,7 @@ def test_the_subset_of_a_view_is_saved_on_export_and_becomes_the_subset_of_every
     assert not app.exception and "Saved" in app.toast[0].value
     assert scored.subset("mine").kept.tolist() == ticket.kept[1:].tolist()
     chosen, place = app.selectbox(key=address.SUBSET), len(ladder(len(SEEDS)))
-    assert chosen.value == "mine" and chosen.options[place : place + 3] == ["mine", "Drop suspected labels", "Drop always right"]
+    assert chosen.value == "mine" and chosen.options[place : place + 3] == ["Winnow's choice", "mine", "Drop suspected labels"]
     assert {"Rows": f"{ticket.size - 1:,}"}.items() <= {metric.label: metric.value for metric in app.metric}.items()
     app.number_input(key=address.BURN_IN).set_value(0).run()
     assert {"Rows": f"{ticket.size - 1:,}"}.items() <= {metric.label: metric.value for metric in app.metric}.items()
