@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pruning.analysis import audit, scores
-from pruning.analysis.audit import Hard, LabelErrors
+from pruning.analysis.audit import LabelErrors
 from pruning.analysis.comparison import Comparison
 from pruning.analysis.confusion import confusion
 from pruning.analysis.duplicates import Duplicates
@@ -28,59 +27,12 @@ from pruning.reading import Reading
 from pruning.records import FrontierPoint, Subset
 from pruning.reports.answers import Rates, rates
 from pruning.reports.comparison import compare
+from pruning.reports.conditions import ALWAYS, DOUBTED, DUPLICATES, HARD, LABEL, LABELS_DOUBTED, NEVER, Filter
 from pruning.subsets import decisions as by_hand
 from pruning.subsets.decisions import DECIDED_BY_HAND, Decided, Decision
 
-SUSPECTS, DUPLICATES = "suspected label errors", "duplicates"
-HARD = {f"H = 0: {kind}": kind for kind in Hard}
-"""Filter name -> kind of example with H = 0."""
-
-NEVER, ALWAYS, DOUBTED = "never right", "always right", "doubted keys"
-"""Choices for sampled answers: by all answers of a prompt, and a chance level where there is one."""
-
-ONLY = (SUSPECTS, *HARD, DUPLICATES, DECIDED_BY_HAND, NEVER, ALWAYS, DOUBTED)
-"""Choices of the "Only" filter."""
-
-LABELS_DOUBTED = (SUSPECTS, *(name for name, kind in HARD.items() if kind is Hard.MISLABELLED))
-"""Choices whose examples all have a suspected label; in source order the worst are listed first."""
-
-SOURCE_ORDER = "source order"
-LABEL = "label"
-"""Name of the label column in filters, whatever it is called in the source."""
-
 AT_ONCE = 20_000
 """Most examples for which duplicates and label errors are computed on demand; above, in a separate process."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Conditions on the examples to show. The default shows all."""
-
-    show: str = "all"
-    """"kept", "pruned", "all", or a comparison with the other subset: "only here", "only there"."""
-    text: str = ""
-    """Words that must all occur, ignoring case; a phrase in quotes must occur as a whole."""
-    levels: tuple[int, ...] = ()
-    """H-values wanted."""
-    labels: tuple[str, ...] = ()
-    predicted: tuple[str, ...] = ()
-    """Majority predictions of the last epoch."""
-    answered: tuple[str, ...] = ()
-    """Predictions wanted from at least one run in its last epoch."""
-    column: str = ""
-    values: tuple[str, ...] = ()
-    """Slices of `column` (see `audit.slices`)."""
-    only: str | None = None
-    """One of ONLY."""
-    beside: str = ""
-    beside_levels: tuple[int, ...] = ()
-    """H-values wanted in the experiment named `beside`, in the same folder."""
-    score: str = ""
-    between: tuple[float, float] | None = None
-    """Range of `score`, both ends included."""
-    sort: str = SOURCE_ORDER
-    """A score's name."""
-    descending: bool = False
 
 
 K = TypeVar("K", bound=Hashable)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from pruning.analysis.duplicates import leaks, repeated
 from pruning.formatting import counted
-from pruning.reports.browse import ALWAYS, DOUBTED, DUPLICATES, NEVER, SUSPECTS, Filter, View
+from pruning.reports.browse import View
+from pruning.reports.conditions import ALWAYS, DOUBTED, DUPLICATES, NEVER, SUSPECTS, Filter
 from pruning.subsets.decisions import DECIDED_BY_HAND
 
 QUEUES = {

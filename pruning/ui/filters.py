@@ -11,15 +11,16 @@ from pruning.analysis.scores import SCORES
 from pruning.errors import WinnowError
 from pruning.experiment import list_experiments
 from pruning.jobs import precompute
-from pruning.reports import browse, review
-from pruning.reports.browse import Filter, View
+from pruning.reports import conditions, review
+from pruning.reports.browse import View
+from pruning.reports.conditions import Filter
 from pruning.store import saved_filters
 from pruning.subsets.decisions import DECIDED_BY_HAND
 from pruning.subsets.titles import title
 from pruning.ui import address, difficulty_selection, escaping, state
 
 SHOW = ("all", "pruned", "kept", "only here", "only there")
-OF_ANSWERS = (browse.NEVER, browse.ALWAYS, browse.DOUBTED)
+OF_ANSWERS = (conditions.NEVER, conditions.ALWAYS, conditions.DOUBTED)
 OPEN = "more"
 """The popover of further filters."""
 
@@ -64,11 +65,11 @@ def _check(view: View) -> None:
     address.among(address.LABELS, labels, "label")
     address.among(address.SAID, labels, "label")
     address.among(address.ANSWERED, labels, "label")
-    address.among(address.ONLY, browse.ONLY, "filter")
+    address.among(address.ONLY, conditions.ONLY, "filter")
     address.among(address.BESIDE, _beside(view), "experiment")
     address.among(address.COLUMN, view.columns, "column")
     address.among(address.SCORE, scores, "score")
-    address.among(address.SORT, [browse.SOURCE_ORDER, *scores], "score")
+    address.among(address.SORT, [conditions.SOURCE_ORDER, *scores], "score")
     address.among(address.SIZE, address.SIZES, "page size")
     if column := address.text(address.COLUMN):
         address.among(address.VALUES, map(str, view.slices(column)[1].cat.categories), "value")
@@ -86,7 +87,7 @@ def _more(view: View) -> tuple[Filter, str | None]:
     levels = st.multiselect(
         "H (runs that got it right in every epoch)", list(range(dynamics.runs + 1)), key=address.LEVELS, placeholder="any"
     )
-    choices = [choice for choice in browse.ONLY if view.experiment.sampled or choice not in OF_ANSWERS]
+    choices = [choice for choice in conditions.ONLY if view.experiment.sampled or choice not in OF_ANSWERS]
     only = st.selectbox("Only", choices, index=None, key=address.ONLY, placeholder="anything")
     label = st.multiselect("Label", labels, key=address.LABELS, placeholder="any") if labels else []
     said = st.multiselect("Majority prediction", labels, key=address.SAID, placeholder="any") if labels else []
@@ -102,7 +103,7 @@ def _more(view: View) -> tuple[Filter, str | None]:
     between = _between(view, score) if score else None
     sort = st.selectbox(
         "Sort by",
-        [browse.SOURCE_ORDER, *view.score_names],
+        [conditions.SOURCE_ORDER, *view.score_names],
         key=address.SORT,
         format_func=_title,
         help=f"- **Source order**: As in the data; suspected labels worst first.\n{meanings(view)}",
@@ -123,7 +124,7 @@ def _more(view: View) -> tuple[Filter, str | None]:
         beside_levels=tuple(levels_there),
         score=score or "",
         between=between,
-        sort=sort or browse.SOURCE_ORDER,
+        sort=sort or conditions.SOURCE_ORDER,
         descending=descending,
     )
     return wanted, versus
@@ -278,7 +279,7 @@ def _views(view: View) -> None:
 def _now() -> dict[str, object]:
     """Return the filters as plain values."""
     keys = [*address.FILTERS, address.SIZE, *(key for key in map(str, st.session_state) if key.startswith(address.RANGE))]
-    unset: tuple[object, ...] = (None, "", [], (), False, "all", browse.SOURCE_ORDER, address.PAGE_SIZE)
+    unset: tuple[object, ...] = (None, "", [], (), False, "all", conditions.SOURCE_ORDER, address.PAGE_SIZE)
     return {key: st.session_state[key] for key in keys if st.session_state.get(key) not in unset}
 
 

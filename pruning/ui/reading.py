@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from pruning.analysis.scores import SCORES
 from pruning.formatting import counted
 from pruning.records import Subset
-from pruning.reports import browse
-from pruning.reports.browse import Filter, View
+from pruning.reports import conditions
+from pruning.reports.browse import View
+from pruning.reports.conditions import Filter
 from pruning.ui import address, deciding, escaping, example, filters, state, tables, widgets
 
 ROW, SHOWN_ROWS = 35, 13
@@ -48,7 +49,7 @@ def _panes(view: View, subset: Subset, wanted: Filter, versus: str | None) -> No
             filters.show_chips(wanted)
         if len(matching):
             ticked = _list(view, wanted, kept, matching, position, size)
-            deciding.many(view, subset, ticked, matching, duplicates=wanted.only == browse.DUPLICATES)
+            deciding.many(view, subset, ticked, matching, duplicates=wanted.only == conditions.DUPLICATES)
         else:
             _empty(view, wanted, kept, versus)
     with right.container(border=True):
@@ -107,7 +108,7 @@ def _list(
     address.put(**{address.PAGE: number})
     rows = matching[(number - 1) * size : number * size]
     score = next((name for name in (wanted.sort, wanted.score) if name in SCORES), "pass-rate" if view.experiment.sampled else "confidence")
-    table = tables.queue(view, rows, kept, position, score, suggested=wanted.only in browse.LABELS_DOUBTED)
+    table = tables.queue(view, rows, kept, position, score, suggested=wanted.only in conditions.LABELS_DOUBTED)
     picked = st.dataframe(
         table,
         key=address.ROWS,

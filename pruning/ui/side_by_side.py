@@ -9,7 +9,8 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from pruning.formatting import counted
-from pruning.reports.browse import Filter, View
+from pruning.reports.browse import View
+from pruning.reports.conditions import Filter
 from pruning.ui import address, escaping, example
 
 SAMPLED = 4

@@ -17,7 +17,8 @@ from pruning.analysis import audit
 from pruning.analysis.audit import Shares
 from pruning.analysis.frontier import cost_in_words
 from pruning.export.text_values import csv_text
-from pruning.reports.browse import LABEL, View
+from pruning.reports.browse import View
+from pruning.reports.conditions import LABEL
 from pruning.ui import theme
 
 STAYS = "kept or pruned"

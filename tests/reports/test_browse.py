@@ -12,9 +12,10 @@ from pruning.analysis.ranges import inside
 from pruning.errors import SubsetError
 from pruning.experiment import Experiment
 from pruning.records import DecisionKind
-from pruning.reports import browse
+from pruning.reports import browse, conditions
 from pruning.reports.audit_report import findings
-from pruning.reports.browse import Filter, View
+from pruning.reports.browse import View
+from pruning.reports.conditions import Filter
 from pruning.store import saved_filters
 from pruning.subsets.decisions import Decision, decided
 from pruning.ui import widgets
@@ -106,7 +107,7 @@ def test_filter_by_decided_suspected_or_duplicate_examples(view: View) -> None:
 
 
 def test_why_no_run_got_it_right_is_what_the_audit_says(view: View) -> None:
-    kinds = {kind: found(view, only=name) for name, kind in browse.HARD.items()}
+    kinds = {kind: found(view, only=name) for name, kind in conditions.HARD.items()}
     counts = findings(view.experiment, view.subset("full")).hard
     assert {str(kind): len(rows) for kind, rows in kinds.items()} == counts
     assert sorted(chain(*kinds.values())) == np.flatnonzero(view.h == 0).tolist() != []

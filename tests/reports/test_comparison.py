@@ -11,7 +11,8 @@ from pruning.errors import UsageError
 from pruning.experiment import Experiment
 from pruning.interop.recorder import Recorder
 from pruning.reports import comparison
-from pruning.reports.browse import Filter, View
+from pruning.reports.browse import View
+from pruning.reports.conditions import Filter
 from pruning.subsets.rules import TICKET
 
 

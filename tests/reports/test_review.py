@@ -6,7 +6,8 @@ import pytest
 from pruning.experiment import Experiment
 from pruning.records import DecisionKind
 from pruning.reports import review
-from pruning.reports.browse import Filter, View
+from pruning.reports.browse import View
+from pruning.reports.conditions import Filter
 from pruning.subsets.decisions import Decision
 
 

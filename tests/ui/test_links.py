@@ -13,7 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from pruning.experiment import Experiment
 from pruning.records import DecisionKind
-from pruning.reports.browse import Filter, View
+from pruning.reports.browse import View
+from pruning.reports.conditions import Filter
 from pruning.subsets.decisions import Decision
 from pruning.ui.server.routes import ROUTES
 from tests.support.pages import ROOT, opened

@@ -16,7 +16,7 @@ from pruning.formatting import counted
 from pruning.interop.recorder import Recorder
 from pruning.jobs import background
 from pruning.records import DecisionKind
-from pruning.reports import browse, next_step
+from pruning.reports import conditions, next_step
 from pruning.reports.audit_report import findings
 from pruning.reports.browse import View
 from pruning.subsets import titles
@@ -233,10 +233,10 @@ def test_suspects_come_worst_first_with_what_they_look_like(scored: Experiment, 
     assert app.button(key="relabel-suggested").label == f"Relabel to {table['looks like'][0]} and keep"
 
 
-@pytest.mark.parametrize("kind", browse.HARD)
+@pytest.mark.parametrize("kind", conditions.HARD)
 def test_an_example_that_no_run_got_right_says_why(kind: str, scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     view = View(scored, scored.settings.burn_in)
-    count = int((view.hard == browse.HARD[kind]).sum())
+    count = int((view.hard == conditions.HARD[kind]).sum())
     app = open_page("inspect", scored.folder.root.parent, monkeypatch)
     app.segmented_control(key="show").set_value("all").run()
     app.selectbox(key="only").set_value(kind).run()
