@@ -56,7 +56,7 @@ def main(
     """Measure and print Markdown."""
     kind = pick_device(device).type
     if quick:
-        lengths, rounds, seconds, without = lengths[:1], 2, 5.0, ["dprune"]
+        lengths, rounds, seconds, without = lengths[:1], 2, 5.0, [*without, "dprune"]
     names = [name for name in RECIPES if name not in without and _present(name)]
     words = [*(f"--shape {s}" for s in shape), *(f"--lengths {name}" for name in lengths), f"--rounds {rounds}", f"--seconds {seconds:g}"]
     words += [*(f"--without {name}" for name in without), *(["--busy"] if busy else [])]

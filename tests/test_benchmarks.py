@@ -161,12 +161,12 @@ def test_the_paper_s_mnli_is_said_to_be_two_numbers() -> None:
     assert "matched and mismatched" in paper.beside("mnli", points) and "matched" not in paper.beside("sst2", points)
 
 
-@pytest.mark.slow
 def test_a_score_of_one_value_correlates_with_nothing() -> None:
     one, other = np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 2.0])
     assert (rho(one, one), rho(one, -one), rho(one, other)) == ("1.00", "-1.00", "-")
 
 
+@pytest.mark.slow
 def test_the_speed_benchmark_runs() -> None:
     words = ["--quick", "--without", "paper", "--without", "dprune", "--device", "cpu"]
     done = subprocess.run(

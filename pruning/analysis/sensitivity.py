@@ -109,7 +109,7 @@ def interval(rank_agreement: float, examples: int) -> tuple[float, float]:
     """Return the 95% interval of Spearman's correlation over examples (Bonett and Wright 2000); nan where it does not exist.
 
     >>> [round(end, 2) for end in interval(0.6, 1000)]
-    [0.55, 0.64]
+    [0.56, 0.64]
     """
     if isnan(rank_agreement) or examples < 4:
         return nan, nan
