@@ -34,7 +34,8 @@ def forest(title: str, unit: str, lines: Sequence[tuple[str, Difference]]) -> st
         STYLE,
         f'<text x="0" y="18" font-weight="600">{escape(title)}</text>',
     ]
-    for value in range(-reach, reach + 1, max(1, reach // 3)):
+    step = max(1, reach // 3)
+    for value in range(-(reach // step) * step, reach + 1, step):
         parts.append(f'<line class="axis" x1="{x(value)}" x2="{x(value)}" y1="{base}" y2="{base + 5}"/>')
         parts.append(f'<text class="quiet" x="{x(value)}" y="{base + 20}" text-anchor="middle">{f"{value:+d}" if value else 0}</text>')
     parts.append(f'<text class="quiet" x="{x(0)}" y="{base + 36}" text-anchor="middle">{escape(unit)}</text>')
