@@ -20,6 +20,8 @@ from tests.support.conversations import COUNT, assert_recorded, padded, tokenise
 from tests.support.generative import tiny_causal
 from tests.support.tiny import tiny_model
 
+pytestmark = pytest.mark.process
+
 
 class Recording(pruning.RecorderMixin, Trainer): ...
 

@@ -30,6 +30,8 @@ from pruning.interop.trainer import ROW, logits_of
 from pruning.records import QUANTITIES
 from pruning.training.objective import choice
 
+pytestmark = pytest.mark.process
+
 ROWS = 23
 """Not a multiple of the batch size, nor of accumulated batches."""
 

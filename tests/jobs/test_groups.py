@@ -21,6 +21,8 @@ from tests.conftest import made_once
 from tests.support.commands import winnow
 from tests.support.pages import open_page
 
+pytestmark = pytest.mark.process
+
 PLANTED = "kind = rare"
 
 

@@ -64,6 +64,7 @@ def test_an_unfinished_variation_is_finished_and_one_that_diverges_is_reported(s
     assert "rate-double: " in shown.stdout and "What this ticket depends on" in shown.stdout
 
 
+@pytest.mark.process
 def test_what_cannot_be_varied_is_refused(scored: Experiment, tmp_path: Path) -> None:
     root = scored.folder.root
     with pytest.raises(UsageError, match="variations must be any of seeds, rate-half"):
