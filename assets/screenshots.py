@@ -16,11 +16,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.support.browser_setup import find  # noqa: E402
-from tests.support.browsing import dashboard, visit  # noqa: E402
+from tests.support.browsing import DRAWING, dashboard, visit  # noqa: E402
+from tests.support.pages import PAGES  # noqa: E402
 
-PAGES = ("overview", "score", "difficulty", "frontier", "inspect", "export")
 VIEWS = {"light": (1400, 1200, "light"), "dark": (1400, 1200, "dark"), "narrow": (390, 844, "light")}
-FLAGS = ("--no-sandbox", "--disable-background-networking", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 
 def main(experiment: Path) -> None:
@@ -28,7 +27,7 @@ def main(experiment: Path) -> None:
     if not (experiment / "experiment.json").exists():
         sys.exit(f"{experiment} is no experiment; run `make demo` first.")
     with dashboard(experiment.parent) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find(), args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=find(), args=DRAWING)
         for view, (width, height, scheme) in VIEWS.items():
             shoot(browser, address, experiment.name, view, width, height, scheme)
         browser.close()

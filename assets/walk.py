@@ -9,7 +9,6 @@ phone's and a laptop's width. What is wider than its window, or cut without an e
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import sys
@@ -28,14 +27,13 @@ from pruning.experiment import Experiment  # noqa: E402
 from pruning.store import lock  # noqa: E402
 from tests.support import tiny  # noqa: E402
 from tests.support.browser_setup import find  # noqa: E402
-from tests.support.browsing import dashboard, settled, visit  # noqa: E402
-from tests.support.kinds import many_classes, of_task, right_to_left  # noqa: E402
+from tests.support.browsing import DRAWING, dashboard, settled, visit  # noqa: E402
+from tests.support.kinds import left, many_classes, of_task, right_to_left  # noqa: E402
+from tests.support.pages import PAGES  # noqa: E402
 
-PAGES = ("overview", "score", "difficulty", "frontier", "inspect", "export")
 VIEWS = {390: 2400, 768: 1800, 1400: 1200, 2560: 1400}
 """Width -> height of the window, high enough to see most of a page."""
 FEW = {390: 2400, 1400: 1200}
-FLAGS = ("--no-sandbox", "--disable-background-networking", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 TOO_WIDE = """() => {
   const found = [];
@@ -237,18 +235,11 @@ def kinds(folder: Path) -> list[str]:
         with tempfile.TemporaryDirectory(dir=folder.parent) as there:
             made = make(Path(there)).folder.root
             shutil.move(made, folder / name)
-    for name in ("cancelled", "failed", "damaged", "no-run-yet", "running"):
+    states = ("cancelled", "failed", "damaged", "no-run-yet", "running")
+    for name in states:
         shutil.copytree(folder / "topics", folder / name)
-        experiment = Experiment(folder / name)
-        if name == "damaged":
-            experiment.folder.epoch(0, 0).write_bytes(b"PAR1 but not really")
-        if name == "no-run-yet":
-            shutil.rmtree(experiment.folder.root / "dynamics")
-        if name in ("cancelled", "failed", "running"):
-            experiment.log("started", verb="score", state="running", pid=os.getpid(), started=1.0)
-        if name in ("cancelled", "failed"):
-            experiment.log("ended", verb="score", state=name, message="out of memory" if name == "failed" else "", started=1.0)
-    return [*makers, "cancelled", "failed", "damaged", "no-run-yet", "running"]
+        left(Experiment(folder / name), name, "out of memory" if name == "failed" else "")
+    return [*makers, *states]
 
 
 def main(experiment: Path, pictures: Path, stories: list[int], with_kinds: bool) -> None:
@@ -264,7 +255,7 @@ def main(experiment: Path, pictures: Path, stories: list[int], with_kinds: bool)
         if held is not None:
             stack.enter_context(held)
         address = stack.enter_context(dashboard(folder))
-        browser = stack.enter_context(sync_playwright()).chromium.launch(executable_path=find(), args=list(FLAGS))
+        browser = stack.enter_context(sync_playwright()).chromium.launch(executable_path=find(), args=DRAWING)
         for number, story in STORIES.items():
             if number in stories:
                 page = browser.new_context(viewport={"width": 1400, "height": 1200}).new_page()

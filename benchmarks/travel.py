@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.machine import heading
+from benchmarks.study import in_pp
 from pruning.cli import report
 from pruning.data.sample import sample_split
 from pruning.experiment import Experiment
@@ -89,9 +90,7 @@ def line(scorer: Experiment, measured: Experiment, point: FrontierPoint) -> str:
 
 def points(difference: Difference | None) -> str:
     """A difference in percentage points with its interval; empty where there is none."""
-    if difference is None or not difference.pairs:
-        return ""
-    return f"{100 * difference.mean:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+    return "" if difference is None or not difference.pairs else in_pp(difference)
 
 
 if __name__ == "__main__":

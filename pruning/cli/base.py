@@ -18,7 +18,7 @@ from pruning import logs
 from pruning.errors import Cancelled, UsageError, WinnowError
 from pruning.formatting import one_line, printable
 from pruning.options import Setting, parse, settings_of
-from pruning.settings import AUTO, DATA, GROUPS, Settings, TrainSettings
+from pruning.settings import DATA, GROUPS, Settings, TrainSettings
 from pruning.success import HELP as SUCCESS
 
 app = typer.Typer(
@@ -193,13 +193,3 @@ def program() -> str:
 def words(text: str) -> list[str]:
     """Return the words that commas separate, empty ones left out."""
     return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def number_or_auto(text: str, field: str) -> float | None:
-    """Return a number, or None for auto. Raises UsageError for anything else."""
-    if text == AUTO:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"{field} must be a number or auto, got {text!r}.", field) from None

@@ -47,9 +47,14 @@ def demo(
     say("")
     say(f"Exported {done.subset.size} of {done.subset.total} sentences to {done.output} and verified it against {done.manifest.name}.")
     say(f"{done.suspected:,} labels look wrong; the dashboard's Inspect page shows them.")
+    _say_verdict(directory, done.verdict)
+
+
+def _say_verdict(directory: Path, verdict: tuple[str, str]) -> None:
+    """Say how to open a demo's experiment, then what it found."""
     say(f"Open it with: {program()} app --experiments {shlex.quote(str(directory.parent))}")
     say("")
-    for sentence in done.verdict:
+    for sentence in verdict:
         say(sentence)
 
 
@@ -63,20 +68,17 @@ def demo_llm(
     seeds: Annotated[int, typer.Option(help="Fine-tunings per point of the frontier.")] = USUAL_SEEDS,
 ) -> None:
     """Run everything on prompts and answers with a small language model. Needs the package gguf once, to unpack the model."""
-    from pruning.jobs.demo_llm import RANK
+    from pruning.jobs.demo_llm import RANK, people
     from pruning.jobs.demo_llm import demo as run_demo
 
     say(f"Winnow's demo of prompts and answers: film sentences, SmolLM2-135M-Instruct, LoRA of rank {RANK}, all on this machine.")
     done = run_demo(directory, train, evaluation, runs, seeds, report.listener)
     report.show(done.experiment)
     report.show_never_right(done.experiment)
-    say(done.people)
+    say(people(done.experiment))
     say("")
     say(f"Exported {done.subset.size} of {done.subset.total} conversations to {done.output}, checked against {done.manifest.name}.")
-    say(f"Open it with: {program()} app --experiments {shlex.quote(str(directory.parent))}")
-    say("")
-    for sentence in done.verdict:
-        say(sentence)
+    _say_verdict(directory, done.verdict)
 
 
 @app.command()

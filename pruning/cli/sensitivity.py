@@ -15,8 +15,7 @@ from pruning.analysis.sensitivity import Sensitivity
 from pruning.cli import report
 from pruning.cli.base import Directory, Json, app, one_sentence, say, words
 from pruning.formatting import duration
-
-DEFAULT = "seeds,rate-half,rate-double,batch-double,epochs-more,runs-half"
+from pruning.jobs import sensitivity as job
 
 
 @app.command()
@@ -25,10 +24,8 @@ def sensitivity(
     directory: Directory,
     variations: Annotated[
         str,
-        typer.Option(
-            help="Comma-separated, of seeds, rate-half, rate-double, batch-half, batch-double, epochs-fewer, epochs-more, runs-half."
-        ),
-    ] = DEFAULT,
+        typer.Option(help=f"Comma-separated, of {', '.join(job.VARIATIONS)}."),
+    ] = ",".join(job.DEFAULT),
     model: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="Also score with this model, at a learning rate fitted to it: a folder or a hub name."),
@@ -37,7 +34,6 @@ def sensitivity(
     as_json: Json = False,
 ) -> None:
     """Score again with one thing changed each time, and show how far H and the winning ticket move, beside other seeds alone."""
-    from pruning.jobs import sensitivity as job
     from pruning.reports.summary import without_nan
 
     asked = words(variations)

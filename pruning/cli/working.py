@@ -11,10 +11,12 @@ import typer
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.recommendation import MARGIN, margin_of
 from pruning.cli import report
-from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, SuccessRule, app, number_or_auto, one_sentence, say, words
+from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, SuccessRule, app, one_sentence, say, words
 from pruning.errors import UsageError
 from pruning.formatting import duration
+from pruning.options import parse, settings_of
 from pruning.reports import in_progress
+from pruning.settings import TrainSettings
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES
 
 
@@ -48,7 +50,7 @@ def frontier(
     from pruning.jobs import transfer, worker
 
     names, allowed = [] if subsets == "auto" else words(subsets), margin_of(margin)
-    rate, beside = number_or_auto(learning_rate, "learning_rate"), None if own is None else str(own)
+    rate, beside = parse(settings_of(TrainSettings)["learning_rate"], learning_rate), None if own is None else str(own)
     if estimate:
         if model is None:
             raise UsageError("--estimate of a frontier needs --model; score --estimate prints that of the own model.", "estimate")

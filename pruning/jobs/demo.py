@@ -43,8 +43,28 @@ class Demo:
     """The manifest that the file was verified against."""
     verdict: tuple[str, str]
     """Two sentences: did the model learn, and which subset to take."""
-    suspected: int
-    """Labels that look wrong."""
+
+    @property
+    def suspected(self) -> int:
+        """Labels that look wrong."""
+        errors = self.experiment.label_errors
+        return 0 if errors is None else int(errors.suspect.sum())
+
+
+def concluded(experiment: Experiment, otherwise: str) -> Demo:
+    """Export the recommended subset, or `otherwise` where none is recommended, and verify the file."""
+    found = recommend(experiment.frontier(), refusal=experiment.learned.refusal)
+    subset = experiment.subset(found.subset or otherwise)
+    output = writer.default_output(experiment, subset, "jsonl")
+    experiment.export(subset.name, output, force=True)
+    writer.verify(output)
+    return Demo(
+        experiment=experiment,
+        subset=subset,
+        output=output,
+        manifest=writer.manifest_path(output),
+        verdict=(experiment.learned.sentence, found.sentence),
+    )
 
 
 def silence(progress: JobProgress) -> None:
@@ -81,19 +101,7 @@ def demo(
         rungs = worker.score(_settings(train, evaluation, runs), directory, listen).ladder()[:RUNGS]
     with listening(f"Measuring full data, {' and '.join(rungs)}, and random of equal size") as listen:
         experiment = worker.frontier(directory, rungs, ["random"], seeds, listen=listen)
-    found = recommend(experiment.frontier(), refusal=experiment.learned.refusal)
-    subset = experiment.subset(found.subset or SUBSET)
-    output = writer.default_output(experiment, subset, "jsonl")
-    experiment.export(subset.name, output, force=True)
-    writer.verify(output)
-    return Demo(
-        experiment=experiment,
-        subset=subset,
-        output=output,
-        manifest=writer.manifest_path(output),
-        verdict=(experiment.learned.sentence, found.sentence),
-        suspected=int(errors.suspect.sum()) if (errors := experiment.label_errors) is not None else 0,
-    )
+    return concluded(experiment, SUBSET)
 
 
 def _settings(train: int, evaluation: int, runs: int) -> Settings:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.looks import looks
-from pruning.analysis.recommendation import recommend
 from pruning.data import sample_chats
 from pruning.data.sample import fetching
 from pruning.experiment import Experiment
-from pruning.export import writer
 from pruning.files import atomic_write
 from pruning.jobs import worker
-from pruning.jobs.demo import Listening, silence
-from pruning.records import Subset
+from pruning.jobs.demo import Demo, Listening, concluded, silence
 from pruning.settings import Settings, TrainSettings, default_seeds
 from pruning.subsets.looks import SOMETIMES
 
@@ -29,23 +25,6 @@ RATING = "source.rating_mean"
 
 RANK = 16
 """Rank of the adapters on every linear layer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demo:
-    """Results of the demo."""
-
-    experiment: Experiment
-    subset: Subset
-    """The exported subset."""
-    output: Path
-    """The exported file."""
-    manifest: Path
-    """The manifest that the file was verified against."""
-    verdict: tuple[str, str]
-    """Two sentences: did the model learn, and which subset to take."""
-    people: str
-    """How clear people found the sentences that are right at no look and at every look, in a sentence; no training saw their ratings."""
 
 
 def small_model() -> Path:
@@ -93,22 +72,11 @@ def demo(
     with listening(f"Measuring full data, {SOMETIMES}, and random of equal size") as listen:
         names = [SOMETIMES] if experiment.subset(SOMETIMES).size else ["random@0.5"]
         experiment = worker.frontier(directory, names, ["random"], seeds, listen=listen)
-    found = recommend(experiment.frontier(), refusal=experiment.learned.refusal)
-    subset = experiment.subset(found.subset or SOMETIMES)
-    output = writer.default_output(experiment, subset, "jsonl")
-    experiment.export(subset.name, output, force=True)
-    writer.verify(output)
-    return Demo(
-        experiment=experiment,
-        subset=subset,
-        output=output,
-        manifest=writer.manifest_path(output),
-        verdict=(experiment.learned.sentence, found.sentence),
-        people=_people(experiment),
-    )
+    return concluded(experiment, SOMETIMES)
 
 
-def _people(experiment: Experiment) -> str:
+def people(experiment: Experiment) -> str:
+    """Say how clear people found the sentences that are right at no look and at every look; no training saw their ratings."""
     clear = np.abs(experiment.examples([RATING])[RATING].to_numpy())
     right, every = looks(experiment.dynamics)
     groups = [("right at no look", right == 0), ("at some", (right > 0) & (right < every)), ("at every look", right == every)]

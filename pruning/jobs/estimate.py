@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning.analysis.frontier import USUAL_SEEDS, equal_steps_epochs, rows_sha256
+from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.learning_rate import candidates, held_out_size
 from pruning.data import examples as datasource
 from pruning.data import model_checks, models
 from pruning.data.tasks import TASKS
 from pruning.experiment import Experiment
+from pruning.jobs.measuring import left
 from pruning.jobs.rate_search import planned
 from pruning.jobs.usual import decided
 from pruning.records import RunPlan
@@ -111,18 +112,9 @@ def measuring_seconds(experiment: Experiment, pieces: Sequence[tuple[str, int]],
     tokenizer, longest = models.load_tokenizer(model, settings.template), settings.max_length or task.max_length
     encoded, evaluation = (task.encode(part, tokenizer, longest) for part in (experiment.examples(), experiment.evaluation()))
     model_checks.check_data(model, settings.model, encoded, evaluation, own=experiment.model == experiment.own_model)
-    recipe, plans = settings.measuring, {}
-    done = {(row["rows_sha256"], row["seed"], row["budget"]) for row in experiment.finished().to_dict("records")}
-    for name, seed in pieces:
-        subset = experiment.named(name, seed=seed)
-        rows = rows_sha256(subset.kept), seed, "epochs" if name == "full" else budget
-        if rows not in done:
-            size = len(experiment.ids), subset.size
-            epochs = equal_steps_epochs(*size, recipe.epochs, recipe.batch_size) if budget == "steps" else recipe.epochs
-            kept = np.flatnonzero(subset.mask(experiment.ids))
-            plans[rows] = RunPlan(key=f"{name} {seed}", seed=seed, rows=kept, epochs=epochs, record=False)
+    recipe, plans = settings.measuring, [plan for _, plan in left(experiment, pieces, budget).runs.values()]
     cost = probe(encoded, str(model), _at_some_rate(recipe))
-    seconds = cost.seconds(list(plans.values()), encoded, evaluation, batch_size=recipe.batch_size)
+    seconds = cost.seconds(plans, encoded, evaluation, batch_size=recipe.batch_size)
     if recipe.learning_rate is None:
         held_out = task.encode(experiment.examples().slice(0, held_out_size(encoded.units)), tokenizer, longest)
         seconds += sum(cost.seconds(each, encoded, held_out, batch_size=recipe.batch_size) for each in planned(encoded.units, recipe))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -122,11 +124,33 @@ def _unfinished(
     experiment: Experiment, progress: JobProgress, pieces: Sequence[tuple[str, int]], budget: str
 ) -> dict[str, tuple[list[Subset], RunPlan]]:
     """Return the runs left to train by key, each with the subsets it measures; rows trained already are kept under the new name."""
+    work = left(experiment, pieces, budget)
+    for name, seed in work.untrainable:
+        progress.say("note", message=f"{name} with seed {seed} was not trained: only one class of it was drawn.")
+    for row in work.renamed:
+        experiment.add_finished(row)
+    return work.runs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """The part of some fine-tunings that is not finished."""
+
+    runs: dict[str, tuple[list[Subset], RunPlan]]
+    """Key -> run to train, and the subsets it measures."""
+    renamed: list[dict[str, Any]]
+    """Rows of frontier.parquet that need no training: the same rows were trained under another name, or for as many epochs."""
+    untrainable: list[tuple[str, int]]
+    """Name and seed of subsets whose draw has only one class."""
+
+
+def left(experiment: Experiment, pieces: Sequence[tuple[str, int]], budget: str) -> Left:
+    """Return what is left of these fine-tunings (name of a subset, seed). Nothing is written."""
     settings = experiment.settings
     rows_before = experiment.finished(right=True).to_dict("records")
     finished = {(row["subset"], row["rows_sha256"], row["seed"], row["budget"]) for row in rows_before}
     trained = {(row["rows_sha256"], row["seed"], row["epochs"]): row for row in rows_before}
-    work: dict[str, tuple[list[Subset], RunPlan]] = {}
+    found = Left(runs={}, renamed=[], untrainable=[])
     planned: dict[tuple[str, int, int], str] = {}
     for name, seed in pieces:
         subset = experiment.named(name, seed=seed)
@@ -134,24 +158,24 @@ def _unfinished(
         if (subset.name, sha256, seed, own_budget) in finished:
             continue
         if not trainable(subset, experiment.labels, experiment.ids):
-            progress.say("note", message=f"{name} with seed {seed} was not trained: only one class of it was drawn.")
+            found.untrainable.append((name, seed))
             continue
         epochs = settings.measuring.epochs
         if budget == "steps":
             epochs = equal_steps_epochs(len(experiment.ids), subset.size, epochs, settings.measuring.batch_size)
-        if same := trained.get((sha256, seed, epochs)):  # under another name, or with a budget that comes to as many epochs
-            experiment.add_finished({**same, **of_subset(subset, own_budget, experiment.burn_in)})
+        if same := trained.get((sha256, seed, epochs)):
+            found.renamed.append({**same, **of_subset(subset, own_budget, experiment.burn_in)})
             continue
         if (sha256, seed, epochs) in planned:
-            work[planned[sha256, seed, epochs]][0].append(subset)
+            found.runs[planned[sha256, seed, epochs]][0].append(subset)
             continue
         rows = np.flatnonzero(subset.mask(experiment.ids))
         key = f"{name} seed {seed}"
         other = "" if experiment.model == experiment.own_model else f"-model={experiment.model[:12]}"
         state = checkpoint(experiment, f"rows={sha256[:16]}-seed={seed}-epochs={epochs}{other}")
         planned[sha256, seed, epochs] = key
-        work[key] = [subset], RunPlan(key=key, seed=seed, rows=rows, epochs=epochs, record=False, checkpoint=state)
-    return work
+        found.runs[key] = [subset], RunPlan(key=key, seed=seed, rows=rows, epochs=epochs, record=False, checkpoint=state)
+    return found
 
 
 def fine_tuning(subset: Subset, budget: str, burn_in: int, done: Done) -> FineTuning:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,27 +26,17 @@ OF_MODEL = "model"
 """Variation with another model, which needs its name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Variation:
-    """One change of the settings."""
-
-    words: str
-    change: Callable[[Settings], Settings]
-
-
-VARIATIONS: Mapping[str, Variation] = {
-    SEEDS: Variation("other seeds alone: the noise floor", lambda settings: settings),
-    "rate-half": Variation("half the learning rate", lambda settings: _rate(settings, 0.5)),
-    "rate-double": Variation("twice the learning rate", lambda settings: _rate(settings, 2)),
-    "batch-double": Variation("twice the batch size", lambda settings: settings.with_changes(batch_size=2 * settings.train.batch_size)),
-    "epochs-more": Variation("half as many epochs more", lambda settings: _epochs(settings, 1.5)),
-    RUNS: Variation("half the runs", lambda settings: settings.with_changes(seeds=settings.seeds[: max(1, settings.runs // 2)])),
-    "batch-half": Variation(
-        "half the batch size", lambda settings: settings.with_changes(batch_size=max(1, settings.train.batch_size // 2))
-    ),
-    "epochs-fewer": Variation("two thirds of the epochs", lambda settings: _epochs(settings, 2 / 3)),
+VARIATIONS: Mapping[str, Callable[[Settings], Settings]] = {
+    SEEDS: lambda settings: settings,
+    "rate-half": lambda settings: _rate(settings, 0.5),
+    "rate-double": lambda settings: _rate(settings, 2),
+    "batch-double": lambda settings: settings.with_changes(batch_size=2 * settings.train.batch_size),
+    "epochs-more": lambda settings: _epochs(settings, 1.5),
+    RUNS: lambda settings: settings.with_changes(seeds=settings.seeds[: max(1, settings.runs // 2)]),
+    "batch-half": lambda settings: settings.with_changes(batch_size=max(1, settings.train.batch_size // 2)),
+    "epochs-fewer": lambda settings: _epochs(settings, 2 / 3),
 }
-"""Name -> change; the first six are the default."""
+"""Name -> change of settings that have other seeds already; the first six are the default."""
 
 DEFAULT = tuple(VARIATIONS)[:6]
 
@@ -96,7 +85,7 @@ def planned(base: Experiment, names: Sequence[str], model: str | None = None) ->
     """Return the settings of each variation by name: the noise floor first, which all others need, then those asked for."""
     asked = list(dict.fromkeys([SEEDS, *names]))
     start = base.settings.with_changes(seeds=other_seeds(base.settings), look=False, stop_when_stable=None)
-    found = {name: VARIATIONS[name].change(start) for name in asked}
+    found = {name: VARIATIONS[name](start) for name in asked}
     if model is not None:
         found[f"{OF_MODEL}-{Path(model).name.lower()}"] = start.with_changes(model=model, learning_rate=None)
     return found

@@ -243,7 +243,7 @@ class View:
     @property
     def audited(self) -> bool:
         """True if label errors and duplicates are available without a long computation."""
-        self._audited = self._audited or len(self.h) <= AT_ONCE or self.experiment.audited
+        self._audited = self._audited or at_hand(self.experiment)
         return self._audited
 
     @property
@@ -344,6 +344,11 @@ def _remembered(kept: dict[K, V], key: K, most: int, work_out: Callable[[], V]) 
             kept.pop(oldest, None)
         kept[key] = found
     return found
+
+
+def at_hand(experiment: Reading) -> bool:
+    """Return True where label errors, duplicates and groups of one meaning take no long computation: few examples, or cached results."""
+    return len(experiment.ids) <= AT_ONCE or experiment.audited
 
 
 def source_columns(experiment: Reading) -> list[str]:

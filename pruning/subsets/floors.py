@@ -6,7 +6,7 @@ with such floors is saved under a name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,21 @@ class Floor:
     at_least: int
 
 
+def add_back(
+    kept: NDArray[np.bool_],
+    members: NDArray[np.bool_],
+    at_least: int,
+    choose: Callable[[NDArray[np.int64], int], NDArray[np.int64]],
+) -> int:
+    """Keep pruned members too, in place, until at least that many are kept; return the number added.
+
+    `choose` picks so many of the pruned members' positions.
+    """
+    missing = max(0, at_least - int((members & kept).sum()))
+    kept[choose(np.flatnonzero(members & ~kept), missing)] = True
+    return missing
+
+
 def with_floors(subset: Subset, floors: Sequence[Floor], ids: NDArray[np.int64], seed: int) -> Subset:
     """Return the subset with random pruned examples of each slice added back until it keeps at least that many.
 
@@ -37,8 +52,6 @@ def with_floors(subset: Subset, floors: Sequence[Floor], ids: NDArray[np.int64],
     """
     kept, random = subset.mask(ids), np.random.default_rng(seed)
     for floor in floors:
-        pruned = np.flatnonzero(floor.members & ~kept)
-        missing = floor.at_least - int((floor.members & kept).sum())
-        kept[random.permutation(pruned)[: max(0, missing)]] = True
+        add_back(kept, floor.members, floor.at_least, lambda pruned, count: random.permutation(pruned)[:count])
     rule = "; ".join([subset.rule, *(f"at least {floor.at_least:,} of {floor.name}" for floor in floors)])
     return replace(subset, method="floor", rule=rule, kept=ids[kept], removes=None)

@@ -45,6 +45,7 @@ from pruning.errors import SubsetError
 from pruning.records import Dynamics, Subset
 from pruning.subsets import answers
 from pruning.subsets.findings import CHOICE, FINDINGS, Finding, chosen, without
+from pruning.subsets.floors import add_back
 from pruning.subsets.grammar import JOINS, Name, parse
 from pruning.subsets.ladder import TICKET, ladder, parse_removes, subset_name
 from pruning.subsets.looks import SOMETIMES, by_looks, looks_rule
@@ -109,12 +110,10 @@ def balanced(subset: Subset, scores: NDArray[np.float64], ids: Ids, labels: Ids,
     kept = subset.mask(ids)
     added: dict[int, int] = {}
     for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        wanted = int(np.ceil(floor * len(members))) if floor < 1 else min(int(floor), len(members))
-        missing = wanted - int(kept[members].sum())
-        if missing > 0:
-            pruned = members[~kept[members]]
-            kept[pruned[highest(scores[pruned], missing)]] = True
+        members = labels == label
+        total = int(members.sum())
+        wanted = int(np.ceil(floor * total)) if floor < 1 else min(int(floor), total)
+        if missing := add_back(kept, members, wanted, lambda pruned, count: pruned[highest(scores[pruned], count)]):
             added[int(label)] = missing
     back = ", ".join(f"{count} of {classes[label] if len(classes) else f'class {label}'}" for label, count in added.items()) or "none"
     rule = f"{subset.rule}; never below {f'{floor:.0%}' if floor < 1 else f'{floor:g}'} of a class ({back} added back)"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import cycle
 from math import isnan
 from typing import Any
@@ -227,32 +228,69 @@ def _annotate(figure: go.Figure, point: FrontierPoint, metric: str, small: bool)
     )
 
 
+MARKED = {"color": theme.WORSE, "symbol": "diamond", "size": 11}
+UNMARKED = {"color": theme.NEUTRAL, "symbol": "circle", "size": 9}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Dot:
+    """A value with its interval, on a line of its own."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    hover: str
+    marked: bool
+
+
+def _dots(figure: go.Figure, dots: Sequence[_Dot], kinds: Mapping[bool, str], hover: str, axis: str, height: int) -> go.Figure:
+    """Draw the dots, the first on top; `kinds` are the legend's names of those that are marked (True), in colour, and of the others."""
+    for marked, kind in kinds.items():
+        places = [place for place, dot in enumerate(dots) if dot.marked == marked]
+        some = [dots[place] for place in places]
+        figure.add_scatter(
+            x=[dot.value for dot in some],
+            y=places,
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [0.0 if isnan(dot.high) else dot.high - dot.value for dot in some],
+                "arrayminus": [0.0 if isnan(dot.low) else dot.value - dot.low for dot in some],
+                "thickness": 1.5,
+                "width": 4,
+            },
+            mode="markers",
+            name=kind,
+            marker=MARKED if marked else UNMARKED,
+            text=[dot.hover for dot in some],
+            hovertemplate=f"{hover}<extra></extra>",
+        )
+    names = [plotly(dot.name) for dot in dots]
+    figure.update_layout(margin=MARGIN, height=max(220, height), legend={"orientation": "h", "y": 1, "yanchor": "bottom"})
+    figure.update_xaxes(title=axis, zeroline=False)
+    figure.update_yaxes(
+        tickvals=list(range(len(dots))), ticktext=names, range=[len(dots) - 0.5, -0.5], automargin=True, showgrid=False, zeroline=False
+    )
+    return figure
+
+
 def groups(rows: Sequence[Group]) -> go.Figure:
     """Change in accuracy of each group as a point with its 95% interval, the first on top; those that lose are coloured and marked."""
-    figure = go.Figure()
-    names = [plotly(f"{_short(row.value)} ({_short(row.column)})") for row in rows]
-    ticks = list(range(len(rows)))
-    for loses, name, colour, symbol in (
-        (True, "loses more than the others", theme.WORSE, "diamond"),
-        (False, "not shown to lose more", theme.NEUTRAL, "circle"),
-    ):
-        some = [place for place, row in enumerate(rows) if row.loses == loses]
-        reach = [0.0 if isnan(rows[place].change.low) else 100 * (rows[place].change.high - rows[place].change.mean) for place in some]
-        figure.add_scatter(
-            x=[100 * rows[place].change.mean for place in some],
-            y=some,
-            error_x={"type": "data", "array": reach, "thickness": 1.5, "width": 4},
-            mode="markers",
-            name=name,
-            marker={"color": colour, "symbol": symbol, "size": 11 if loses else 9},
-            text=[_of_group(rows[place]) for place in some],
-            hovertemplate="%{text}<extra></extra>",
+    dots = [
+        _Dot(
+            name=f"{_short(row.value)} ({_short(row.column)})",
+            value=100 * row.change.mean,
+            low=100 * row.change.low,
+            high=100 * row.change.high,
+            hover=_of_group(row),
+            marked=row.loses,
         )
-    figure.add_vline(x=0, line={"dash": "dot", "color": theme.NEUTRAL, "width": 1})
-    figure.update_layout(margin=MARGIN, height=max(220, 90 + 30 * len(rows)), legend={"orientation": "h", "y": 1, "yanchor": "bottom"})
-    figure.update_xaxes(title="change in accuracy against full data (pp)", zeroline=False)
-    figure.update_yaxes(tickvals=ticks, ticktext=names, range=[len(rows) - 0.5, -0.5], automargin=True, showgrid=False, zeroline=False)
-    return figure
+        for row in rows
+    ]
+    kinds = {True: "loses more than the others", False: "not shown to lose more"}
+    figure = _dots(go.Figure(), dots, kinds, "%{text}", "change in accuracy against full data (pp)", 90 + 30 * len(rows))
+    return figure.add_vline(x=0, line={"dash": "dot", "color": theme.NEUTRAL, "width": 1})
 
 
 def sensitivity(rows: Sequence[Moved]) -> go.Figure:
@@ -261,39 +299,21 @@ def sensitivity(rows: Sequence[Moved]) -> go.Figure:
     for row in rows:
         if row.name == SEEDS and not isnan(row.interval[0]):
             figure.add_vrect(x0=row.interval[0], x1=row.interval[1], fillcolor=theme.NEUTRAL, opacity=0.18, line_width=0, layer="below")
-    for matters, name, colour, symbol in (
-        (True, "moves H more than the seeds do", theme.WORSE, "diamond"),
-        (False, "no more than the seeds, as far as can be known", theme.NEUTRAL, "circle"),
-    ):
-        some = [place for place, row in enumerate(rows) if row.matters == matters]
-        if not some:
-            continue
-        ends = [rows[place].interval for place in some]
-        values = [rows[place].rank_agreement for place in some]
-        figure.add_scatter(
-            x=values,
-            y=some,
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [high - value for (_, high), value in zip(ends, values, strict=True)],
-                "arrayminus": [value - low for (low, _), value in zip(ends, values, strict=True)],
-                "thickness": 1.5,
-                "width": 4,
-            },
-            mode="markers",
-            name=name,
-            marker={"color": colour, "symbol": symbol, "size": 11 if matters else 9},
-            text=[f"{plotly(rows[place].words)}<br>ticket overlap {rows[place].overlap:.0%}" for place in some],
-            hovertemplate="%{text}<br>rank agreement %{x:.2f}<extra></extra>",
+    dots = [
+        _Dot(
+            name="other seeds alone" if row.name == SEEDS else row.words,
+            value=row.rank_agreement,
+            low=row.interval[0],
+            high=row.interval[1],
+            hover=f"{plotly(row.words)}<br>ticket overlap {row.overlap:.0%}",
+            marked=row.matters,
         )
-    names = [plotly("other seeds alone" if row.name == SEEDS else row.words) for row in rows]
-    figure.update_layout(margin=MARGIN, height=max(220, 100 + 34 * len(rows)), legend={"orientation": "h", "y": 1, "yanchor": "bottom"})
-    figure.update_xaxes(title="rank agreement of H (Spearman)", zeroline=False)
-    figure.update_yaxes(
-        tickvals=list(range(len(rows))), ticktext=names, range=[len(rows) - 0.5, -0.5], automargin=True, showgrid=False, zeroline=False
-    )
-    return figure
+        for row in rows
+    ]
+    kinds = {True: "moves H more than the seeds do", False: "no more than the seeds, as far as can be known"}
+    there = {marked: kind for marked, kind in kinds.items() if any(dot.marked == marked for dot in dots)}
+    hover = "%{text}<br>rank agreement %{x:.2f}"
+    return _dots(figure, dots, there, hover, "rank agreement of H (Spearman)", 100 + 34 * len(rows))
 
 
 def _of_group(row: Group) -> str:

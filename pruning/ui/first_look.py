@@ -11,7 +11,7 @@ from pruning.errors import WinnowError
 from pruning.experiment import Experiment
 from pruning.formatting import counted
 from pruning.jobs import precompute
-from pruning.reports.browse import AT_ONCE
+from pruning.reports.browse import at_hand
 from pruning.reports.first_look import FirstLook, first_look
 from pruning.store.layout import Folder
 from pruning.ui import charts, escaping, theme, widgets
@@ -28,7 +28,7 @@ def panel(experiment: Experiment) -> None:
         if experiment.settings.look and experiment.status().state.under_way:
             st.fragment(_awaited, run_every=1)(experiment.folder)
         return
-    if len(experiment.ids) > AT_ONCE and not experiment.audited:
+    if not at_hand(experiment):
         precompute.begin(experiment.folder.root)
         st.caption("Suspected labels and duplicates are being worked out; open this page again in a minute.")
         return

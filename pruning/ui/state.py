@@ -15,7 +15,7 @@ from pruning.experiment import Experiment
 from pruning.paths import dashboard_folder
 from pruning.reading import Reading
 from pruning.records import DECISIONS, Subset
-from pruning.reports.browse import AT_ONCE, View
+from pruning.reports.browse import View, at_hand
 from pruning.store.saved_subsets import saved_names
 from pruning.subsets import findings, rules
 from pruning.subsets.looks import SOMETIMES
@@ -149,10 +149,10 @@ def subset_names(experiment: Reading) -> list[str]:
     runs = len(experiment.finished_runs())
     names = [rules.subset_name(removes, runs) for removes in rules.ladder(runs)]
     measured = [name.removesuffix(DECISIONS) for name in experiment.finished()["subset"].unique()]
-    at_hand = len(experiment.ids) <= AT_ONCE or experiment.audited
-    choice = [findings.CHOICE] if at_hand else []
+    quick = at_hand(experiment)
+    choice = [findings.CHOICE] if quick else []
     found = [findings.SUSPECTS] if experiment.finds_label_errors else []
-    found += [findings.DISTINCT] if at_hand and experiment.same_meaning is not None and experiment.same_meaning.max() >= 0 else []
+    found += [findings.DISTINCT] if quick and experiment.same_meaning is not None and experiment.same_meaning.max() >= 0 else []
     saved = saved_names(experiment.folder)
     return list(dict.fromkeys([*names, *choice, *saved, *found, "drop-easy", "drop-hard", SOMETIMES, *measured, "full"]))
 

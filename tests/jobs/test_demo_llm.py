@@ -36,7 +36,8 @@ def test_it_measures_sometimes_right_and_exports_what_it_says(tiny_sample: Path)
     measured = {point.subset for point in done.experiment.frontier()}
     assert measured == {"full", "sometimes-right", "random@sometimes-right"} and len(titles) == 2
     assert done.verdict[0] == done.experiment.learned.sentence and done.verdict[1]
-    assert done.people.startswith("How far from neutral some 20 people rated") and "at some " in done.people
+    said = demo_llm.people(done.experiment)
+    assert said.startswith("How far from neutral some 20 people rated") and "at some " in said
     assert writer.verify(done.output)["output"]["rows"] == done.subset.size and done.manifest.exists()
 
 

@@ -55,8 +55,7 @@ def test_an_unfinished_variation_is_finished_and_one_that_diverges_is_reported(s
     [row, *_] = job.report(Experiment(root)).rows
     assert row.problem.startswith("2 of 3 runs are complete") and "score the variation seeds first" in job.report(Experiment(root)).sentence
     kept = {name: stamp for name, stamp in stamps(root).items() if "run=2" not in name}
-    endless = job.Variation("a rate that diverges", lambda settings: settings.with_changes(learning_rate=1e30))
-    monkeypatch.setitem(job.VARIATIONS, "rate-double", endless)  # type: ignore[arg-type]
+    monkeypatch.setitem(job.VARIATIONS, "rate-double", lambda settings: settings.with_changes(learning_rate=1e30))  # type: ignore[arg-type]
     found = {row.name: row for row in job.sensitivity(root, ["rate-double"]).rows}
     assert not found["seeds"].problem and kept.items() <= stamps(root).items()
     assert "NaN" in found["rate-double"].problem and not found["rate-double"].matters

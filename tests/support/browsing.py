@@ -23,6 +23,8 @@ FLAGS = [
     "--disable-component-update",
     "--no-first-run",
 ]
+DRAWING = ["--no-sandbox", "--disable-background-networking", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+"""Flags for pictures: WebGL charts are drawn without a GPU."""
 SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 NO_BROWSER = find() is None
 

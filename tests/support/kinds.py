@@ -1,7 +1,9 @@
 """Small experiments of other kinds, for pages: many classes, right-to-left text, scores that hardly differ, and every task."""
 
 import json
+import os
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,18 @@ def mislabelled(folder: Path) -> Experiment:
 def all_alike(folder: Path) -> Experiment:
     """As the sample's probabilities after a short fine-tuning: all between 0.496 and 0.504."""
     return recorded(folder, [{"text": f"text {index}", "label": ("bad", "good")[index % 2]} for index in range(20)], spread=0.008)
+
+
+def left(experiment: Experiment, state: str, message: str = "") -> None:
+    """Leave a scored experiment as its job may: damaged, no run yet, running (the caller holds its lock), cancelled or failed."""
+    if state == "damaged":
+        experiment.folder.epoch(0, 0).write_bytes(b"PAR1 but not really")
+    elif state == "no-run-yet":
+        shutil.rmtree(experiment.folder.root / "dynamics")
+    else:
+        experiment.log("started", verb="score", state="running", pid=os.getpid(), started=1.0)
+        if state != "running":
+            experiment.log("ended", verb="score", state=state, message=message, started=1.0)
 
 
 def of_task(case: str, model: str, folder: Path, name: str = "") -> Experiment:

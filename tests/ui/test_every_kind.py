@@ -1,8 +1,6 @@
 """Every page opens on every kind of experiment. Pairs, multiple choice and questions are in test_task_pages.py."""
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import pytest
 
 from pruning.experiment import Experiment
 from pruning.store import lock
-from tests.support.kinds import ARABIC, all_alike, many_classes, right_to_left
+from tests.support.kinds import ARABIC, all_alike, left, many_classes, right_to_left
 from tests.support.pages import PAGES, open_page, opened
 
 pytestmark = pytest.mark.process
@@ -50,12 +48,7 @@ def test_text_of_the_data_finds_its_own_direction(tmp_path: Path, monkeypatch: p
 def test_a_page_shows_a_job_that_runs_stopped_or_left_damage(
     state: str, page: str, scored: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if state == "damaged":
-        scored.folder.epoch(0, 0).write_bytes(b"PAR1 but not really")
-    else:
-        scored.log("started", verb="score", state="running", pid=os.getpid(), started=1.0)
-        if state != "running":
-            scored.log("ended", verb="score", state=state, message="", started=1.0)
+    left(scored, state)
     held = lock.own(scored.folder) if state == "running" else None
     if held is not None:
         held.__enter__()
@@ -70,7 +63,7 @@ def test_a_page_shows_a_job_that_runs_stopped_or_left_damage(
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_before_the_first_run_says_to_wait(page: str, scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.rmtree(scored.folder.root / "dynamics")
+    left(scored, "no-run-yet")
     app = open_page(page, scored.folder.root.parent, monkeypatch)
     assert not app.exception and not app.error
     if page not in ("overview", "score"):
