@@ -1,11 +1,11 @@
 """Measure the fitted learning rate against the best one of a full grid.
 
-    python -m benchmarks.learning_rate [--train 1000 --train 2000 --train 4000] [--evaluation 2000] [--seeds 3] [--folder DIR] [--measured]
+    python -m benchmarks.learning_rate [--cell movies-2000 --cell posts-1000 ...] [--evaluation 2000] [--seeds 3] [--measured]
 
-For each number of training sentences of the sample, full data is fine-tuned at every candidate rate (3 epochs, the paper's seeds), and
-the rate is fitted as `--learning-rate auto` does. The table has each rate's evaluation accuracy and the verdict on it, and what the
-search chose at which cost. Every run is kept in DIR (default: experiments/learning-rate), so that it resumes where it was stopped;
---measured trains nothing and prints the table of what is there.
+On each training set of the study (`benchmarks.cells.CELLS`), full data is fine-tuned at every candidate rate (3 epochs, the paper's
+seeds), and the rate is fitted as `--learning-rate auto` does. The table has each rate's evaluation accuracy and the verdict on it, and
+what the search chose at which cost. Every run is kept in DIR (default: experiments/learning-rate), so that it resumes where it was
+stopped; --measured trains nothing and prints the table of what is there.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.cells import CELLS, files
 from benchmarks.machine import heading
 from pruning.analysis.learning_rate import CANDIDATES
 from pruning.cli import report
-from pruning.data.sample import sample_split
 from pruning.experiment import Experiment
 from pruning.formatting import scientific
 from pruning.jobs import worker
@@ -26,37 +26,37 @@ from pruning.settings import FULL_RECIPE, Settings, TrainSettings, default_seeds
 
 
 def main(
-    train: Annotated[list[int] | None, typer.Option(help="Training sentences.")] = None,
-    evaluation: Annotated[int, typer.Option(help="Evaluation sentences.")] = 2000,
+    cell: Annotated[list[str], typer.Option(help="Training set of the study; may be given more than once.")] = ["movies-1000"],  # noqa: B006
+    evaluation: Annotated[int, typer.Option(help="Evaluation rows.")] = 2000,
     seeds: Annotated[int, typer.Option(help="Fine-tunings per rate.")] = 3,
     folder: Annotated[Path, typer.Option(help="Where every run is kept.")] = Path("experiments/learning-rate"),
     measured: Annotated[bool, typer.Option("--measured", help="Train nothing.")] = False,
 ) -> None:
     """Measure what is missing, and print the tables."""
-    sizes = train or [1000, 2000, 4000]
-    for size in () if measured else sizes:
-        files = tuple(map(str, sample_split(size, evaluation)))
+    cells = [each for each in CELLS if each.name in cell]
+    for each in () if measured else cells:
+        train, held_out = map(str, files(each, evaluation, folder / "data"))
         for rate in CANDIDATES:
             recipe = TrainSettings(learning_rate=rate)
-            settings = Settings(data=files[0], evaluation=files[1], seeds=default_seeds(seeds), checkpoints=False, train=recipe)
-            with report.listener(f"{size} sentences at {scientific(rate)}") as listen:
-                worker.score(settings, folder / f"{size}-{scientific(rate)}", listen)
-        with report.listener(f"Fitting the learning rate to {size} sentences") as listen:
-            settings = Settings(data=files[0], evaluation=files[1], seeds=default_seeds(seeds), checkpoints=False)
-            worker.fit(settings, folder / f"{size}-auto", listen)
-    command = " ".join(["python -m benchmarks.learning_rate", *(f"--train {size}" for size in train or ())])
+            settings = Settings(data=train, evaluation=held_out, seeds=default_seeds(seeds), checkpoints=False, look=False, train=recipe)
+            with report.listener(f"{each.name} at {scientific(rate)}") as listen:
+                worker.score(settings, folder / f"{each.name}-{scientific(rate)}", listen)
+        with report.listener(f"Fitting the learning rate to {each.name}") as listen:
+            settings = Settings(data=train, evaluation=held_out, seeds=default_seeds(seeds), checkpoints=False)
+            worker.fit(settings, folder / f"{each.name}-auto", listen)
+    command = " ".join(["python -m benchmarks.learning_rate", *(f"--cell {each.name}" for each in cells)])
     print(heading("The fitted learning rate against a grid", command))
-    for size in sizes:
-        print("\n".join(table(folder, size)))
+    for each in cells:
+        print("\n".join(table(folder, each.name)))
 
 
-def table(folder: Path, size: int) -> list[str]:
-    """Return the lines about one number of training sentences."""
-    lines = [f"## {size:,} sentences", "", "| rate | accuracy, mean | of each run | 5-95% range of gold probabilities | verdict |"]
+def table(folder: Path, name: str) -> list[str]:
+    """Return the lines about one training set."""
+    lines = [f"## {name}", "", "| rate | accuracy, mean | of each run | 5-95% range of gold probabilities | verdict |"]
     lines.append("|---|---|---|---|---|")
     means: dict[float, float] = {}
     for rate in CANDIDATES:
-        place = folder / f"{size}-{scientific(rate)}"
+        place = folder / f"{name}-{scientific(rate)}"
         if not (place / "frontier.parquet").exists():
             continue
         experiment = Experiment(place)
@@ -70,7 +70,7 @@ def table(folder: Path, size: int) -> list[str]:
         lines.append(f"| {scientific(rate)} | {means[rate]:.3f} | {each} | {spread} | {learned.verdict} |")
     if not means:
         lines[2:] = ["No rate was measured on full data yet."]
-    lines += ["", *_search(folder / f"{size}-auto", means), ""]
+    lines += ["", *_search(folder / f"{name}-auto", means), ""]
     return lines
 
 
