@@ -7,8 +7,8 @@ from math import ceil, isnan
 import pandas as pd
 
 from pruning.analysis.groups import Groups
-from pruning.grouping import LABEL
 from pruning.reading import Reading
+from pruning.reading.grouping import LABEL
 from pruning.records import Subset
 from pruning.subsets.decisions import without_suffix
 from pruning.subsets.floors import Floor, with_floors

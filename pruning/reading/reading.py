@@ -13,7 +13,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from pruning import grouping
 from pruning.analysis import audit, neighbours
 from pruning.analysis import frontier as frontiers
 from pruning.analysis import scores as score_registry
@@ -21,9 +20,10 @@ from pruning.analysis.duplicates import Duplicates, duplicates
 from pruning.analysis.expected_success import ExpectedSuccess, expected_success, from_probe
 from pruning.analysis.groups import Groups, Slicing, groups
 from pruning.analysis.stability import Stability, stability
-from pruning.course import Course
 from pruning.data.texts import flat, joined, stacked, text_fields
 from pruning.errors import ScoreError, SubsetError, UsageError
+from pruning.reading import grouping
+from pruning.reading.course import Course
 from pruning.records import DECISIONS, FrontierPoint, Subset
 from pruning.store import cache
 from pruning.store.saved_subsets import save_subset

@@ -14,7 +14,7 @@ from pruning.analysis import scores as score_registry
 from pruning.analysis.divergence import DivergedRun
 from pruning.analysis.learned import Evidence, Learned, judge, of_answers
 from pruning.analysis.looks import looks
-from pruning.judged import Judged
+from pruning.reading.judged import Judged
 from pruning.store.base import LOSS0
 from pruning.store.layout import read_table
 from pruning.store.shared import shared
