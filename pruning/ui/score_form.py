@@ -19,6 +19,7 @@ from pruning.data import preview as first_look
 from pruning.data.preview import Preview
 from pruning.data.tasks import TASKS
 from pruning.data.tasks.generation import GENERATION
+from pruning.data.tasks.rollouts import SAMPLED
 from pruning.errors import ExperimentError, UsageError, WinnowError
 from pruning.experiment import Experiment
 from pruning.files import package_environment
@@ -28,7 +29,7 @@ from pruning.jobs.estimate import ROUGH
 from pruning.settings import SAMPLE, Settings
 from pruning.settings_file import as_file
 from pruning.store import library
-from pruning.ui import address, chat, escaping, setting_boxes, state
+from pruning.ui import address, answers_form, chat, escaping, setting_boxes, state
 from pruning.ui.setting_boxes import FORM
 
 NOT_USED = "(not used)"
@@ -44,6 +45,9 @@ SENTENCES = 800
 
 SKIP = "drop_invalid"
 
+TASK = "task"
+"""Key of the task's box."""
+
 USUAL_TASK = "classification"
 """Task whose settings are shown before one is known."""
 
@@ -51,6 +55,12 @@ USUAL_TASK = "classification"
 def show(dialog: bool) -> None:
     """Draw the form; in a dialog, close it once scoring started."""
     chosen, name = source()
+    if TASK not in st.session_state and answers_form.tool(chosen):
+        st.session_state[TASK] = SAMPLED
+    if st.session_state.get(TASK) == SAMPLED:
+        _task(st.columns(4)[0])
+        answers_form.show(chosen, name, dialog)
+        return
     try:
         detected = columns(chosen)
     except WinnowError as error:
@@ -128,14 +138,10 @@ class Detected:
 def columns(chosen: str) -> Detected | None:
     """Show the task and the columns as detected, to be changed, and the first rows; None where the person must choose the task first."""
     guessed = _preview(chosen, "auto", (), False)
-    tasks = [name for name, task in TASKS.items() if task.scored]
-    if guessed.task and "task" not in st.session_state:
-        st.session_state["task"] = guessed.task
+    if guessed.task and TASK not in st.session_state:
+        st.session_state[TASK] = guessed.task
     places = st.columns(4)
-    with places[0]:
-        task = st.selectbox(
-            "Task", tasks, index=None, key="task", placeholder="choose one", format_func=lambda name: name.replace("_", " ")
-        )
+    task = _task(places[0])
     if task is None:
         st.warning(escaping.markdown(guessed.problem or "Choose the task."))
         return None
@@ -152,8 +158,14 @@ def columns(chosen: str) -> Detected | None:
     return Detected(preview=preview, task=task, mapping=mapping, skips=skips)
 
 
+def _task(place: DeltaGenerator) -> str | None:
+    """The box with the tasks that are scored, and sampled answers, which are imported."""
+    tasks = [name for name, task in TASKS.items() if task.scored]
+    return place.selectbox("Task", [*tasks, SAMPLED], index=None, key=TASK, placeholder="choose one", format_func=_words)
+
+
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return "sampled answers" if name == SAMPLED else name.replace("_", " ")
 
 
 def _mapping(guessed: Preview, task: str, places: Sequence[DeltaGenerator]) -> dict[str, str]:
@@ -229,7 +241,7 @@ def take_settings(folder: Path) -> None:
     address.put(**{address.DATA: settings.data, address.NEW: True})
     st.session_state.update(
         {
-            "task": settings.task,
+            TASK: settings.task,
             "model": settings.model,
             **{f"column-{settings.task}-{field}": column for field, column in settings.columns.items()},
             "name": f"{folder.name}-again",

@@ -9,7 +9,7 @@ from pathlib import Path
 from pruning.errors import DataError, UsageError
 from pruning.interop.answers import tables
 from pruning.interop.answers.log import Log, Sample, Wanted, files_of, rows_of
-from pruning.interop.answers.tools import TOOLS, Row, Tool
+from pruning.interop.answers.tools import TABLE, TOOLS, Row, Tool
 
 AUTO = "auto"
 
@@ -27,12 +27,29 @@ def read_log(paths: Sequence[Path], tool: str, wanted: Wanted) -> Log:
         raise DataError(f"{paths[0]} has no rows.")
     where, _, first = start
     everything = chain([start], rows)
-    found = tables.detected(first, wanted) if tool in (AUTO, "wide") and (wanted.table or _detected(first).name == "table") else None
+    found = tables.detected(first, wanted) if tool in (AUTO, "wide") and (wanted.table or _detected(first).name == TABLE) else None
     if tool == "wide" and found is None:
         raise UsageError(f"{where} has no list of rewards by name; name it, or a rate or count.", "rewards")
     if found is not None:
         return _wide([(place, row) for place, _, row in everything], found)
     return _long(everything, _detected(first) if tool == AUTO else TOOLS[tool], wanted, paths[0])
+
+
+def recognised(path: Path) -> str:
+    """Return the name of the tool whose log this file or folder is, by its first row; "wide" for a list of rewards a row.
+
+    Empty where it is neither, or cannot be read: any table may hold sampled answers, so that a person has to say so.
+    """
+    try:
+        first = next((row for file in files_of([path]) for _, row in rows_of(file)), None)
+    except DataError:
+        return ""
+    if first is None:
+        return ""
+    found = _detected(first).name
+    if found != TABLE:
+        return found
+    return "wide" if tables.detected(first, Wanted()) is not None else ""
 
 
 def _long(rows: Iterable[tuple[str, Path, Row]], tool: Tool, wanted: Wanted, name: Path) -> Log:

@@ -19,6 +19,9 @@ from pruning.interop.answers.log import Sample, Wanted, number, one_of
 
 Row = dict[str, Any]
 
+TABLE = "table"
+"""Name of what no tool wrote: any table of answers."""
+
 _NO_ANSWER: list[str | None] = [None]
 
 
@@ -229,7 +232,7 @@ TOOLS = {
         Tool(name="nemo-rl", fits=_has("content", "rewards", "input_lengths"), read=_nemo),
         Tool(name="verl", fits=_has("input", "output", "score"), read=_verl),
         Tool(name="trl", fits=_has("step", "prompt", "completion", "advantage"), read=_trl),
-        Tool(name="table", fits=lambda row: True, read=_plain),
+        Tool(name=TABLE, fits=lambda row: True, read=_plain),
     )
 }
 """Name -> tool, the most specific first."""
