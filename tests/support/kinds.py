@@ -4,9 +4,12 @@ import json
 import os
 import random
 import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pruning.data import models
 from pruning.data.examples import load_pair
@@ -51,6 +54,19 @@ def mislabelled(folder: Path) -> Experiment:
 def all_alike(folder: Path) -> Experiment:
     """As the sample's probabilities after a short fine-tuning: all between 0.496 and 0.504."""
     return recorded(folder, [{"text": f"text {index}", "label": ("bad", "good")[index % 2]} for index in range(20)], spread=0.008)
+
+
+def demo_of(folder: Path, model: str) -> Experiment:
+    """The demo's own experiment, made by the demo's own code from its own sentences; fewer of them, and with a tiny model."""
+    from pruning import training
+    from pruning.jobs import demo
+
+    asked = demo._settings
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "train", partial(training.train, workers=0))
+        patch.setattr(demo, "_settings", lambda *sizes: replace(asked(*sizes), model=model, max_length=32))
+        demo.demo(folder / "experiments" / "demo", train=80, evaluation=40, runs=2, seeds=2)
+    return Experiment(folder / "experiments" / "demo")
 
 
 def left(experiment: Experiment, state: str, message: str = "") -> None:

@@ -8,24 +8,29 @@ import pytest
 
 from pruning.experiment import Experiment
 from pruning.store import lock
-from tests.support.kinds import ARABIC, all_alike, left, many_classes, right_to_left
+from tests.support.kinds import ARABIC, all_alike, demo_of, left, many_classes, right_to_left
 from tests.support.pages import PAGES, open_page, opened
 
 pytestmark = pytest.mark.process
 
-KINDS: dict[str, Callable[[Path], Experiment]] = {"many": many_classes, "right to left": right_to_left, "alike": all_alike}
+KINDS: dict[str, Callable[[Path, str], Experiment]] = {
+    "the demo's": demo_of,
+    "many": lambda folder, model: many_classes(folder),
+    "right to left": lambda folder, model: right_to_left(folder),
+    "alike": lambda folder, model: all_alike(folder),
+}
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    return KINDS[request.param](tmp_path_factory.mktemp("kind"))
+def kind(request: pytest.FixtureRequest, tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    return KINDS[request.param](tmp_path_factory.mktemp("kind"), tiny)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_shows_the_kind(page: str, kind: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_page(page, kind.folder.root.parent, monkeypatch)
     assert not app.exception and not [error.value for error in app.error]
-    assert app.title[0].value.lower() == page and app.selectbox(key="experiment").value == "made"
+    assert app.title[0].value.lower() == page and app.selectbox(key="experiment").value == kind.name
 
 
 def test_thirty_long_names_are_four_colours_and_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

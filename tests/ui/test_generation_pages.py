@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -42,6 +43,8 @@ def test_the_rule_is_chosen_with_a_slider_and_said_in_words(experiments: Path, m
     assert "at least 1% of the answer's tokens" in shown(app) and "tokens>=1/100" in app.query_params["success"]
     read = Experiment(experiments / "chats").reading(success="tokens>=1/100")
     assert read.success is not None and read.dynamics.correct.mean() > 0.5
+    again = opened(f"difficulty?{urlencode(app.query_params, doseq=True)}", experiments, monkeypatch)
+    assert shown(again) == shown(app) and again.query_params == app.query_params
     strange = opened("difficulty?experiment=chats&success=mostly", experiments, monkeypatch)
     assert not strange.exception and "success must be exact" in " ".join(str(one.value) for one in (*strange.warning, *strange.info))
 

@@ -11,11 +11,16 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
+from pruning.data import access
 from pruning.experiment import Experiment
+from pruning.files import write_json
+from pruning.fine_tunings import MODEL
 from pruning.records import DecisionKind
 from pruning.reports.browse import View
 from pruning.reports.conditions import Filter
+from pruning.store.stored import MEASURED_WITH
 from pruning.subsets.decisions import Decision
+from pruning.ui import address
 from pruning.ui.server.routes import ROUTES
 from tests.support.pages import ROOT, opened
 
@@ -120,8 +125,15 @@ STATES = st.fixed_dictionaries(
 
 @pytest.fixture(scope="module")
 def shared(scored_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    """A copy: opening a page fills the experiment's cache."""
-    return Experiment(shutil.copytree(scored_once, tmp_path_factory.mktemp("links") / scored_once.name))
+    """Two copies, as opening a page fills their cache; subsets of the first are measured with another model too."""
+    root = tmp_path_factory.mktemp("links")
+    made, _ = (Experiment(shutil.copytree(scored_once, root / name)) for name in (scored_once.name, "copy"))
+    entry = {"source": "another-model", "fingerprint": "f00d", "parts": {}, "learning_rate": 1e-3, "learning_rates": {}}
+    write_json(made.folder.manifest, {**made.info, MEASURED_WITH: {"f00d": entry}})
+    made = Experiment(made.folder.root)
+    for row in made.finished().to_dict("records"):
+        made.add_finished({**row, MODEL: "f00d"})
+    return Experiment(made.folder.root)
 
 
 @pytest.mark.process
@@ -142,62 +154,96 @@ def test_any_address_opened_cold_shows_the_same(state: dict[str, object], shared
         assert ([found] if isinstance(found, str) else found) == [str(v) for v in (value if isinstance(value, list) else [value])], key
 
 
-EVERYWHERE: list[tuple[str, str, list[object]]] = [
-    ("selectbox", "subset", ["full", "drop-easy", "drop-hard"]),
-    ("number_input", "burn_in", [0, 1]),
+Acts = list[tuple[str, str, list[object]]]
+EVERYWHERE: Acts = [
+    ("selectbox", "subset", ["drop-easy", "full", "drop-hard"]),
+    ("number_input", "burn_in", [1, 0]),
 ]
-ACTS: dict[str, list[tuple[str, str, list[object]]]] = {
-    "overview": [],
+ACTS: dict[str, Acts] = {
+    "overview": [("selectbox", "with", ["copy", None])],
+    "score": [("button", "new-experiment", [None]), ("text_input", "data", ["REVIEWS"])],
     "difficulty": [
-        ("selectbox", "x", ["variability", "aum", "loss"]),
-        ("selectbox", "y", ["confidence", "el2n"]),
+        ("selectbox", "x", ["aum", "variability", "loss"]),
+        ("selectbox", "y", ["el2n", "confidence"]),
         ("selectbox", "stack", ["label", "kept or pruned"]),
-        ("segmented_control", "level", [0, 2, 3]),
-        ("slider", "x-variability", [(0.1, 0.2), (0.05, 0.3)]),
+        ("segmented_control", "level", [2, 0, 3]),
+        ("slider", "x-aum", [(0.2, 0.7)]),
+        ("slider", "y-el2n", [(0.1, 0.6)]),
+        ("slider", "x-variability", [(0.2, 0.5), (0.1, 0.8)]),
     ],
-    "frontier": [("segmented_control", "budget", ["steps", "epochs"]), ("number_input", "margin", [0.0, 2.5])],
+    "frontier": [
+        ("selectbox", "metric", ["macro_f1", "accuracy"]),
+        ("selectbox", "model", ["f00d", ""]),
+        ("segmented_control", "budget", ["steps", "epochs"]),
+        ("number_input", "margin", [2.5, 0.0]),
+    ],
     "inspect": [
-        ("text_input", "q", ["film", "the good", ""]),
-        ("multiselect", "h", [[0], [1, 2], []]),
+        ("segmented_control", "size", [100, 50]),
+        ("state", "page", [2]),
+        ("button", "step-on", [None]),
+        ("button", "previous", [None]),
+        ("text_input", "q", ["film", "the", ""]),
+        ("multiselect", "h", [[0, 1, 2], [1, 2], []]),
         ("multiselect", "label", [["positive"], []]),
-        ("multiselect", "said", [["negative"]]),
-        ("selectbox", "only", ["suspected label errors", "duplicates", None]),
+        ("multiselect", "said", [["negative", "positive"]]),
+        ("multiselect", "answered", [["negative", "positive"]]),
+        ("selectbox", "column", ["source", None]),
+        ("multiselect", "values", [["s0", "s1"], ["s2"]]),
+        ("selectbox", "beside", ["copy", None]),
+        ("multiselect", "beside_h", [[0, 1, 2], [3]]),
+        ("selectbox", "score", ["confidence", None]),
+        ("slider", "in-confidence", [(0.1, 0.9)]),
         ("selectbox", "sort", ["confidence", "variability"]),
         ("toggle", "desc", [True, False]),
         ("segmented_control", "show", ["pruned", "kept", "all"]),
-        ("segmented_control", "size", [100, 50]),
-        ("selectbox", "versus", ["drop-hard", None]),
-        ("button", "step-on", [None]),
-        ("button", "previous", [None]),
+        ("selectbox", "versus", ["full", None]),
+        ("pills", "queue", ["never", "suspected", "always", "duplicates", "decided"]),
+        ("selectbox", "only", ["suspected label errors", "duplicates", None]),
     ],
-    "export": [("segmented_control", "format", ["csv", "parquet"]), ("selectbox", "by", ["label"])],
+    "export": [
+        ("segmented_control", "format", ["csv", "parquet"]),
+        ("toggle", "escape", [True]),
+        ("selectbox", "by", ["source", "label"]),
+    ],
 }
-"""What a person can do on a page, as (kind of widget, key, values); a button has no value."""
+"""What a person can do on a page, as (kind of widget, key, values); a button has none, those of a slider are shares of its
+range, and "state" is what a click elsewhere sets."""
+
+REACHED_BY = {"new-experiment": "new", "step-on": "example", "previous": "example"}
+"""The key of the address that a button writes."""
 
 
 @st.composite
 def walks(draw: st.DrawFn) -> tuple[str, list[tuple[str, str, object]]]:
     page = draw(st.sampled_from(sorted(ACTS)))
-    acts = draw(st.lists(st.sampled_from([*EVERYWHERE, *ACTS[page]]), min_size=1, max_size=4))
+    acts = draw(st.lists(st.sampled_from([*EVERYWHERE, *ACTS[page]]), min_size=1, max_size=5))
     return page, [(kind, key, draw(st.sampled_from(values))) for kind, key, values in acts]
 
 
-def act(app: AppTest, kind: str, key: str, value: object) -> None:
-    """Do it, where the widget is on the page and can be used."""
+def act(app: AppTest, kind: str, key: str, value: object) -> bool:
+    """Do it, where the widget is on the page and can be used; return whether it was done."""
+    if kind == "state":
+        app.session_state[key] = value
+        app.run()
+        return True
     [widget] = [one for one in app.get(kind) if one.key == key] or [None]
     if widget is None or widget.disabled:
-        return
+        return False
     if kind == "selectbox":  # it is set by its options' titles; the session holds their names
         app.session_state[key] = value
         app.run()
+    elif kind == "slider":
+        assert isinstance(value, tuple)
+        widget.set_value(tuple(widget.min + share * (widget.max - widget.min) for share in value)).run()
     else:
         (widget.click() if kind == "button" else widget.set_value(value)).run()
     assert not app.exception, (key, value)
+    return True
 
 
 def on_screen(app: AppTest) -> dict[str, object]:
     """Everything a person sees but passing messages and buttons: words, numbers, tables, charts, and what each widget holds."""
-    kinds = ("selectbox", "multiselect", "text_input", "number_input", "slider", "toggle", "segmented_control")
+    kinds = ("selectbox", "multiselect", "text_input", "number_input", "slider", "toggle", "segmented_control", "pills")
     return {
         "words": [one.value for kind in ("title", "subheader", "text", "caption", "markdown") for one in app.get(kind)],
         "numbers": [(one.label, one.value, one.delta) for one in app.metric],
@@ -207,21 +253,57 @@ def on_screen(app: AppTest) -> dict[str, object]:
     }
 
 
-@pytest.mark.process
-@settings(max_examples=6)
-@given(walk=walks())
-def test_any_state_a_person_reaches_is_what_its_address_opens(walk: tuple[str, list[tuple[str, str, object]]], shared: Experiment) -> None:
-    page, acts = walk
-    root = shared.folder.root.parent
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        app = opened(f"{page}?experiment={shared.name}", root, monkeypatch)
-        for each in acts:
-            act(app, *each)
-        cold = opened(link(app, page), root, monkeypatch)
+def same_when_opened_cold(app: AppTest, page: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cold = opened(link(app, page), root, monkeypatch)
     assert not cold.exception and not warned(cold, "This link") and cold.query_params == app.query_params
     here, there = on_screen(app), on_screen(cold)
     for what in here:
         assert here[what] == there[what], (what, app.query_params)
+
+
+@pytest.mark.process
+@settings(max_examples=6)
+@given(walk=walks())
+def test_any_state_a_person_reaches_is_what_its_address_opens(
+    walk: tuple[str, list[tuple[str, str, object]]], shared: Experiment, reviews: tuple[Path, Path]
+) -> None:
+    page, acts = walk
+    root = shared.folder.root.parent
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv(access.ROOTS, str(reviews[0].parent))
+        app = opened(f"{page}?experiment={shared.name}", root, monkeypatch)
+        for kind, key, value in acts:
+            act(app, kind, key, str(reviews[0]) if value == "REVIEWS" else value)
+        same_when_opened_cold(app, page, root, monkeypatch)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("page", ACTS)
+def test_each_act_of_a_page_is_written_to_its_address(
+    page: str, shared: Experiment, reviews: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other, so that those are reached too that depend on an earlier one, such as the values of a column."""
+    root = shared.folder.root.parent
+    monkeypatch.setenv(access.ROOTS, str(reviews[0].parent))
+    app = opened(f"{page}?experiment={shared.name}", root, monkeypatch)
+    for kind, key, values in [*(EVERYWHERE if page != "score" else []), *ACTS[page]]:
+        if key in ("x-variability", "previous"):
+            continue  # its axis is another one by now; it undoes the step before
+        value = str(reviews[0]) if values[0] == "REVIEWS" else values[0]
+        assert act(app, kind, key, value), f"{key} is not on the page"
+        assert REACHED_BY.get(key, key) in app.query_params, key
+    same_when_opened_cold(app, page, root, monkeypatch)
+
+
+def test_every_key_of_an_address_is_reached_by_an_act() -> None:
+    reached = {REACHED_BY.get(key, key) for acts in (EVERYWHERE, *ACTS.values()) for _, key, _ in acts}
+    elsewhere = {
+        address.EXPERIMENT,
+        address.SUCCESS,
+        address.PLACE,
+    }  # other tests; the rule of right answers is in test_generation_pages.py
+    assert set(address._PARAMETERS) - elsewhere <= reached
+    assert all(any(key.startswith(prefix) for key in reached) for prefix in address._PREFIXES)
 
 
 def test_a_new_label_is_seen_by_the_list_and_the_filters(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
