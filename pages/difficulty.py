@@ -3,10 +3,10 @@
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from pruning.formatting import counted
+from pruning.reports import composition
 from pruning.ui import address, answers, charts, confusion, filters, reliability, sensitivity, state, success_rule, widgets
 from pruning.ui import difficulty_selection as picking
 
@@ -25,7 +25,7 @@ with left:
     address.usual(address.STACK, widgets.STAYS)
     stack = st.selectbox("Stack by", stacks, key=address.STACK)
     parts, colours = widgets.parts(view, kept, stack)
-    counts = pd.crosstab(pd.Series(h, name="H"), parts).reindex(range(dynamics.runs + 1), fill_value=0)
+    counts = composition.by_level(h, parts, dynamics.runs)
     widgets.chart(
         charts.histogram(counts, colours, answers.axis(view), 420),
         counts,

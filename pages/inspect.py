@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from pruning.reports import composition
 from pruning.ui import deciding, escaping, filters, reading, reliability, side_by_side, state, widgets
 
 view = state.scored()
@@ -12,6 +13,6 @@ if not filters.ready(view, wanted):
     st.stop()
 reading.panes(view, subset, wanted, versus)
 kept = view.kept(subset)
-st.caption(escaping.markdown(f"{widgets.class_shares(view, kept)} {widgets.estimate(view, subset.name, subset.size)}"))
+st.caption(escaping.markdown(f"{composition.class_shares_sentence(view, kept)} {widgets.estimate(view, subset.name, subset.size)}"))
 side_by_side.show(view, wanted, kept)
 deciding.listed(view)

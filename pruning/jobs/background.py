@@ -6,6 +6,7 @@ from disk. Nothing here imports torch.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.errors import BusyError, ExperimentError
@@ -25,7 +27,7 @@ from pruning.files import make_folder, package_environment
 from pruning.logs import JOB_LOG, last_words, new_log
 from pruning.records import JobState
 from pruning.settings import Settings
-from pruning.settings_file import write_settings
+from pruning.settings_file import as_file, write_settings
 from pruning.store.layout import Folder
 from pruning.store.lock import in_use, own, owned, owner, refuse_strange
 
@@ -33,6 +35,12 @@ logger = logging.getLogger(__name__)
 
 NICENESS = 5
 """Added to the worker's niceness, so that the dashboard answers while every core trains."""
+
+STARTING = 60.0
+"""Seconds to wait until a new job's experiment exists."""
+
+ESTIMATE_SECONDS = 180
+"""Seconds after which measuring this machine is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,14 @@ class Worker:
         """Return the error it exited with; empty while it runs and once it has succeeded."""
         code = self.process.poll()
         return (last_words(self.log).removeprefix("Error: ") or _silent(code, self.log)) if code else ""
+
+    def until_created(self, folder: Folder) -> None:
+        """Wait until the experiment exists, a minute at most. Raises ExperimentError with the error the process exited with."""
+        end = time.monotonic() + STARTING
+        while not folder.manifest.exists() and time.monotonic() < end:
+            if problem := self.failure():
+                raise ExperimentError(problem)
+            time.sleep(0.2)
 
 
 def frontier_command(
@@ -85,6 +101,21 @@ def prune(settings: Settings, directory: str | Path) -> Worker:
     """Start the whole job with these settings; the file is written to the experiment's exports. Raises as `start` does."""
     output = Folder(Path(directory)).exports / "pruned" / "data.jsonl"
     return start(["prune", "--experiment", str(directory), "--output", str(output)], directory, settings)
+
+
+def estimate(settings: Settings) -> dict[str, Any]:
+    """Return the fields of `estimate.Estimate`, measured in a process of its own. Raises ExperimentError with that process's error."""
+    words = [sys.executable, "-m", "pruning", "score", "--settings", "-", "--estimate", "--json"]
+    content, environment = json.dumps(as_file(settings)), package_environment()
+    try:
+        done = subprocess.run(words, env=environment, input=content, capture_output=True, text=True, timeout=ESTIMATE_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise ExperimentError(
+            f"Measuring this machine took more than {ESTIMATE_SECONDS} seconds and was stopped; start scoring, which shows the time left."
+        ) from None
+    if done.returncode:
+        raise ExperimentError(done.stderr.strip().removeprefix("Error: ") or "The estimate exited without an error message.")
+    return dict(json.loads(done.stdout))
 
 
 def start(words: Sequence[str], directory: str | Path, settings: Settings | None = None) -> Worker:

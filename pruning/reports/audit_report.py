@@ -178,12 +178,13 @@ def _of_answers(experiment: Reading, kept: NDArray[np.bool_]) -> tuple[OfAnswers
     return tuple(sorted(made, key=lambda one: -one.all))
 
 
-def settlement(experiment: Reading, subset: Subset, how: str) -> Decision:
+def settlement(experiment: Reading, subset: Subset, how: str, among: NDArray[np.int64] | None = None) -> Decision:
     """Return the decision that resolves duplicates in one of the ways of SETTLEMENTS; it has no ids if nothing is to be decided.
 
     keep-one drops all but one example per group, and prefers to keep one of the subset's. keep-whole and drop-whole apply to
     groups that the subset keeps in part. drop-leaks drops examples that are also in the evaluation data, exactly or nearly.
-    Examples kept or dropped by hand before are not changed. Raises UsageError for any other way.
+    Examples kept or dropped by hand before are not changed; with `among`, only examples with these ids are. Raises UsageError for any
+    other way.
     """
     if how not in SETTLEMENTS:
         raise UsageError(f"duplicates must be one of {', '.join(SETTLEMENTS)}, got {how!r}.", "duplicates")
@@ -198,6 +199,7 @@ def settlement(experiment: Reading, subset: Subset, how: str) -> Decision:
         "drop-leaks": lambda: leaks(both, total)[:total],
     }[how]()
     ids = experiment.ids[found & ~sides[0] & ~sides[1]]
+    ids = ids if among is None else np.intersect1d(ids, among)
     kind = DecisionKind.KEEP if how == "keep-whole" else DecisionKind.DROP
     return Decision(kind=kind, ids=tuple(ids.tolist()), value=SETTLEMENTS[how].lower())
 

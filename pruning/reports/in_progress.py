@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pandas as pd
+
 from pruning.formatting import duration
 from pruning.records import JobState, JobStatus, Progress
+from pruning.store.stored import Stored
 
 SILENT = 25.0
 """Seconds without a report after which a run in training counts as silent; it reports several times per second, or after each step."""
@@ -53,3 +56,17 @@ def cells(run: Progress) -> Mapping[str, str]:
         "examples/s": f"{run.rate:,.0f}" if run.rate else "",
         "accuracy": f"{run.accuracy:.2f}" if run.examples else "",
     }
+
+
+def grid(experiment: Stored, status: JobStatus) -> pd.DataFrame:
+    """Return the accuracy of every run (row) in every epoch (column), and the share done of running epochs; texts, empty where none is."""
+    accuracy = experiment.epoch_accuracy()
+    runs, epochs = accuracy.shape
+    table = pd.DataFrame(accuracy, [f"run {run}" for run in range(runs)], [f"epoch {epoch + 1}" for epoch in range(epochs)])
+    shown = table.map(lambda value: "" if pd.isna(value) else f"{value:.3f}")
+    for run in running(status) if status.verb == "score" else []:
+        epoch = f"epoch {run.epoch + 1}"
+        if run.key in shown.index and epoch in shown.columns and not shown.at[run.key, epoch] and run.total:
+            done = run.examples / (run.total / experiment.settings.scoring.epochs) - run.epoch
+            shown.at[run.key, epoch] = f"{min(max(done, 0), 1):.0%}"
+    return shown

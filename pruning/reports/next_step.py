@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 
-from pruning.analysis.recommendation import recommend
-from pruning.formatting import counted
+from pruning.analysis.frontier import score_seconds
+from pruning.analysis.recommendation import payback, recommend
+from pruning.formatting import counted, duration
+from pruning.reading import Reading
 from pruning.records import FrontierPoint
 from pruning.subsets.titles import short
 
@@ -104,3 +106,18 @@ def seconds_saved(point: FrontierPoint) -> float:
     """
     full_steps, full_seconds = point.steps + point.steps_saved, point.seconds + point.seconds_saved
     return full_seconds * point.steps_saved / full_steps if full_steps else float("nan")
+
+
+def savings(experiment: Reading, point: FrontierPoint) -> str:
+    """Say what each fine-tuning on the subset saves, and when scoring pays back; empty where that was not recorded.
+
+    The time of scoring is not compared with fine-tunings of another model.
+    """
+    scoring = score_seconds(experiment.finished(), experiment.settings) if experiment.model == experiment.own_model else None
+    saved = seconds_saved(point)
+    if scoring is None or isnan(saved):
+        return ""
+    times = payback(scoring, saved)
+    back = f"; scoring ({duration(scoring)}) pays back after {counted(times, 'fine-tuning')}" if times else ""
+    tokens = "" if point.tokens_saved is None else f" and {point.tokens_saved:,} tokens"
+    return f"Saves {point.steps_saved:,} steps{tokens}, about {duration(max(0.0, saved))}, in each fine-tuning{back}."

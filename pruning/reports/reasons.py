@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from pruning.analysis.audit import LABEL_EPOCHS
+from pruning.analysis.audit import LABEL_EPOCHS, Hard
 from pruning.analysis.scores import SCORES
+from pruning.data.tasks import TASKS
 from pruning.formatting import counted
 from pruning.records import Subset
 from pruning.reports.browse import View
@@ -163,3 +165,37 @@ def why_doubted(view: View, position: int) -> str:
         return f"Labelled {label}, but {answers:,} of {said.size:,} predictions are {names[other]} in {when}."
     probability = float(dynamics.gold_prob[:, :epochs, position].mean())
     return f"Labelled {label}, which the runs gave {probability:.0%} on average in {when}; {names[other]} looks likelier."
+
+
+RARITY = {
+    Hard.MISLABELLED: "its label is a suspected error",
+    Hard.RARE: "its words are rarer than those of nine in ten examples",
+    Hard.CONTESTED: "runs and epochs disagree about it",
+}
+
+
+def lines(view: View, subset: Subset, position: int, kept: bool) -> list[tuple[str, str]]:
+    """Return why an example is kept or pruned, why its label is doubted, and why no run got it right, as (title, sentence)."""
+    found = [("Why it is kept" if kept else "Why it is pruned", why(view, subset, position, kept))]
+    if doubt := why_doubted(view, position):
+        return [*found, ("Why its label is doubted", doubt)]
+    kind = view.hard[position] if view.audited and view.label_errors is not None else None
+    if kind is not None:
+        found.append(("Never right", f"{kind}: {RARITY[kind]}."))
+    said = predictions(view, position)
+    if said is not None:
+        counts = Counter(name for run in said for name in run).most_common()
+        found.append(("Predictions", ", ".join(f"{name} {count:,}x" for name, count in counts) + "."))
+    return found
+
+
+def predictions(view: View, position: int) -> list[list[str]] | None:
+    """Return the model's predictions for an example, [runs][epochs]; None where they have no names."""
+    predicted = view.experiment.dynamics.predicted[:, :, position]
+    names = list(view.experiment.label_names)
+    if (predicted < 0).any():
+        return None
+    if names:
+        return [[names[label] for label in run] for run in predicted]
+    kind = TASKS[view.experiment.settings.task].kind
+    return [[f"option {chr(ord('A') + int(option))}" for option in run] for run in predicted] if kind == "multiple_choice" else None

@@ -208,6 +208,13 @@ class Folder:
         """The folders of the variations that were begun, by name."""
         return sorted(path.parent for path in (self.root / "sensitivity").glob("*/experiment.json"))
 
+    def stamp(self) -> tuple[int, ...]:
+        """Return times that change whenever the settings, the recorded epochs, the saved subsets or the look do."""
+        epochs = sorted(path.stat().st_mtime_ns for path in self.dynamics.glob("run=*/epoch=*.parquet"))
+        saved = [path.stat().st_mtime_ns for path in sorted(self.subsets.glob("*.parquet"))]
+        look = [self.look.stat().st_mtime_ns] if self.look.exists() else []
+        return (self.manifest.stat().st_mtime_ns, *epochs, 0, *saved, 0, *look)
+
     @property
     def lock(self) -> Path:
         return self.root / "lock"

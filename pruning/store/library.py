@@ -6,6 +6,7 @@ import hashlib
 import re
 import shutil
 import time
+from collections.abc import Collection
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
@@ -66,6 +67,16 @@ def duplicate(root: Path, old: str, new: str) -> Path:
         _idle(root, old)  # a job that started meanwhile may have changed files between their copies
     write_text(Folder(target).manifest, manifest)
     return target
+
+
+def copy_name(name: str, taken: Collection[str]) -> str:
+    """Return a name for a copy that no other experiment has.
+
+    >>> copy_name("films", ["films", "films-copy"])
+    'films-copy-2'
+    """
+    names = (f"{name[:55]}-copy{f'-{number}' * (number > 1)}" for number in count(1))
+    return next(free for free in names if free not in taken)
 
 
 def discard(root: Path, name: str) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
+from pruning.analysis.confusion import most_confused, row_shares
 from pruning.formatting import counted
 from pruning.reports.browse import View
 from pruning.ui import address, escaping, heat
@@ -20,7 +22,7 @@ def show(view: View) -> None:
     if counts is None:
         return
     names = list(counts.columns)
-    shares = counts.div(counts.sum(axis=1).clip(lower=1e-9), axis=0)
+    shares = pd.DataFrame(row_shares(counts.to_numpy()), index=counts.index, columns=names)
     st.subheader("What the model predicts for each label", help=HELP, anchor=False)
 
     def picked(row: int, column: int) -> None:
@@ -35,8 +37,8 @@ def show(view: View) -> None:
         alt=f"Share of each label's examples by prediction in the last epoch, {counted(len(names), 'class', 'classes')}; a cell opens them",
         picked=picked,
     )
-    wrong = shares.where(shares.index.to_numpy()[:, None] != shares.columns.to_numpy()[None, :], 0.0).stack()
-    gold, said = wrong.idxmax()
-    if wrong.max() > 0:
-        words = f"Most confused: {wrong.max():.0%} of {gold} is predicted as {said}. Rows are labels; click a cell to read its examples."
+    gold, said = most_confused(shares.to_numpy())
+    if gold != said:
+        most = f"{shares.iat[gold, said]:.0%} of {names[gold]} is predicted as {names[said]}"
+        words = f"Most confused: {most}. Rows are labels; click a cell to read its examples."
         st.caption(escaping.markdown(words))

@@ -9,6 +9,7 @@ import streamlit as st
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment, list_experiments
 from pruning.records import JobState
+from pruning.reports import choices
 from pruning.reports.browse import View
 from pruning.store import manifest
 from pruning.subsets.titles import title
@@ -101,7 +102,7 @@ def _about(page: str) -> str:
 
 
 def _subset(experiment: Experiment) -> None:
-    names = state.subset_names(experiment)
+    names = choices.subset_names(experiment)
     if state.subset_name() not in names:
         names.append(state.subset_name())
     if address.value(address.SUBSET) is None:

@@ -200,11 +200,10 @@ def _act(view: View, ids: NDArray[np.int64], kind: DecisionKind, value: str = ""
 @state.in_words
 def _settle(view: View, subset: Subset, ids: NDArray[np.int64], how: str) -> None:
     """Resolve duplicates among these examples; the example kept of a group can be outside of them."""
-    decision = settlement(view.experiment, subset, how)
-    among = np.intersect1d(ids, decision.ids)
-    if not len(among):
+    decision = settlement(view.experiment, subset, how, ids)
+    if not decision.ids:
         raise UsageError(f"{SETTLEMENTS[how]}: no change among these examples.")
-    _act(view, among, decision.kind, decision.value)
+    _act(view, np.array(decision.ids, dtype=np.int64), decision.kind, decision.value)
 
 
 def _from(act: Callable[[DecisionKind, str], None], kind: DecisionKind, key: str) -> None:

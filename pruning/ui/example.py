@@ -11,7 +11,6 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from pruning.analysis.audit import Hard
 from pruning.data.tasks import TASKS
 from pruning.data.tasks.base import Part
 from pruning.formatting import counted
@@ -40,7 +39,7 @@ def detail(view: View, subset: Subset, matching: NDArray[np.int64], position: in
         shown(task.display(row, names))
     _why(view, subset, position, bool(kept[position]))
     deciding.one(view, position, partial(go, view, matching, position, 1, size))
-    said = answers(view, position)
+    said = reasons.predictions(view, position)
     if view.experiment.sampled:
         sampled_answers.of_example(view, position)
     else:
@@ -83,26 +82,9 @@ def _head(view: View, matching: NDArray[np.int64], position: int, kept: bool, si
 
 def _why(view: View, subset: Subset, position: int, kept: bool) -> None:
     """Why it is pruned or kept, why its label is doubted, and why no run got it right, a line each."""
-    lines = [("Why it is kept" if kept else "Why it is pruned", reasons.why(view, subset, position, kept))]
-    if doubt := reasons.why_doubted(view, position):
-        lines.append(("Why its label is doubted", doubt))
-    kind = view.hard[position] if view.audited and view.label_errors is not None else None
-    if kind is not None and not doubt:
-        lines.append(("Never right", f"{kind}: {WHY[kind]}."))
-    said = answers(view, position)
-    if said is not None and not doubt:
-        flat = pd.Series([name for run in said for name in run]).value_counts()
-        lines.append(("The model said", ", ".join(f"{name} {count}x" for name, count in flat.items()) + "."))
     with st.container(border=True, gap="xsmall"):
-        for title, words in lines:
+        for title, words in reasons.lines(view, subset, position, kept):
             st.markdown(f"**{title}:** {escaping.markdown(words)}")
-
-
-WHY = {
-    Hard.MISLABELLED: "its label is a suspected error",
-    Hard.RARE: "its words are rarer than those of nine in ten examples",
-    Hard.CONTESTED: "runs and epochs disagree about it",
-}
 
 
 def shown(parts: Sequence[Part]) -> None:
@@ -144,18 +126,6 @@ def marked(part: Part) -> str:
             pieces += [escape(part.text[end:start]), "<mark>", escape(part.text[start:stop]), "</mark>"]
             end = stop
     return "".join([*pieces, escape(part.text[end:])])
-
-
-def answers(view: View, position: int) -> list[list[str]] | None:
-    """The model's answers, [runs][epochs]; None where answers have no names."""
-    predicted = view.experiment.dynamics.predicted[:, :, position]
-    names = list(view.experiment.label_names)
-    if (predicted < 0).any():
-        return None
-    if names:
-        return [[names[label] for label in run] for run in predicted]
-    kind = TASKS[view.experiment.settings.task].kind
-    return [[f"option {chr(ord('A') + int(option))}" for option in run] for run in predicted] if kind == "multiple_choice" else None
 
 
 def _learned(view: View, position: int, said: list[list[str]] | None) -> None:

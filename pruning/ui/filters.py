@@ -11,7 +11,7 @@ from pruning.analysis.scores import SCORES
 from pruning.errors import WinnowError
 from pruning.experiment import list_experiments
 from pruning.jobs import precompute
-from pruning.reports import conditions, review
+from pruning.reports import choices, conditions, review
 from pruning.reports.browse import View
 from pruning.reports.conditions import Filter
 from pruning.store import saved_filters
@@ -59,7 +59,7 @@ def _check(view: View) -> None:
     runs, labels, scores = view.experiment.dynamics.runs, list(view.experiment.label_names), view.score_names
     versus = address.value(address.VERSUS)
     address.among(address.QUEUE, review.queues(view), "queue")
-    address.among(address.VERSUS, [*state.subset_names(view.experiment), *([versus] if versus == state.subset_name() else [])], "subset")
+    address.among(address.VERSUS, [*choices.subset_names(view.experiment), *([versus] if versus == state.subset_name() else [])], "subset")
     address.among(address.SHOW, SHOW if address.value(address.VERSUS) else SHOW[:3], "view")
     address.among(address.LEVELS, range(runs + 1), "H")
     address.among(address.LABELS, labels, "label")
@@ -232,7 +232,7 @@ def _title(name: str) -> str:
 
 
 def _others(view: View) -> list[str]:
-    return [name for name in state.subset_names(view.experiment) if name != state.subset_name()]
+    return [name for name in choices.subset_names(view.experiment) if name != state.subset_name()]
 
 
 def _beside(view: View) -> list[str]:

@@ -7,16 +7,15 @@ from functools import partial
 from math import isnan
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from pruning.analysis.frontier import USUAL_SEEDS, score_seconds
-from pruning.analysis.recommendation import payback, recommend
-from pruning.formatting import counted, duration, scientific
+from pruning.analysis.frontier import USUAL_SEEDS
+from pruning.analysis.recommendation import recommend
+from pruning.formatting import counted, scientific
 from pruning.jobs import background
 from pruning.records import DECISIONS, FrontierPoint, Subset
-from pruning.reports import next_step
+from pruning.reports import choices, composition, next_step
 from pruning.reports.browse import View
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES
 from pruning.subsets.titles import short, title
@@ -107,31 +106,21 @@ def _numbers(view: View, point: FrontierPoint, metric: str) -> None:
     columns[2].metric("vs full data", tables.difference(point.vs_full) or "-", delta_color="off", delta_arrow="off")
     if words := next_step.against_random(point):
         st.caption(words)
-    experiment = view.experiment
-    own = experiment.model == experiment.own_model  # the time of scoring is not that of another model's fine-tunings
-    scoring = score_seconds(experiment.finished(), experiment.settings) if own else None
-    saved = next_step.seconds_saved(point)
-    if scoring is not None and not isnan(saved):
-        times = payback(scoring, saved)
-        back = f"; scoring ({duration(scoring)}) pays back after {counted(times, 'fine-tuning')}" if times else ""
-        tokens = "" if point.tokens_saved is None else f" and {point.tokens_saved:,} tokens"
-        st.caption(f"Saves {point.steps_saved:,} steps{tokens}, about {duration(max(0.0, saved))}, in each fine-tuning{back}.")
+    if words := next_step.savings(view.experiment, point):
+        st.caption(words)
 
 
 def _by_class(point: FrontierPoint, points: Sequence[FrontierPoint]) -> None:
     """Accuracy on each class's evaluation examples, full data's and the subset's, most lost first."""
-    full = next((other.class_accuracy for other in points if other.subset == "full"), {})
-    names = [name for name in full if name in point.class_accuracy]
-    if not names:
+    table = composition.class_accuracy(point, points)
+    if table.empty:
         return
     st.caption("Accuracy by class, on the evaluation data")
-    table = pd.DataFrame({"class": names, "full data": [full[n] for n in names], "this subset": [point.class_accuracy[n] for n in names]})
-    table["pp"] = ((table["this subset"] - table["full data"]) * 100).round(1)
     st.dataframe(
-        table.sort_values("pp", kind="stable"),
+        table,
         hide_index=True,
         column_config=BY_CLASS,
-        height=min(len(names), CLASSES) * 35 + 38,
+        height=min(len(table), CLASSES) * 35 + 38,
         alt="Accuracy on each class with full data and with this subset, and the difference in percentage points",
     )
 
@@ -139,8 +128,7 @@ def _by_class(point: FrontierPoint, points: Sequence[FrontierPoint]) -> None:
 def _pruned(view: View, subset: Subset, kept: NDArray[np.bool_]) -> None:
     """Show the pruned examples by H and by class, and three of them."""
     runs = view.experiment.dynamics.runs
-    side = np.where(kept, "kept", "pruned")
-    counts = pd.crosstab(pd.Series(view.h, name="H"), pd.Series(side)).reindex(range(runs + 1), fill_value=0)
+    counts = composition.by_level(view.h, composition.sides(kept), runs)
     figure = charts.histogram(counts, {"kept": theme.KEPT, "pruned": theme.PRUNED}, "H: runs that got it right", 230)
     st.plotly_chart(
         figure,
@@ -150,15 +138,13 @@ def _pruned(view: View, subset: Subset, kept: NDArray[np.bool_]) -> None:
         config={"displayModeBar": False},
         alt=f"Kept and pruned examples by H, 0 to {runs}; a bar opens its examples, and Difficulty has the numbers as a table.",
     )
-    if (names := view.experiment.label_names) and (labels := view.labels) is not None and len(names) <= CLASSES:
-        before, after = (np.bincount(labels[which], minlength=len(names)) for which in (np.ones_like(kept), kept))
-        shares = pd.DataFrame({"class": names, "before": before / max(1, before.sum()), "after": after / max(1, after.sum())})
-        shares["pp"] = ((shares["after"] - shares["before"]) * 100).round(1)
+    shares = composition.class_shares(view, kept)
+    if shares is not None and len(shares) <= CLASSES:
         st.dataframe(shares, hide_index=True, column_config=SHARES, alt="Share of each class before and after pruning")
     rows = np.flatnonzero(~kept)
     if len(rows):
         st.caption("Three pruned examples")
-        for position in rows[np.linspace(0, len(rows) - 1, min(3, len(rows))).astype(int)]:
+        for position in composition.spread(rows, 3):
             words = " | ".join(map(str, view.rows(np.array([position])).iloc[0]))
             example.quoted(f"H {view.h[position]}", words)
 
@@ -243,7 +229,7 @@ def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -
     with st.expander("Measure more subsets", icon=":material/add_chart:", expanded=not points), st.form("measure", border=False):
         names = st.multiselect(
             "Subsets",
-            [*state.subset_names(experiment), f"{chosen}{DECISIONS}"],
+            [*choices.subset_names(experiment), f"{chosen}{DECISIONS}"],
             accept_new_options=True,
             placeholder="the paper's whole ladder",
             help="Type any rule, such as mixed@0.5 or random@500; the suffix +decisions applies your decisions.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 
 import pandas as pd
@@ -62,8 +61,8 @@ def listed(folders: Sequence[Path]) -> None:
             st.text_input("New name", key="rename")
             st.form_submit_button("Rename it", on_click=_rename, args=(name,))
         with st.popover("Duplicate", icon=":material/file_copy:"), st.form("duplicate-it", border=False):
-            st.text_input("Name of the copy", placeholder=_copy(name, names), key="duplicate", help="Empty = as suggested.")
-            st.form_submit_button("Duplicate it", on_click=_duplicate, args=(name, _copy(name, names)))
+            st.text_input("Name of the copy", placeholder=library.copy_name(name, names), key="duplicate", help="Empty = as suggested.")
+            st.form_submit_button("Duplicate it", on_click=_duplicate, args=(name, library.copy_name(name, names)))
         with st.popover("Delete", icon=":material/delete:"):
             st.text(f"{name} is moved to {library.TRASH} beside the experiments; you can restore it until you empty that folder.")
             st.button("Move it to the trash", type="primary", on_click=_discard, args=(name,))
@@ -85,16 +84,6 @@ def _rename(old: str) -> None:
     if address.value(address.EXPERIMENT) == old:
         address.open_next(new)
     st.session_state["rename"] = ""
-
-
-def _copy(name: str, names: Sequence[str]) -> str:
-    """A name for a copy that no other experiment has.
-
-    >>> _copy("films", ["films", "films-copy"])
-    'films-copy-2'
-    """
-    names_of_copies = (f"{name[:55]}-copy{f'-{number}' * (number > 1)}" for number in count(1))
-    return next(free for free in names_of_copies if free not in names)
 
 
 @state.in_words

@@ -19,7 +19,7 @@ from pruning.records import JobState, JobStatus
 from pruning.reports import in_progress
 from pruning.settings import FULL_RECIPE
 from pruning.store.stored import Stored
-from pruning.ui import charts, escaping, reliability, state, tables, widgets
+from pruning.ui import charts, escaping, reliability, state, widgets
 
 STARTING = 60.0
 """Seconds to wait for a worker's first event."""
@@ -63,7 +63,7 @@ def _watch(directory: str, was_running: bool) -> None:
         _curves(experiment)
     with numbers:
         st.caption("The same in numbers; a percentage for running epochs")
-        st.dataframe(_grid(experiment, status), alt="Accuracy of every run in every epoch")
+        st.dataframe(in_progress.grid(experiment, status), alt="Accuracy of every run in every epoch")
     _searches(experiment)
     if runs := [in_progress.cells(run) for run in in_progress.running(status)]:
         st.caption("Runs in progress")
@@ -165,18 +165,6 @@ def _log(experiment: Experiment, status: JobStatus) -> None:
     if status.state is not JobState.CANCELLED and status.log and (text := logs.tail(experiment.folder.job_log(status.log))):
         with st.expander("Log", icon=":material/article:"):
             st.code(text, language=None)
-
-
-def _grid(experiment: Experiment, status: JobStatus) -> pd.DataFrame:
-    """Return the recorded accuracies, and the progress of running epochs."""
-    shown = tables.epochs(experiment.epoch_accuracy()).map(lambda value: "" if pd.isna(value) else f"{value:.3f}")
-    if status.state is JobState.RUNNING and status.verb == "score":
-        for key, run in status.runs.items():
-            place = f"epoch {run.epoch + 1}"
-            if key in shown.index and place in shown.columns and not shown.at[key, place] and run.total:
-                done = run.examples / (run.total / experiment.settings.scoring.epochs) - run.epoch
-                shown.at[key, place] = f"{min(max(done, 0), 1):.0%}"
-    return shown
 
 
 def _resumable(experiment: Experiment) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
-from pruning.analysis.duplicates import leaks
-from pruning.analysis.frontier import USUAL_SEEDS, headline_of
+from pruning.analysis.frontier import headline_of
 from pruning.analysis.recommendation import MARGIN
 from pruning.experiment import Experiment, list_experiments
 from pruning.formatting import counted, duration
 from pruning.records import FrontierPoint
-from pruning.reports import next_step, review
+from pruning.reports import composition, review, standing
 from pruning.reports.browse import View
 from pruning.reports.next_step import NextStep
-from pruning.subsets import rules
 from pruning.subsets.titles import short
 from pruning.ui import (
     address,
@@ -64,7 +60,7 @@ def _experiment(experiment: Experiment) -> None:
     if experiment.sampled:
         answers_overview.show(view, _histogram, _queues)
         return
-    step = _next(view, points)
+    step = standing.step(view, points)
     with st.container(border=True):
         _verdict(view, points, step)
     _five(view, points, step)
@@ -77,20 +73,10 @@ def _experiment(experiment: Experiment) -> None:
         _queues(view)
 
 
-def _next(view: View, points: list[FrontierPoint]) -> NextStep:
-    runs = view.experiment.dynamics.runs
-    ladder = [rules.subset_name(removes, runs) for removes in rules.ladder(runs)]
-    return next_step.next_step(points, ladder, MARGIN, USUAL_SEEDS, view.experiment.status().measuring, view.experiment.learned.refusal)
-
-
 def _verdict(view: View, points: list[FrontierPoint], step: NextStep) -> None:
     st.subheader(escaping.markdown(step.headline), anchor=False)
-    estimate = ""
-    if step.measure:
-        fractions = [view.subset(name).kept_fraction for name in step.measure]
-        seconds = next_step.seconds_to_measure(points, fractions, step.seeds, 1)
-        estimate = f" About {duration(seconds)}." if seconds else ""
-    st.text(step.detail + estimate)
+    seconds = standing.seconds(view, points, step)
+    st.text(step.detail + (f" About {duration(seconds)}." if seconds else ""))
     running = view.experiment.status().state.under_way
     with st.container(horizontal=True):
         if step.choose is not None:
@@ -112,44 +98,33 @@ def _verdict(view: View, points: list[FrontierPoint], step: NextStep) -> None:
 
 def _five(view: View, points: list[FrontierPoint], step: NextStep) -> None:
     row = st.container(horizontal=True, key=theme.FIVE)
-    full = next((point for point in points if point.subset == "full"), None)
-    metric = headline_of(full.metrics) if full else "accuracy"
+    found = standing.standing(view, points, step.choose)
+    full, smallest = found.full, found.smallest
     widgets.number(
         row,
-        f"Full data, {metric}",
-        f"{full.metrics[metric]:.3f}" if full else "-",
+        f"Full data, {found.metric}",
+        f"{full.metrics[found.metric]:.3f}" if full else "-",
         counted(full.seeds, "seed") if full else "no evaluation data",
     )
-    smallest = next((point for point in points if point.subset == step.choose), None)
     widgets.number(
         row,
         f"Smallest within {100 * MARGIN:g} pp",
         f"{smallest.kept_fraction:.0%}" if smallest else "none yet",
         short(smallest.subset) if smallest else "not shown so far",
     )
-    runs = view.experiment.dynamics.runs
-    always = int((view.h == runs).sum())
-    widgets.number(row, "Always right", f"{always / max(1, len(view.h)):.0%}", counted(always, "example"))
-    if not view.audited:
+    widgets.number(row, "Always right", f"{found.always / max(1, len(view.h)):.0%}", counted(found.always, "example"))
+    if found.duplicates is None:
         widgets.number(row, "Suspected labels", "-", "not worked out yet")
         widgets.number(row, "Duplicates, leaks", "-", "not worked out yet")
         return
-    errors = view.label_errors
-    suspects = view.experiment.ids[errors.suspect] if errors is not None else np.empty(0, dtype=np.int64)
-    reviewed = len(view.decided.touched & set(suspects.tolist()))
-    widgets.number(row, "Suspected labels", f"{len(suspects):,}" if errors is not None else "-", f"{reviewed:,} reviewed")
-    size = len(view.h)
-    leaked = int(leaks(view.duplicates, size)[:size].sum())
-    own = int((view.duplicates.group[:size] >= 0).sum())
-    widgets.number(row, "Duplicates, leaks", f"{own:,}, {leaked:,}", "in training, in evaluation")
+    widgets.number(row, "Suspected labels", "-" if found.suspects is None else f"{found.suspects:,}", f"{found.reviewed:,} reviewed")
+    widgets.number(row, "Duplicates, leaks", f"{found.duplicates:,}, {found.leaked:,}", "in training, in evaluation")
 
 
 def _histogram(view: View) -> None:
     runs = view.experiment.dynamics.runs
     st.markdown(f"**{answers.heading(view) or f'How many of the {runs} runs got it right'}**")
-    kept = view.kept(state.subset(view))
-    side = pd.Series(np.where(kept, "kept", "pruned"))
-    counts = pd.crosstab(pd.Series(view.h, name="H"), side).reindex(range(runs + 1), fill_value=0)
+    counts = composition.by_level(view.h, composition.sides(view.kept(state.subset(view))), runs)
     st.plotly_chart(
         charts.histogram(counts, {"kept": theme.KEPT, "pruned": theme.PRUNED}, "H; click a bar to read its examples", 300),
         key=address.BARS,

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,15 +16,14 @@ from pruning.data.preview import Preview
 from pruning.data.tasks import TASKS
 from pruning.data.tasks.generation import GENERATION
 from pruning.data.tasks.rollouts import SAMPLED
-from pruning.errors import ExperimentError, UsageError, WinnowError
+from pruning.errors import UsageError, WinnowError
 from pruning.experiment import Experiment
-from pruning.files import package_environment
 from pruning.formatting import counted, duration
 from pruning.jobs import background
 from pruning.jobs.estimate import ROUGH
 from pruning.settings import SAMPLE, Settings
-from pruning.settings_file import as_file
 from pruning.store import library
+from pruning.store.layout import Folder
 from pruning.ui import address, answers_form, chat, escaping, setting_boxes, state
 from pruning.ui.setting_boxes import FORM
 
@@ -36,9 +31,6 @@ NOT_USED = "(not used)"
 
 ROWS = 3
 """First rows of the data that are shown."""
-
-ESTIMATE_SECONDS = 180
-"""After which measuring this machine is given up."""
 
 SENTENCES = 800
 """Sentences of the sample: some minutes on a laptop."""
@@ -255,32 +247,16 @@ def start(settings: Settings, name: str, limit: int, whole: bool = False) -> Non
     Raises UsageError for a name that cannot be a folder's, ExperimentError when it exists or the worker fails at once.
     """
     folder = library.free(state.root(), name)
-    worker = (background.prune if whole else background.score)(_ready(settings, limit), folder)
+    worker = (background.prune if whole else background.score)(sample.filled(settings, limit), folder)
     with st.spinner("Reading the data and starting the worker ..."):
-        deadline = time.monotonic() + 60
-        while not (folder / "experiment.json").exists() and time.monotonic() < deadline:
-            if problem := worker.failure():
-                raise ExperimentError(problem)
-            time.sleep(0.2)
+        worker.until_created(Folder(folder))
     address.open_next(name)
 
 
 def estimate(settings: Settings, limit: int) -> None:
     """Show how long scoring takes on this machine, from a short measurement in a process of its own."""
-    command = [sys.executable, "-m", "pruning", "score", "--settings", "-", "--estimate", "--json"]
-    content = json.dumps(as_file(_ready(settings, limit)))
-    try:
-        with st.spinner("Training a few steps to measure this machine ..."):
-            done = subprocess.run(
-                command, env=package_environment(), input=content, capture_output=True, text=True, timeout=ESTIMATE_SECONDS, check=False
-            )
-    except subprocess.TimeoutExpired:
-        raise ExperimentError(
-            f"Measuring this machine took more than {ESTIMATE_SECONDS} seconds and was stopped; start scoring, which shows the time left."
-        ) from None
-    if done.returncode:
-        raise ExperimentError(done.stderr.strip().removeprefix("Error: ") or "The estimate exited without an error message.")
-    found = json.loads(done.stdout)
+    with st.spinner("Training a few steps to measure this machine ..."):
+        found = background.estimate(sample.filled(settings, limit))
     cut = f"{found['truncated']:,} of {found['examples']:,} texts ({found['truncated'] / max(1, found['examples']):.1%})"
     st.info(
         f"Scoring takes about {duration(found['score_seconds'])} on this machine as it is now, the whole frontier after it about "
@@ -288,14 +264,6 @@ def estimate(settings: Settings, limit: int) -> None:
         f"{cut} are longer than {settings.max_length} tokens and will be truncated.",
         icon=":material/timer:",
     )
-
-
-def _ready(settings: Settings, limit: int) -> Settings:
-    """With the sample's own files, where the sample is asked for."""
-    if settings.data == SAMPLE and settings.evaluation is None:
-        train, evaluation = sample.sample_split(limit, 1000)
-        return settings.with_changes(data=str(train), evaluation=str(evaluation))
-    return settings
 
 
 def _preview(chosen: str, task: str, mapping: tuple[tuple[str, str], ...], drop_invalid: bool) -> Preview:

@@ -9,6 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from pruning.formatting import counted
+from pruning.reports import composition
 from pruning.reports.browse import View
 from pruning.reports.conditions import Filter
 from pruning.ui import address, escaping, example
@@ -25,17 +26,8 @@ def show(view: View, wanted: Filter, kept: NDArray[np.bool_]) -> None:
         for column, (title, rows) in zip(st.columns(2, gap="medium"), sides.items(), strict=True):
             with column:
                 st.markdown(f"**{title}: {counted(len(rows), 'example')}**")
-                for position in sampled(rows):
+                for position in composition.spread(rows, SAMPLED):
                     _one(view, int(position))
-
-
-def sampled(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A few positions at even steps.
-
-    >>> sampled(np.arange(10)).tolist(), sampled(np.arange(2)).tolist()
-    ([0, 3, 6, 9], [0, 1])
-    """
-    return rows[np.linspace(0, len(rows) - 1, min(SAMPLED, len(rows))).astype(np.int64)]
 
 
 def _one(view: View, position: int) -> None:

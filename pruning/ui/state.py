@@ -13,12 +13,9 @@ import streamlit as st
 from pruning.errors import UsageError, WinnowError
 from pruning.experiment import Experiment
 from pruning.paths import dashboard_folder
-from pruning.reading import Reading
 from pruning.records import DECISIONS, Subset
-from pruning.reports.browse import View, at_hand
-from pruning.store.saved_subsets import saved_names
-from pruning.subsets import findings, rules
-from pruning.subsets.looks import SOMETIMES
+from pruning.reports.browse import View
+from pruning.store.layout import Folder
 from pruning.subsets.rules import TICKET
 from pruning.success import parse
 from pruning.ui import address, escaping
@@ -43,9 +40,9 @@ def read() -> Experiment | None:
     """The same. Raises WinnowError when its folder cannot be read."""
     name = address.text(address.EXPERIMENT)
     folder = root() / name if name else None
-    if folder is None or not (folder / "experiment.json").exists():
+    if folder is None or not Folder(folder).manifest.exists():
         return None
-    return _open(str(folder), _stamp(folder))
+    return _open(str(folder), Folder(folder).stamp())
 
 
 def scored() -> View:
@@ -63,7 +60,7 @@ def scored() -> View:
         st.page_link(page("score"), label="Watch it on Score", icon=":material/play_circle:")
         st.stop()
     folder = experiment.folder.root
-    for sentence in _warnings(str(folder), _stamp(folder)):
+    for sentence in _warnings(str(folder), Folder(folder).stamp()):
         st.warning(escaping.markdown(sentence), icon=":material/warning:")
     return view(experiment)
 
@@ -71,7 +68,7 @@ def scored() -> View:
 def view(experiment: Experiment) -> View:
     """An experiment with a complete run, read with the burn-in of this view."""
     folder = experiment.folder.root
-    return _view(str(folder), _stamp(folder), burn_in(), success())
+    return _view(str(folder), Folder(folder).stamp(), burn_in(), success())
 
 
 def subset(view: View) -> Subset:
@@ -142,27 +139,6 @@ def follow() -> None:
     asked = st.session_state.pop(address.GO, None)
     if asked:
         st.switch_page(page(asked))
-
-
-def subset_names(experiment: Reading) -> list[str]:
-    """Every subset a person can choose: the ladder, what was saved, the ladder's ends, and whatever was measured."""
-    runs = len(experiment.finished_runs())
-    names = [rules.subset_name(removes, runs) for removes in rules.ladder(runs)]
-    measured = [name.removesuffix(DECISIONS) for name in experiment.finished()["subset"].unique()]
-    quick = at_hand(experiment)
-    choice = [findings.CHOICE] if quick else []
-    found = [findings.SUSPECTS] if experiment.finds_label_errors else []
-    found += [findings.DISTINCT] if quick and experiment.same_meaning is not None and experiment.same_meaning.max() >= 0 else []
-    saved = saved_names(experiment.folder)
-    return list(dict.fromkeys([*names, *choice, *saved, *found, "drop-easy", "drop-hard", SOMETIMES, *measured, "full"]))
-
-
-def _stamp(folder: Path) -> tuple[int, ...]:
-    """Changes whenever the settings, the recorded epochs, the saved subsets or the look do."""
-    epochs = sorted(path.stat().st_mtime_ns for path in (folder / "dynamics").glob("run=*/epoch=*.parquet"))
-    saved = [path.stat().st_mtime_ns for path in sorted((folder / "subsets").glob("*.parquet"))]
-    look = [path.stat().st_mtime_ns for path in (folder / "look").glob("look.json")]
-    return ((folder / "experiment.json").stat().st_mtime_ns, *epochs, 0, *saved, 0, *look)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
 from pruning import success
+from pruning.reports import composition
 from pruning.reports.browse import View
 from pruning.reports.generated import looks_sentence
 from pruning.success import Success
@@ -37,9 +37,8 @@ def panel(view: View, kept: NDArray[np.bool_]) -> None:
     _choose(rule)
     st.text(view.experiment.success_reason)
     right = view.experiment.dynamics.correct
-    looks = pd.Series(right.sum(axis=(0, 1)), name="right looks")
-    side = pd.Series(np.where(kept, "kept", "pruned"))
-    counts = pd.crosstab(looks, side).reindex(range(right.shape[0] * right.shape[1] + 1), fill_value=0)
+    counts = composition.by_level(right.sum(axis=(0, 1)), composition.sides(kept), right.shape[0] * right.shape[1])
+    counts.index.name = "right looks"
     widgets.chart(
         charts.histogram(counts, {"pruned": theme.PRUNED, "kept": theme.KEPT}, "right looks, over all runs and epochs"),
         counts,

@@ -17,6 +17,7 @@ from pruning.analysis import audit
 from pruning.analysis.audit import Shares
 from pruning.analysis.frontier import cost_in_words
 from pruning.export.text_values import csv_text
+from pruning.reports import composition
 from pruning.reports.browse import View
 from pruning.reports.conditions import LABEL
 from pruning.ui import theme
@@ -90,13 +91,8 @@ def _csv(place: DeltaGenerator, table: pd.DataFrame, key: str) -> None:
 def parts(view: View, kept: NDArray[np.bool_], column: str) -> tuple[pd.Series, dict[str, str]]:
     """A categorical [N]: the part of a stacked chart that each example belongs to; and the parts' colours."""
     if column == STAYS:
-        side = pd.Series(pd.Categorical.from_codes(kept.astype(np.int8), ["pruned", "kept"]))
-        return side, {"pruned": theme.PRUNED, "kept": theme.KEPT}
-    found = view.slices(column)[1]
-    if len(found.cat.categories) > MOST_PARTS:
-        names = [name for name in map(str, found.value_counts().index[:MOST_PARTS]) if name != "other"]
-        codes = np.array([names.index(str(c)) if str(c) in names else len(names) for c in found.cat.categories])
-        found = pd.Series(pd.Categorical.from_codes(codes[found.cat.codes], [*names, "other"]))
+        return composition.sides(kept), {composition.PRUNED: theme.PRUNED, composition.KEPT: theme.KEPT}
+    found = composition.folded(view.slices(column)[1], MOST_PARTS)
     return found, dict(zip(map(str, found.cat.categories), theme.CATEGORIES, strict=False))
 
 
@@ -108,14 +104,3 @@ def shares(view: View, column: str, kept: NDArray[np.bool_]) -> Shares:
 def estimate(view: View, name: str, size: int) -> str:
     """Where on the frontier a subset lies, in a sentence: measured, or between the subsets that were."""
     return cost_in_words(view.frontier("epochs"), name, size)
-
-
-def class_shares(view: View, kept: NDArray[np.bool_]) -> str:
-    """Share of each class before and after, changed labels counted as they are now, in a sentence; empty where there are no classes."""
-    names, labels, now = view.experiment.label_names, view.experiment.labels, view.labels
-    if labels is None or now is None:
-        return ""
-    before, after = np.bincount(labels, minlength=len(names)), np.bincount(now, kept, minlength=len(names))
-    order = np.argsort(-before, kind="stable")[:6]
-    changes = [f"{names[i]} {before[i] / len(labels):.0%} to {after[i] / max(1, kept.sum()):.0%}" for i in order]
-    return f"Class shares: {', '.join(changes)}{' ...' if len(names) > 6 else ''}."

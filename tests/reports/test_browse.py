@@ -15,10 +15,10 @@ from pruning.records import DecisionKind
 from pruning.reports import browse, conditions
 from pruning.reports.audit_report import findings
 from pruning.reports.browse import View
+from pruning.reports.composition import class_shares_sentence
 from pruning.reports.conditions import Filter
 from pruning.store import saved_filters
 from pruning.subsets.decisions import Decision, decided
-from pruning.ui import widgets
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_class_shares_follow_labels_changed_by_hand(view: View) -> None:
     ids = np.flatnonzero(view.labels == negative)
     view.experiment.decide(Decision(kind=DecisionKind.RELABEL, ids=tuple(ids.tolist()), value="positive"))
     assert (view.labels != negative).all()
-    assert "to 100%" in widgets.class_shares(view, everything) and "to 0%" in widgets.class_shares(view, everything)
+    assert all(words in class_shares_sentence(view, everything) for words in ("to 100%", "to 0%"))
 
 
 def test_one_row_is_read_from_its_part_of_the_file(view: View) -> None:

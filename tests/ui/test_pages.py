@@ -18,9 +18,10 @@ from pruning.export import writer
 from pruning.export.formats import FORMATS
 from pruning.jobs import background
 from pruning.records import DecisionKind, JobState, JobStatus, Progress
+from pruning.reports import in_progress
 from pruning.settings import FULL_RECIPE, Settings
 from pruning.subsets.decisions import Decision
-from pruning.ui import charts, escaping, job_progress, score_form, setting_boxes
+from pruning.ui import charts, escaping, score_form, setting_boxes
 from tests.support.pages import MAIN, PAGES, ROOT, open_page, press
 
 
@@ -261,7 +262,7 @@ def test_burn_in_is_reset_for_an_experiment_with_fewer_epochs(
 def test_the_grid_counts_the_epochs_that_are_scored(shortened: Experiment) -> None:
     half_way = Progress(key="run 2", epoch=1, examples=180, total=240, accuracy=0.5, memory=1)
     status = JobStatus(state=JobState.RUNNING, verb="score", runs={"run 2": half_way})
-    assert job_progress._grid(shortened, status).at["run 2", "epoch 2"] == "50%"
+    assert in_progress.grid(shortened, status).at["run 2", "epoch 2"] == "50%"
 
 
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
@@ -344,10 +345,10 @@ def test_the_estimate_runs_from_any_folder_and_has_a_time_limit(tmp_path: Path, 
     monkeypatch.delenv("PYTHONPATH", raising=False)
     nowhere = Settings(data=str(tmp_path / "nowhere.jsonl"))
     with pytest.raises(ExperimentError, match="no file or folder"):
-        score_form.estimate(nowhere, 100)
-    monkeypatch.setattr(score_form, "ESTIMATE_SECONDS", 0.01)
+        background.estimate(nowhere)
+    monkeypatch.setattr(background, "ESTIMATE_SECONDS", 0.01)
     with pytest.raises(ExperimentError, match=r"more than 0\.01 seconds and was stopped"):
-        score_form.estimate(nowhere, 100)
+        background.estimate(nowhere)
 
 
 def test_score_says_whether_the_model_learned_and_draws_how(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:

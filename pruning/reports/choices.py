@@ -1,0 +1,27 @@
+"""The subsets that a person can choose for an experiment."""
+
+from __future__ import annotations
+
+from pruning.reading import Reading
+from pruning.records import DECISIONS
+from pruning.reports.browse import at_hand
+from pruning.store.saved_subsets import saved_names
+from pruning.subsets import findings, rules
+from pruning.subsets.looks import SOMETIMES
+
+
+def ladder(experiment: Reading) -> list[str]:
+    """Return the names of the paper's rules for as many runs as are complete."""
+    runs = len(experiment.finished_runs())
+    return [rules.subset_name(removes, runs) for removes in rules.ladder(runs)]
+
+
+def subset_names(experiment: Reading) -> list[str]:
+    """Return every subset to choose from: the ladder, Winnow's choice, what was saved or found, the ladder's ends, what was measured."""
+    measured = [name.removesuffix(DECISIONS) for name in experiment.finished()["subset"].unique()]
+    quick = at_hand(experiment)
+    choice = [findings.CHOICE] if quick else []
+    found = [findings.SUSPECTS] if experiment.finds_label_errors else []
+    found += [findings.DISTINCT] if quick and experiment.same_meaning is not None and experiment.same_meaning.max() >= 0 else []
+    saved = saved_names(experiment.folder)
+    return list(dict.fromkeys([*ladder(experiment), *choice, *saved, *found, "drop-easy", "drop-hard", SOMETIMES, *measured, "full"]))
