@@ -25,12 +25,20 @@ ADAPTERS = 10
 FEWEST_HELD_OUT, MOST_HELD_OUT = 200, 2000
 """Bounds of the held-out tenth of the training rows; a fifth of them is never exceeded."""
 
-LADDER = ((7, 0.05), (3, 0.15), (2, 0.35))
-"""Candidates of each round and the share of the rows that each of them trains on: 1.5 runs in all."""
+LADDERS: tuple[tuple[float, tuple[tuple[int, float], ...]], ...] = (
+    (1500, ((7, 0.1), (3, 0.25), (2, 0.7))),
+    (4000, ((7, 0.1), (3, 0.25))),
+    (inf, ((7, 0.05), (3, 0.15), (2, 0.35))),
+)
+"""Below how many rows: the candidates of each round and the share of the rows that each of them trains on, 1.5 runs in all. Of few rows
+a first round favours high rates, so three go on; with very few a run takes seconds, and most of the rows decide."""
+
+EXPONENT = 0.5
+"""The best rate falls like steps to the power of minus this. On three sets it fell from 2e-4 or 5e-4 in draws of 33 to 66 steps to 1e-4 or
+2e-4 in runs of 96 to 189 (benchmarks/results/learning_rate.md)."""
 
 FEWEST_ROWS = 200
-"""Fewest rows of a draw, where there are as many: on fewer, untrained models have the lowest loss and the slowest candidate would win
-(benchmarks/results/learning_rate.md). A first round of that size takes the second round's place."""
+"""Fewest rows of a draw, where there are as many: on fewer, untrained models have the lowest loss and the slowest candidate would win."""
 
 SEEDS = (7919, 104729)
 """Seeds of the search; no scoring run uses them."""
@@ -141,21 +149,17 @@ def held_out_size(rows: int) -> int:
     return min(max(rows // 10, FEWEST_HELD_OUT), MOST_HELD_OUT, rows // 5)
 
 
-def rounds(rows: int, ladder: Sequence[tuple[int, float]] = LADDER) -> tuple[Round, ...]:
+def rounds(rows: int) -> tuple[Round, ...]:
     """Return the rounds of a search on so many training rows; what is held out trains in none of them.
 
     >>> [(each.candidates, each.rows) for each in rounds(4000)]
     [(7, 200), (3, 600), (2, 1400)]
     >>> [(each.candidates, each.rows) for each in rounds(1000)]
-    [(7, 200), (2, 350)]
+    [(7, 200), (3, 250), (2, 700)]
     """
     pool = rows - held_out_size(rows)
-    first, *others = ladder
-    if first[1] * rows < FEWEST_ROWS:
-        others = others[-1:]
-    return tuple(
-        Round(candidates=count, rows=min(pool, max(FEWEST_ROWS, round(share * rows))), seeds=SEEDS[:1]) for count, share in (first, *others)
-    )
+    ladder = next(ladder for below, ladder in LADDERS if rows < below)
+    return tuple(Round(candidates=count, rows=min(pool, max(FEWEST_ROWS, round(share * rows))), seeds=SEEDS[:1]) for count, share in ladder)
 
 
 def mean_loss(trials: Sequence[Trial], rate: float) -> float:
@@ -203,7 +207,7 @@ def beats_majority(trials: Sequence[Trial], rate: float, baseline: Baseline) -> 
     return _above_zero(right) or _above_zero(baseline.loss - _by_example(trials, rate))
 
 
-def corrected(rate: float, steps: int, full_steps: int, offered: Sequence[float], exponent: float = 0.0) -> float:
+def corrected(rate: float, steps: int, full_steps: int, offered: Sequence[float], exponent: float = EXPONENT) -> float:
     """Return the candidate nearest to `rate` after it was scaled from `steps` to `full_steps` optimizer steps.
 
     The best rate falls with the steps of a run like steps to the power of -`exponent`. Nearest by ratio; of two as near the smaller.

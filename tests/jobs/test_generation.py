@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +130,7 @@ def test_the_command_line_says_the_rule_and_changes_it(scored: Experiment, tmp_p
 @pytest.mark.parametrize("rank", [0, 4])
 def test_a_rate_is_fitted_to_answers_and_scored_with(rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "CANDIDATES", (1e-30, 1e-2) if rank == 0 else (1e-30, 3e-3))
-    monkeypatch.setattr(search, "LADDER", ((2, 0.5), (2, 0.8)))
+    monkeypatch.setattr(search, "LADDERS", ((inf, ((2, 0.5), (2, 0.8))),))
     settings = settings_of(tmp_path)
     (tmp_path / "train.jsonl").write_text("".join(rows(120)))
     if rank:  # adapters change a model that knows something already
@@ -146,7 +147,7 @@ def test_a_rate_is_fitted_to_answers_and_scored_with(rank: int, tmp_path: Path, 
 
 def test_where_no_rate_writes_answers_the_sentence_is_about_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "CANDIDATES", (1e-30, 2e-30))
-    monkeypatch.setattr(search, "LADDER", ((2, 0.5), (2, 0.8)))
+    monkeypatch.setattr(search, "LADDERS", ((inf, ((2, 0.5), (2, 0.8))),))
     settings = settings_of(tmp_path)
     recipe = replace(settings.train, learning_rate=None, epochs=1)
     with pytest.raises(TrainingError, match=r"predicts 3 held-out answers better than the frequencies of their tokens do \(loss 5\.\d+,"):

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ RATES = (1e-30, 1e-3, 5e-3)
 def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three candidates instead of seven, so that a search takes a second or two."""
     monkeypatch.setattr(search, "CANDIDATES", RATES)
-    monkeypatch.setattr(search, "LADDER", ((3, 0.05), (2, 0.35)))
+    monkeypatch.setattr(search, "LADDERS", ((inf, ((3, 0.05), (2, 0.35))),))
 
 
 @pytest.fixture
