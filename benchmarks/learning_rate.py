@@ -44,7 +44,8 @@ def main(
         with report.listener(f"Fitting the learning rate to {each.name}") as listen:
             settings = Settings(data=train, evaluation=held_out, seeds=default_seeds(seeds), checkpoints=False)
             worker.fit(settings, folder / f"{each.name}-auto", listen)
-    command = " ".join(["python -m benchmarks.learning_rate", *(f"--cell {each.name}" for each in cells)])
+    options = [*(f"--cell {each.name}" for each in cells), f"--evaluation {evaluation}"]
+    command = " ".join(["python -m benchmarks.learning_rate", *options])
     print(heading("The fitted learning rate against a grid", command))
     for each in cells:
         print("\n".join(table(folder, each.name)))
