@@ -72,7 +72,7 @@ def atomic_write(path: str | Path, temporary: Path | None = None) -> Iterator[Pa
     [('a.txt', 'whole')]
     """
     path = Path(path)
-    temporary = temporary or path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = (temporary or path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")).absolute()  # pyarrow takes "a:b/c" for a URI
     try:
         with _in_words(path):
             path.parent.mkdir(parents=True, exist_ok=True)

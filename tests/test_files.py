@@ -10,6 +10,8 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pruning import files
@@ -107,3 +109,11 @@ def test_a_line_with_a_break_is_refused(tmp_path: Path) -> None:
 def test_sha256_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc" * 100_000)
     assert sha256(tmp_path / "a") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_a_relative_path_with_a_colon_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pyarrow takes a relative path such as "a:b/c" for the address of a file system."""
+    monkeypatch.chdir(tmp_path)
+    with atomic_write(Path("a:b") / "c.parquet") as temporary:
+        pq.write_table(pa.table({"id": [1, 2]}), temporary)
+    assert pq.ParquetFile(Path("a:b") / "c.parquet").read()["id"].to_pylist() == [1, 2]
