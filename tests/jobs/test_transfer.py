@@ -1,11 +1,13 @@
 """Subsets chosen with one model, measured with another."""
 
+from math import inf
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from pruning.analysis import learning_rate
 from pruning.analysis.learning_rate import RateFit
 from pruning.errors import ExperimentError, ModelError, UsageError
 from pruning.experiment import Experiment
@@ -86,6 +88,22 @@ def test_the_models_own_ticket_and_fitted_rate_are_used(scored: Experiment, othe
     assert measured.settings.train.learning_rate == scored.settings.train.learning_rate and not measured.learning_rates
     assert np.array_equal(measured.subset("ticket-of-roberta-own").kept, own.rule(TICKET).kept)
     assert {point.subset for point in read_with.frontier()} == {"full", "drop-hard", "ticket-of-roberta-own"}
+
+
+@pytest.mark.process
+def test_a_rate_is_fitted_to_the_other_model(scored: Experiment, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a rate that learns nothing and two that learn, and once: the second measurement takes the same rate."""
+    monkeypatch.setattr(learning_rate, "CANDIDATES", (1e-30, 1e-3, 5e-3))
+    monkeypatch.setattr(learning_rate, "LADDERS", ((inf, ((3, 0.3), (2, 0.6))),))
+    root = scored.folder.root
+    measured = worker.frontier(root, ["drop-hard"], [], seeds=1, model=other)
+    [fingerprint] = measured.other_models
+    fit = measured.with_model(fingerprint).learning_rates[FULL_RECIPE]
+    assert fit.rate in (1e-3, 5e-3) and [len(each["candidates"]) for each in fit.rounds] == [3, 2]
+    assert measured.with_model(fingerprint).settings.measuring.learning_rate == fit.rate
+    assert not measured.learning_rates, "the scoring model's rate was given"
+    again = worker.frontier(root, ["drop-easy"], [], seeds=1, model=other)
+    assert again.with_model(fingerprint).learning_rates[FULL_RECIPE].to_dict() == fit.to_dict()
 
 
 def test_what_cannot_measure_is_refused_in_a_sentence(scored: Experiment, other: str, tiny: str, tmp_path: Path) -> None:
