@@ -22,7 +22,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 
 .PHONY: demo demo-llm app check test test-slow wheel-test chaos lint screenshots clean help
 
-demo: $(VENV)/.run  ## score the sample, measure the frontier, export and verify the winning ticket
+demo: $(VENV)/.run  ## score the sample, measure the frontier, export and verify a subset
 	@$(RUN) -m pruning demo
 
 demo-llm: $(VENV)/.run  ## the same for prompts and answers, with a small language model (135M, LoRA)

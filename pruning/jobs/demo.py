@@ -16,12 +16,11 @@ from pruning.jobs import worker
 from pruning.jobs.progress import JobProgress, Listener
 from pruning.records import Subset
 from pruning.settings import Settings, TrainSettings, default_seeds
+from pruning.subsets.findings import CHOICE
+from pruning.subsets.ladder import TICKET
 
-SUBSET = "winning-ticket"
-"""The subset that the demo exports where none is recommended."""
-
-RUNGS = 1
-"""Subsets of the ladder that the demo measures; each costs about a minute."""
+MEASURED = (TICKET, CHOICE)
+"""Subsets that the demo measures, with random sentences of their sizes; the last is exported where none is recommended."""
 
 LEARNING_RATE = 1e-4
 """Rate of the demo, so that it need not search: the one that `python -m benchmarks.learning_rate` fits to 2,000 of its sentences."""
@@ -79,10 +78,10 @@ def demo(
     seeds: int = USUAL_SEEDS,
     listening: Listening = lambda title: nullcontext(silence),
 ) -> Demo:
-    """Score the sample, measure full data, the ladder's first rungs and random at their sizes, then export a subset and verify it.
+    """Score the sample, measure full data, ticket, choice and random at their sizes, then export a subset and verify it.
 
     H counts every epoch, as in the paper: at 2e-4 the later epochs alone called 78% of the sentences always right, and a ticket of the
-    rest ended at chance. The exported subset is the recommended one, or the winning ticket where none is recommended.
+    rest ended at chance. The exported subset is the recommended one, or Winnow's choice where none is recommended.
 
     Parameters
     ----------
@@ -98,10 +97,10 @@ def demo(
         Opens the listener of a job, given the job's title.
     """
     with listening(f"Scoring {train} sentences, {runs} runs") as listen:
-        rungs = worker.score(_settings(train, evaluation, runs), directory, listen).ladder()[:RUNGS]
-    with listening(f"Measuring full data, {' and '.join(rungs)}, and random of equal size") as listen:
-        experiment = worker.frontier(directory, rungs, ["random"], seeds, listen=listen)
-    return concluded(experiment, SUBSET)
+        worker.score(_settings(train, evaluation, runs), directory, listen)
+    with listening(f"Measuring full data, {', '.join(MEASURED)} and random of equal size") as listen:
+        experiment = worker.frontier(directory, MEASURED, ["random"], seeds, listen=listen)
+    return concluded(experiment, MEASURED[-1])
 
 
 def _settings(train: int, evaluation: int, runs: int) -> Settings:

@@ -13,16 +13,16 @@ from pruning.settings import Settings
 
 
 @pytest.mark.process
-def test_the_demo_measures_the_first_rung_and_exports_what_it_says(
+def test_the_demo_measures_ticket_and_choice_and_exports_what_it_says(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "_settings", lambda train, evaluation, runs: replace(settings, burn_in=0, checkpoints=False))
     titles: list[str] = []
     done = demo.demo(tmp_path / "demo", seeds=2, listening=lambda title: titles.append(title) or demo.nullcontext(demo.silence))
     measured = {point.subset for point in done.experiment.frontier()}
-    rungs = done.experiment.ladder()[: demo.RUNGS]
-    assert "full" in measured and measured - {"full"} <= {*rungs, *(f"random@{name}" for name in rungs)}
-    assert len(titles) == 2 and rungs[0] in titles[1]
+    assert measured == {"full", *demo.MEASURED, *(f"random@{name}" for name in demo.MEASURED)} and "choice" in measured
+    assert len(titles) == 2 and all(name in titles[1] for name in demo.MEASURED)
+    assert done.subset.name in {"full", *demo.MEASURED}
     assert done.verdict[0] == done.experiment.learned.sentence and done.verdict[1]
     assert done.manifest.exists() and writer.verify(done.output)["output"]["rows"] == done.subset.size
     assert done.experiment.burn_in == 0 and done.suspected >= 0
