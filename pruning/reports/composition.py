@@ -64,7 +64,7 @@ def class_shares(view: View, kept: NDArray[np.bool_]) -> pd.DataFrame | None:
         return None
     before, after = np.bincount(labels, minlength=len(names)), np.bincount(now, kept, minlength=len(names))
     table = pd.DataFrame({"class": names, "before": before / max(1, len(labels)), "after": after / max(1, int(kept.sum()))})
-    return table.assign(pp=((table["after"] - table["before"]) * 100).round(1))
+    return table.assign(pp=((table["after"] - table["before"]) * 100).round(1)).round(3)
 
 
 def class_shares_sentence(view: View, kept: NDArray[np.bool_], most: int = 6) -> str:

@@ -76,7 +76,7 @@ def _row(folder: Path) -> tuple[Row, bool]:
         counts, accuracy = _results(experiment) if finished else ([], None)
         status = experiment.status()
     except (WinnowError, OSError) as error:
-        return {"experiment": folder.name, "latest job": str(error)}, False
+        return {"experiment": folder.name, "latest job": str(error).removeprefix(f"{folder}/")}, False
     row = {
         "experiment": experiment.name,
         "latest job": status.sentence,

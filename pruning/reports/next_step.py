@@ -57,7 +57,7 @@ def next_step(
             choose=point.subset,
         )
     best = max(measured, key=lambda point: -1.0 if isnan(_mean(point)) else _mean(point))
-    detail = f"The best, {short(best.subset)}, keeps {best.kept_fraction:.0%} and {loss(best)}."
+    detail = f"The best so far keeps {best.kept_fraction:.0%} and {loss(best)}: {short(best.subset)}."
     headline = f"No smaller set is shown to hold accuracy within {margin * 100:g} pp"
     if found.more_seeds:
         fewest = min(point.seeds for point in points if point.subset in found.measure)

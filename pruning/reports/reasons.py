@@ -185,7 +185,7 @@ def lines(view: View, subset: Subset, position: int, kept: bool) -> list[tuple[s
     said = predictions(view, position)
     if said is not None:
         counts = Counter(name for run in said for name in run).most_common()
-        found.append(("Predictions", ", ".join(f"{name} {count:,}x" for name, count in counts) + "."))
+        found.append(("Predictions", ", ".join(f"\u2068{name}\u2069 {count:,}x" for name, count in counts) + "."))
     return found
 
 

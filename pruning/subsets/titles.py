@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from pruning.records import DECISIONS
 from pruning.subsets.findings import CHOICE, DISTINCT, SUSPECTS
@@ -78,3 +79,15 @@ def _size(of: str) -> str:
     if re.fullmatch(r"0?\.\d+", of):
         return f"{float(of):.3g}" if float(of) < 0.01 else f"{100 * float(of):.3g}%"
     return f"as many as {short(of)}"
+
+
+def spoken(sentence: str, names: Iterable[str]) -> str:
+    """Return the sentence with these subsets' titles in place of the grammar's names.
+
+    >>> spoken("winning-ticket is 1.1 pp behind full data, random@winning-ticket 2.", ["winning-ticket", "random@winning-ticket", "full"])
+    'Winning ticket is 1.1 pp behind full data, Random, as many as Winning ticket 2.'
+    """
+    known = sorted((name for name in names if short(name) != name and name != "full"), key=len, reverse=True)
+    if not known:
+        return sentence
+    return re.sub(rf"(?<![\w@-])({'|'.join(map(re.escape, known))})(?![\w@-])", lambda found: short(found[1]), sentence)

@@ -40,6 +40,9 @@ ACTS, DECIDED, TICKED, FILTERED = "_acts", "_decided", "_ticked", "_filter"
 SAYINGS = "_sayings"
 """Session key: sentences of callbacks to show."""
 
+REPORTED = "_reported"
+"""Session key: the errors that this run has shown."""
+
 GO = "_go"
 """Session key: the page that a callback asked for, because it shows what was clicked."""
 

@@ -19,7 +19,7 @@ def show(view: View, histogram: Callable[[View], None], queues: Callable[[View],
     with st.container(border=True):
         st.subheader(escaping.markdown(view.experiment.learned.sentence), anchor=False)
         st.text(f"{short(SOMETIMES)} keeps {kept.size:,} of {kept.total:,} prompts: those with right and with wrong answers.")
-        with st.container(horizontal=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
             chosen = st.button(
                 f"Use {escaping.markdown(short(SOMETIMES))} and export",
                 type="primary",

@@ -49,9 +49,9 @@ def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str, height: int
             hovertemplate="%{customdata}: %{y:,} examples<extra>" + plotly(name) + "</extra>",
         )
     figure.update_layout(
-        barmode="stack", margin=MARGIN, height=height, legend={"orientation": "h", "yanchor": "top", "y": -75 / (height - 110)}, bargap=0.15
+        barmode="stack", margin=MARGIN, height=height, legend={"orientation": "h", "yanchor": "top", "y": -88 / (height - 122)}, bargap=0.15
     )
-    bars[0], bars[-1] = f"{bars[0]}<br>never right", f"{bars[-1]}<br>always right"
+    bars[0], bars[-1] = f"{bars[0]}<br>never<br>right", f"{bars[-1]}<br>always<br>right"
     figure.update_xaxes(title=plotly(x), tickvals=list(range(len(bars))), ticktext=bars)
     figure.update_yaxes(title="examples", rangemode="tozero")
     return figure
@@ -82,11 +82,11 @@ def plane(
     figure = go.Figure()
     ranges = [axis(x), axis(y)]
     hover = "%{text}<br>" + names[0] + " %{x:.2f}, " + names[1] + " %{y:.2f}<extra></extra>"
-    marker: dict[str, Any] = {"colorscale": "Cividis", "cmin": 0, "cmax": 1, "colorbar": {"title": {"text": names[2]}}}
+    marker: dict[str, Any] = {"colorscale": list(theme.SCALE), "cmin": 0, "cmax": 1, "colorbar": {"title": {"text": names[2]}}}
     if len(x) <= MAP_POINTS:
         across, up, positions = x.astype(np.float64), y.astype(np.float64), np.arange(len(x))
         texts = list(words(positions))
-        marker |= {"color": colour, "size": 5, "opacity": 0.7}
+        marker |= {"color": colour, "size": 5, "opacity": 1}
     else:
         across, up, counts, means, positions = _cells(x, y, colour, ranges)
         size = 3 + 9 * np.log(counts) / max(np.log(counts.max(initial=1)), 1e-9)
@@ -156,8 +156,18 @@ def frontier(points: Sequence[FrontierPoint], metric: str, chosen: str, margin: 
     full = next((point for point in points if point.subset == "full"), None)
     if full is not None:
         value = full.metrics[metric]
-        figure.add_hrect(y0=value - margin, y1=value, fillcolor=theme.RIGHT, opacity=0.18, line_width=0, layer="below")
+        figure.add_hrect(y0=value - margin, y1=value, fillcolor=theme.RIGHT, opacity=0.25, line_width=0, layer="below")
         figure.add_hline(y=value, line={"dash": "dot", "color": theme.NEUTRAL, "width": 1})
+        if margin and not small:
+            figure.add_annotation(
+                x=0,
+                xref="paper",
+                y=value,
+                text=f"within {100 * margin:g} pp of full data",
+                showarrow=False,
+                xanchor="left",
+                yanchor="bottom",
+            )
     methods = list(dict.fromkeys(point.method for point in points))
     for method in methods:
         group = sorted((point for point in points if point.method == method), key=lambda point: point.kept_fraction)
@@ -176,7 +186,7 @@ def frontier(points: Sequence[FrontierPoint], metric: str, chosen: str, margin: 
 
 
 BANDED = ("h-score", "random")
-"""Methods whose intervals are drawn as bands; those of others as bars."""
+"""Methods whose intervals are drawn as bands where they have several points; those of others as bars."""
 
 
 def _band(figure: go.Figure, group: Sequence[FrontierPoint], metric: str, colour: str) -> None:
@@ -198,7 +208,8 @@ def _band(figure: go.Figure, group: Sequence[FrontierPoint], metric: str, colour
 
 def _points(figure: go.Figure, group: Sequence[FrontierPoint], metric: str, method: str) -> None:
     colour = theme.METHODS.get(method, theme.OTHER)
-    bars = [0.0 if method in BANDED or isnan(p.ci95[metric][0]) else p.metrics[metric] - p.ci95[metric][0] for p in group]
+    banded = method in BANDED and len(group) > 1
+    bars = [0.0 if banded or isnan(p.ci95[metric][0]) else p.metrics[metric] - p.ci95[metric][0] for p in group]
     figure.add_scatter(
         x=[point.kept_fraction for point in group],
         y=[point.metrics[metric] for point in group],
@@ -224,7 +235,6 @@ def _annotate(figure: go.Figure, point: FrontierPoint, metric: str, small: bool)
         arrowwidth=2,
         ax=-70 if point.kept_fraction > 0.8 else 70,
         ay=45,
-        font={"color": theme.CHOSEN},
     )
 
 
@@ -341,16 +351,14 @@ def learned(table: pd.DataFrame, chance: float | None, dotted: str = "chance") -
     """A value over epochs: a thin line for each run, their mean thick, `chance` dotted and named; the axis fits the values."""
     figure = go.Figure()
     for name in table.columns:
-        figure.add_scatter(
-            x=table.index, y=table[name], mode="lines", name=plotly(name), line={"width": 1, "color": theme.NEUTRAL}, opacity=0.55
-        )
+        figure.add_scatter(x=table.index, y=table[name], mode="lines", name=plotly(name), line={"width": 1, "color": theme.NEUTRAL})
     mean = {"width": 3, "color": theme.KEPT}
     figure.add_scatter(x=table.index, y=table.mean(axis=1), mode="lines+markers", name="mean", line=mean)
     if chance is not None:
         figure.add_hline(y=chance, line={"dash": "dot", "color": theme.NEUTRAL, "width": 1}, annotation_text=dotted)
     figure.update_layout(margin=MARGIN, height=200, showlegend=False)
-    figure.update_xaxes(title="epoch", dtick=1)
-    figure.update_yaxes(tickformat=".3~g")
+    figure.update_xaxes(title="epoch", dtick=1, range=[0.5, 1.5] if len(table) == 1 else None)
+    figure.update_yaxes(tickformat=".3~g", range=[0, 1] if table.isna().all(axis=None) else None)
     return figure
 
 

@@ -17,7 +17,7 @@ from pruning.reports import review
 from pruning.reports.audit_report import findings
 from pruning.reports.browse import View
 from pruning.store.saved_subsets import NAMING
-from pruning.subsets.titles import title
+from pruning.subsets.titles import spoken, title
 from pruning.ui import address, escaping, state, tables, widgets
 from pruning.ui.server import signed_links
 
@@ -42,7 +42,7 @@ def warnings(view: View, subset: Subset) -> None:
         return
     caveat = view.experiment.settings.caveat
     for sentence in [*([caveat] if caveat else []), *writer.subset_warnings(view.experiment, subset)]:  # runs that diverged: on every page
-        st.warning(escaping.markdown(sentence), icon=":material/warning:")
+        st.warning(escaping.markdown(spoken(sentence, [subset.name])), icon=":material/warning:")
     for number, (sentence, queue) in enumerate(review.flags(view, view.kept(subset))):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.text(sentence, width="content")

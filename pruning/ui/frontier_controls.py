@@ -18,7 +18,7 @@ from pruning.records import DECISIONS, FrontierPoint, Subset
 from pruning.reports import choices, composition, next_step
 from pruning.reports.browse import View
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES
-from pruning.subsets.titles import short, title
+from pruning.subsets.titles import short, spoken, title
 from pruning.ui import address, charts, escaping, example, job_progress, state, tables, theme, widgets
 
 BASELINES_HELP = (
@@ -84,7 +84,7 @@ def cost(view: View, subset: Subset, points: Sequence[FrontierPoint], metric: st
         if point is not None:
             _by_class(point, points)
         _pruned(view, subset, kept)
-        with st.container(horizontal=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
             pruned = st.button(
                 "Inspect pruned examples",
                 icon=":material/search:",
@@ -198,7 +198,7 @@ def advise(view: View, points: Sequence[FrontierPoint], margin: float, chosen: s
     status = view.experiment.status()
     found = recommend(points, margin, measuring=status.measuring, refusal=view.experiment.learned.refusal)
     running = status.state.under_way
-    st.info(escaping.markdown(found.sentence), icon=":material/lightbulb:")
+    st.info(escaping.markdown(spoken(found.sentence, [point.subset for point in points])), icon=":material/lightbulb:")
     seeds = {point.subset: point.seeds for point in points}
     with st.container(horizontal=True):
         if found.subset is not None and found.subset.removesuffix(DECISIONS) != chosen:
@@ -226,7 +226,10 @@ def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -
         )
         if more:
             start(view, [measured.subset], None, measured.seeds + 3, budget)
-    with st.expander("Measure more subsets", icon=":material/add_chart:", expanded=not points), st.form("measure", border=False):
+    with (
+        st.expander("Measure more subsets" if points else "Measure subsets", icon=":material/add_chart:", expanded=not points),
+        st.form("measure", border=False),
+    ):
         names = st.multiselect(
             "Subsets",
             [*choices.subset_names(experiment), f"{chosen}{DECISIONS}"],

@@ -10,6 +10,7 @@ from pruning.records import Subset
 from pruning.reports.browse import View
 from pruning.reports.groups import floored, table
 from pruning.store.saved_subsets import NAMING
+from pruning.subsets.titles import spoken
 from pruning.ui import address, charts, escaping, state, widgets
 
 SHOWN = 12
@@ -50,14 +51,14 @@ def section(view: View, subset: Subset, budget: str) -> None:
             columns=COLUMNS,
         )
     with right:
-        verdict(found)
+        verdict(found, subset.name)
         proposal(view, subset, found)
 
 
-def verdict(found: Groups) -> None:
+def verdict(found: Groups, name: str) -> None:
     """Say how many groups lose, and name them."""
     icon = ":material/warning:" if found.losing else ":material/check:"
-    (st.warning if found.losing else st.info)(escaping.markdown(found.sentence), icon=icon)
+    (st.warning if found.losing else st.info)(escaping.markdown(spoken(found.sentence, [name])), icon=icon)
     for row in found.losing[:LISTED]:
         st.markdown(f"**{escaping.markdown(row.name)}** {escaping.markdown(_numbers(row))}")
     if len(found.losing) > LISTED:
@@ -100,6 +101,6 @@ def before_export(view: View, subset: Subset) -> None:
     """Show all groups as a table, before the export is written; the warnings above name those that lose."""
     found = view.groups(subset, address.text(address.BUDGET, "epochs"))
     with st.expander("Accuracy by group", icon=":material/groups:", expanded=bool(found.losing)):
-        st.text(found.sentence)
+        st.text(spoken(found.sentence, [subset.name]))
         if found.rows:
             st.dataframe(table(found), hide_index=True, column_config=COLUMNS, alt="Accuracy of each group with full data and this subset")

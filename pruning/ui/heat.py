@@ -12,6 +12,9 @@ from pruning.ui import theme
 DARKEST = 0.75
 """Opacity of the fullest cell: the text stands out from it in light and dark."""
 
+FEW, NARROW = 6, 72
+"""Columns that share the width; more of them are this narrow, in pixels."""
+
 ROW, TALLEST = 35, 420
 """Pixels of a row, and of the table before it scrolls."""
 
@@ -49,6 +52,7 @@ def table(shown: pd.DataFrame, shares: pd.DataFrame, form: str, *, key: str, alt
         selection_mode="single-cell",
         height=min(TALLEST, ROW * (len(shown) + 1) + 3),
         row_height=ROW,
+        column_config={name: st.column_config.NumberColumn(name, width=NARROW) for name in columns} if len(columns) > FEW else None,
         alt=alt,
     )
 

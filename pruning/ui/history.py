@@ -41,6 +41,7 @@ def opener(folders: Sequence[Path]) -> None:
         on_select=opened,
         selection_mode="single-row",
         column_config=COLUMNS,
+        placeholder="",
         alt="The experiments, latest first; choosing a row opens it",
     )
 
@@ -50,7 +51,7 @@ def listed(folders: Sequence[Path]) -> None:
     if not folders:
         return
     st.subheader("Experiments")
-    st.dataframe(table(folders), hide_index=True, column_config=COLUMNS, alt="The experiments, latest first")
+    st.dataframe(table(folders), hide_index=True, column_config=COLUMNS, placeholder="", alt="The experiments, latest first")
     names = [folder.name for folder in folders]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         current = address.value(address.EXPERIMENT)

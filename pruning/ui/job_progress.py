@@ -19,7 +19,7 @@ from pruning.records import JobState, JobStatus
 from pruning.reports import in_progress
 from pruning.settings import FULL_RECIPE
 from pruning.store.stored import Stored
-from pruning.ui import charts, escaping, reliability, state, widgets
+from pruning.ui import charts, escaping, reliability, setting_boxes, state, widgets
 
 STARTING = 60.0
 """Seconds to wait for a worker's first event."""
@@ -46,8 +46,9 @@ def _watch(directory: str, was_running: bool) -> None:
     running = status.state.under_way
     if was_running != running:
         st.rerun()
+    learned = experiment.learned if experiment.finished_runs() and not running else None
     with st.container(border=True):
-        _headline(experiment, status)
+        _headline(status, learned)
         if running:
             with st.popover("Cancel", icon=":material/stop:"):
                 st.text("Stops at the next step. Finished epochs are kept; Resume continues after them.")
@@ -69,27 +70,30 @@ def _watch(directory: str, was_running: bool) -> None:
         st.caption("Runs in progress")
         st.dataframe(pd.DataFrame(runs), hide_index=True, alt="Runs in progress: device, epoch, examples, speed and accuracy of each")
     if notes := experiment.notes():
-        st.caption(escaping.markdown(" ".join(notes)))
+        st.caption(escaping.markdown(setting_boxes.in_boxes(" ".join(notes))))
 
 
-def _headline(experiment: Experiment, status: JobStatus) -> None:
+def _headline(status: JobStatus, learned: Learned | None) -> None:
     """How far the job is, or, once a run is complete, whether the model learned."""
-    running = status.state.under_way
-    learned = experiment.learned if experiment.finished_runs() and not running else None
     if learned is not None and status.state in (JobState.DONE, JobState.NEW):
         verdict, _, advice = learned.sentence.partition(". ")
         st.subheader(escaping.markdown(verdict.removesuffix(".")), anchor=False)
         if advice:
             st.text(advice)
-        st.caption(escaping.markdown(status.sentence))
+        st.caption(escaping.markdown(_begun(status.sentence)))
         return
-    st.subheader(escaping.markdown(status.sentence), anchor=False)
+    st.subheader(escaping.markdown(_begun(status.sentence)), anchor=False)
     if status.total:
         st.progress(min(1.0, status.done / status.total))
-    elif running:
+    elif status.state.under_way:
         st.progress(0.0, "Loading the data and the model ...")
     if learned is not None:
         st.text(learned.sentence)
+
+
+def _begun(sentence: str) -> str:
+    """Return the sentence with a capital."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _numbers(experiment: Experiment, status: JobStatus) -> None:
@@ -110,6 +114,9 @@ def _numbers(experiment: Experiment, status: JobStatus) -> None:
         widgets.number(row, "Examples", f"{len(experiment.ids):,}", settings.task.replace("_", " "))
     rate = settings.scoring.learning_rate
     fitted = FULL_RECIPE in experiment.learning_rates
+    if settings.recorded_by != "winnow":
+        widgets.number(row, "Recorded by", settings.recorded_by, "its learning rate is not known here")
+        return
     widgets.number(
         row, "Learning rate", scientific(rate) if rate else "auto", "fitted" if fitted else "as asked" if rate else "not fitted yet"
     )
@@ -164,7 +171,7 @@ def _log(experiment: Experiment, status: JobStatus) -> None:
     """Show the end of the log of a job that failed."""
     if status.state is not JobState.CANCELLED and status.log and (text := logs.tail(experiment.folder.job_log(status.log))):
         with st.expander("Log", icon=":material/article:"):
-            st.code(text, language=None)
+            st.code(text, language=None, wrap_lines=True)
 
 
 def _resumable(experiment: Experiment) -> None:

@@ -1,4 +1,4 @@
-"""Help on every page, shown on H: the keys of Inspect, and the words. Streamlit 1.67 takes letters and digits as shortcuts, not "?"."""
+"""Help on every page, shown on H, and on ? (server/help_key.py): the keys of Inspect, and the words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEYS = {
     "Y": "keep",
     "X": "drop",
     "U": "undo the latest decision",
-    "H": "show this help, on every page",
+    "? or H": "show this help, on every page",
 }
 
 WORDS = {

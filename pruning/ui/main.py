@@ -30,17 +30,18 @@ def main() -> None:
     st.logo(str(FILES / "assets" / "wordmark.svg"), size="large")
     name = page.title.lower()
     address.restore(name)
+    st.session_state[address.REPORTED] = []
     bar, notes = st.container(), st.container()
     try:
         with bar:
             problem = context_bar.show(name, page.title)
         state.follow()
         if problem:
-            st.error(escaping.markdown(problem), icon=":material/error:")
+            state.report(problem)
         if not problem or name in WITHOUT:
             page.run()
     except WinnowError as error:
-        st.error(escaping.markdown(error), icon=":material/error:")
+        state.report(error)
     finally:
         for sentence in address.notes():
             notes.warning(escaping.markdown(sentence), icon=":material/link_off:")

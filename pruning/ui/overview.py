@@ -6,6 +6,7 @@ import streamlit as st
 
 from pruning.analysis.frontier import headline_of
 from pruning.analysis.recommendation import MARGIN
+from pruning.errors import WinnowError
 from pruning.experiment import Experiment, list_experiments
 from pruning.formatting import counted, duration
 from pruning.records import FrontierPoint
@@ -39,16 +40,21 @@ def show() -> None:
         first_visit.show()
         return
     experiment = state.chosen()
-    if experiment is not None and experiment.finished_runs():
-        _experiment(experiment)
-    elif experiment is not None:
-        job_progress.panel(experiment)
-        first_look.panel(experiment)
+    try:
+        scored = experiment is not None and bool(experiment.finished_runs())
+        if experiment is not None and scored:
+            _experiment(experiment)
+        elif experiment is not None:
+            job_progress.panel(experiment)
+            first_look.panel(experiment)
+    except WinnowError as error:  # the other experiments can still be opened below
+        state.report(error)
+        scored = False
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Experiments", anchor=False, width="content")
         new_experiment.button("overview")
     history.opener(folders)
-    if experiment is not None and experiment.finished_runs() and len(folders) > 1:
+    if experiment is not None and scored and len(folders) > 1:
         comparing.show(state.view(experiment), [folder.name for folder in folders])
 
 
@@ -78,7 +84,7 @@ def _verdict(view: View, points: list[FrontierPoint], step: NextStep) -> None:
     seconds = standing.seconds(view, points, step)
     st.text(step.detail + (f" About {duration(seconds)}." if seconds else ""))
     running = view.experiment.status().state.under_way
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if step.choose is not None:
             name = step.choose
             if st.button(

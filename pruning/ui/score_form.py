@@ -135,7 +135,11 @@ def columns(chosen: str) -> Detected | None:
     places = st.columns(4)
     task = _task(places[0])
     if task is None:
-        st.warning(escaping.markdown(guessed.problem or "Choose the task."))
+        names = [column.name for column in guessed.columns]
+        unknown = f"The columns {', '.join(names)} do not show what the task is. Choose it, then its columns."
+        st.info(escaping.markdown(unknown if names else guessed.problem or "Choose the task."), icon=":material/arrow_upward:")
+        if guessed.rows:
+            _first_rows(guessed)
         return None
     mapping = _mapping(guessed, task, places)
     skip = bool(setting_boxes.typed(SKIP))
@@ -176,11 +180,14 @@ def _mapping(guessed: Preview, task: str, places: Sequence[DeltaGenerator]) -> d
     return mapping
 
 
+def _first_rows(preview: Preview) -> None:
+    rows = pd.DataFrame([dict(row) for row in preview.rows[:ROWS]])
+    st.dataframe(rows, hide_index=True, height="content", alt="The first rows of the data")
+
+
 def _described(preview: Preview, task: str, notes: Sequence[str]) -> None:
     """The first rows, the labels and the lengths."""
-    st.dataframe(
-        pd.DataFrame([dict(row) for row in preview.rows[:ROWS]]), hide_index=True, height="content", alt="The first rows of the data"
-    )
+    _first_rows(preview)
     words = [f"{counted(preview.total, 'row')}."]
     if preview.label_counts:
         total = sum(preview.label_counts.values())

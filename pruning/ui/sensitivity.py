@@ -20,7 +20,7 @@ def section(view: View) -> None:
     with st.expander("What this ticket depends on", icon=":material/tune:", expanded=bool(experiment.folder.variations)):
         if not experiment.folder.variations:
             st.caption("Not scored yet. Print the time it takes, then leave out --estimate:")
-            st.code(f"winnow sensitivity {experiment.folder.root} --estimate", language=None)
+            st.code(f"winnow sensitivity {experiment.folder.root} --estimate", language=None, wrap_lines=True)
             return
         files = [path for each in experiment.folder.variations for path in (each / "experiment.json", each / "frontier.parquet")]
         stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in files)

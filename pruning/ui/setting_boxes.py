@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_origin
 
@@ -171,6 +172,16 @@ def _as_words(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def in_boxes(sentence: str) -> str:
+    """Return a sentence with the boxes of this page in place of the flags of the command line.
+
+    >>> in_boxes("Each run saves its state; --no-checkpoints turns this off.")
+    'Each run saves its state; the setting Checkpoints turns this off.'
+    """
+    labels = {setting.flag.lstrip("-"): f"the setting {setting.label}" for setting in FORM.values() if setting.flag}
+    return re.sub(r"(?<!\S)--(?:no-)?([a-z][a-z-]*)", lambda found: labels.get(found[1], found[0]), sentence)
 
 
 def pointed_out(error: UsageError) -> str:

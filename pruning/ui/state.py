@@ -114,6 +114,14 @@ def show_sayings() -> None:
         st.toast(escaping.markdown(sentence), icon=icon, duration="infinite" if lasting else "long")
 
 
+def report(error: WinnowError | str) -> None:
+    """Show an error that the user can fix, once in a run: the context bar and the page may meet the same one."""
+    shown = st.session_state.setdefault(address.REPORTED, [])
+    if str(error) not in shown:
+        shown.append(str(error))
+        st.error(escaping.markdown(error), icon=":material/error:")
+
+
 def burn_in() -> int:
     """First epochs left out of H in this view."""
     return address.number(address.BURN_IN, 0)

@@ -20,27 +20,29 @@ from pruning.subsets.titles import short
 PLUS_MINUS, VS_FULL, VS_RANDOM = "\u00b1", "vs full", "vs random"
 """Columns of the frontier: half the 95% interval, and paired differences in percentage points."""
 
-OPEN_MARK = "\u25b8"
+OPEN_MARK = "\u25cf"
 """Beside the example that is open."""
 
 
 def examples(
     view: View, rows: NDArray[np.int64], kept: NDArray[np.bool_], score: str = "confidence", suggested: bool = False
 ) -> pd.DataFrame:
-    """The examples at these positions: text, label (and the one `suggested`), H, a score, kept or not, decisions by hand."""
+    """The examples at these positions: label (and the one `suggested`), H, kept or not, text, prediction, a score, decisions by hand."""
     experiment, decided, labels = view.experiment, view.decided, view.labels
     names = experiment.label_names
-    shown = view.rows(rows)
-    shown.insert(0, "id", experiment.ids[rows])
+    texts = view.rows(rows)
+    shown = pd.DataFrame({"id": experiment.ids[rows]})
     if names and labels is not None:
         shown["label"] = [names[i] for i in labels[rows]]
         if suggested and view.label_errors is not None:
             shown["looks like"] = [names[i] for i in view.label_errors.suggested[rows]]
-        shown["predicted"] = [names[i] if i >= 0 else "" for i in view.said[rows]]
     shown["H"] = view.h[rows]
+    shown["kept"] = kept[rows]
+    shown = pd.concat([shown, texts], axis=1)
+    if names and labels is not None:
+        shown["predicted"] = [names[i] if i >= 0 else "" for i in view.said[rows]]
     if score in view.score_names and score != "h":
         shown[score] = view.score(score)[rows].round(3)
-    shown["kept"] = kept[rows]
     shown["by hand"] = [by_hand(decided, example) for example in shown["id"]]
     return shown
 
@@ -71,7 +73,7 @@ def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "subset": short(point.subset),
-            "keeps": point.kept_fraction,
+            "keeps": round(point.kept_fraction, 3),
             metric: round(point.metrics[metric], 4),
             PLUS_MINUS: round((point.ci95[metric][1] - point.ci95[metric][0]) / 2, 4),
             VS_FULL: _points(point.vs_full),
@@ -137,7 +139,7 @@ def by_hand(decided: Decided, example: int) -> str:
 
 def _points(found: Difference | None) -> float:
     """A mean difference in percentage points; nan where there is none."""
-    return float("nan") if found is None or not found.pairs else round(found.mean * 100, 2)
+    return float("nan") if found is None or not found.pairs else round(found.mean * 100, 1) + 0.0  # no -0.0
 
 
 def difference(found: Difference | None) -> str:

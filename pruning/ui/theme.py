@@ -12,6 +12,9 @@ CHOSEN = "#D0187A"
 CATEGORIES = ("#009E73", "#6E4FD0", "#885E20", "#F4436B", "#AA7BF6", "#99953C", "#776945", NEUTRAL)
 """Colours of a column's values, in order of frequency; none is a colour of kept, pruned, contested or chosen."""
 
+SCALE = ((0.0, "#7E5BE8"), (0.5, "#8E7F9E"), (1.0, "#99953C"))
+"""Colours of a share from 0 to 1: place and colour. All have about the same lightness, so that none fades on a light or a dark page."""
+
 METHODS = {"full": NEUTRAL, "h-score": CATEGORIES[0], "random": CATEGORIES[2], "ambiguous": CATEGORIES[1]}
 """Colour of a frontier point by its subset's method."""
 

@@ -28,7 +28,7 @@ def test_a_set_that_holds_accuracy_is_to_be_chosen() -> None:
 def test_a_set_that_loses_too_much_is_not_chosen() -> None:
     found = step(point("remove-0", 500, 0.75, mean=-0.05, half=0.001, random=0.01))
     assert found.choose is None and found.headline == "No smaller set is shown to hold accuracy within 0.5 pp"
-    assert found.detail == "The best, Drop H = 0, keeps 50% and loses 5.0 pp. It beats random of the same size by 1.0 pp."
+    assert found.detail == "The best so far keeps 50% and loses 5.0 pp: Drop H = 0. It beats random of the same size by 1.0 pp."
 
 
 def test_where_more_seeds_would_settle_it_they_are_next() -> None:

@@ -15,6 +15,7 @@ from pruning.data import models
 from pruning.data.examples import load_pair
 from pruning.data.tasks import TASKS
 from pruning.experiment import Experiment
+from pruning.interop.answers.importing import Options, import_answers
 from pruning.interop.recorder import Recorder
 from pruning.records import EpochRecord, RunPlan
 from pruning.settings import Settings, TrainSettings
@@ -67,6 +68,22 @@ def demo_of(folder: Path, model: str) -> Experiment:
         patch.setattr(demo, "_settings", lambda *sizes: replace(asked(*sizes), model=model, max_length=32))
         demo.demo(folder / "experiments" / "demo", train=80, evaluation=40, runs=2, seeds=2)
     return Experiment(folder / "experiments" / "demo")
+
+
+def answered(folder: Path, equal: bool = True) -> Experiment:
+    """Sampled answers to 24 prompts, 8 each or, where not `equal`, 4 to each third; markup is among them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for prompt in range(24):
+        attempts = 8 if equal or prompt % 3 else 4
+        for sample in range(attempts):
+            right = sample < prompt // 3
+            said = str(2 * prompt) if right else "99" if prompt < 6 else str(sample + 100)
+            text = f"<b>So</b> it is \\boxed{{{said}}}"
+            rows.append({"prompt": f"What is {prompt} + {prompt}?", "answer": str(2 * prompt), "response": text, "reward": right})
+    (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    import_answers([folder / "log.jsonl"], folder / "experiments" / "sampled", Options())
+    return Experiment(folder / "experiments" / "sampled")
 
 
 def left(experiment: Experiment, state: str, message: str = "") -> None:

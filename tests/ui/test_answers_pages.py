@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from pruning.interop.answers.importing import Options, import_answers
+from tests.support.kinds import answered
 from tests.support.pages import PAGES, open_page, opened, press
 
 
 @pytest.fixture(scope="module", params=["equal", "unequal"])
 def experiments(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp(request.param)
-    rows = []
-    for prompt in range(24):
-        attempts = 8 if request.param == "equal" or prompt % 3 else 4
-        for sample in range(attempts):
-            right = sample < prompt // 3
-            said = str(2 * prompt) if right else "99" if prompt < 6 else str(sample + 100)
-            text = f"<b>So</b> it is \\boxed{{{said}}}"
-            rows.append({"prompt": f"What is {prompt} + {prompt}?", "answer": str(2 * prompt), "response": text, "reward": right})
-    (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    import_answers([folder / "log.jsonl"], folder / "experiments" / "sampled", Options())
-    return folder / "experiments"
+    return answered(tmp_path_factory.mktemp(request.param), request.param == "equal").folder.root.parent
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from benchmarks import big
 from pruning.experiment import Experiment
+from pruning.ui import reading
 from tests.support.browsing import NO_BROWSER, settled, visit, wait_until
 from tests.support.kinds import mislabelled
 
@@ -36,6 +37,21 @@ def topics(served: tuple[str, Path], made: Path, request: pytest.FixtureRequest)
     """The address, and an experiment of the test's own."""
     address, experiments = served
     return address, Experiment(shutil.copytree(made, experiments / request.node.name.replace("_", "-")[:60]))
+
+
+def test_the_question_mark_shows_the_keys_but_not_in_a_box(topics: tuple[str, Experiment], page: Page) -> None:
+    address, experiment = topics
+    dialog = page.get_by_role("dialog")
+    for where in ("", "export"):
+        visit(page, f"{address}/{where}?experiment={experiment.name}")
+        page.keyboard.press("?")
+        expect(dialog.get_by_text("show this help, on every page")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(dialog).to_have_count(0)
+    page.get_by_role("combobox", name="Subset").click()
+    page.keyboard.press("?")
+    settled(page)
+    expect(page.get_by_text("Keys and words")).to_have_count(0)
 
 
 def test_number_keys_relabel_and_h_shows_the_keys(topics: tuple[str, Experiment], page: Page) -> None:
@@ -85,7 +101,7 @@ def test_what_was_done_to_many_is_undone_where_it_was_done(topics: tuple[str, Ex
 def tick(page: Page, row: int) -> None:
     area = page.locator(".st-key-rows [data-testid='stDataFrame']").bounding_box()
     assert area is not None
-    page.mouse.click(area["x"] + 15, area["y"] + 35 * (row + 1.5))
+    page.mouse.click(area["x"] + 15, area["y"] + reading.HEADER + reading.ROW * (row + 0.5))
 
 
 def test_a_tick_in_the_list_redraws_no_chart(topics: tuple[str, Experiment], page: Page) -> None:

@@ -180,10 +180,10 @@ def test_scoring_goes_on_without_its_tab_and_is_cancelled_and_resumed(
     fill(page, "Epochs", "40")
     fill(page, "Learning rate", "1e-3")
     page.get_by_role("button", name="Start scoring").click()
-    expect(page.get_by_text(re.compile("score running")).first).to_be_visible(timeout=60_000)  # a worker imports torch first
+    expect(page.get_by_text(re.compile("score running", re.I)).first).to_be_visible(timeout=60_000)  # a worker imports torch first
     wait_until(lambda: np.isfinite(Experiment(experiments / "long").epoch_accuracy()).any(), 120)
     page.reload()
-    expect(page.get_by_text(re.compile("score running")).first).to_be_visible()
+    expect(page.get_by_text(re.compile("score running", re.I)).first).to_be_visible()
     context.close()
 
     done = Experiment(experiments / "long").status().done
@@ -192,14 +192,14 @@ def test_scoring_goes_on_without_its_tab_and_is_cancelled_and_resumed(
     visit(page, f"{address}/score?experiment=long")
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Yes, stop it").click()
-    expect(page.get_by_text(re.compile("score cancelled")).first).to_be_visible()
+    expect(page.get_by_text(re.compile("score cancelled", re.I)).first).to_be_visible()
     kept = np.isfinite(Experiment(experiments / "long").epoch_accuracy()).sum()
     assert 0 < kept < 12 * 40
     page.get_by_role("button", name="Resume").click()
     wait_until(lambda: np.isfinite(Experiment(experiments / "long").epoch_accuracy()).sum() > kept, 120)
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Yes, stop it").click()
-    expect(page.get_by_text(re.compile("score cancelled")).first).to_be_visible()
+    expect(page.get_by_text(re.compile("score cancelled", re.I)).first).to_be_visible()
     assert Experiment(experiments / "long").status().state is JobState.CANCELLED
     page.close()
 

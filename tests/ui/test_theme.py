@@ -1,6 +1,6 @@
 """The colours mean one thing each, and can be told apart on light and dark pages and by the colour-blind."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,10 @@ SEEN = {
 def linear(colour: str) -> np.ndarray:
     parts = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
     return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def rgb(colour: str) -> list[int]:
+    return [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
 
 
 def contrast(one: str, other: str) -> float:
@@ -52,6 +56,19 @@ def test_methods_differ_in_colour_and_in_shape() -> None:
 @pytest.mark.parametrize("page", ["#FFFFFF", "#12171D"])
 def test_colours_stand_out_from_the_page(page: str) -> None:
     assert {colour for colour in FREE | MEANING | {theme.CHOSEN} if contrast(colour, page) < 3} == set()
+
+
+@pytest.mark.parametrize("page", ["#FFFFFF", "#12171D"])
+def test_every_share_on_the_map_stands_out_from_the_page(page: str) -> None:
+    for (start, first), (end, last) in pairwise(theme.SCALE):
+        between = zip(rgb(first), rgb(last), strict=True)
+        parts = [np.linspace(a, b, 20).round().astype(int) for a, b in between]
+        assert start < end and min(contrast(f"#{r:02X}{g:02X}{b:02X}", page) for r, g, b in zip(*parts, strict=True)) >= 3
+
+
+@pytest.mark.parametrize("seen", SEEN)
+def test_the_ends_of_the_map_can_be_told_apart(seen: str) -> None:
+    assert np.linalg.norm(lab(theme.SCALE[0][1], SEEN[seen]) - lab(theme.SCALE[-1][1], SEEN[seen])) > 25
 
 
 @pytest.mark.parametrize("seen", SEEN)

@@ -16,6 +16,7 @@ from pruning.files import keep_private
 from pruning.formatting import one_line
 from pruning.paths import PACKAGE, cache_folder, dashboard_folder
 from pruning.ui.server.guard import PASSWORD, Guard, is_loopback, refusal_to_start
+from pruning.ui.server.help_key import HelpKey
 
 APP = dashboard_folder() / "app.py"
 MAIN = PACKAGE / "ui" / "main.py"
@@ -79,4 +80,4 @@ def middleware() -> list[Middleware]:
     os.environ[access.ROOTS] = access.join(
         [Path.cwd(), os.environ.get(EXPERIMENTS, "experiments"), cache_folder(), *(access.allowed() or ())]
     )
-    return [Middleware(Guard, hosts=st.get_option("server.allowedHosts") or NAMES, password=password)]
+    return [Middleware(Guard, hosts=st.get_option("server.allowedHosts") or NAMES, password=password), Middleware(HelpKey)]

@@ -1,4 +1,4 @@
-"""Routes that are not pages: downloads of exports, streamed from the disk, and /overview."""
+"""Routes that are not pages: downloads of exports, streamed from the disk, /overview, and the script of the help key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from pruning.data import access
 from pruning.errors import DataError
 from pruning.ui import state
-from pruning.ui.server import signed_links
+from pruning.ui.server import help_key, signed_links
 
 
 def download(request: Request) -> Response:
@@ -51,4 +51,4 @@ def overview(request: Request) -> Response:
     return RedirectResponse(f"./?{request.url.query}" if request.url.query else "./")
 
 
-ROUTES = [Route("/download/{path:path}", download), Route("/overview", overview)]
+ROUTES = [Route("/download/{path:path}", download), Route("/overview", overview), help_key.ROUTE]
