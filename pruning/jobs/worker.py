@@ -18,7 +18,7 @@ from pruning.data import models
 from pruning.errors import ExperimentError, UsageError
 from pruning.experiment import Experiment, full_subset
 from pruning.interop import recorder
-from pruning.jobs import base_losses, divergence, rate_search, transfer
+from pruning.jobs import base_losses, divergence, mapping, rate_search, transfer
 from pruning.jobs import look as looking
 from pruning.jobs.measuring import all_seeds, checkpoint, choose, fine_tune, fine_tuning, tidy
 from pruning.jobs.progress import JobProgress, Listener, Stop, job, stop_on_signals
@@ -83,12 +83,12 @@ def look_again(directory: str | Path, listen: Listener = lambda progress: None, 
     """Look at an experiment that is there, or finish its look; `model` names one where the experiment has none of its own."""
     experiment = Experiment(directory)
     with stop_on_signals() as stop, job(experiment.folder, "look") as progress:
-        looking.ensure(experiment, progress, listen, stop, model)
+        mapping.ensure(looking.ensure(experiment, progress, listen, stop, model))
     return Experiment(directory)
 
 
 def _look(experiment: Experiment, progress: JobProgress, listen: Listener, stop: Stop) -> None:
-    looking.ensure(experiment, progress, listen, stop)
+    mapping.ensure(looking.ensure(experiment, progress, listen, stop))
 
 
 def within_job(

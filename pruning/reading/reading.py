@@ -21,11 +21,12 @@ from pruning.analysis.expected_success import ExpectedSuccess, expected_success,
 from pruning.analysis.groups import Groups, Slicing, groups
 from pruning.analysis.stability import Stability, stability
 from pruning.data.texts import flat, joined, stacked, text_fields
-from pruning.errors import ScoreError, SubsetError, UsageError
+from pruning.errors import ExperimentError, ScoreError, SubsetError, UsageError
 from pruning.reading import grouping
 from pruning.reading.course import Course
 from pruning.records import DECISIONS, FrontierPoint, Subset
 from pruning.store import cache
+from pruning.store.meaning_map import MeaningMap, read_map
 from pruning.store.saved_subsets import save_subset
 from pruning.store.shared import shared
 from pruning.store.stored import MEASURED_WITH, OWN_MODEL
@@ -271,6 +272,23 @@ class Reading(Course):
     @property
     def _stamp_of_meaning(self) -> str:
         return f"{'' if self.look is None else self.look.recipe} {neighbours.SAME_MEANING}"
+
+    @property
+    def map(self) -> MeaningMap | None:
+        """The map by meaning; None where there is none yet, or none that can be used (see `map_problem`)."""
+        return self._map[0]
+
+    @property
+    def map_problem(self) -> str:
+        """Why the map on disk cannot be used, in one sentence; empty where it can be, or there is none."""
+        return self._map[1]
+
+    @shared
+    def _map(self) -> tuple[MeaningMap | None, str]:
+        try:
+            return (None, "") if self.look is None else (read_map(self.folder, self.ids, self.look.recipe), "")
+        except ExperimentError as error:
+            return None, str(error)
 
     def nearest(self, position: int, count: int = 5) -> neighbours.Nearest:
         """Nearest training examples by meaning, or by words where there is no look; of the same label and of others."""

@@ -13,6 +13,7 @@
     look/embeddings.npy                [N, D] float16: the training texts embedded by the pretrained model, length 1, in source order
     look/probabilities.npy             [N, classes] float32: the probe's out-of-sample probabilities; not where labels cannot be probed
     look/look.json                     model, pooling and result of the look; written last
+    look/map.parquet                   the map by meaning, made after the look: id, x, y; its schema's metadata has the names of regions
     subsets/NAME.parquet               the ids that a subset saved under NAME keeps
     checksums.jsonl                    append-only: file, bytes and sha256 of every file above, before it appears; file and began,
                                        the checksum of the first line, of every append-only file below
@@ -144,6 +145,10 @@ class Folder:
     @property
     def probabilities(self) -> Path:
         return self.root / "look" / "probabilities.npy"
+
+    @property
+    def map(self) -> Path:
+        return self.root / "look" / "map.parquet"
 
     @property
     def of_look(self) -> tuple[Path, ...]:

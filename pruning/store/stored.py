@@ -182,7 +182,7 @@ class Stored:
     def _files(self) -> list[Path]:
         epochs = self.folder.epochs(range(self.settings.runs), self.settings.scoring.epochs)
         recorded = [*epochs, *self.folder.of_answers, self.folder.base]
-        return [*self.folder.of_data, *self.folder.of_look, *recorded, self.folder.frontier, *saved_files(self.folder)]
+        return [*self.folder.of_data, *self.folder.of_look, self.folder.map, *recorded, self.folder.frontier, *saved_files(self.folder)]
 
     def verify(self) -> int:
         """Check every file against its checksum and return their number. Raises ExperimentError naming the first damaged or missing one."""

@@ -11,6 +11,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -57,11 +58,41 @@ def test_embeddings_and_probabilities_are_kept_in_the_documented_form(looked: Ex
     assert np.allclose(np.linalg.norm(embeddings.astype(np.float32), axis=1), 1, atol=2e-3)
     assert look.probabilities.shape == (examples, 2) and np.allclose(look.probabilities.sum(axis=1), 1, atol=1e-5)
     assert look.probe.accuracy > look.probe.majority and look.probe.sentence.startswith("Before any training")
-    assert looked.verify() == 6 and {path.name for path in looked.folder.look.parent.iterdir()} == {
-        path.name for path in looked.folder.of_look
-    }
+    written = {path.name for path in (*looked.folder.of_look, looked.folder.map)}
+    assert looked.verify() == 7 and {path.name for path in looked.folder.look.parent.iterdir()} == written
     assert looked.status().state is JobState.DONE and looked.status().done == looked.status().total == examples
     assert looked.finished_runs() == []
+
+
+def test_the_map_is_kept_in_the_documented_form(looked: Experiment) -> None:
+    table = pandas.read_parquet(looked.folder.root / "look" / "map.parquet")
+    assert table["id"].tolist() == looked.ids.tolist() and table[["x", "y"]].abs().max().max() == 1
+    found = looked.map
+    assert found is not None and np.array_equal(found.places, table[["x", "y"]].to_numpy()) and found.fitted == 120
+
+
+def test_an_older_look_gets_its_map_and_the_same_bits(looked: Experiment) -> None:
+    bits = looked.folder.map.read_bytes()
+    looked.folder.map.unlink()
+    older, before = Experiment(looked.folder.root), looked.folder.embeddings.stat().st_mtime_ns
+    assert older.map is None and older.map_problem == "" and older.look is not None
+    again = worker.look_again(looked.folder.root)
+    assert again.map is not None and looked.folder.map.read_bytes() == bits
+    assert looked.folder.embeddings.stat().st_mtime_ns == before
+
+
+def test_a_damaged_map_is_said_and_made_again(looked: Experiment) -> None:
+    looked.folder.map.write_bytes(looked.folder.map.read_bytes()[:-3] + b"xyz")
+    damaged = Experiment(looked.folder.root)
+    assert damaged.map is None and "map.parquet is damaged; make it again: python -m pruning look" in damaged.map_problem
+    assert worker.look_again(looked.folder.root).map is not None
+
+
+def test_the_map_of_another_look_is_no_map(looked: Experiment, tiny: str) -> None:
+    info = json.loads(looked.folder.look.read_text())
+    (looked.folder.root / "checksums.jsonl").unlink()
+    looked.folder.look.write_text(json.dumps({**info, "recipe": "of longer texts"}))
+    assert Experiment(looked.folder.root).look is not None and Experiment(looked.folder.root).map is None
 
 
 def test_embeddings_are_the_models_own_states_averaged(looked: Experiment, tiny: str) -> None:
@@ -136,7 +167,7 @@ def test_without_a_look_scoring_is_as_before(settings: Settings, tmp_path: Path)
     assert scored.label_errors is not None and "look." not in scored.label_errors.sentence
     files = len(scored.files())
     again = worker.look_again(scored.folder.root)
-    assert again.look is not None and "probe" in again.scores() and again.verify() == files + 3
+    assert again.look is not None and "probe" in again.scores() and again.verify() == files + 4
     assert np.array_equal(again.dynamics.correct, scored.dynamics.correct)
 
 
