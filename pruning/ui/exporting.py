@@ -75,7 +75,7 @@ def audit(view: View, subset: Subset) -> None:
         if st.button("Audit every column", icon=":material/fact_check:", key="audit", disabled=not view.audited):
             with st.spinner("Auditing ..."):
                 for sentence in findings(view.experiment, subset).sentences():
-                    st.text(sentence)
+                    st.text(spoken(sentence, [subset.name]))
 
 
 def ask_format() -> tuple[str, bool]:

@@ -14,12 +14,12 @@ from pruning.reports.browse import View
 from pruning.reports.conditions import Filter
 from pruning.ui import address, deciding, escaping, example, filters, state, tables, widgets
 
-HEADER, ROW, SHOWN_ROWS = 35, 56, 8
-"""Height of the header and of a row of two lines, in pixels, and rows that are seen without scrolling."""
+ROW, SHOWN_ROWS = 35, 13
+"""Height of a row in pixels, and rows that are seen without scrolling."""
 
 COLUMNS = {
     "open": st.column_config.TextColumn("", width=24, help="The open example"),
-    "text": st.column_config.TextColumn("text", width=230),
+    "text": st.column_config.TextColumn("text", width=200),
     "label": st.column_config.TextColumn("label", width=74),
     "looks like": st.column_config.TextColumn("looks like", width=74),
     "decision": st.column_config.TextColumn("decision", width=74),
@@ -118,7 +118,7 @@ def _list(
         column_config=COLUMNS,
         column_order=[name for name in table if name != "id"],  # the open example says its own
         row_height=ROW,
-        height=HEADER + ROW * min(len(rows), SHOWN_ROWS) + 3,
+        height=ROW * (min(len(rows), SHOWN_ROWS) + 1) + 3,
         alt="The examples that match, a page at a time; the mark is beside the open one",
     )
     if pages > 1:
