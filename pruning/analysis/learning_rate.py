@@ -31,7 +31,7 @@ LADDERS: tuple[tuple[float, tuple[tuple[int, float], ...]], ...] = (
     (inf, ((7, 0.05), (3, 0.15), (2, 0.35))),
 )
 """Below how many rows: the candidates of each round and the share of the rows that each of them trains on, 1.5 runs in all from 2,000
-rows on. Of few rows a first round favours high rates, so three go on."""
+rows on. Of few rows a first round favours high rates, so three are tried again."""
 
 EXPONENT = 0.3
 """The best rate falls like steps to the power of minus this: with it, what won in draws of 33 to 48 steps is the best or next to the best
