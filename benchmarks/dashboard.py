@@ -257,7 +257,14 @@ def _resident(process: int) -> float:
 
 def _introduction() -> str:
     title = f"The dashboard on experiments of {big.RUNS} runs x {big.EPOCHS} epochs"
-    return "\n".join([heading(title, "python -m benchmarks.dashboard"), (__doc__ or "").split("\n\n")[2].replace("\n", " ")]) + "\n"
+    return (
+        "\n".join([heading(title, "python -m benchmarks.dashboard"), (__doc__ or "").split("\n\n")[2].replace("\n", " "), _load()]) + "\n"
+    )
+
+
+def _load() -> str:
+    """Say how busy the machine was; times on a busy one say little."""
+    return f"\nLoad of the machine over the last 15 minutes, this command included: {os.getloadavg()[2]:.1f} on {os.cpu_count()} cores."
 
 
 def report(examples: int, audit: float, timed: dict[str, list[float]], memory: dict[str, float]) -> str:

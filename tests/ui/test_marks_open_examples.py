@@ -102,7 +102,7 @@ def test_a_bar_of_kept_and_pruned_opens_its_examples(marked: tuple[str, Path], p
     address, experiments = marked
     never = int((Experiment(experiments / "topics").h_score() == 0).sum())
     visit(page, f"{address}/{path}?experiment=topics")
-    bar = chart(page, "pruned-by-h" if path else "bars").locator(".barlayer .trace").nth(1).locator(".point path")
+    bar = chart(page, "pruned-by-h" if path else "bars").locator(".barlayer .trace").first.locator(".point path")
     bar.first.click(force=True)
     page.wait_for_url(re.compile("/inspect.*h=0"))
     expect(page.get_by_text(f"{never} examples match of {EXAMPLES}.")).to_be_visible()
