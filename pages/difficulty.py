@@ -1,13 +1,9 @@
 """Which examples are easy, contested or hard."""
 
-from functools import partial
-
-import numpy as np
 import streamlit as st
 
-from pruning.formatting import counted
 from pruning.reports import composition
-from pruning.ui import address, answers, charts, confusion, filters, reliability, sensitivity, state, success_rule, widgets
+from pruning.ui import address, answers, charts, confusion, maps, reliability, sensitivity, state, success_rule, widgets
 from pruning.ui import difficulty_selection as picking
 
 view = state.scored()
@@ -38,39 +34,8 @@ with left:
     answers.statement(view)
     success_rule.panel(view, kept)
 with right:
-    st.subheader(
-        "Data map",
-        help="Confidence against variability: how sure the model was of the right answer, and how much that moved while it learned "
-        "(Swayamdipta et al. 2020).",
-        anchor=False,
-    )
-    names, meanings, title = view.score_names, filters.meanings(view), picking.title
-    axes = st.columns(2)
-    xy = answers.map_axes(view)
-    for key, usual in zip((address.X, address.Y), xy, strict=True):
-        address.among(key, names, "score")
-        address.usual(key, names[picking.place(view, usual)])
-    x = axes[0].selectbox("X axis", names, picking.place(view, xy[0]), key=address.X, format_func=title, help=meanings)
-    y = axes[1].selectbox("Y axis", names, picking.place(view, xy[1]), key=address.Y, format_func=title, help=meanings)
-    clicks = picking.clicks()
-    ranges, hover = picking.ranges_below(view, x, y), partial(picking.hover, view)
-    widgets.chart(
-        charts.plane(
-            view.score(x), view.score(y), view.score(answers.colour(view)), (title(x), title(y), "share right"), ranges, hover, not clicks
-        ),
-        picking.cells(view, x, y),
-        key=address.MAP,
-        alt=f"{title(x)} across, {title(y)} up; the sliders below choose a box, whose examples are listed.",
-        on_select=partial(picking.drawn, view, x, y),
-        mode="points" if clicks else "box",
-        index=True,
-    )
-    box = picking.box(view, x, y)
-if box is not None:
-    chosen = picking.inside(view, x, y, box)
-    picking.listed(view, chosen, kept, f"{counted(len(chosen), 'example')} in the box ({len(chosen) / max(1, len(h)):.0%} of all).")
-    in_subset = int(np.count_nonzero(kept[chosen]))
-    st.caption(f"This subset keeps {in_subset:,} of them.")
+    area = maps.panel(view, kept)
+maps.chosen(view, kept, area)
 below = widgets.columns("difficulty-details")
 with below[0]:
     confusion.show(view)

@@ -28,6 +28,9 @@ REGIONS, WORDS = 8, 2
 FEWEST_OF_A_WORD, FEWEST_OF_A_REGION = 3, 20
 """Examples of a region that a word of its name must be in, and examples that a region has on average."""
 
+LIFT = 2.0
+"""Times that a word of a name is as frequent in its region as in all texts, at least."""
+
 NAMED_ON = 20_000
 """Most examples that regions and their names are found on."""
 
@@ -103,7 +106,7 @@ def regions(places: Places, texts: Sequence[str]) -> list[Region]:
     """Return the regions that have words of their own, largest first: words that are frequent in a region and rarer elsewhere.
 
     Regions are clusters by k-means of the places. A word's weight is the share of the region's texts that have it, times the log of
-    how many times that is its share in all texts; a region without such words has no name.
+    how many times that is its share in all texts; words below `LIFT` times do not count, and a region without others has no name.
     """
     from sklearn.cluster import KMeans
     from sklearn.feature_extraction.text import CountVectorizer
@@ -125,7 +128,8 @@ def regions(places: Places, texts: Sequence[str]) -> list[Region]:
         members = np.flatnonzero(clusters.labels_ == cluster)
         inside = np.asarray(there[members].sum(axis=0)).ravel()
         share = inside / max(1, len(members))
-        weight = np.where(inside >= FEWEST_OF_A_WORD, share * np.log(np.maximum(share, 1e-12) / overall), 0.0)
+        own = (inside >= FEWEST_OF_A_WORD) & (share >= LIFT * overall)
+        weight = np.where(own, share * np.log(np.maximum(share, 1e-12) / overall), 0.0)
         best = [word for word in np.argsort(-weight, kind="stable")[:WORDS] if weight[word] > 0]
         if best:
             x, y = np.median(places[members], axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
@@ -13,6 +14,10 @@ FLOAT32_DIGITS = 6
 
 CELLS = 8
 """Cells along each axis of the map as a table."""
+
+
+Corners = Sequence[tuple[float, float]]
+"""Corners (x, y) of an area: two opposite ones of a box, or three and more of a polygon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +84,31 @@ def cells(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[NDArray[np.
     return counts.T.astype(np.int64), edge_labels(xs[:-1]), edge_labels(ys[:-1])
 
 
-def inside(x: NDArray[np.float32], y: NDArray[np.float32], box: tuple[float, float, float, float]) -> NDArray[np.int64]:
-    """Return the positions of the points in a box (x from, x to, y from, y to), ends included.
+def inside(x: NDArray[np.float32], y: NDArray[np.float32], corners: Corners) -> NDArray[np.bool_]:
+    """Return [N] True for the points in an area: of a box with its edges, of a polygon by the even-odd rule.
 
-    >>> inside(np.array([0.1, 0.4]), np.array([0.5, 0.5]), (0.0, 0.2, 0.0, 1.0))
-    array([0])
+    >>> x, y = np.array([0.1, 0.4, 0.9], dtype=np.float32), np.array([0.1, 0.4, 0.9], dtype=np.float32)
+    >>> inside(x, y, [(0.0, 0.0), (0.4, 0.4)]).tolist()
+    [True, True, False]
+    >>> inside(x, y, [(0.3, 0.3), (0.5, 0.3), (0.4, 0.6)]).tolist()
+    [False, True, False]
     """
-    x0, x1, y0, y1 = (np.float32(end) for end in box)
-    return np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1))
+    if len(corners) == 2:
+        (x0, x1), (y0, y1) = (sorted(map(np.float32, ends)) for ends in zip(*corners, strict=True))
+        return np.asarray((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1))
+    found = np.zeros(len(x), dtype=bool)
+    for (ax, ay), (bx, by) in zip(corners, [*corners[1:], corners[0]], strict=True):
+        if ay != by:
+            crossed = (y < ay) != (y < by)
+            found ^= crossed & (x < ax + (y - ay) * ((bx - ax) / (by - ay)))
+    return found
+
+
+def simpler(corners: Corners, most: int) -> list[tuple[float, float]]:
+    """At most so many corners of a polygon drawn by hand, evenly chosen.
+
+    >>> simpler([(0, 0), (1, 0), (2, 0), (2, 2), (0, 2)], 3)
+    [(0, 0), (1, 0), (2, 2)]
+    """
+    count = min(most, len(corners))
+    return [corners[place * len(corners) // count] for place in range(count)]

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pruning.analysis import audit, scores
+from pruning.analysis import audit, ranges, scores
 from pruning.analysis.audit import LabelErrors
 from pruning.analysis.comparison import Comparison
 from pruning.analysis.confusion import confusion
@@ -27,7 +27,7 @@ from pruning.reading import Reading
 from pruning.records import FrontierPoint, Subset
 from pruning.reports.answers import Rates, rates
 from pruning.reports.comparison import compare
-from pruning.reports.conditions import ALWAYS, DOUBTED, DUPLICATES, HARD, LABEL, LABELS_DOUBTED, NEVER, Filter
+from pruning.reports.conditions import ALWAYS, DOUBTED, DUPLICATES, HARD, LABEL, LABELS_DOUBTED, MEANING, NEVER, Area, Filter
 from pruning.subsets import decisions as by_hand
 from pruning.subsets.decisions import DECIDED_BY_HAND, Decided, Decision
 
@@ -90,6 +90,22 @@ class View:
             self._scores[name] = scores.compute(name, self.experiment.dynamics, self.burn_in).astype(np.float32)
             self.release()
         return self._scores[name]
+
+    def axis(self, name: str) -> NDArray[np.float32]:
+        """Return [N] a score, or one of the two dimensions of the map by meaning."""
+        if name not in MEANING:
+            return self.score(name)
+        found = self.experiment.map
+        return np.full(len(self.h), np.nan, dtype=np.float32) if found is None else found.places[:, MEANING.index(name)]
+
+    @property
+    def axes(self) -> list[str]:
+        """Names of the axes that a map of this experiment can have."""
+        return [*self.score_names, *(MEANING if self.experiment.map is not None else ())]
+
+    def inside(self, area: Area) -> NDArray[np.bool_]:
+        """Return [N] True for the examples in an area of a map."""
+        return ranges.inside(self.axis(area.x), self.axis(area.y), area.corners)
 
     def release(self) -> None:
         """Release memory that only scores need; correctness, probabilities and predictions remain loaded."""
@@ -301,6 +317,8 @@ class View:
         if wanted.score and wanted.between is not None:
             values = self.score(wanted.score)
             found &= (values >= np.float32(wanted.between[0])) & (values <= np.float32(wanted.between[1]))
+        if wanted.area is not None:
+            found &= self.inside(wanted.area)
         return self._sorted(np.flatnonzero(found), wanted)
 
     def _only(self, what: str) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pruning.analysis.audit import Hard
@@ -23,6 +24,35 @@ LABELS_DOUBTED = (SUSPECTS, *(name for name, kind in HARD.items() if kind is Har
 SOURCE_ORDER = "source order"
 LABEL = "label"
 """Name of the label column in filters, whatever it is called in the source."""
+
+
+MEANING = ("meaning-across", "meaning-up")
+"""The two axes of the map by meaning; the other names of axes are scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """An area of a map: its axes, and two opposite corners of a box or more of a polygon."""
+
+    x: str
+    y: str
+    corners: tuple[tuple[float, float], ...]
+
+    def words(self) -> list[str]:
+        """Return the area as words for an address; `from_words` is the inverse.
+
+        >>> Area("aum", "loss", ((0.0, 1.0), (0.5, 2.0))).words()
+        ['aum', 'loss', '0,1', '0.5,2']
+        """
+        return [self.x, self.y, *(f"{x:.6g},{y:.6g}" for x, y in self.corners)]
+
+    @classmethod
+    def from_words(cls, words: Sequence[str]) -> Area:
+        """Return the area of these words. Raises ValueError where they are none."""
+        corners = tuple((float(x), float(y)) for x, _, y in (word.partition(",") for word in words[2:]))
+        if len(corners) < 2:
+            raise ValueError(f"an area has two corners or more, got {len(corners)}")
+        return cls(words[0], words[1], corners)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +81,7 @@ class Filter:
     score: str = ""
     between: tuple[float, float] | None = None
     """Range of `score`, both ends included."""
+    area: Area | None = None
     sort: str = SOURCE_ORDER
     """A score's name."""
     descending: bool = False

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from pruning.reports.conditions import Area
+
 EXPERIMENT, SUBSET, BURN_IN, SUCCESS = "experiment", "subset", "burn_in", "success"
 STACK, X, Y, LEVEL = "stack", "x", "y", "level"
+KIND, COLOUR, DRAWN, AREA = "kind", "colour", "drawn", "area"
 BUDGET, METRIC, MARGIN, MEASURED_WITH = "budget", "metric", "margin", "model"
 QUEUE, SHOW, SEARCH, LEVELS, LABELS, SAID, COLUMN, VALUES = "queue", "show", "q", "h", "label", "said", "column", "values"
 ANSWERED, BESIDE, BESIDE_H = "answered", "beside", "beside_h"
@@ -100,6 +103,13 @@ def _range(values: Sequence[str]) -> tuple[float, float]:
     return low, high
 
 
+def _area(values: Sequence[str]) -> list[str]:
+    try:
+        return Area.from_words(values).words()
+    except (ValueError, IndexError):
+        raise _Wrong("is not an area: it takes two axes and two corners or more") from None
+
+
 def _flag(values: Sequence[str]) -> bool:
     if values[-1] not in ("true", "false"):
         raise _Wrong("is neither true nor false")
@@ -115,6 +125,9 @@ _PARAMETERS = {
     X: _Parameter(_text, "difficulty"),
     Y: _Parameter(_text, "difficulty"),
     LEVEL: _Parameter(_whole, "difficulty"),
+    KIND: _Parameter(_text, "difficulty"),
+    COLOUR: _Parameter(_text, "difficulty"),
+    DRAWN: _Parameter(_area, "difficulty"),
     BUDGET: _Parameter(_text, "frontier", "epochs"),
     METRIC: _Parameter(_text, "frontier"),
     MEASURED_WITH: _Parameter(_text, "frontier", ""),
@@ -132,6 +145,7 @@ _PARAMETERS = {
     VALUES: _Parameter(_texts, "inspect"),
     ONLY: _Parameter(_text, "inspect"),
     SCORE: _Parameter(_text, "inspect"),
+    AREA: _Parameter(_area, "inspect"),
     SORT: _Parameter(_text, "inspect", "source order"),
     DESCENDING: _Parameter(_flag, "inspect", False),
     VERSUS: _Parameter(_text, "inspect"),
@@ -152,7 +166,10 @@ _PREFIXES = {
     RANGE: _Parameter(_range, "inspect"),
 }
 
-FILTERS = (QUEUE, SHOW, SEARCH, LEVELS, LABELS, SAID, ANSWERED, BESIDE, BESIDE_H, COLUMN, VALUES, ONLY, SCORE, SORT, DESCENDING, VERSUS)
+FILTERS = (
+    *(QUEUE, SHOW, SEARCH, LEVELS, LABELS, SAID, ANSWERED, BESIDE, BESIDE_H),
+    *(COLUMN, VALUES, ONLY, SCORE, AREA, SORT, DESCENDING, VERSUS),
+)
 """Keys of Inspect's filters; a score's range is RANGE and its name."""
 
 

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from math import isnan
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
 from pruning.analysis.groups import Group
 from pruning.analysis.learning_rate import RateFit
-from pruning.analysis.ranges import range_of
 from pruning.analysis.sensitivity import SEEDS, Moved
 from pruning.formatting import counted, scientific
 from pruning.records import DECISIONS, FrontierPoint
 from pruning.subsets.titles import title
 from pruning.ui import theme
 from pruning.ui.escaping import plotly
-
-MAP_POINTS = 2_000
-"""More examples than this are drawn as cells, sized by how many they hold. Drawn without WebGL, which not every browser has."""
-
-CELLS = 45
-"""Cells along each axis of the map."""
-
-Box = tuple[float, float, float, float]
-"""x from, x to, y from, y to."""
 
 MARGIN = {"l": 8, "r": 8, "t": 16, "b": 8}
 
@@ -63,76 +50,6 @@ LONGEST_NAME = 24
 
 def _short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}\u2026"
-
-
-def plane(
-    x: NDArray[np.float32],
-    y: NDArray[np.float32],
-    colour: NDArray[np.float32],
-    names: tuple[str, str, str],
-    box: Box | None,
-    words: Callable[[NDArray[np.int64]], Sequence[str]],
-    drag: bool = True,
-) -> go.Figure:
-    """Examples by two scores; coloured by a third (0..1); in cells where there are too many for points. `box` is drawn when given.
-
-    `words` gives the hover text of the examples at some positions. The data of a mark is one number: the position of its example, or
-    of the first one in its cell. With `drag` the mouse draws a box; Streamlit then takes no clicks.
-    """
-    figure = go.Figure()
-    ranges = [axis(x), axis(y)]
-    hover = "%{text}<br>" + names[0] + " %{x:.2f}, " + names[1] + " %{y:.2f}<extra></extra>"
-    marker: dict[str, Any] = {"colorscale": list(theme.SCALE), "cmin": 0, "cmax": 1, "colorbar": {"title": {"text": names[2]}}}
-    if len(x) <= MAP_POINTS:
-        across, up, positions = x.astype(np.float64), y.astype(np.float64), np.arange(len(x))
-        texts = list(words(positions))
-        marker |= {"color": colour, "size": 5, "opacity": 1}
-    else:
-        across, up, counts, means, positions = _cells(x, y, colour, ranges)
-        size = 3 + 9 * np.log(counts) / max(np.log(counts.max(initial=1)), 1e-9)
-        marker |= {"color": means, "size": size, "symbol": "square", "line": {"width": 0}}
-        texts = [f"{counted(int(n), 'example')}, such as<br>{text}" for n, text in zip(counts, words(positions), strict=True)]
-    figure.add_scatter(
-        x=across, y=up, mode="markers", marker=marker, customdata=[[place] for place in positions.tolist()], text=texts, hovertemplate=hover
-    )
-    if box is not None:
-        figure.add_shape(type="rect", x0=box[0], x1=box[1], y0=box[2], y1=box[3], line={"color": theme.CHOSEN, "width": 2, "dash": "dot"})
-    figure.update_layout(margin=MARGIN, height=420, dragmode="select" if drag else "pan")
-    figure.update_xaxes(title=names[0], range=ranges[0])
-    figure.update_yaxes(title=names[1], range=ranges[1])
-    return figure
-
-
-def _cells(
-    x: NDArray[np.float32], y: NDArray[np.float32], colour: NDArray[np.float32], ranges: Sequence[tuple[float, float]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Centres of the cells that hold examples, how many, the mean colour, and the position of the first."""
-    places = []
-    for values, (low, high) in zip((x, y), ranges, strict=True):
-        scaled = np.nan_to_num((values.astype(np.float64) - low) * (CELLS / (high - low)), nan=-1.0, posinf=-1.0)
-        places.append(np.where((scaled >= 0) & (scaled < CELLS), scaled, -1).astype(np.int32))
-    inside = np.flatnonzero((places[0] >= 0) & (places[1] >= 0))
-    cell = (places[0] * CELLS + places[1])[inside]
-    counts = np.bincount(cell, minlength=CELLS * CELLS)
-    sums = np.bincount(cell, colour[inside], minlength=CELLS * CELLS)
-    first = np.zeros(CELLS * CELLS, dtype=np.int64)
-    first[cell[::-1]] = inside[::-1]
-    filled = np.flatnonzero(counts)
-    across, up = (low + (index + 0.5) * (high - low) / CELLS for index, (low, high) in zip(divmod(filled, CELLS), ranges, strict=True))
-    return across, up, counts[filled], sums[filled] / counts[filled], first[filled]
-
-
-def cell_around(x: float, y: float, ranges: Sequence[tuple[float, float]]) -> Box:
-    """The part of the map that the cell with this centre stands for; `ranges` of the two axes, as `plane` draws them."""
-    half = [(high - low) / CELLS / 2 for low, high in ranges]
-    return x - half[0], x + half[0], y - half[1], y + half[1]
-
-
-def axis(values: NDArray[np.float32]) -> tuple[float, float]:
-    """The axis that shows all finite values, with a little room."""
-    found = range_of(values)
-    room = (found.high - found.low) * 0.02
-    return found.low - room, found.high + room
 
 
 def lines(table: pd.DataFrame, x: str, y: str, dtick: float = 1) -> go.Figure:

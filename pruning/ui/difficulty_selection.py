@@ -1,9 +1,10 @@
-"""Choosing examples on the Difficulty page: a bar of the histogram, a box on the map, and the widgets that do the same."""
+"""Choosing examples on the Difficulty page: a bar of the histogram, an area of a map, and the widgets that do the same."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from textwrap import wrap
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,8 @@ from pruning.analysis.scores import SCORES
 from pruning.data.texts import joined
 from pruning.formatting import counted
 from pruning.reports.browse import View
-from pruning.ui import address, charts, state, tables
-from pruning.ui.charts import Box
+from pruning.reports.conditions import MEANING, Area
+from pruning.ui import address, map_chart, state, tables
 from pruning.ui.escaping import plotly
 
 SHOWN = 100
@@ -27,12 +28,17 @@ SHOWN = 100
 WIDTH = 60
 """Characters of a line of the map's hover text."""
 
+CORNERS = 40
+"""Most corners of a line drawn around examples, which its address holds."""
+
+MEANINGS = dict(zip(MEANING, ("Across the map by meaning", "Up the map by meaning"), strict=True))
+
 ENDS = {"x": "across", "y": "up"}
 
 
 def title(score: str) -> str:
-    """A score's name for people."""
-    return SCORES[score].title
+    """The name of an axis, or of a score, for people."""
+    return MEANINGS.get(score) or SCORES[score].title
 
 
 def place(view: View, score: str) -> int:
@@ -55,13 +61,12 @@ def level(view: View, kept: NDArray[np.bool_]) -> None:
         return
     rows = np.flatnonzero(view.h == chosen)
     listed(view, rows, kept, f"{counted(len(rows), 'example')} with H = {chosen}.")
-    opened = st.button(
-        "Open them in Inspect",
-        icon=":material/search:",
-        key="open-level",
-        on_click=address.filtered,
-        kwargs={address.LEVELS: [chosen]},
-    )
+    opens("open-level", {address.LEVELS: [chosen]})
+
+
+def opens(key: str, filters: dict[str, object]) -> None:
+    """A button that opens the examples of these filters in Inspect."""
+    opened = st.button("Open them in Inspect", icon=":material/search:", key=key, on_click=address.filtered, kwargs=filters)
     if opened:
         st.switch_page(state.page("inspect"))
 
@@ -73,43 +78,57 @@ def listed(view: View, rows: NDArray[np.int64], kept: NDArray[np.bool_], sentenc
         st.dataframe(tables.examples(view, rows[:SHOWN], kept), hide_index=True, alt=sentence)
 
 
-def ranges_below(view: View, x: str, y: str) -> Box | None:
-    """The box that the sliders below the chart choose, read before they are drawn."""
-    ends: list[float] = []
-    chosen = False
-    for axis, score in ((address.RANGE_X, x), (address.RANGE_Y, y)):
-        found = span(view, score)
-        address.within(f"{axis}{score}", found.low, found.high, f"{title(score)} from")
-        value = address.value(f"{axis}{score}")
-        chosen = chosen or (isinstance(value, tuple) and value != (found.low, found.high))
-        ends += [float(end) for end in value] if isinstance(value, tuple) else [found.low, found.high]
-    return (ends[0], ends[1], ends[2], ends[3]) if chosen else None
-
-
-def box(view: View, x: str, y: str) -> Box | None:
-    """The box chosen, by drawing it or by its four ends; None while all examples are in it."""
-    with st.expander("Choose a box by numbers", icon=":material/select_all:"):
-        ranges = [_slider(view, axis, score) for axis, score in (("x", x), ("y", y))]
-    if all(chosen == whole for chosen, whole in ranges):
+def known_area(view: View, key: str) -> Area | None:
+    """Return the area in a key of the address; one over axes that this experiment lacks is reported and cleared."""
+    words = address.value(key)
+    if not isinstance(words, list):
         return None
-    (across, _), (up, _) = ranges
-    return (*across, *up)
+    found = Area.from_words(words)
+    if missing := [axis for axis in (found.x, found.y) if axis not in view.axes]:
+        address.note(f"This link asks for an area of a map over {missing[0]}, which this experiment does not have.")
+        address.put(**{key: None})
+        return None
+    return found
 
 
-def _slider(view: View, axis: str, score: str) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The part of a score that is chosen, and its whole range."""
+def chosen_area(view: View, x: str, y: str) -> Area | None:
+    """The area chosen on a map, read before its widgets are drawn: drawn by hand, or the box of the sliders; None for all."""
+    found = known_area(view, address.DRAWN)
+    if found is not None and (found.x, found.y) == (x, y):
+        return found
+    ends: list[tuple[float, float]] = []
+    whole = True
+    for axis, score in ((address.RANGE_X, x), (address.RANGE_Y, y)):
+        found_span = span(view, score)
+        address.within(f"{axis}{score}", found_span.low, found_span.high, f"{title(score)} from")
+        value = address.value(f"{axis}{score}")
+        given = isinstance(value, (tuple, list))
+        low, high = (float(end) for end in value) if isinstance(value, (tuple, list)) else (found_span.low, found_span.high)
+        whole = whole and (not given or (low, high) == (found_span.low, found_span.high))
+        ends.append((low, high))
+    return None if whole else Area(x, y, ((ends[0][0], ends[1][0]), (ends[0][1], ends[1][1])))
+
+
+def sliders(view: View, x: str, y: str) -> None:
+    """Sliders for the four ends of a box, without a mouse."""
+    with st.expander("Choose a box by numbers", icon=":material/select_all:"):
+        for axis, score in (("x", x), ("y", y)):
+            _slider(view, axis, score)
+
+
+def _slider(view: View, axis: str, score: str) -> None:
+    """The part of an axis that is chosen."""
     found = span(view, score)
     whole = (found.low, found.high)
-    label = f"{title(score)} ({ENDS[axis]})"
+    label = f"{title(score)} ({ENDS[axis]})" if score in SCORES else title(score)
     key = f"{axis}-{score}"
     address.usual(key, whole)
-    chosen = st.slider(label, *whole, whole, found.step, number_format(found), key=key)
-    return (float(chosen[0]), float(chosen[1])), whole
+    st.slider(label, *whole, whole, found.step, number_format(found), key=key, on_change=address.put, kwargs={address.DRAWN: None})
 
 
 def span(view: View, score: str) -> Range:
     """The slider's range for that score."""
-    return range_of(view.score(score))
+    return range_of(view.axis(score))
 
 
 def number_format(found: Range) -> str:
@@ -117,36 +136,52 @@ def number_format(found: Range) -> str:
     return f"%.{found.decimals}f" if found.decimals <= 6 else "%.3e"
 
 
-def clicks() -> bool:
-    """Return True where a click on the map opens an example, False where the mouse draws a box. Streamlit's charts take one of the two."""
-    chosen = st.segmented_control(
+MOUSE = {"select": "Drag a box", "lasso": "Draw around", "pan": "Click to open"}
+"""Uses of the mouse on the map: Plotly's name for it -> words."""
+
+MODES: dict[str, Literal["box", "lasso", "points"]] = {"select": "box", "lasso": "lasso", "pan": "points"}
+"""The same -> what Streamlit then reports; a chart that selects by dragging takes no clicks."""
+
+
+def mouse() -> str:
+    """Ask what the mouse does on the map."""
+    return st.segmented_control(
         "The mouse on the map",
-        ["box", "click"],
-        default="box",
+        list(MOUSE),
+        default="select",
         required=True,
         key="map-mouse",
-        format_func={"box": "Drag to choose a box", "click": "Click to open an example"}.__getitem__,
+        format_func=MOUSE.__getitem__,
         label_visibility="collapsed",
     )
-    return chosen == "click"
 
 
 def drawn(view: View, x: str, y: str) -> None:
-    """A box drawn on the map moves the sliders; a click on one example opens it, on a cell of many chooses that cell."""
+    """A box drawn on the map moves the sliders, a line around examples is kept; a click on one opens it, on a cell of many chooses it."""
     selection = st.session_state[address.MAP].selection
-    boxes, points = selection.get("box", []), selection.get("points", [])
+    boxes, lassos, points = selection.get("box", []), selection.get("lasso", []), selection.get("points", [])
     if boxes:
         _choose(view, x, y, sorted(boxes[0]["x"]), sorted(boxes[0]["y"]))
-    elif len(points) == 1 and len(view.h) <= charts.MAP_POINTS:
+    elif lassos and len(lassos[0]["x"]) > 2:
+        corners = ranges.simpler(list(zip(lassos[0]["x"], lassos[0]["y"], strict=True)), CORNERS)
+        clear(x, y)
+        address.put(**{address.DRAWN: Area(x, y, tuple(corners)).words()})
+    elif len(points) == 1 and len(view.h) <= map_chart.MAP_POINTS:
         address.filtered(**{address.EXAMPLE: int(view.experiment.ids[int(points[0]["customdata"][0])])})
         address.go()
     elif len(points) == 1:
-        axes = [charts.axis(view.score(score)) for score in (x, y)]
-        left, right, bottom, top = charts.cell_around(float(points[0]["x"]), float(points[0]["y"]), axes)
+        axes = [map_chart.axis(view.axis(score)) for score in (x, y)]
+        left, right, bottom, top = map_chart.cell_around(float(points[0]["x"]), float(points[0]["y"]), axes)
         _choose(view, x, y, (left, right), (bottom, top))
 
 
+def clear(x: str, y: str) -> None:
+    """Choose all examples of the map again; for callbacks."""
+    address.put(**{address.DRAWN: None, f"{address.RANGE_X}{x}": None, f"{address.RANGE_Y}{y}": None})
+
+
 def _choose(view: View, x: str, y: str, across: Sequence[float], up: Sequence[float]) -> None:
+    address.put(**{address.DRAWN: None})
     for axis, score, ends in (("x", x, across), ("y", y, up)):
         found = span(view, score)
         start, end = (found.nearest(float(value)) for value in ends)
@@ -172,15 +207,9 @@ def _lines(text: str) -> list[str]:
     return wrap(" ".join(text[: 4 * WIDTH].split()), WIDTH, max_lines=2, placeholder="\u2026") or [""]
 
 
-def inside(view: View, x: str, y: str, chosen: Box | None) -> NDArray[np.int64]:
-    """Positions of the examples in the box."""
-    everything = np.arange(len(view.h))
-    return everything if chosen is None else ranges.inside(view.score(x), view.score(y), chosen)
-
-
 def cells(view: View, x: str, y: str) -> pd.DataFrame:
     """The map as a table: how many examples in each of 8 x 8 cells, the highest row first."""
-    counts, across, up = ranges.cells(view.score(x), view.score(y))
+    counts, across, up = ranges.cells(view.axis(x), view.axis(y))
     columns = [f"{title(x)} from {edge}" for edge in across]
     rows = [f"{title(y)} from {edge}" for edge in up]
     return pd.DataFrame(counts, index=pd.Index(rows, name="examples"), columns=columns).iloc[::-1]

@@ -17,7 +17,8 @@ from pruning.reports.conditions import Filter
 from pruning.store import saved_filters
 from pruning.subsets.decisions import DECIDED_BY_HAND
 from pruning.subsets.titles import title
-from pruning.ui import address, difficulty_selection, escaping, state
+from pruning.ui import address, escaping, state
+from pruning.ui import difficulty_selection as picking
 
 SHOW = ("all", "pruned", "kept", "only here", "only there")
 OF_ANSWERS = (conditions.NEVER, conditions.ALWAYS, conditions.DOUBTED)
@@ -69,6 +70,7 @@ def _check(view: View) -> None:
     address.among(address.BESIDE, _beside(view), "experiment")
     address.among(address.COLUMN, view.columns, "column")
     address.among(address.SCORE, scores, "score")
+    picking.known_area(view, address.AREA)
     address.among(address.SORT, [conditions.SOURCE_ORDER, *scores], "score")
     address.among(address.SIZE, address.SIZES, "page size")
     if column := address.text(address.COLUMN):
@@ -124,6 +126,7 @@ def _more(view: View) -> tuple[Filter, str | None]:
         beside_levels=tuple(levels_there),
         score=score or "",
         between=between,
+        area=picking.known_area(view, address.AREA),
         sort=sort or conditions.SOURCE_ORDER,
         descending=descending,
     )
@@ -177,6 +180,8 @@ def chips(wanted: Filter) -> list[Chip]:
         low, high = wanted.between
         words = f"{_title(wanted.score)}: {low:g} to {high:g}"
         on.append(Chip(words, replace(wanted, between=None), (address.SCORE, f"{address.RANGE}{wanted.score}")))
+    if wanted.area:
+        on.append(Chip("area of the map", replace(wanted, area=None), (address.AREA,)))
     return on
 
 
@@ -251,8 +256,8 @@ def _levels_beside(view: View, name: str) -> list[int]:
 
 
 def _between(view: View, score: str) -> tuple[float, float] | None:
-    found, key = difficulty_selection.span(view, score), f"{address.RANGE}{score}"
-    whole, form = (found.low, found.high), difficulty_selection.number_format(found)
+    found, key = picking.span(view, score), f"{address.RANGE}{score}"
+    whole, form = (found.low, found.high), picking.number_format(found)
     address.within(key, *whole, f"{_title(score)} from")
     address.usual(key, whole)
     chosen = st.slider(_title(score), *whole, whole, found.step, form, key=key, help=SCORES[score].sentence)

@@ -45,7 +45,7 @@ def chart(
     key: str,
     alt: str,
     on_select: Callable[[], None] | None = None,
-    mode: Literal["points", "box"] = "points",
+    mode: Literal["points", "box", "lasso"] = "points",
     index: bool = False,
     columns: Mapping[str, Any] | None = None,
 ) -> None:

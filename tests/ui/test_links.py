@@ -170,6 +170,9 @@ ACTS: dict[str, Acts] = {
         ("slider", "x-aum", [(0.2, 0.7)]),
         ("slider", "y-el2n", [(0.1, 0.6)]),
         ("slider", "x-variability", [(0.2, 0.5), (0.1, 0.8)]),
+        ("selectbox", "colour", ["label", "kept or pruned", "confidence"]),
+        ("state", "drawn", [["aum", "el2n", "-1,0", "1,0", "0,1.5"]]),
+        ("segmented_control", "kind", ["by meaning", "data map"]),
     ],
     "frontier": [
         ("selectbox", "metric", ["macro_f1", "accuracy"]),
@@ -193,6 +196,7 @@ ACTS: dict[str, Acts] = {
         ("multiselect", "beside_h", [[0, 1, 2], [3]]),
         ("selectbox", "score", ["confidence", None]),
         ("slider", "in-confidence", [(0.1, 0.9)]),
+        ("state", "area", [["confidence", "loss", "0,0", "0.9,2"]]),
         ("selectbox", "sort", ["confidence", "variability"]),
         ("toggle", "desc", [True, False]),
         ("segmented_control", "show", ["pruned", "kept", "all"]),

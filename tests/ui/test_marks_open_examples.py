@@ -80,7 +80,7 @@ def test_a_point_of_the_map_shows_its_text_and_opens_its_example(marked: tuple[s
     address, experiments = marked
     experiment = Experiment(experiments / "topics")
     visit(page, f"{address}/difficulty?experiment=topics")
-    page.get_by_text("Click to open an example", exact=True).click()
+    page.get_by_text("Click to open", exact=True).click()
     settled(page)
     expect(chart(page, "map").locator(".scatterlayer .point")).to_have_count(EXAMPLES)
     area = chart(page, "map").locator(".scatterlayer .point").nth(7).bounding_box()

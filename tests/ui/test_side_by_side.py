@@ -7,7 +7,7 @@ import pytest
 
 from pruning.experiment import Experiment
 from pruning.reports.browse import View
-from pruning.ui import charts, difficulty_selection
+from pruning.ui import difficulty_selection, map_chart
 from tests.support.pages import open_page
 
 
@@ -38,14 +38,14 @@ def test_the_map_shows_texts_and_markup_in_them_is_text(scored: Experiment) -> N
 
 def test_each_cell_of_a_large_map_names_an_example_that_is_in_it() -> None:
     random = np.random.default_rng(0)
-    x, y = (random.random(charts.MAP_POINTS + 500).astype(np.float32) for _ in range(2))
-    names = ("x", "y", "share")
-    figure = charts.plane(x, y, x, names, None, lambda positions: [f"text {place}" for place in positions])
+    x, y = (random.random(map_chart.MAP_POINTS + 500).astype(np.float32) for _ in range(2))
+    colour, names = map_chart.Scale(x, (0, 1), "share"), map_chart.Axes("x", "y")
+    figure = map_chart.plane(x, y, colour, names, None, lambda positions: [f"text {place}" for place in positions])
     [cells] = figure.data
-    axes = [charts.axis(x), charts.axis(y)]
+    axes = [map_chart.axis(x), map_chart.axis(y)]
     total = 0
     for across, up, [place], words in zip(cells.x, cells.y, cells.customdata, cells.text, strict=True):
-        left, right, bottom, top = charts.cell_around(across, up, axes)
+        left, right, bottom, top = map_chart.cell_around(across, up, axes)
         assert left <= x[place] <= right and bottom <= y[place] <= top
         count, _, example = words.partition(", such as<br>")
         assert example == f"text {place}"

@@ -53,6 +53,31 @@ def test_a_box_drawn_on_the_map_lists_its_examples(topics: tuple[str, Experiment
     expect(page.get_by_text(sentence)).to_be_visible()
 
 
+def test_a_line_drawn_around_examples_opens_them_in_inspect(topics: tuple[str, Experiment], page: Page) -> None:
+    address, experiment = topics
+    visit(page, f"{address}/difficulty?experiment={experiment.name}")
+    page.get_by_text("Draw around", exact=True).click()
+    settled(page)
+    chart = page.locator(".st-key-map")
+    chart.scroll_into_view_if_needed()
+    area = chart.locator(".nsewdrag").first.bounding_box()
+    assert area is not None
+    corners = [(0.1, 0.1), (0.7, 0.1), (0.7, 0.7), (0.4, 0.9), (0.1, 0.7)]
+    places = [(area["x"] + area["width"] * x, area["y"] + area["height"] * y) for x, y in corners]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=6)
+    page.mouse.up()
+    told = page.get_by_text(re.compile(r"\d+ examples in the area"))
+    expect(told).to_be_visible()
+    count = told.inner_text().split()[0]
+    assert 0 < int(count) < EXAMPLES
+    page.get_by_role("button", name="Open them in Inspect").click()
+    page.wait_for_url(re.compile("/inspect.*area=variability&area=confidence"))
+    expect(page.get_by_text(f"{count} examples match of {EXAMPLES}.")).to_be_visible()
+
+
 def test_a_click_on_the_frontier_chooses_the_subset_for_every_page(topics: tuple[str, Experiment], page: Page) -> None:
     address, experiment = topics
     visit(page, f"{address}/frontier?experiment={experiment.name}&subset=full")
