@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pruning.data.examples import load as load
     from pruning.errors import BusyError as BusyError
     from pruning.errors import Cancelled as Cancelled
+    from pruning.errors import ClusterError as ClusterError
     from pruning.errors import DataError as DataError
     from pruning.errors import Diverged as Diverged
     from pruning.errors import DownloadError as DownloadError
@@ -44,11 +45,11 @@ if TYPE_CHECKING:
     from pruning.records import DecisionKind as DecisionKind
     from pruning.records import Dynamics as Dynamics
     from pruning.records import FrontierPoint as FrontierPoint
-    from pruning.records import JobStatus as JobStatus
     from pruning.records import Progress as Progress
     from pruning.records import Subset as Subset
     from pruning.settings import Settings as Settings
     from pruning.settings import TrainSettings as TrainSettings
+    from pruning.store.job_status import JobStatus as JobStatus
     from pruning.subsets.decisions import Decision as Decision
 
 __version__ = "0.1.0"
@@ -57,6 +58,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "BusyError": ("pruning.errors", "BusyError"),
     "Cancelled": ("pruning.errors", "Cancelled"),
+    "ClusterError": ("pruning.errors", "ClusterError"),
     "DataError": ("pruning.errors", "DataError"),
     "Decision": ("pruning.subsets.decisions", "Decision"),
     "DecisionKind": ("pruning.records", "DecisionKind"),
@@ -68,7 +70,7 @@ _HOMES = {
     "ExperimentError": ("pruning.errors", "ExperimentError"),
     "ExportError": ("pruning.errors", "ExportError"),
     "FrontierPoint": ("pruning.records", "FrontierPoint"),
-    "JobStatus": ("pruning.records", "JobStatus"),
+    "JobStatus": ("pruning.store.job_status", "JobStatus"),
     "ModelError": ("pruning.errors", "ModelError"),
     "Progress": ("pruning.records", "Progress"),
     "Recommendation": ("pruning.analysis.recommendation", "Recommendation"),
@@ -92,6 +94,7 @@ _HOMES = {
 __all__ = [
     "BusyError",
     "Cancelled",
+    "ClusterError",
     "DataError",
     "Decision",
     "DecisionKind",

@@ -64,6 +64,10 @@ class DownloadError(WinnowError):
     """The sample could not be downloaded, or is not the pinned file."""
 
 
+class ClusterError(WinnowError):
+    """A Ray cluster cannot be used, or has no machine that can train."""
+
+
 class TrainingError(WinnowError):
     """A run could not be trained to its end."""
 

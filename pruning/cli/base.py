@@ -45,6 +45,30 @@ Margin = Annotated[
     typer.Option("--margin", help="Accuracy the recommended subset may lose to full data (pp), with 95% confidence."),
 ]
 
+CLUSTER = "Cluster"
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="here|ray|HOST:PORT",
+        envvar="WINNOW_ON",
+        show_envvar=False,
+        help="Train on a Ray cluster: ray = the one this machine is in. Default: here.",
+        rich_help_panel=CLUSTER,
+    ),
+]
+Workers = Annotated[
+    str | None,
+    typer.Option("--workers", metavar="auto|N", help="Most GPUs or cores of the cluster at once. Default: auto.", rich_help_panel=CLUSTER),
+]
+Shared = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder that every machine sees, for checkpoints: a lost run resumes after its last saved epoch.",
+        rich_help_panel=CLUSTER,
+    ),
+]
 
 TextColumn = Annotated[str | None, typer.Option("--text", help="Text column. Default: auto-detected.", rich_help_panel=DATA)]
 TextPairColumn = Annotated[str | None, typer.Option("--text-pair", help="Column of a pair's second text.", rich_help_panel=DATA)]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pruning.cli import report
-from pruning.cli.base import Json, app, one_sentence, several
+from pruning.cli.base import Json, On, Shared, Workers, app, one_sentence, several
 from pruning.settings import Settings, TrainSettings
 
 
@@ -33,17 +33,22 @@ def fit(
         int | None, typer.Option(help="Rank of LoRA adapters; 0 trains every weight. Default: 16 for large generation.")
     ] = None,
     max_length: Annotated[int | None, typer.Option(help="Tokens per text. Default: the task's own.")] = None,
+    on: On = None,
+    workers: Workers = None,
+    shared: Shared = None,
     as_json: Json = False,
 ) -> None:
     """Fit a learning rate to the data and the model, print it, and keep it for scoring and for the frontier."""
     from pruning.experiment import Experiment
     from pruning.jobs import worker
+    from pruning.jobs.cluster import cluster
     from pruning.store.library import title
 
+    place = cluster(on, workers, shared)
     with report.listener("Fitting the learning rate") as listen:
         named = several(data) or ""
         if (Path(named) / "experiment.json").exists():
-            fitted: Experiment = worker.fit_again(named, listen)
+            fitted: Experiment = worker.fit_again(named, listen, place)
         else:
             settings = Settings(
                 data=named,
@@ -54,7 +59,7 @@ def fit(
                 max_length=max_length,
                 train=TrainSettings(epochs=epochs, batch_size=batch_size, lora_rank=lora),
             )
-            fitted = worker.fit(settings, experiment or Path("experiments") / (title(named) or "experiment"), listen)
+            fitted = worker.fit(settings, experiment or Path("experiments") / (title(named) or "experiment"), listen, on=place)
     if as_json:
         print(json.dumps({name: found.to_dict() for name, found in fitted.learning_rates.items()}))
     else:

@@ -14,8 +14,11 @@ from pruning.cli import report
 from pruning.cli.base import (
     Json,
     LabelColumn,
+    On,
+    Shared,
     TextColumn,
     TextPairColumn,
+    Workers,
     app,
     columns_of,
     one_sentence,
@@ -104,11 +107,16 @@ def score(
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Measure this machine for a few seconds, print how long scoring would take, and stop.")
     ] = False,
+    on: On = None,
+    workers: Workers = None,
+    shared: Shared = None,
     as_json: Json = False,
 ) -> None:
     """Fine-tune R times and record, for every example, in which runs and epochs the model got it right."""
     from pruning.jobs import worker
+    from pruning.jobs.cluster import cluster
 
+    place = cluster(on, workers, shared)
     changes = columns_of(changes, text=text, text_pair=text_pair, label=label)
     if runs is not None and "seeds" not in changes:
         changes["seeds"] = default_seeds(runs)
@@ -120,7 +128,7 @@ def score(
         raise UsageError("Missing --experiment DIR: where to store the experiment.", "experiment")
     with report.listener("Scoring") as listen:
         given = runs is not None or "seeds" in changes or preset is not None or settings is not None
-        scored = worker.score(chosen, experiment, listen, learning_rate_from, given)
+        scored = worker.score(chosen, experiment, listen, learning_rate_from, given, place)
     report.say_data(scored)
     report.show(scored)
 

@@ -13,7 +13,20 @@ from pruning import presets
 from pruning.analysis.racing import BUDGET
 from pruning.analysis.recommendation import MARGIN
 from pruning.cli import report
-from pruning.cli.base import LabelColumn, TextColumn, TextPairColumn, app, columns_of, one_sentence, program, settings_options, words
+from pruning.cli.base import (
+    LabelColumn,
+    On,
+    Shared,
+    TextColumn,
+    TextPairColumn,
+    Workers,
+    app,
+    columns_of,
+    one_sentence,
+    program,
+    settings_options,
+    words,
+)
 from pruning.errors import Cancelled
 from pruning.options import settings_of
 from pruning.settings import Settings, default_seeds
@@ -43,14 +56,19 @@ def prune(
     text_pair: TextPairColumn = None,
     label: LabelColumn = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing export.")] = False,
+    on: On = None,
+    workers: Workers = None,
+    shared: Shared = None,
 ) -> None:
     """Do the whole job: fit the rate, score, choose the smallest set that holds accuracy, write and verify it.
 
     The same command continues a job that was stopped. Exits with 1, and writes nothing, if no smaller set holds accuracy.
     """
     from pruning.jobs import prune as job
+    from pruning.jobs.cluster import cluster
     from pruning.store.library import title
 
+    place = cluster(on, workers, shared)
     order = job.Order(output=output, give_up=give_up / 100, budget=budget_runs, candidates=tuple(words(candidates)), force=force)
     changes = columns_of(changes, text=text, text_pair=text_pair, label=label)
     if runs is not None and "seeds" not in changes:
@@ -61,7 +79,7 @@ def prune(
         job.check_output(folder, chosen, order)
         report.say_whole_estimate(chosen, budget_runs)
     with _way_on(folder), report.listener("Pruning") as listen:
-        done = job.prune(chosen, folder, order, listen)
+        done = job.prune(chosen, folder, order, listen, place)
     finish(done)
 
 

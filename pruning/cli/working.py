@@ -11,7 +11,21 @@ import typer
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.recommendation import MARGIN, margin_of
 from pruning.cli import report
-from pruning.cli.base import Budget, BurnIn, Directory, Json, Margin, SuccessRule, app, one_sentence, say, words
+from pruning.cli.base import (
+    Budget,
+    BurnIn,
+    Directory,
+    Json,
+    Margin,
+    On,
+    Shared,
+    SuccessRule,
+    Workers,
+    app,
+    one_sentence,
+    say,
+    words,
+)
 from pruning.errors import UsageError
 from pruning.formatting import duration
 from pruning.options import parse, settings_of
@@ -45,10 +59,15 @@ def frontier(
         Path | None, typer.Option(metavar="DIR", help="Experiment of --model on the same data: its winning ticket is measured too.")
     ] = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="With --model: print how long it would take, and stop.")] = False,
+    on: On = None,
+    workers: Workers = None,
+    shared: Shared = None,
 ) -> None:
     """Fine-tune on each subset and measure it on the evaluation data; finished points are kept."""
     from pruning.jobs import transfer, worker
+    from pruning.jobs.cluster import cluster
 
+    place = cluster(on, workers, shared)
     names, allowed = [] if subsets == "auto" else words(subsets), margin_of(margin)
     rate, beside = parse(settings_of(TrainSettings)["learning_rate"], learning_rate), None if own is None else str(own)
     if estimate:
@@ -59,7 +78,7 @@ def frontier(
         return
     with report.listener("Measuring the frontier") as listen:
         experiment = worker.frontier(
-            directory, names, words(baselines), seeds, budget, burn_in, listen, with_decisions, success, model, rate, beside
+            directory, names, words(baselines), seeds, budget, burn_in, listen, with_decisions, success, model, rate, beside, place
         )
     report.show(experiment.reading(burn_in, success=success), budget, allowed)
 
@@ -94,13 +113,19 @@ def cancel(directory: Directory) -> None:
 def resume(
     directory: Directory,
     redo: Annotated[bool, typer.Option("--redo-diverged", help="Train diverged runs again, each with the next seed.")] = False,
+    on: On = None,
+    workers: Workers = None,
+    shared: Shared = None,
 ) -> None:
-    """Resume a cancelled or interrupted job."""
+    """Resume a cancelled or interrupted job, on the cluster where it was started unless --on says otherwise."""
     from pruning.cli.whole import finish
+    from pruning.experiment import Experiment
     from pruning.jobs import prune, worker
+    from pruning.jobs.cluster import cluster, remembered
 
+    place = remembered(Experiment(directory)) if (on, workers, shared) == (None, None, None) else cluster(on, workers, shared)
     with report.listener("Resuming") as listen:
-        done = (worker.redo if redo else prune.resume)(directory, listen)
+        done = (worker.redo if redo else prune.resume)(directory, listen, place)
     if isinstance(done, prune.Pruned):
         finish(done)
     else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from pruning.data.tasks.generation.alone import alone, header
 from pruning.errors import TrainingError
 from pruning.experiment import Experiment
 from pruning.jobs.progress import JobProgress, Listener, Stop
-from pruning.jobs.runs import device_turn
+from pruning.jobs.runs import trainer
 from pruning.records import Encoded, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.store.base import CUT, LENGTH, LOSS0, LOSS0_ALONE, write_base
@@ -40,16 +42,16 @@ def ensure(experiment: Experiment, progress: JobProgress, listen: Listener, stop
     assert data.answer_lengths is not None and data.cut is not None
     progress.say("note", message="Measuring the loss of each answer before training, with its prompt and without it: two forward passes.")
     listen(progress)
-    with device_turn(experiment, settings.train, progress, listen, stop):
-        losses = [_losses(part, str(model), settings.train, stop, progress) for part in (data, alone(data, header(tokenizer)))]
+    with trainer(experiment, settings.train, progress, listen, stop) as train:
+        losses = [_losses(train, part, str(model), settings.train, stop, progress) for part in (data, alone(data, header(tokenizer)))]
     write_base(experiment.folder, experiment.ids, {LENGTH: data.answer_lengths, CUT: data.cut, LOSS0: losses[0], LOSS0_ALONE: losses[1]})
     return Experiment(experiment.folder.root)
 
 
-def _losses(data: Encoded, model: str, recipe: TrainSettings, stop: Stop, progress: JobProgress) -> NDArray[np.float32]:
+def _losses(
+    train: Callable[..., Iterator[Any]], data: Encoded, model: str, recipe: TrainSettings, stop: Stop, progress: JobProgress
+) -> NDArray[np.float32]:
     """Return [N] the mean loss of each answer's token under the model as it is: a run without an epoch."""
-    from pruning.training import train
-
     plan = RunPlan(key="before training", seed=0, rows=np.zeros(1, dtype=np.int64), epochs=0, record=False)
     untrained = replace(recipe, lora_rank=0, learning_rate=recipe.learning_rate or 1.0)
     for item in train([plan], data, data, model, untrained, stop=stop):

@@ -8,15 +8,20 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pruning.errors import Cancelled, ExperimentError, WinnowError
 from pruning.logs import of_job
-from pruning.records import JobState, Progress, RunLost, RunPlan
+from pruning.records import JobState, Notice, Progress, RunLost, RunPlan
 from pruning.store.layout import Folder
 from pruning.store.lock import log, own
+
+if TYPE_CHECKING:
+    from pruning.jobs.cluster import Connection
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -34,15 +39,16 @@ class JobProgress:
     """Count a job's examples over all its runs and write its events.
 
     `runs` holds the latest progress of each run under way, `ended` counts the runs that have ended, `log` is the file name of the job's
-    log, `waiting` is the sentence about what a queued job waits for, empty once it trains, and `lost` has a sentence for each run
-    whose process was lost.
+    log, `waiting` is the sentence about what a queued job waits for, empty once it trains, `lost` has a sentence for each run
+    whose process or machine was lost, and `connection` is that to the cluster it trains on, if it does.
     """
 
-    def __init__(self, folder: Folder, verb: str, log: str = "") -> None:
+    def __init__(self, folder: Folder, verb: str, log: str = "", connection: Connection | None = None) -> None:
         self.folder = folder
         self.verb = verb
         self.log = log
-        self.waiting = ""
+        self.connection = connection
+        self.waiting = self.machines = ""
         self.runs: dict[str, Progress] = {}
         self.found = self.total = self.ended = 0
         self.started = time.time()
@@ -53,17 +59,20 @@ class JobProgress:
         self._clock = self._said = time.monotonic()
         self._said_queued: float | None = None
         self._kept = ExitStack()
-        self._entered: set[object] = set()
+        self._entered: dict[object, Any] = {}
 
-    def keep(self, resource: Callable[[], AbstractContextManager[object]]) -> None:
-        """Enter this context until the end of the job, unless it was entered before."""
+    def keep(self, resource: Callable[..., AbstractContextManager[T]], *arguments: object) -> T:
+        """Enter this context until the end of the job, unless it was entered before; return what it yields."""
         if resource not in self._entered:
-            self._entered.add(resource)
-            self._kept.enter_context(resource())
+            self._entered[resource] = self._kept.enter_context(resource(*arguments))
+        return self._entered[resource]
 
-    def close(self) -> None:
-        """Leave the contexts of `keep`."""
-        self._kept.close()
+    def __enter__(self) -> JobProgress:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Leave the contexts of `keep`, which learn of the error that the job ended with."""
+        self._kept.__exit__(*error)
 
     def plan(self, plans: Sequence[RunPlan], found: int = 0, later: int = 0) -> None:
         """Set the work ahead: these plans; `found` examples were trained before this job, `later` are trained after these plans."""
@@ -83,6 +92,7 @@ class JobProgress:
 
     def start(self, plan: RunPlan, where: str) -> None:
         """Record the start of a run."""
+        self.waiting = ""
         self._paces.pop(plan.key, None)
         self.runs[plan.key] = Progress(key=plan.key, epoch=0, examples=0, total=len(plan.rows) * plan.epochs, accuracy=0.0, where=where)
 
@@ -91,6 +101,16 @@ class JobProgress:
         self.runs.pop(lost.key, None)
         self.lost.append(lost.sentence)
         self.say("note", message=lost.sentence)
+
+    def notice(self, notice: Notice) -> None:
+        """Record what is known of the machines that train: a lasting fact at once, a state with the next progress event."""
+        if notice.lasting:
+            self.lost.append(notice.sentence)
+            self.say("note", message=notice.sentence)
+            return
+        self.machines = notice.sentence
+        if self.machines and not self.runs:
+            self.queue(f"Waiting for the cluster: {self.machines}.")
 
     def update(self, progress: Progress) -> None:
         """Record the progress of a run."""
@@ -140,9 +160,9 @@ class JobProgress:
         }
         log(self.folder, event, **{**values, **more})
 
-    def queue(self, device: str, holder: str = "") -> None:
-        """Record that the job waits for the `holder` of the device: at once, and every few seconds."""
-        self.waiting = f"Waiting for {holder or 'another experiment'}, which trains on {device}."
+    def queue(self, sentence: str) -> None:
+        """Record what the job waits for: at once, and every few seconds."""
+        self.waiting = sentence
         if self._said_queued is None or time.monotonic() - self._said_queued > SLOWEST_HEARTBEAT:
             self._said_queued = time.monotonic()
             self.say("queued", JobState.QUEUED, message=self.waiting)
@@ -150,8 +170,8 @@ class JobProgress:
     def beat(self) -> None:
         """Append a progress event if the last one is old enough: a second at first, a few seconds in a long job."""
         now = time.monotonic()
-        if now - self._said >= min(SLOWEST_HEARTBEAT, max(HEARTBEAT, (now - self._clock) / 120)):
-            self.say("progress")
+        if not self.waiting and now - self._said >= min(SLOWEST_HEARTBEAT, max(HEARTBEAT, (now - self._clock) / 120)):
+            self.say("progress", message=self.machines)
 
 
 def _add(pace: list[tuple[float, int]], done: int) -> None:
@@ -168,16 +188,17 @@ def _per_second(pace: Sequence[tuple[float, int]]) -> float:
 
 
 @contextmanager
-def job(folder: Folder, verb: str, asked: dict[str, Any] | None = None) -> Iterator[JobProgress]:
-    """Own the folder for one job, and append a final event however it ends. `asked` holds the arguments with which `resume` repeats it.
+def job(folder: Folder, verb: str, asked: dict[str, Any] | None = None, connection: Connection | None = None) -> Iterator[JobProgress]:
+    """Own the folder for one job, and append a final event however it ends. `asked` holds the arguments with which `resume` repeats it,
+    `connection` is that to the cluster it trains on.
 
     Raises BusyError when the experiment is in use, and what the job raises.
     """
     with own(folder), of_job(folder.jobs) as name:
-        progress = JobProgress(folder, verb, name)
-        progress.say("started", job=asked)
+        progress = JobProgress(folder, verb, name, connection)
+        progress.say("started", job=asked, cluster=None if connection is None else connection.cluster.to_dict())
         try:
-            with closing(progress):
+            with progress:
                 yield progress
         except Cancelled as stopped:
             progress.say("cancelled", JobState.CANCELLED, message=str(stopped))

@@ -22,6 +22,7 @@ from pruning.export import target, writer
 from pruning.export.formats import find_format, of_output
 from pruning.formatting import counted
 from pruning.jobs import rate_search, worker
+from pruning.jobs.cluster import Cluster
 from pruning.jobs.measuring import all_seeds, fine_tune
 from pruning.jobs.progress import JobProgress, Listener, Stop
 from pruning.records import FrontierPoint, Subset
@@ -94,7 +95,9 @@ class Pruned:
     """The verdict."""
 
 
-def prune(settings: Settings, directory: str | Path, order: Order, listen: Listener = lambda progress: None) -> Pruned:
+def prune(
+    settings: Settings, directory: str | Path, order: Order, listen: Listener = lambda progress: None, on: Cluster | None = None
+) -> Pruned:
     """Do the whole job, or continue it where it was stopped; see the module.
 
     Raises UsageError, ExportError (the output cannot be written) before any work, TrainingError where the model does not learn, and what
@@ -107,17 +110,17 @@ def prune(settings: Settings, directory: str | Path, order: Order, listen: Liste
     def work(experiment: Experiment, progress: JobProgress, listen: Listener, stop: Stop) -> None:
         found.append(_whole(experiment, order, progress, listen, stop))
 
-    worker.within_job(settings, directory, "prune", listen, None, work, order.to_dict())
+    worker.within_job(settings, directory, "prune", listen, None, work, order.to_dict(), on=on)
     return found[0]
 
 
-def resume(directory: str | Path, listen: Listener = lambda progress: None) -> Pruned | Experiment:
+def resume(directory: str | Path, listen: Listener = lambda progress: None, on: Cluster | None = None) -> Pruned | Experiment:
     """Resume the latest job of an experiment, whichever it is; Raises what that job raises."""
     experiment = Experiment(directory)
     started = [event for event in experiment.events(but="progress") if event["event"] == "started"]
     if not started or started[-1].get("verb") != "prune" or not isinstance(started[-1].get("job"), dict):
-        return worker.resume(directory, listen)
-    return prune(experiment.asked, directory, Order.from_dict(started[-1]["job"]), listen)
+        return worker.resume(directory, listen, on)
+    return prune(experiment.asked, directory, Order.from_dict(started[-1]["job"]), listen, on)
 
 
 def check_output(directory: str | Path, settings: Settings, order: Order) -> None:

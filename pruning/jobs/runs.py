@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +24,8 @@ from pruning.experiment import Experiment
 from pruning.files import visible_gpu
 from pruning.formatting import counted
 from pruning.jobs.progress import JobProgress, Listener, Stop
-from pruning.records import Encoded, EpochRecord, Progress, RunDiverged, RunLost, RunPlan, RunResult, RunStarted
-from pruning.settings import Settings, TrainSettings
+from pruning.records import Encoded, EpochRecord, Notice, Progress, RunDiverged, RunLost, RunPlan, RunResult, RunStarted
+from pruning.settings import TrainSettings
 from pruning.store.lock import turn
 
 logger = logging.getLogger(__name__)
@@ -64,17 +65,17 @@ def train_runs(
     for a run whose loss became NaN (default: raise TrainingError naming these runs once the others have finished). No further run
     starts once `enough()` is true.
     """
-    from pruning.training import train
-
     if not plans:
         return
     data = _encode(experiment, held_out)
-    _announce(experiment.settings, data, plans, progress)
+    if progress.connection is not None:
+        plans = progress.connection.with_checkpoints(experiment, plans)
+    _announce(data, plans, progress)
     waiting = {plan.key: plan for plan in plans}
 
     diverged = []
-    with device_turn(experiment, recipe, progress, listen, stop) as device:
-        logger.info("training on %s: %s", device, ", ".join(waiting))
+    with trainer(experiment, recipe, progress, listen, stop) as train:
+        logger.info("training %s", ", ".join(waiting))
         for item in train(plans, data.training, data.evaluation, str(data.model), recipe, stop=stop, enough=enough):
             if isinstance(item, RunDiverged):
                 plan = waiting.pop(item.key)
@@ -94,19 +95,29 @@ def train_runs(
 
 
 @contextmanager
-def device_turn(experiment: Experiment, recipe: TrainSettings, progress: JobProgress, listen: Listener, stop: Stop) -> Iterator[str]:
-    """Wait for the turn on each of the recipe's devices, hold them, and yield their names; the job's processes wait for its next training.
+def trainer(
+    experiment: Experiment, recipe: TrainSettings, progress: JobProgress, listen: Listener, stop: Stop
+) -> Iterator[Callable[..., Iterator[Any]]]:
+    """Wait for the turn on each of the recipe's devices, hold them, and yield the function that trains, or one that trains on the cluster.
 
-    All jobs wait for the devices in one order, that of the machine, so that no two wait for each other.
+    The job's processes, or its workers on the cluster, wait for its next training. All jobs wait for the devices in one order, that of
+    the machine, so that no two wait for each other.
     """
-    from pruning.training import kept_processes
+    if progress.connection is not None:
+        from pruning.training.cluster import train_on_cluster
+
+        pool = progress.keep(progress.connection.pool, experiment)
+        with stop.between_steps():
+            yield partial(train_on_cluster, pool)
+        return
+    from pruning.training import kept_processes, train
     from pruning.training.devices import pick_devices
 
     progress.keep(kept_processes)
     devices = [str(device) for device in sorted(pick_devices(recipe.device), key=lambda device: visible_gpu(device.index or 0))]
 
     def wait(device: str, holder: str) -> None:
-        progress.queue(device, holder)
+        progress.queue(f"Waiting for {holder or 'another experiment'}, which trains on {device}.")
         listen(progress)
 
     with ExitStack() as turns:
@@ -114,11 +125,11 @@ def device_turn(experiment: Experiment, recipe: TrainSettings, progress: JobProg
             turns.enter_context(turn(device, partial(wait, device), str(experiment.folder.root)))
         turns.enter_context(stop.between_steps())
         progress.waiting = ""
-        yield ", ".join(devices)
+        yield train
 
 
 def _take(
-    item: RunStarted | Progress | EpochRecord | RunResult | RunLost,
+    item: RunStarted | Progress | EpochRecord | RunResult | RunLost | Notice,
     waiting: dict[str, RunPlan],
     data: _Data,
     progress: JobProgress,
@@ -130,6 +141,8 @@ def _take(
         progress.start(waiting[item.key], item.where)
     elif isinstance(item, RunLost):
         progress.lose(item)
+    elif isinstance(item, Notice):
+        progress.notice(item)
     elif isinstance(item, Progress):
         progress.update(item)
     elif isinstance(item, EpochRecord):
@@ -177,7 +190,7 @@ def _encode(experiment: Experiment, held_out: pa.Table | None) -> _Data:
     )
 
 
-def _announce(settings: Settings, data: _Data, plans: Sequence[RunPlan], progress: JobProgress) -> None:
+def _announce(data: _Data, plans: Sequence[RunPlan], progress: JobProgress) -> None:
     """Write an event for each fact about the training that the user should know before it starts."""
     from pruning.training import checkpoint
 
@@ -186,7 +199,7 @@ def _announce(settings: Settings, data: _Data, plans: Sequence[RunPlan], progres
     if truncated := data.training.truncated:
         sentence = f"{counted(truncated, 'example is', 'examples are')} longer than {data.max_length} tokens and truncated."
         progress.say("note", message=sentence)
-    if settings.checkpoints:
+    if any(plan.checkpoint for plan in plans):
         size = models.checkpoint_bytes(data.model) / 1e6
         progress.say("note", message=f"Each run saves its state on disk, up to {size:,.0f} MB; --no-checkpoints turns this off.")
     for plan in plans:

@@ -6,7 +6,8 @@ events.jsonl every second or so. If it is killed, finished pieces are kept and `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from pruning.data import models
 from pruning.errors import ExperimentError, UsageError
 from pruning.experiment import Experiment, full_subset
 from pruning.interop import recorder
-from pruning.jobs import base_losses, divergence, mapping, rate_search, transfer
+from pruning.jobs import base_losses, cluster, divergence, mapping, rate_search, transfer
 from pruning.jobs import look as looking
+from pruning.jobs.cluster import Cluster
 from pruning.jobs.measuring import all_seeds, checkpoint, choose, fine_tune, fine_tuning, tidy
 from pruning.jobs.progress import JobProgress, Listener, Stop, job, stop_on_signals
 from pruning.jobs.runs import Done, train_runs
@@ -40,14 +42,15 @@ def score(
     listen: Listener = lambda progress: None,
     rate_from: str | Path | None = None,
     runs_given: bool = True,
+    on: Cluster | None = None,
 ) -> Experiment:
     """Fit the learning rate where it is auto, then fine-tune once per seed and record every epoch; finished runs are kept.
 
     `rate_from` is another experiment on the same data and model whose fitted rate is taken over; without `runs_given`, generation has
-    its usual number of runs.
+    its usual number of runs. `on` is a cluster to train on instead of this machine.
     Raises DataError, ModelError, ExperimentError (other settings), BusyError (owned), Cancelled, TrainingError.
     """
-    return within_job(settings, directory, "score", listen, rate_from, score_within, runs_given=runs_given)
+    return within_job(settings, directory, "score", listen, rate_from, score_within, runs_given=runs_given, on=on)
 
 
 def fit(
@@ -55,15 +58,16 @@ def fit(
     directory: str | Path,
     listen: Listener = lambda progress: None,
     rate_from: str | Path | None = None,
+    on: Cluster | None = None,
 ) -> Experiment:
     """Fit the learning rate alone and keep it in the experiment's folder, for `score` and `frontier`. Raises what `score` does."""
-    return within_job(settings, directory, "fit", listen, rate_from, _fit)
+    return within_job(settings, directory, "fit", listen, rate_from, _fit, on=on)
 
 
-def fit_again(directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
+def fit_again(directory: str | Path, listen: Listener = lambda progress: None, on: Cluster | None = None) -> Experiment:
     """Fit the learning rate of an experiment that is there, or finish its search; a rate that was fitted already is kept."""
     experiment = Experiment(directory)
-    with stop_on_signals() as stop, job(experiment.folder, "fit") as progress:
+    with _opened(experiment, "fit", on=on) as (stop, progress):
         _fit(experiment, progress, listen, stop)
     return Experiment(directory)
 
@@ -82,7 +86,7 @@ def look(settings: Settings, directory: str | Path, listen: Listener = lambda pr
 def look_again(directory: str | Path, listen: Listener = lambda progress: None, model: str | None = None) -> Experiment:
     """Look at an experiment that is there, or finish its look; `model` names one where the experiment has none of its own."""
     experiment = Experiment(directory)
-    with stop_on_signals() as stop, job(experiment.folder, "look") as progress:
+    with _opened(experiment, "look") as (stop, progress):
         mapping.ensure(looking.ensure(experiment, progress, listen, stop, model))
     return Experiment(directory)
 
@@ -100,13 +104,14 @@ def within_job(
     work: Callable[[Experiment, JobProgress, Listener, Stop], None],
     asked: dict[str, Any] | None = None,
     runs_given: bool = True,
+    on: Cluster | None = None,
 ) -> Experiment:
     """Create the experiment or open it, and do that work on it as one job. `asked` holds what `resume` repeats the job with."""
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, cluster.connected(on, settings.train.device) as connection:
         train, evaluation = datasource.load_pair(settings)
         path = models.locate(settings.model)
         model, settings = models.identity(path), decided(settings, train.task, path, runs_given)
-        with job(Folder(Path(directory)), verb, asked) as progress:
+        with job(Folder(Path(directory)), verb, asked, connection) as progress:
             experiment = Experiment.create(directory, settings, train, evaluation, model)
             if rate_from is not None:
                 experiment = rate_search.take_over(experiment, Experiment(rate_from))
@@ -127,6 +132,7 @@ def frontier(
     model: str | None = None,
     learning_rate: float | None = None,
     own: str | None = None,
+    on: Cluster | None = None,
 ) -> Experiment:
     """Fine-tune full data, the named subsets (none = the ladder) and a baseline of equal size for each; finished points are kept.
 
@@ -153,7 +159,7 @@ def frontier(
     asked = {"names": chosen, "baselines": [], "seeds": seeds, "budget": budget, "burn_in": burn_in, "success": success}
     if other is not None:
         asked |= {"model": model, "learning_rate": learning_rate, "own": own}
-    with stop_on_signals() as stop, job(experiment.folder, "frontier", asked) as progress:
+    with _opened(experiment, "frontier", asked, on) as (stop, progress):
         if left_out:
             progress.say("note", message=f"Not measured, because they keep only one class or nothing: {', '.join(left_out)}.")
         if other is not None:
@@ -167,14 +173,27 @@ def frontier(
     return Experiment(directory)
 
 
-def resume(directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
+@contextmanager
+def _opened(
+    experiment: Experiment, verb: str, asked: dict[str, Any] | None = None, on: Cluster | None = None
+) -> Iterator[tuple[Stop, JobProgress]]:
+    """Open a job on an experiment that is there, connected to the cluster if it trains on one."""
+    with (
+        stop_on_signals() as stop,
+        cluster.connected(on, experiment.asked.train.device) as connection,
+        job(experiment.folder, verb, asked, connection) as progress,
+    ):
+        yield stop, progress
+
+
+def resume(directory: str | Path, listen: Listener = lambda progress: None, on: Cluster | None = None) -> Experiment:
     """Resume the latest job: first restore data and finish scoring (unfinished, damaged or missing files), then the latest frontier."""
     verb = Experiment(directory).status().verb
     if verb in ("fit", "look"):
-        return fit_again(directory, listen) if verb == "fit" else look_again(directory, listen)
-    experiment = _restored(Experiment(directory), listen)
+        return fit_again(directory, listen, on) if verb == "fit" else look_again(directory, listen)
+    experiment = _restored(Experiment(directory), listen, on)
     if _unfinished_runs(experiment) or base_losses.lacks(experiment):
-        with stop_on_signals() as stop, job(experiment.folder, "score") as progress:
+        with _opened(experiment, "score", on=on) as (stop, progress):
             score_within(experiment, progress, listen, stop)
         return Experiment(directory)
     jobs = [
@@ -184,10 +203,10 @@ def resume(directory: str | Path, listen: Listener = lambda progress: None) -> E
     ]
     if not jobs:
         return experiment
-    return frontier(directory, listen=listen, **jobs[-1])
+    return frontier(directory, listen=listen, on=on, **jobs[-1])
 
 
-def _restored(experiment: Experiment, listen: Listener) -> Experiment:
+def _restored(experiment: Experiment, listen: Listener, on: Cluster | None) -> Experiment:
     """Return the experiment with damaged or missing files recreated from its data; a damaged frontier is moved, to be measured again."""
     folder, settings = experiment.folder, experiment.settings
     if experiment.damaged([folder.frontier]):
@@ -200,12 +219,12 @@ def _restored(experiment: Experiment, listen: Listener) -> Experiment:
     if folder.examples.exists() and folder.evaluation.exists() and not experiment.damaged(folder.of_data):
         return experiment
     if settings.recorded_by == "winnow":
-        return score(experiment.asked, folder.root, listen)
+        return score(experiment.asked, folder.root, listen, on=on)
     with own(folder):
         return recorder.make(folder.root, experiment.asked)
 
 
-def redo(directory: str | Path, listen: Listener = lambda progress: None) -> Experiment:
+def redo(directory: str | Path, listen: Listener = lambda progress: None, on: Cluster | None = None) -> Experiment:
     """Train diverged runs again, each with the next seed that was not used yet; what they recorded moves to diverged/.
 
     Raises ExperimentError when none has diverged, and what `score` raises.
@@ -213,7 +232,7 @@ def redo(directory: str | Path, listen: Listener = lambda progress: None) -> Exp
     experiment = Experiment(directory)
     if not experiment.diverged():
         raise ExperimentError(f"No run of {experiment.folder.root} has diverged; there is nothing to train again.")
-    with stop_on_signals() as stop, job(experiment.folder, "score") as progress:
+    with _opened(experiment, "score", on=on) as (stop, progress):
         for diverged in experiment.diverged():
             divergence.set_aside(experiment, diverged)
         score_within(Experiment(directory), progress, listen, stop)

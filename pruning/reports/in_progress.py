@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from pruning.formatting import duration
-from pruning.records import JobState, JobStatus, Progress
+from pruning.records import JobState, Progress
+from pruning.store.job_status import JobStatus
 from pruning.store.stored import Stored
 
 SILENT = 25.0

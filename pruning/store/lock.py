@@ -21,8 +21,9 @@ from pruning.errors import BusyError, ExperimentError
 from pruning.files import LEFTOVER, make_folder, remove_leftovers, visible_gpu
 from pruning.logs import last_words
 from pruning.paths import cache_folder
-from pruning.records import JobState, JobStatus, Progress
+from pruning.records import JobState, Progress
 from pruning.store import lines, manifest
+from pruning.store.job_status import JobStatus
 from pruning.store.layout import Folder
 
 EXPORTING = 3600.0

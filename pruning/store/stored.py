@@ -20,13 +20,14 @@ from pruning.data.tasks.rollouts import SAMPLED
 from pruning.errors import ExperimentError
 from pruning.files import make_folder
 from pruning.fine_tunings import MODEL, RIGHT
-from pruning.records import DecisionKind, Dynamics, EpochRecord, JobStatus, Subset
+from pruning.records import DecisionKind, Dynamics, EpochRecord, Subset
 from pruning.settings import Settings
 from pruning.store import checksums, lines, lock, manifest, sampled
 from pruning.store.base import read_base
 from pruning.store.checksums import check_once, checksummed
 from pruning.store.columns import read_columns
 from pruning.store.dynamics import Recording, epoch_accuracy, write_epoch
+from pruning.store.job_status import JobStatus
 from pruning.store.layout import Folder, column_names, read_table
 from pruning.store.look import Look, read_look
 from pruning.store.saved_subsets import forget_subset, saved_files, saved_subsets

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 
-from pruning.records import Encoded, RunPlan, RunResult
+from pruning.records import Encoded, RunPlan
 from pruning.settings import TrainSettings
-from pruning.training.checkpoint import discard
 from pruning.training.cost import Cost, probe
 from pruning.training.devices import pick_devices, places, slots
+from pruning.training.dispatch import discarding_checkpoints
 from pruning.training.embedding import embed
 from pruning.training.interleaved import train_in_rounds
 from pruning.training.loop import Report
@@ -54,10 +53,4 @@ def train(
         reports = train_side_by_side(plans, data, evaluation, model, settings, places(devices, most), stop, enough)
     else:
         reports = train_in_rounds(plans, data, evaluation, model, settings, stop, enough=enough)
-    checkpoints = {plan.key: plan.checkpoint for plan in plans}
-    with closing(reports):
-        for item in reports:
-            yield item
-            # A request for the next item means that the caller has stored this one.
-            if isinstance(item, RunResult):
-                discard([checkpoints[item.key]])
+    yield from discarding_checkpoints(plans, reports)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -20,7 +22,7 @@ from pruning.records import Encoded, EpochRecord, RunPlan
 from pruning.settings import TrainSettings
 
 PART = ".part"
-"""File suffix while a checkpoint is being written."""
+"""File suffix while a checkpoint is being written; eight hexadecimal digits of its writer are before it."""
 
 DIGITS = 64
 """Length of the sha256 in hexadecimal digits that ends a checkpoint and covers the bytes before it."""
@@ -45,7 +47,7 @@ def save(path: str, state: dict[str, Any], records: Sequence[EpochRecord]) -> No
 
     Raises TrainingError if the system cannot write it, usually because the disk is full.
     """
-    part = Path(path + PART)
+    part = Path(f"{path}.{secrets.token_hex(4)}{PART}")  # a machine thought lost may still be writing the same checkpoint
     try:
         part.parent.mkdir(exist_ok=True)  # without its parents: a folder that was moved must not be recreated empty
         with part.open("w+b") as file:
@@ -101,8 +103,15 @@ def discard_damaged(path: str | Path) -> str:
 
 def discard(paths: Iterable[str | None]) -> None:
     """Remove these checkpoints and partly written ones."""
-    for path in filter(None, paths):
-        Path(path).unlink(missing_ok=True)
+    for path in map(Path, filter(None, paths)):
+        path.unlink(missing_ok=True)
+        discard_parts(path)
+
+
+def discard_parts(path: Path) -> None:
+    """Remove what was written of a checkpoint by processes that were killed."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*{PART}"):
+        part.unlink(missing_ok=True)
 
 
 def generators(device: torch.device) -> dict[str, torch.Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pruning.errors import TrainingError
-from pruning.records import Progress, RunDiverged, RunLost, RunPlan, RunResult, RunStarted
+from pruning.records import Notice, Progress, RunDiverged, RunLost, RunPlan, RunResult, RunStarted
+from pruning.training.checkpoint import discard
 from pruning.training.loop import Report, stopped
 
 logger = logging.getLogger(__name__)
@@ -22,7 +24,14 @@ MOST_LOSSES = 3
 
 
 class SlotLost(Exception):
-    """A slot ended by itself, with its runs; the message is the reason, a clause that ends with a full stop."""
+    """A slot ended by itself, with its runs; the message is the reason, a clause that ends with a full stop.
+
+    `replace` is True where another slot may take its place at once; a process lost for lack of memory would be lost again.
+    """
+
+    def __init__(self, reason: str, replace: bool = False) -> None:
+        super().__init__(reason)
+        self.replace = replace
 
 
 class Slot(Protocol):
@@ -33,7 +42,7 @@ class Slot(Protocol):
         """The device, process or machine, for people."""
 
     def room(self) -> bool:
-        """Return True if one more run can start here now; True for a new slot."""
+        """Return True if one more run can start here now. A new slot may have none yet: it waits for its machine."""
 
     def give(self, plan: RunPlan) -> None:
         """Start a run. Raises `SlotLost`."""
@@ -59,8 +68,8 @@ def dispatch(
     """Train `plans` in at most `most` slots that `start` opens; yield what they report as it arrives, runs interleaved.
 
     `ready` waits a moment and returns the slots that may have something to take. A lost run is reported as `RunLost` and
-    given again; its slot is replaced only if it was the last one, because most are lost for lack of memory. None starts after
-    `enough()`, which is asked only when a run could start.
+    given again; its slot is replaced if `SlotLost` says so, or if it was the last one. None starts after `enough()`, which is asked
+    only when a run could start. As many slots are opened as runs wait, so that those that get their machine first train first.
 
     Raises `Cancelled` once `stop()` is true, the error of the first run that fails, and `TrainingError` for a run that was lost
     `MOST_LOSSES` times without finishing an epoch. All slots are ended then, and also if the caller closes the iterator.
@@ -104,8 +113,11 @@ class _Dispatch(Generic[S]):
                 self.waiting.clear()
                 break
             slot = free()
+            runs = self.slots.setdefault(slot, {})
+            if not slot.room():
+                continue
             plan = self.waiting.popleft()
-            self.slots.setdefault(slot, {})[plan.key] = plan
+            runs[plan.key] = plan
             logger.info("%s starts on %s", plan.key, slot.where)
             try:
                 slot.give(plan)
@@ -116,15 +128,16 @@ class _Dispatch(Generic[S]):
         yield from reports
 
     def _free(self) -> Callable[[], S] | None:
-        """Return a function that returns the slot for the next run; None if all are occupied."""
+        """Return a function that returns the slot for the next run, or one more slot that waits for its machine; None if neither is due."""
         with_room = sorted((slot for slot in self.slots if slot.room()), key=lambda slot: len(self.slots[slot]))
         if with_room and (not self.slots[with_room[0]] or len(self.slots) >= self.most):
             return lambda: with_room[0]
-        return self.start if len(self.slots) < self.most else None
+        without_machine = sum(not runs for runs in self.slots.values()) - len([slot for slot in with_room if not self.slots[slot]])
+        return self.start if len(self.slots) < self.most and without_machine < len(self.waiting) else None
 
     def end_idle(self) -> None:
-        """End slots without a run once nothing waits that they could train."""
-        for slot in [slot for slot, runs in self.slots.items() if not runs and not self.waiting]:
+        """End slots without a run that nothing waits for."""
+        for slot in [slot for slot, runs in self.slots.items() if not runs][len(self.waiting) :]:
             del self.slots[slot]
             slot.end()
 
@@ -144,10 +157,13 @@ class _Dispatch(Generic[S]):
             yield from self._lose(slot, lost)
 
     def _lose(self, slot: S, lost: SlotLost) -> Iterable[Report]:
-        """Put the runs of a lost slot back to the front; return a report of each."""
+        """Put the runs of a lost slot back to the front; return a report of each, or of the slot if it had none."""
         runs, where = list(self.slots.pop(slot).values()), slot.where
         slot.end()
-        self.most = max(1, self.most - 1)
+        if not lost.replace:
+            self.most = max(1, min(self.most - 1, sum(map(bool, self.slots.values()))))
+        if not runs:
+            return [Notice(sentence=str(lost), lasting=True)]
         for plan in runs:
             self.losses[plan.key] += 1
             if self.losses[plan.key] >= MOST_LOSSES:
@@ -155,6 +171,16 @@ class _Dispatch(Generic[S]):
         self.waiting.extendleft(reversed(runs))
         again = "starts again after its last saved epoch" if any(plan.checkpoint for plan in runs) else "starts again"
         return [RunLost(key=plan.key, where=where, sentence=f"{plan.key} on {where} was lost and {again}: {lost}") for plan in runs]
+
+
+def discarding_checkpoints(plans: Sequence[RunPlan], reports: Generator[Report, None, None]) -> Iterator[Report]:
+    """Yield the reports; remove the checkpoint of each finished run once the caller has stored its result, and asks for what follows."""
+    checkpoints = {plan.key: plan.checkpoint for plan in plans}
+    with closing(reports):
+        for item in reports:
+            yield item
+            if isinstance(item, RunResult):
+                discard([checkpoints[item.key]])
 
 
 def packed(rows: NDArray[np.int64]) -> NDArray[Any]:

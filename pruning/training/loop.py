@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pruning.errors import Cancelled, Diverged, TrainingError
-from pruning.records import Encoded, EpochRecord, Progress, RunDiverged, RunLost, RunPlan, RunResult, RunStarted
+from pruning.records import Encoded, EpochRecord, Notice, Progress, RunDiverged, RunLost, RunPlan, RunResult, RunStarted
 from pruning.settings import TrainSettings
 from pruning.training import checkpoint, generation
 from pruning.training.batches import Batch, make_batch, ragged, unit_lengths
@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 CLIP_EPSILON = 1e-6
 """Added to the norm of the gradients before it is compared with the largest allowed, as PyTorch's clipping does."""
 
-Report = RunStarted | Progress | EpochRecord | RunResult | RunDiverged | RunLost
-"""Types that training yields; a run itself yields neither `RunStarted` nor `RunLost`."""
+Report = RunStarted | Progress | EpochRecord | RunResult | RunDiverged | RunLost | Notice
+"""Types that training yields; a run itself yields neither `RunStarted` nor `RunLost` nor `Notice`."""
 
 PROGRESS_SECONDS = 0.25
 """Shortest time between two progress reports, in seconds."""

@@ -14,13 +14,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import send_handle
+from pathlib import Path
 
 from pruning import errors
 from pruning.errors import TrainingError
-from pruning.files import package_environment
+from pruning.files import package_environment, training_environment
 from pruning.records import Encoded, RunDiverged, RunPlan, RunResult
 from pruning.settings import TrainSettings
-from pruning.training.checkpoint import PART, discard
+from pruning.training.checkpoint import discard_parts
 from pruning.training.devices import Place
 from pruning.training.dispatch import SlotLost, dispatch, packed
 from pruning.training.loop import Report
@@ -29,9 +30,6 @@ from pruning.training.shared_memory import SharedMemory
 
 POLL_SECONDS = 0.1
 """Seconds between two calls of `stop` while no child reports anything."""
-
-ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=17179869184"
-"""Each step frees and allocates hundreds of MB; if they were returned to the system, page faults would take an eighth of a step."""
 
 START = """
 import ctypes, os, signal, sys
@@ -79,7 +77,9 @@ def train_side_by_side(
         yield from dispatch(plans, start, len(places), _ready, stop, enough)
     finally:
         memory.close()
-        discard(plan.checkpoint and plan.checkpoint + PART for plan in plans)
+        for plan in plans:
+            if plan.checkpoint:
+                discard_parts(Path(plan.checkpoint))
 
 
 def _ready(children: Sequence[Child]) -> list[Child]:
@@ -190,7 +190,7 @@ class Child:
         except (EOFError, OSError):
             raise self._gone() from None
         if isinstance(item, Failure):
-            raise _error(item)
+            raise error_of(item)
         if isinstance(item, Room):
             self._room = item.given == self._given
             return []
@@ -226,10 +226,7 @@ def child_environment(gpu: str = "") -> dict[str, str]:
     """
     return {
         **package_environment(),
-        "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", ALLOCATOR),
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",
+        **training_environment(),
         **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}),
     }
 
@@ -242,7 +239,7 @@ def _obituary(process: subprocess.Popen[bytes]) -> str:
     return f"its process {how}; its error message is on standard error."
 
 
-def _error(failure: Failure) -> errors.WinnowError:
+def error_of(failure: Failure) -> errors.WinnowError:
     """Return the error that a run failed with."""
     known = getattr(errors, failure.error, None)
     return known(failure.message) if isinstance(known, type) and issubclass(known, errors.WinnowError) else TrainingError(failure.message)

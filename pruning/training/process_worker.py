@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import queue
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pruning.records import Encoded, RunPlan
 from pruning.settings import TrainSettings
@@ -17,6 +18,8 @@ from pruning.training.dispatch import unpacked
 
 if TYPE_CHECKING:
     from pruning.training.interleaved import Rounds
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +83,7 @@ def _serve(connection: Connection, received: Received) -> None:
 
     torch.set_num_threads(1)
     everywhere = cores()
-    work = _Work(connection, received)
+    work = Work[tuple[Setup, int]](connection.send, received)
     following = received.get()
     while isinstance(following, tuple):
         setup, memory = following
@@ -97,27 +100,27 @@ def _serve(connection: Connection, received: Received) -> None:
             return
 
 
-class _Work:
-    """The plans of this process."""
+class Work(Generic[T]):
+    """The plans of this process: taken from a queue, what they report passed to `send`."""
 
-    def __init__(self, connection: Connection, received: Received) -> None:
-        self.connection, self.received = connection, received
+    def __init__(self, send: Callable[[Any], object], received: queue.SimpleQueue[RunPlan | T]) -> None:
+        self.send, self.received = send, received
         self.given = 0
 
-    def train(self, rounds: Rounds) -> tuple[Setup, int]:
-        """Train plans as they arrive, and ask for one more whenever there is room; return the settings that arrive next."""
+    def train(self, rounds: Rounds) -> T:
+        """Train plans as they arrive, and ask for one more whenever there is room; return what arrives that is none."""
         asked = True
         while True:
             if not rounds.runs or not self.received.empty():
                 item = self.received.get()
-                if isinstance(item, tuple):
+                if not isinstance(item, RunPlan):
                     return item
                 rounds.give(replace(item, rows=unpacked(item.rows)))
                 self.given, asked = self.given + 1, False
             for report in rounds.take():
-                self.connection.send(report)
+                self.send(report)
             if not asked and rounds.room():
-                self.connection.send(Room(self.given))
+                self.send(Room(self.given))
                 asked = True
 
 

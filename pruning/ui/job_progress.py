@@ -15,9 +15,10 @@ from pruning.errors import WinnowError
 from pruning.experiment import Experiment
 from pruning.formatting import counted, duration, scientific
 from pruning.jobs import background
-from pruning.records import JobState, JobStatus
+from pruning.records import JobState
 from pruning.reports import in_progress
 from pruning.settings import FULL_RECIPE
+from pruning.store.job_status import JobStatus
 from pruning.store.stored import Stored
 from pruning.ui import charts, escaping, reliability, setting_boxes, state, widgets
 

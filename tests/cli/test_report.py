@@ -189,7 +189,7 @@ def test_a_queued_job_says_once_what_it_waits_for(tmp_path: Path, capsys: pytest
     progress = JobProgress(Folder(tmp_path), "score")
     with report.listener("Scoring") as listen:
         for _ in range(3):
-            progress.queue("cpu", "experiments/first")
+            progress.queue("Waiting for experiments/first, which trains on cpu.")
             listen(progress)
         progress.waiting, progress.total = "", 360
         listen(progress)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruning.errors import Cancelled, TrainingError
-from pruning.records import Progress, RunDiverged, RunLost, RunPlan, RunResult, RunStarted
+from pruning.records import Notice, Progress, RunDiverged, RunLost, RunPlan, RunResult, RunStarted
 from pruning.training.dispatch import MOST_LOSSES, SlotLost, dispatch, packed, unpacked
 from pruning.training.loop import Report
 
@@ -237,3 +237,46 @@ def test_many_rows_are_packed_as_bits_and_rows_out_of_order_as_they_are() -> Non
     assert packed(np.arange(1_000_000)).nbytes == 125_000
     for rows in ([3, 1], [1, 1], [-1, 2]):
         assert unpacked(packed(np.array(rows))).tolist() == rows
+
+
+@dataclass(eq=False)
+class Late(Fake):
+    """A slot that waits for its machine until a test says it is there."""
+
+    there: bool = False
+
+    def room(self) -> bool:
+        return self.there and super().room()
+
+
+def test_slots_that_wait_for_a_machine_get_a_run_when_they_have_one_and_are_as_many_as_runs_wait() -> None:
+    """Three runs, nine slots allowed: three are opened; the only one with a machine trains all runs, and the others end with the queue."""
+    slots: list[Late] = []
+
+    def start() -> Late:
+        slots.append(Late(f"slot {len(slots)}", there=len(slots) == 1))
+        return slots[-1]
+
+    items = list(dispatch([plan(name) for name in "abc"], start, 9, lambda all_of_them: all_of_them, lambda: False))
+    assert sorted(ends(items)) == ["a", "b", "c"]
+    assert [slot.given for slot in slots] == [[], ["a", "b", "c"], []]
+    assert [slot.ended for slot in slots] == [1, 1, 1]
+
+
+def test_a_lost_slot_is_replaced_where_its_reason_says_so_and_is_a_notice_if_it_had_no_run() -> None:
+    gone = SlotLost("machine 7 was lost.", replace=True)
+    long = lambda key: iter([progress(key, 0)] * 9 + [result(key)])  # noqa: E731
+    machine = Machine(lambda key: iter([progress(key, 0), gone]), long)
+    items = list(machine.run([plan("a", 3), plan("b", 2), plan("c")], most=2))
+    assert len(machine.slots) == 3 and sorted(ends(items)) == ["a", "b", "c"] and ends(items, RunLost) == ["a"]
+    slots: list[Late] = []
+
+    def start() -> Late:
+        slots.append(Late(f"slot {len(slots)}", there=bool(slots)))
+        if len(slots) == 1:
+            slots[0].take = lambda: (_ for _ in ()).throw(gone)  # type: ignore[method-assign]
+        return slots[-1]
+
+    items = list(dispatch([plan("a")], start, 1, lambda all_of_them: all_of_them, lambda: False))
+    assert [item.sentence for item in items if isinstance(item, Notice)] == ["machine 7 was lost."]
+    assert ends(items) == ["a"] and not ends(items, RunLost) and [slot.ended for slot in slots] == [1, 1]

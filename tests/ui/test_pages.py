@@ -17,9 +17,10 @@ from pruning.experiment import Experiment
 from pruning.export import writer
 from pruning.export.formats import FORMATS
 from pruning.jobs import background
-from pruning.records import DecisionKind, JobState, JobStatus, Progress
+from pruning.records import DecisionKind, JobState, Progress
 from pruning.reports import in_progress
 from pruning.settings import FULL_RECIPE, Settings
+from pruning.store.job_status import JobStatus
 from pruning.subsets.decisions import Decision
 from pruning.ui import charts, escaping, score_form, setting_boxes
 from tests.support.pages import MAIN, PAGES, ROOT, open_page, press

@@ -1,0 +1,339 @@
+"""Runs on the machines of a Ray cluster: an actor for each run that trains or waits, all of them ended with the caller.
+
+The machines get the data, the model and the plans from the object store, and send back what a process of `process_pool` would. Only the
+caller writes into the experiment's folder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pruning.data import models
+from pruning.errors import ClusterError
+from pruning.formatting import counted
+from pruning.records import Encoded, Notice, RunDiverged, RunPlan, RunResult
+from pruning.settings import TrainSettings
+from pruning.training import cluster_worker
+from pruning.training.dispatch import SlotLost, discarding_checkpoints, dispatch, packed
+from pruning.training.loop import Report
+from pruning.training.process_pool import error_of
+from pruning.training.process_worker import Failure, Room
+
+POLL_SECONDS = 0.25
+"""Seconds between two calls of `stop` while no worker answers."""
+
+NEWS_SECONDS = 1.0
+"""Seconds between two reports about the machines, so that the caller can say that the job is alive."""
+
+UNANSWERED = 3.0
+"""Seconds without an answer after which a machine is called silent; a worker answers every second."""
+
+GIVE_UP = 90.0
+"""Seconds without an answer after which a worker counts as lost. Ray needs some 65 to notice a machine that hangs, and is asked first: a
+worker that only answers late would lose its work."""
+
+REST_SECONDS = 30.0
+"""Seconds that a worker without a run is kept for the next part of the job, since each start takes seconds of imports."""
+
+WEIGHTS = ("*.json", "*.safetensors")
+"""Files of a model's folder that training reads."""
+
+
+def train_on_cluster(
+    pool: Pool,
+    plans: Sequence[RunPlan],
+    data: Encoded,
+    evaluation: Encoded | None,
+    model: str,
+    settings: TrainSettings,
+    stop: Callable[[], bool],
+    enough: Callable[[], bool] = lambda: False,
+) -> Generator[Report, None, None]:
+    """Train `plans` on the machines of the cluster; yield what they report as it arrives, runs interleaved. None starts after `enough()`.
+
+    Raises what `dispatch` raises, and `ClusterError` if no machine can train.
+    """
+    pool.set_up(model, settings, [data, evaluation])
+    reports = dispatch(plans, pool.open, min(len(plans), pool.most), pool.ready, stop, enough)
+    yield from discarding_checkpoints(plans, reports)
+
+
+@dataclass(eq=False)
+class Pool:
+    """The workers of one job; a connection to the cluster must be open."""
+
+    gpu: bool
+    """True to train on GPUs, one for each worker; else on cores."""
+    most: int
+    """Most workers at once."""
+    witness: tuple[str, str] | None = None
+    """A file in the folder that every machine must see, and what it holds."""
+    accept_open: bool = False
+    """True to accept a machine where Ray runs without token authentication."""
+    facts: dict[str, str] = field(default_factory=dict)
+    """Versions, processor and precision of the first machine that answered: they decide a run's numbers."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Machines that cannot train, by Ray's name: a sentence each."""
+
+    def __post_init__(self) -> None:
+        import ray
+
+        ray.cloudpickle.register_pickle_by_value(cluster_worker)
+        self.ray = ray
+        self.actor = ray.remote(max_restarts=0, num_cpus=1, num_gpus=int(self.gpu))(cluster_worker.Worker)
+        self.resting: list[tuple[float, Worker]] = []
+        self.workers: list[Worker] = []
+        self.said: set[str] = set()
+        self.notes: list[Notice] = []
+        self._told = self._polled = time.monotonic()
+        self._models: dict[str, cluster_worker.Model] = {}
+
+    def set_up(self, model: str, settings: TrainSettings, parts: Sequence[Encoded | None]) -> None:
+        """Put what all runs share into the object store, from where each machine fetches it once."""
+        self.settings = settings
+        given = [part for part in parts if part is not None]
+        if model not in self._models:
+            self._models = {}
+        files = [] if self._models else self._files(Path(model))
+        self._check_store(sum(path.stat().st_size for path in files) + sum(map(_bytes, given)))
+        if not self._models:
+            self._models = {model: self._put_model(Path(model), files)}
+        self.setup = (self._models[model], settings, [self.ray.put(part) for part in given])
+
+    def _files(self, folder: Path) -> list[Path]:
+        """Return the files of a model that have to be sent: none where every machine sees the folder."""
+        if self.witness is not None and folder.resolve().is_relative_to(Path(self.witness[0]).resolve().parents[1]):
+            return []
+        return sorted(path for pattern in WEIGHTS for path in folder.glob(pattern))
+
+    def _put_model(self, folder: Path, files: Sequence[Path]) -> cluster_worker.Model:
+        if not files:
+            return str(folder.resolve())
+        # One file at a time, and straight from the system's cache: the bytes are never all in this process.
+        return models.fingerprint(folder), [(path.name, self.ray.put(np.asarray(np.memmap(path, np.uint8, "r")))) for path in files]
+
+    def _check_store(self, size: int) -> None:
+        """Raise ClusterError where the object store of a machine is too small for the data and the model."""
+        for node in self.ray.nodes():
+            store = node["Resources"].get("object_store_memory", 0)
+            if node["Alive"] and size > store:
+                raise ClusterError(
+                    f"The object store of {node['NodeManagerAddress']} holds {store / 1e6:,.0f} MB, but the model and the data take "
+                    f"{size / 1e6:,.0f}; start Ray there with a larger --object-store-memory, and a container with a larger --shm-size."
+                )
+        self.size = size
+
+    def open(self) -> Worker:
+        """Return a worker that waits for its machine, or one that rests."""
+        self.let_go(0.0 if self.resting and self.resting[0][1].precision != self.settings.precision else REST_SECONDS)
+        worker = self.resting.pop()[1] if self.resting else Worker(self)
+        worker.set_up()
+        self.workers.append(worker)
+        return worker
+
+    def start_actor(self) -> Any:
+        """Start an actor on a machine that was not refused."""
+        labels = {"ray.io/node-id": f"!in({','.join(self.refused)})"} if self.refused else None
+        return self.actor.options(label_selector=labels).remote()
+
+    def rest(self, worker: Worker) -> None:
+        """Keep a worker for the next part of the job."""
+        self.resting.append((time.monotonic(), worker))
+
+    def let_go(self, seconds: float = 0.0) -> None:
+        """End the workers that have rested for so long."""
+        now = time.monotonic()
+        for since, worker in list(self.resting):
+            if now - since >= seconds:
+                self.resting.remove((since, worker))
+                worker.kill()
+
+    def ready(self, workers: Sequence[Worker]) -> list[Worker]:
+        """Return the workers that have answered, after a moment at most, and those that have not for too long."""
+        answers = {worker.answer: worker for worker in workers}
+        done, _ = self.ray.wait(list(answers), num_returns=1, timeout=POLL_SECONDS)
+        if done:
+            done, _ = self.ray.wait(list(answers), num_returns=len(answers), timeout=0)
+        now = time.monotonic()
+        waited, self._polled = min(now - self._polled, 2 * POLL_SECONDS), now
+        for answer, worker in answers.items():
+            worker.answered = answer in done
+            worker.silent = 0.0 if worker.answered else worker.silent + waited
+        self.let_go(REST_SECONDS)
+        if now - self._told >= NEWS_SECONDS:
+            self._told = now
+            self.notes.append(Notice(sentence=self.sentence(workers)))
+        heard = [worker for worker in workers if worker.answered or (worker.keys and worker.silent > GIVE_UP)]
+        return heard or (list(workers[:1]) if self.notes else [])
+
+    def sentence(self, workers: Sequence[Worker]) -> str:
+        """Return which machines do not answer and what is waited for; empty if all is well."""
+        silent = {worker.machine: worker.silent for worker in workers if worker.keys and worker.silent > UNANSWERED}
+        waiting = sum(not worker.machine for worker in workers)
+        at_work = [worker.machine for worker in workers if worker.machine]
+        words = [f"machine {machine} has not answered for {seconds:.0f} s" for machine, seconds in silent.items()]
+        if waiting:
+            what = "GPU" if self.gpu else "core"
+            have = f"{counted(len(at_work), 'worker')} on {counted(len(set(at_work)), 'machine')}, " if at_work else ""
+            words.append(f"{have}{waiting} more {'waits' if waiting == 1 else 'wait'} for a free {what}")
+        return "; ".join(words)
+
+    def note(self, sentence: str) -> None:
+        """Report a fact once."""
+        if sentence not in self.said:
+            self.said.add(sentence)
+            self.notes.append(Notice(sentence=sentence, lasting=True))
+
+    def admit(self, worker: Worker, found: dict[str, str] | str) -> None:
+        """Take the first machine's facts as those of all. Raises `SlotLost` for a machine that differs or cannot train."""
+        if isinstance(found, dict):
+            self.facts = self.facts or found
+            other = {name: value for name, value in found.items() if value != self.facts[name]}
+            if not other:
+                return
+            differs = ", ".join(f"{name} {value} instead of {self.facts[name]}" for name, value in other.items())
+            found = f"it has {differs}, which would change the numbers of its runs"
+        sentence = f"Machine {worker.machine} is left out: {found}."
+        self.refused[worker.node] = sentence
+        left = [node for node in self._nodes() if node not in self.refused]
+        if not left and not any(other.admitted for other in self.workers):
+            raise ClusterError(f"No machine of the cluster can train. {' '.join(dict.fromkeys(self.refused.values()))}")
+        raise SlotLost(sentence, replace=True)
+
+    def _nodes(self) -> list[str]:
+        """Names of the machines that are alive and have a core or GPU for a worker."""
+        kind = "GPU" if self.gpu else "CPU"
+        return [node["NodeID"] for node in self.ray.nodes() if node["Alive"] and node["Resources"].get(kind)]
+
+    def alive(self, node: str) -> bool:
+        """Return True if Ray still counts the machine as alive."""
+        return any(found["NodeID"] == node and found["Alive"] for found in self.ray.nodes())
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in [*self.workers, *(worker for _, worker in self.resting)]:
+            worker.kill()
+
+
+class Worker:
+    """A slot on a machine of the cluster, seen from the caller; until it has one, it waits for a core or a GPU."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool, self.ray = pool, pool.ray
+        self.node = self.machine = self.where = ""
+        self.admitted = self.answered = False
+        self.precision = pool.settings.precision
+        self.keys: set[str] = set()
+        self.silent = 0.0
+        self._given, self._room = 0, True
+        self.actor = pool.start_actor()
+        self.answer = self.actor.place.remote()
+
+    def set_up(self) -> None:
+        """Send what the next plans share, once there is a machine."""
+        self._room = True
+        if self.admitted:
+            self._started = self.actor.start.remote(*self.pool.setup)
+
+    def room(self) -> bool:
+        """Return True if the worker has a machine and asked for a plan."""
+        return self.admitted and self._room
+
+    def give(self, plan: RunPlan) -> None:
+        """Send the next plan to train."""
+        self.keys.add(plan.key)
+        self._given, self._room = self._given + 1, False
+        self.silent = 0.0
+        self.actor.give.remote(replace(plan, rows=packed(plan.rows)))
+
+    def take(self) -> Iterator[Report]:
+        """Yield what the worker answered, if it did. Raises `SlotLost`, its run's error, or `ClusterError`."""
+        notes, self.pool.notes = self.pool.notes, []
+        yield from notes
+        if not self.answered:
+            if self.keys and self.silent > GIVE_UP:
+                raise SlotLost(f"machine {self.machine} did not answer for {GIVE_UP:.0f} s.", replace=True)
+            return
+        self.answered = False
+        try:
+            answer = self.ray.get(self.answer)
+            if self.admitted:
+                self.ray.get(self._started)
+        except self.ray.exceptions.RayError as error:
+            raise self._lost(error) from None
+        if not self.machine:
+            self._placed(answer)
+        elif not self.admitted:
+            self.pool.admit(self, answer)
+            self.admitted = True
+            self.set_up()
+            self.answer = self.actor.take.remote()
+        else:
+            self.answer = self.actor.take.remote()
+            yield from self._reports(answer)
+
+    def _placed(self, found: dict[str, Any]) -> None:
+        """Note the machine, and ask it for its facts."""
+        self.node, self.machine = found["node"], found["machine"]
+        self.where = ", ".join([self.machine, *(f"cuda:{gpu}" for gpu in found["gpus"])])
+        if found["niceness"] > 0:
+            self.pool.note(
+                f"Ray started its workers on {self.machine} at niceness {found['niceness']}, so other work there comes first; "
+                "RAY_worker_niceness=0 at ray start changes that."
+            )
+        if found["open"] and not self.pool.accept_open:
+            raise ClusterError(
+                f"Ray runs on {self.machine} without token authentication; start it there with RAY_AUTH_MODE=token (docs/cluster.md)."
+            )
+        if found["shm"] < self.pool.size:
+            self.pool.note(
+                f"/dev/shm of {self.machine} has {found['shm'] / 1e6:,.0f} MB; the model and the data take {self.pool.size / 1e6:,.0f}, so "
+                "they are read from its disk instead. A container gets more with --shm-size."
+            )
+        self.answer = self.actor.facts.remote(self.precision, self.pool.gpu, self.pool.witness)
+
+    def _reports(self, items: Sequence[Any]) -> Iterator[Report]:
+        for item in items:
+            if isinstance(item, Failure):
+                raise error_of(item)
+            if isinstance(item, Room):
+                self._room = item.given == self._given
+                continue
+            if isinstance(item, RunResult | RunDiverged):
+                self.keys.discard(item.key)
+            yield item
+
+    def _lost(self, error: Exception) -> Exception:
+        """Return what an error of Ray means: a lost slot, or a cluster that cannot be used."""
+        text, at = " ".join(str(error).split()), time.strftime("%H:%M")
+        if isinstance(error, self.ray.exceptions.RayTaskError | self.ray.exceptions.RuntimeEnvSetupError):
+            return ClusterError(f"A worker on {self.machine or 'the cluster'} could not be set up: {text[-500:]}")
+        if isinstance(error, self.ray.exceptions.OutOfMemoryError) or "running low on memory" in text:
+            return SlotLost(f"Ray ended it at {at}, as {self.machine} ran out of memory; use fewer --workers or a smaller --batch-size.")
+        if not self.machine:
+            return SlotLost("A machine of the cluster was lost before its worker started.", replace=True)
+        if self.pool.alive(self.node):
+            return SlotLost(f"its process on {self.machine} was killed at {at}, usually for lack of memory.")
+        return SlotLost(f"machine {self.machine} was lost at {at}.", replace=True)
+
+    def end(self) -> None:
+        """Stop its runs, or let it rest for the next part of the job if it has none."""
+        self.pool.workers.remove(self)
+        if self.keys or not self.admitted or self.node in self.pool.refused:
+            self.kill()
+        else:
+            self.pool.rest(self)
+
+    def kill(self) -> None:
+        """End the actor."""
+        self.ray.kill(self.actor)
+
+
+def _bytes(data: Encoded) -> int:
+    return sum(value.nbytes for each in fields(data) if isinstance(value := getattr(data, each.name), np.ndarray))
