@@ -18,6 +18,7 @@ from pruning.records import Subset
 from pruning.settings import Settings, TrainSettings, default_seeds
 from pruning.subsets.findings import CHOICE
 from pruning.subsets.ladder import TICKET
+from pruning.subsets.trainable import trainable
 
 MEASURED = (TICKET, CHOICE)
 """Subsets that the demo measures, with random sentences of their sizes; the last is exported where none is recommended."""
@@ -97,10 +98,11 @@ def demo(
         Opens the listener of a job, given the job's title.
     """
     with listening(f"Scoring {train} sentences, {runs} runs") as listen:
-        worker.score(_settings(train, evaluation, runs), directory, listen)
-    with listening(f"Measuring full data, {', '.join(MEASURED)} and random of equal size") as listen:
-        experiment = worker.frontier(directory, MEASURED, ["random"], seeds, listen=listen)
-    return concluded(experiment, MEASURED[-1])
+        scored = worker.score(_settings(train, evaluation, runs), directory, listen)
+    measured = [name for name in MEASURED if trainable(scored.subset(name), scored.labels, scored.ids)] or ["full"]
+    with listening(f"Measuring full data, {', '.join(measured)} and random of equal size") as listen:
+        experiment = worker.frontier(directory, measured, ["random"], seeds, listen=listen)
+    return concluded(experiment, measured[-1])
 
 
 def _settings(train: int, evaluation: int, runs: int) -> Settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import resource
 import shutil
 import signal
@@ -62,7 +63,9 @@ def arm(name: str, moment: str) -> None:
 
     def dying_fsync(handle: int) -> None:
         path = Path(os.readlink(f"/proc/self/fd/{handle}"))
-        if moment == "half written" and (path.name.startswith(f".{name}.") or path.name == f"{name}.part"):
+        if moment == "half written" and (
+            path.name.startswith(f".{name}.") or re.fullmatch(rf"{re.escape(name)}\.[0-9a-f]{{8}}\.part", path.name)
+        ):
             if path.is_dir():
                 next(path.rglob("*.*")).unlink()
             else:

@@ -236,7 +236,7 @@ def test_computing_a_score_frees_its_intermediate_arrays(view: View) -> None:
 
 def test_a_box_on_the_map_selects_by_both_axes() -> None:
     x, y = np.array([0.1, 0.2, 0.3], np.float32), np.array([0.5, 0.6, 0.9], np.float32)
-    assert inside(x, y, (0.1, 0.2, 0.6, 1.0)).tolist() == [1]
+    assert inside(x, y, [(0.1, 0.6), (0.2, 1.0)]).tolist() == [False, True, False]
 
 
 def test_views_are_saved_by_name_and_forgotten(scored: Experiment) -> None:
