@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from pruning.data import access
-from pruning.errors import DataError, UsageError, WinnowError
+from pruning.errors import UsageError, WinnowError
 from pruning.experiment import Experiment
 from pruning.interop.answers.importing import Options, import_answers
 from pruning.interop.answers.log import Wanted
@@ -65,13 +65,10 @@ def show(chosen: str, name: str, dialog: bool) -> None:
 def make(chosen: str, name: str, options: Options) -> Experiment:
     """Import the log as an experiment of that name and make it this view's.
 
-    Raises DataError for a log or data that may not be read, and what `import_answers` raises.
+    Raises UsageError without a log, and what `import_answers` raises.
     """
     if not chosen:
         raise UsageError("Upload a log of sampled answers, or give its path.", "data")
-    for path in filter(None, (chosen, options.data)):
-        if access.resolve(path) is None:
-            raise DataError(f"There is no {path}.")
     experiment = import_answers([Path(chosen).expanduser()], library.free(state.root(), name), options)
     address.open_next(name)
     return experiment

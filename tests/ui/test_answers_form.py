@@ -9,6 +9,8 @@ from pruning.data import access
 from pruning.errors import DataError
 from pruning.experiment import Experiment
 from pruning.interop.answers.importing import Options
+from pruning.interop.answers.log import Wanted
+from pruning.interop.answers.reading import read_log, recognised
 from pruning.ui import answers_form
 from tests.support.pages import opened, press
 
@@ -65,3 +67,14 @@ def test_a_log_outside_the_folders_that_may_be_read_is_refused(tmp_path: Path, m
     with pytest.raises(DataError, match="outside the folders"):
         answers_form.make(str(dump), "taken", Options())
     assert not (tmp_path / "experiments" / "taken").exists()
+
+
+def test_a_folder_with_a_link_that_leads_out_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a log is read, not only in the form."""
+    inside = tmp_path / "logs"
+    inside.mkdir()
+    (inside / "1.jsonl").symlink_to(log(tmp_path / "secret.jsonl"))
+    monkeypatch.setenv(access.ROOTS, str(inside))
+    with pytest.raises(DataError, match="outside the folders"):
+        read_log([inside], "auto", Wanted())
+    assert recognised(inside) == ""

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pruning.data import access
 from pruning.errors import DataError, UsageError
 
 
@@ -77,15 +78,20 @@ class Wanted:
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
-    """Return the files, and those in folders, by the numbers in their names. Raises DataError where there is nothing to read."""
+    """Return the files, and those in folders, by the numbers in their names.
+
+    Raises DataError where there is nothing to read, and for what may not be read (see `pruning.data.access`).
+    """
     found: list[Path] = []
     for path in paths:
-        if not path.exists():
+        if access.resolve(str(path)) is None or not path.exists():
             raise DataError(f"There is no {path}.")
         inside = [inner for inner in path.rglob("*") if inner.suffix in (".jsonl", ".parquet", ".ndjson")] if path.is_dir() else [path]
         inside = [inner for inner in inside if "effective" not in inner.parts] if path.is_dir() else inside
         if not inside:
             raise DataError(f"{path} holds no .jsonl or .parquet file.")
+        for inner in inside:
+            access.resolve(str(inner))
         found += sorted(inside, key=lambda inner: ([int(digits) for digits in re.findall(r"\d+", inner.as_posix())], inner.as_posix()))
     return found
 
