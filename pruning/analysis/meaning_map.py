@@ -76,9 +76,7 @@ def _fitted(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    if len(rows) < 3:
-        return np.zeros((len(rows), 2))
-    if not (rows != rows[0]).any():
+    if len(rows) < 3 or not (rows != rows[0]).any():
         return np.zeros((len(rows), 2))
     start = PCA(2, svd_solver="full" if len(rows) < rows.shape[1] else "covariance_eigh").fit_transform(rows.astype(np.float64))
     start *= 1e-4 / max(float(start[:, 0].std()), 1e-12)

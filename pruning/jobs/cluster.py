@@ -42,6 +42,9 @@ OPEN = "WINNOW_RAY_OPEN"
 RETRIES = "4"
 """Attempts to connect, a second each; Ray's default of 20 takes longer than a person waits for a sentence."""
 
+ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):[0-9]{1,5}")
+"""HOST:PORT; an IPv6 host in brackets."""
+
 NOT_SENT = ("**/__pycache__", "ui", "cli", "dashboard")
 """Parts of the package that training does not need."""
 
@@ -82,7 +85,7 @@ def cluster(on: str | None, workers: str | None = None, shared: str | Path | Non
             "with --on ray.",
             "on",
         )
-    if on != RAY and not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):[0-9]{1,5}", on):
+    if on != RAY and not ADDRESS.fullmatch(on):
         raise UsageError(f"on must be here, ray or HOST:PORT, got {on!r}.", "on")
     most = None if workers in (None, "auto") else int(workers) if str(workers).isdecimal() else 0
     if most == 0:
@@ -94,7 +97,7 @@ def cluster(on: str | None, workers: str | None = None, shared: str | Path | Non
 
 def remembered(experiment: Experiment) -> Cluster | None:
     """Return the cluster that the latest job of an experiment was started on; None for this machine."""
-    started = [event for event in experiment.events(but="progress") if event["event"] == "started"]
+    started = experiment.started()
     values = started[-1].get("cluster") if started else None
     if not isinstance(values, dict):
         return None
@@ -204,7 +207,7 @@ def _address(cluster: Cluster) -> str:
         if own:
             raise ClusterError(f"This machine is a node of {len(own)} clusters ({', '.join(own)}); name one with --on HOST:PORT.")
         raise ClusterError("This machine is not a node of a Ray cluster; join one with ray start, or run winnow on one of its machines.")
-    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):[0-9]{1,5}", named):
+    if not ADDRESS.fullmatch(named):
         raise ClusterError(f"RAY_ADDRESS is {named!r}; --on ray needs HOST:PORT there, or nothing.")
     for address in own:
         if address == named or _resolved(address) & _resolved(named):

@@ -117,7 +117,7 @@ def prune(
 def resume(directory: str | Path, listen: Listener = lambda progress: None, on: Cluster | None = None) -> Pruned | Experiment:
     """Resume the latest job of an experiment, whichever it is; Raises what that job raises."""
     experiment = Experiment(directory)
-    started = [event for event in experiment.events(but="progress") if event["event"] == "started"]
+    started = experiment.started()
     if not started or started[-1].get("verb") != "prune" or not isinstance(started[-1].get("job"), dict):
         return worker.resume(directory, listen, on)
     return prune(experiment.asked, directory, Order.from_dict(started[-1]["job"]), listen, on)

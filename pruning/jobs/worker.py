@@ -196,11 +196,7 @@ def resume(directory: str | Path, listen: Listener = lambda progress: None, on: 
         with _opened(experiment, "score", on=on) as (stop, progress):
             score_within(experiment, progress, listen, stop)
         return Experiment(directory)
-    jobs = [
-        event["job"]
-        for event in experiment.events(but="progress")
-        if event["event"] == "started" and event.get("verb") == "frontier" and isinstance(event.get("job"), dict)
-    ]
+    jobs = [event["job"] for event in experiment.started("frontier") if isinstance(event.get("job"), dict)]
     if not jobs:
         return experiment
     return frontier(directory, listen=listen, on=on, **jobs[-1])

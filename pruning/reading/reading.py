@@ -34,6 +34,7 @@ from pruning.subsets import decisions as by_hand
 from pruning.subsets import rules
 from pruning.subsets.decisions import Decided
 from pruning.subsets.findings import DISTINCT, SUSPECTS, Finding
+from pruning.subsets.ladder import ladder_names
 from pruning.success import EXACT_RULE
 
 
@@ -158,7 +159,7 @@ class Reading(Course):
 
     def ladder(self) -> list[str]:
         """Return the names of the automatic subsets: the paper's ladder for this recording's R, in the published order."""
-        return [rules.subset_name(removes, self.dynamics.runs) for removes in rules.ladder(self.dynamics.runs)]
+        return ladder_names(self.dynamics.runs)
 
     def subsets(self) -> list[Subset]:
         """Return the automatic subsets in this reading."""
@@ -367,7 +368,7 @@ class Reading(Course):
 
     def _measurements(self) -> list[float]:
         """Return the start times of the jobs that measured the frontier; a resumed job counts again."""
-        return [event["time"] for event in self.events(but="progress") if event["event"] == "started" and event.get("verb") == "frontier"]
+        return [event["time"] for event in self.started("frontier")]
 
     def _stands_for(self, name: str, seed: int) -> str | None:
         decided = self.folder.decisions.stat().st_size if DECISIONS in name and self.folder.decisions.exists() else 0

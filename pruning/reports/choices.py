@@ -6,14 +6,14 @@ from pruning.reading import Reading
 from pruning.records import DECISIONS
 from pruning.reports.browse import at_hand
 from pruning.store.saved_subsets import saved_names
-from pruning.subsets import findings, rules
+from pruning.subsets import findings
+from pruning.subsets.ladder import ladder_names
 from pruning.subsets.looks import SOMETIMES
 
 
 def ladder(experiment: Reading) -> list[str]:
     """Return the names of the paper's rules for as many runs as are complete."""
-    runs = len(experiment.finished_runs())
-    return [rules.subset_name(removes, runs) for removes in rules.ladder(runs)]
+    return ladder_names(len(experiment.finished_runs()))
 
 
 def subset_names(experiment: Reading) -> list[str]:

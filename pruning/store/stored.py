@@ -379,6 +379,10 @@ class Stored:
         """Yield every event, oldest first, except those named `but`."""
         yield from lines.read(self.folder.events, without=but and f'"event": "{but}"')
 
+    def started(self, verb: str = "") -> list[dict[str, Any]]:
+        """Return the first event of every job, or of those of one verb, oldest first."""
+        return [event for event in self.events(but="progress") if event["event"] == "started" and verb in ("", event.get("verb"))]
+
     def notes(self) -> list[str]:
         """Return the notes of jobs, in sentences, each once, oldest first."""
         return list(

@@ -37,6 +37,15 @@ def subset_name(removes: Iterable[int], runs: int) -> str:
     return TICKET if values == [0, runs] else "remove-" + "-".join(map(str, values))
 
 
+def ladder_names(runs: int) -> list[str]:
+    """Return the names of the ladder's subsets, in its order.
+
+    >>> ladder_names(2)
+    ['winning-ticket']
+    """
+    return [subset_name(removes, runs) for removes in ladder(runs)]
+
+
 def parse_removes(name: str, runs: int) -> tuple[int, ...] | None:
     """Return the H-values that a name removes, or None for any other name. Raises SubsetError for values beyond 0..R.
 

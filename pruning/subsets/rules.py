@@ -47,7 +47,7 @@ from pruning.subsets import answers
 from pruning.subsets.findings import CHOICE, FINDINGS, Finding, chosen, without
 from pruning.subsets.floors import add_back
 from pruning.subsets.grammar import JOINS, Name, parse
-from pruning.subsets.ladder import TICKET, ladder, parse_removes, subset_name
+from pruning.subsets.ladder import TICKET, ladder, ladder_names, parse_removes, subset_name
 from pruning.subsets.looks import SOMETIMES, by_looks, looks_rule
 from pruning.subsets.selection import HARDEST, coverage, highest, quotas, stratified
 
@@ -149,7 +149,7 @@ class _Recording:
     def there_is(self) -> str:
         """Sentence that lists the possible names."""
         runs = self.dynamics.runs
-        names = ", ".join([*(subset_name(removes, runs) for removes in ladder(runs)), *self.saved])
+        names = ", ".join([*ladder_names(runs), *self.saved])
         rules = ", ".join(f"{rule}@X" for rule in _RULES)
         sizes = f"{rules}, SCORE-high@X, SCORE-low@X, (one of these)@X for X one of these, a share or a number"
         words = ", ".join([names, SOMETIMES, *FINDINGS, CHOICE])

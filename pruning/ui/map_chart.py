@@ -87,22 +87,21 @@ def plane(
     does: "select" a box, "lasso" or "pan"; Streamlit takes clicks with the last only. Names of regions stand over them.
     """
     figure = go.Figure()
-    ranges = (axis(x), axis(y))
-    marks = _points(x, y) if len(x) <= MAP_POINTS else _cells(x, y, ranges)
-    size: Any = 5 if len(x) <= MAP_POINTS else 3 + 9 * np.log(marks.count) / max(np.log(marks.count.max(initial=1)), 1e-9)
-    shape = {"size": size, "opacity": 1} if len(x) <= MAP_POINTS else {"size": size, "symbol": "square", "line": {"width": 0}}
+    ranges, many = (axis(x), axis(y)), len(x) > MAP_POINTS
+    marks = _cells(x, y, ranges) if many else _points(x, y)
+    sizes = 3 + 9 * np.log(marks.count) / max(np.log(marks.count.max(initial=1)), 1e-9)
     texts = np.array(list(words(marks.first)), dtype=object)
-    if len(x) > MAP_POINTS:
+    if many:
         texts = np.array([f"{counted(int(n), 'example')}, such as<br>{text}" for n, text in zip(marks.count, texts, strict=True)], object)
     hover = "%{text}" + (f"<br>{axes.across} %{{x:.2f}}, {axes.up} %{{y:.2f}}" if axes.named else "") + "<extra></extra>"
     for name, chosen, marker in _coloured(marks, colour):
-        sizes = {**shape, "size": size[chosen]} if isinstance(size, np.ndarray) else shape
+        shape = {"size": sizes[chosen], "symbol": "square", "line": {"width": 0}} if many else {"size": 5, "opacity": 1}
         figure.add_scatter(
             x=marks.x[chosen],
             y=marks.y[chosen],
             mode="markers",
             name=plotly(name),
-            marker=sizes | marker,
+            marker=shape | marker,
             customdata=[[place] for place in marks.first[chosen].tolist()],
             text=texts[chosen].tolist(),
             hovertemplate=hover,

@@ -75,9 +75,8 @@ def _drawn(view: View, kept: NDArray[np.bool_], x: str, y: str, kind: str) -> Ar
     colour = _colour(view, kept)
     mouse = picking.mouse()
     area = picking.chosen_area(view, x, y)
-    found = view.experiment.map
-    by_meaning = kind == BY_MEANING and found is not None
-    axes = map_chart.Axes("", "", named=False) if by_meaning else map_chart.Axes(picking.title(x), picking.title(y))
+    found = view.experiment.map if kind == BY_MEANING else None
+    axes = map_chart.Axes("", "", named=False) if found else map_chart.Axes(picking.title(x), picking.title(y))
     widgets.chart(
         map_chart.plane(
             view.axis(x),
@@ -87,7 +86,7 @@ def _drawn(view: View, kept: NDArray[np.bool_], x: str, y: str, kind: str) -> Ar
             None if area is None else area.corners,
             partial(picking.hover, view),
             mouse,
-            found.regions if by_meaning and found is not None else (),
+            found.regions if found else (),
         ),
         picking.cells(view, x, y),
         key=address.MAP,
@@ -96,7 +95,7 @@ def _drawn(view: View, kept: NDArray[np.bool_], x: str, y: str, kind: str) -> Ar
         mode=picking.MODES[mouse],
         index=True,
     )
-    if by_meaning and found is not None and found.fitted < len(view.h):
+    if found and found.fitted < len(view.h):
         st.caption(f"{found.fitted:,} examples, drawn at random, were placed by t-SNE; each other one stands between its nearest of these.")
     picking.sliders(view, x, y)
     return area
