@@ -2,13 +2,16 @@
 
 import streamlit as st
 
-from pruning.ui import exporting, groups, state, widgets
+from pruning.ui import audit_panel, exporting, groups, state, widgets
 
 view = state.scored()
 subset = state.subset(view)
 left, right = widgets.columns("export")
 with left.container(border=True):
     exporting.summary(view, subset)
+    if not subset.size:
+        exporting.nothing(view, subset)
+        st.stop()
     format, escape = exporting.ask_format()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         exporting.write(view, subset, format, escape)
@@ -22,4 +25,4 @@ with right:
     if not view.experiment.sampled:
         groups.before_export(view, subset)
     exporting.coverage(view, subset)
-    exporting.audit(view, subset)
+    audit_panel.show(view, subset)

@@ -105,6 +105,27 @@ class Findings:
         by_group = None if self.by_group is None else without_nan(self.by_group.to_dict())
         return {**asdict(self), "shares": [_plain(one) for one in self.shares], "by_group": by_group}
 
+    @property
+    def suspects_kept(self) -> int:
+        """Number of labels that look wrong and are kept."""
+        return sum(suspect.kept for suspect in self.suspects or ())
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Things to check before training on the subset, one line each; empty if nothing was found."""
+        counted_ones = [
+            (self.suspects_kept, "kept example has a suspected label.", "kept examples have suspected labels."),
+            (self.contradicting, "example has the text of another one, but not its label.", "examples share a text, but not the label."),
+            (self.leaking, "kept example is also in the evaluation data.", "kept examples are also in the evaluation data."),
+        ]
+        return (
+            *([self.caveat] if self.caveat else []),
+            *self.diverged,
+            *(one.sentence for one in self.shares if one.flagged),
+            *(row.sentence for row in (self.by_group.losing if self.by_group is not None else ())),
+            *(counted(count, one, many) for count, one, many in counted_ones if count),
+        )
+
     def sentences(self) -> Iterator[str]:
         """Yield the findings as sentences, flagged slices first."""
         if self.caveat:
@@ -122,9 +143,8 @@ class Findings:
         if self.hard is not None and (hard := sum(self.hard.values())):
             yield f"{counted(hard, 'example')} with H = 0: {', '.join(f'{count:,} {why}' for why, count in self.hard.items())}."
         if self.suspects is not None:
-            kept = sum(suspect.kept for suspect in self.suspects)
             wrong = counted(len(self.suspects), "label looks", "labels look")
-            yield f"{wrong} wrong; this subset keeps {kept:,} of them."
+            yield f"{wrong} wrong; this subset keeps {self.suspects_kept:,} of them."
             for suspect in self.suspects[:WORST]:
                 yield f"  {suspect.id}: {suspect.label}, looks like {suspect.suggested}: {suspect.text[:100]}"
         yield (

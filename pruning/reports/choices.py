@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pruning.reading import Reading
-from pruning.records import DECISIONS
-from pruning.reports.browse import at_hand
+from pruning.records import DECISIONS, Subset
+from pruning.reports.browse import View, at_hand
 from pruning.store.saved_subsets import saved_names
 from pruning.subsets import findings
 from pruning.subsets.ladder import ladder_names
@@ -25,3 +25,9 @@ def subset_names(experiment: Reading) -> list[str]:
     found += [findings.DISTINCT] if quick and experiment.same_meaning is not None and experiment.same_meaning.max() >= 0 else []
     saved = saved_names(experiment.folder)
     return list(dict.fromkeys([*ladder(experiment), *choice, *saved, *found, "drop-easy", "drop-hard", SOMETIMES, *measured, "full"]))
+
+
+def instead(view: View) -> Subset | None:
+    """Return the subset to take where the chosen one keeps nothing: the first of the ladder that keeps some, else full data."""
+    offered = (view.subset(name) for name in [*ladder(view.experiment), "full"])
+    return next((subset for subset in offered if subset.size), None)

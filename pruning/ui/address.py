@@ -53,6 +53,9 @@ ROWS, HISTOGRAM, BARS, MAP, POINTS, POINT_TABLE, EXPERIMENTS = "rows", "histogra
 CONFUSION, AGAINST, CHANGED, PRUNED_BARS, SMALL = "confusion", "against", "changed", "pruned-by-h", "small-frontier"
 """Charts and tables with a selection."""
 
+AUDIT = "audit"
+"""Session key: True while Export's full audit is open."""
+
 SIZES = (50, 100)
 PAGE_SIZE = SIZES[0]
 

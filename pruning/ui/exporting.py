@@ -13,11 +13,10 @@ from pruning.export.formats import ESCAPE_HELP, FORMATS, FORMATS_HELP
 from pruning.formatting import counted
 from pruning.jobs import precompute
 from pruning.records import Subset
-from pruning.reports import review
-from pruning.reports.audit_report import findings
+from pruning.reports import choices, review
 from pruning.reports.browse import View
 from pruning.store.saved_subsets import NAMING
-from pruning.subsets.titles import spoken, title
+from pruning.subsets.titles import short, spoken, title
 from pruning.ui import address, escaping, state, tables, widgets
 from pruning.ui.server import signed_links
 
@@ -32,6 +31,18 @@ def summary(view: View, subset: Subset) -> None:
     by_hand = f"{len(decided.kept):,} kept, {len(decided.dropped):,} dropped"
     columns[2].metric("Labels changed", f"{len(decided.labels):,}", by_hand, delta_color="off", delta_arrow="off")
     st.caption(escaping.markdown(f"{subset.name}: {subset.rule}"))
+
+
+def nothing(view: View, subset: Subset) -> None:
+    """Say why a subset without examples cannot be exported, and offer one that can."""
+    why = f"{title(subset.name)} keeps none of the {counted(subset.total, 'example')}, so there is nothing to export"
+    other = choices.instead(view)
+    if other is None:
+        st.warning(escaping.markdown(f"{why}: every example was dropped by hand; undo that on Inspect."), icon=":material/block:")
+        return
+    words = f"{why}. Take {short(other.name)}, which keeps {other.size:,}."
+    st.warning(escaping.markdown(words), icon=":material/block:")
+    st.button(f"Use {short(other.name)}", key="instead", icon=":material/check:", on_click=state.choose, args=(other.name,))
 
 
 def warnings(view: View, subset: Subset) -> None:
@@ -67,15 +78,6 @@ def coverage(view: View, subset: Subset) -> None:
             audited = widgets.shares(view, column, view.kept(subset))
             st.dataframe(tables.shares(audited), hide_index=True, alt=f"Examples before and after, by {column}")
             st.caption(escaping.markdown(audited.sentence))
-
-
-def audit(view: View, subset: Subset) -> None:
-    """Show the whole audit as the command line prints it: every column, suspected labels, duplicates, leakage."""
-    with st.expander("Full audit", icon=":material/fact_check:"):
-        if st.button("Audit every column", icon=":material/fact_check:", key="audit", disabled=not view.audited):
-            with st.spinner("Auditing ..."):
-                for sentence in findings(view.experiment, subset).sentences():
-                    st.text(spoken(sentence, [subset.name]))
 
 
 def ask_format() -> tuple[str, bool]:

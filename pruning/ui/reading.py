@@ -14,16 +14,16 @@ from pruning.reports.browse import View
 from pruning.reports.conditions import Filter
 from pruning.ui import address, deciding, escaping, example, filters, state, tables, widgets
 
-ROW, SHOWN_ROWS = 35, 13
-"""Height of a row in pixels, and rows that are seen without scrolling."""
+HEADER, ROW, SHOWN_ROWS = 35, 78, 6
+"""Height of the header and of a row of four lines in pixels, and rows seen without scrolling. Rows of 64 pixels or less do not wrap."""
 
 COLUMNS = {
-    "open": st.column_config.TextColumn("", width=24, help="The open example"),
-    "text": st.column_config.TextColumn("text", width=200),
+    "open": st.column_config.TextColumn("", width=24, pinned=True, help="The open example"),
+    "text": st.column_config.TextColumn("text", width=260),
     "label": st.column_config.TextColumn("label", width=74),
     "looks like": st.column_config.TextColumn("looks like", width=74),
     "decision": st.column_config.TextColumn("decision", width=74),
-    "H": st.column_config.NumberColumn("H", width=34),
+    "H": st.column_config.NumberColumn("H", width=34, pinned=True),
     "learned": st.column_config.LineChartColumn(
         "learned", width=70, y_min=0, y_max=1, help="Mean probability of the right answer by epoch"
     ),
@@ -41,7 +41,7 @@ def _panes(view: View, subset: Subset, wanted: Filter, versus: str | None) -> No
     kept = view.kept(subset)
     matching = view.matching(wanted, kept, _kept_by(view, versus))
     size = address.number(address.SIZE, address.PAGE_SIZE)
-    left, right = widgets.columns("panes")
+    left, right = widgets.columns("panes", [6, 5])
     position = _opened(view, matching, size)
     with left:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -118,7 +118,7 @@ def _list(
         column_config=COLUMNS,
         column_order=[name for name in table if name != "id"],  # the open example says its own
         row_height=ROW,
-        height=ROW * (min(len(rows), SHOWN_ROWS) + 1) + 3,
+        height=HEADER + ROW * min(len(rows), SHOWN_ROWS) + 3,
         alt="The examples that match, a page at a time; the mark is beside the open one",
     )
     if pages > 1:

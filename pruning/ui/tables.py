@@ -20,8 +20,11 @@ from pruning.subsets.titles import short
 PLUS_MINUS, VS_FULL, VS_RANDOM = "\u00b1", "vs full", "vs random"
 """Columns of the frontier: half the 95% interval, and paired differences in percentage points."""
 
-OPEN_MARK = "\u25cf"
-"""Beside the example that is open."""
+FLAGS = {"gone": "none kept", "thin": "far fewer kept"}
+"""Words for the flags of a class or slice."""
+
+OPEN_MARK = ">"
+"""Beside the example that is open. ASCII: a table that draws another sign first no longer wraps its texts."""
 
 
 def examples(
@@ -92,17 +95,28 @@ def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
 
 def shares(audited: Shares) -> pd.DataFrame:
     """Each value's examples before and after, with remarks where there are any."""
-    words = {"gone": "none kept", "thin": "far fewer kept"}
     table = pd.DataFrame(
         {
             "value": row.value,
             "before": row.total,
             "after": row.kept,
             "kept": f"{row.kept_fraction:.1%}",
-            "remark": words.get(row.flag, ""),
+            "remark": FLAGS.get(row.flag, ""),
         }
         for row in audited.rows
     )
+    return table if table.empty or table["remark"].any() else table.drop(columns="remark")
+
+
+def unevenness(audited: Sequence[Shares]) -> pd.DataFrame:
+    """One row a column: the values kept least and most, how strongly being kept depends on it, remarks; the uneven ones first."""
+    rows = []
+    for one in sorted(audited, key=lambda shares: (not shares.flagged, -shares.cramers_v)):
+        ends = sorted(one.rows, key=lambda row: row.kept_fraction)
+        least, most = (f"{end.kept_fraction:.0%} of {end.value}" for end in (ends[0], ends[-1]))
+        remark = "; ".join(f"{row.value}: {FLAGS[row.flag]}" for row in one.flagged)
+        rows.append({"column": one.column, "kept least": least, "kept most": most, "dependence": one.cramers_v, "remark": remark})
+    table = pd.DataFrame(rows)
     return table if table.empty or table["remark"].any() else table.drop(columns="remark")
 
 

@@ -33,6 +33,8 @@ def test_everything_is_counted(tmp_path: Path) -> None:
     assert (found.groups, found.redundant, found.contradicting, found.split, found.leaking) == (1, 2, 3, 1, 1)
     assert found.hard is not None and sum(found.hard.values()) == 1
     assert found.suspects is not None
+    assert "3 examples share a text, but not the label." in found.remarks and found.suspects_kept <= len(found.suspects)
+    assert found.remarks[-1] == "1 kept example is also in the evaluation data."
     text = "\n".join(found.sentences())
     assert "keeps 3 of 6" in text and "1 group of identical" in text and "1 kept example is also in the evaluation data" in text
 

@@ -101,7 +101,7 @@ def test_what_was_done_to_many_is_undone_where_it_was_done(topics: tuple[str, Ex
 def tick(page: Page, row: int) -> None:
     area = page.locator(".st-key-rows [data-testid='stDataFrame']").bounding_box()
     assert area is not None
-    page.mouse.click(area["x"] + 15, area["y"] + reading.ROW * (row + 1.5))
+    page.mouse.click(area["x"] + 15, area["y"] + reading.HEADER + reading.ROW * (row + 0.5))
 
 
 def test_a_tick_in_the_list_redraws_no_chart(topics: tuple[str, Experiment], page: Page) -> None:

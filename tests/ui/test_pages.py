@@ -19,11 +19,12 @@ from pruning.export.formats import FORMATS
 from pruning.jobs import background
 from pruning.records import DecisionKind, JobState, Progress
 from pruning.reports import in_progress
+from pruning.reports.audit_report import findings
 from pruning.settings import FULL_RECIPE, Settings
 from pruning.store.job_status import JobStatus
 from pruning.subsets.decisions import Decision
 from pruning.ui import charts, escaping, score_form, setting_boxes
-from tests.support.pages import MAIN, PAGES, ROOT, open_page, press
+from tests.support.pages import MAIN, PAGES, ROOT, open_page, opened, press
 
 
 @pytest.fixture
@@ -133,9 +134,22 @@ def test_dropping_all_that_match_and_undoing(scored: Experiment, monkeypatch: py
 def test_the_export_page_audits_and_says_what_was_not_measured(audited: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_page("export", audited.folder.root.parent, monkeypatch)
     assert any("never trained on" in warning.value for warning in app.warning)
-    app.button(key="audit").click().run()
+    app.session_state["audit"] = True
+    app.run()
     assert not app.exception
-    assert any("labels look wrong" in text.value for text in app.text)
+    assert any("to check before you train on it" in warning.value for warning in app.warning)
+    numbers = {metric.label: metric.value for metric in app.metric}
+    kept = findings(audited, audited.subset("winning-ticket")).suspects_kept
+    assert numbers["Suspects kept"] == str(kept)
+
+
+def test_a_subset_without_examples_offers_one_to_take_instead(audited: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened("export?experiment=reviews&subset=remove-0-1-2-3", audited.folder.root.parent, monkeypatch)
+    assert not app.exception and "build" not in [button.key for button in app.button]
+    said = next(warning.value for warning in app.warning).replace("\\", "")
+    assert "keeps none of the 120 examples, so there is nothing to export. Take Winning ticket, which keeps" in said
+    app.button(key="instead").click().run()
+    assert app.selectbox(key="subset").value == "winning-ticket" and "build" in [button.key for button in app.button]
 
 
 def said(app: AppTest, words: str) -> bool:
