@@ -135,6 +135,8 @@ class Connection:
             pool.close()
             if witness is not None:
                 Path(witness[0]).unlink(missing_ok=True)
+                with suppress(OSError):  # checkpoints of unfinished runs stay
+                    Path(witness[0]).parent.rmdir()
 
     def with_checkpoints(self, experiment: Experiment, plans: Sequence[RunPlan]) -> list[RunPlan]:
         """Return the plans with their checkpoints where every machine sees them, or without any."""

@@ -6,8 +6,10 @@ caller writes into the experiment's folder.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,9 @@ UNANSWERED = 3.0
 GIVE_UP = 90.0
 """Seconds without an answer after which a worker counts as lost. Ray needs some 65 to notice a machine that hangs, and is asked first: a
 worker that only answers late would lose its work."""
+
+DOUBT_SECONDS = 5.0
+"""Seconds after the loss of a worker in which its machine may turn out to be lost too: Ray itself takes some 13 to notice."""
 
 REST_SECONDS = 30.0
 """Seconds that a worker without a run is kept for the next part of the job, since each start takes seconds of imports."""
@@ -80,6 +85,8 @@ class Pool:
     """Versions, processor and precision of the first machine that answered: they decide a run's numbers."""
     refused: dict[str, str] = field(default_factory=dict)
     """Machines that cannot train, by Ray's name: a sentence each."""
+    lost: set[str] = field(default_factory=set)
+    """Machines that were lost, by Ray's name; one that comes back has another."""
 
     def __post_init__(self) -> None:
         import ray
@@ -138,8 +145,9 @@ class Pool:
         return worker
 
     def start_actor(self) -> Any:
-        """Start an actor on a machine that was not refused."""
-        labels = {"ray.io/node-id": f"!in({','.join(self.refused)})"} if self.refused else None
+        """Start an actor on a machine that was neither refused nor lost."""
+        but = sorted(self.lost.union(self.refused))
+        labels = {"ray.io/node-id": f"!in({','.join(but)})"} if but else None
         return self.actor.options(label_selector=labels).remote()
 
     def rest(self, worker: Worker) -> None:
@@ -156,10 +164,9 @@ class Pool:
 
     def ready(self, workers: Sequence[Worker]) -> list[Worker]:
         """Return the workers that have answered, after a moment at most, and those that have not for too long."""
-        answers = {worker.answer: worker for worker in workers}
-        done, _ = self.ray.wait(list(answers), num_returns=1, timeout=POLL_SECONDS)
-        if done:
-            done, _ = self.ray.wait(list(answers), num_returns=len(answers), timeout=0)
+        lost = [worker for worker in workers if worker.error is not None]
+        answers = {worker.answer: worker for worker in workers if worker.error is None}
+        done = self._answered(list(answers))
         now = time.monotonic()
         waited, self._polled = min(now - self._polled, 2 * POLL_SECONDS), now
         for answer, worker in answers.items():
@@ -169,8 +176,16 @@ class Pool:
         if now - self._told >= NEWS_SECONDS:
             self._told = now
             self.notes.append(Notice(sentence=self.sentence(workers)))
-        heard = [worker for worker in workers if worker.answered or (worker.keys and worker.silent > GIVE_UP)]
-        return heard or (list(workers[:1]) if self.notes else [])
+        heard = [worker for worker in answers.values() if worker.answered or (worker.keys and worker.silent > GIVE_UP)]
+        return [*heard, *lost] or (list(workers[:1]) if self.notes else [])
+
+    def _answered(self, answers: list[Any]) -> list[Any]:
+        """Return the answers that have arrived; wait a moment for the first one."""
+        if not answers:
+            time.sleep(POLL_SECONDS)
+            return []
+        done, _ = self.ray.wait(answers, num_returns=1, timeout=POLL_SECONDS)
+        return self.ray.wait(answers, num_returns=len(answers), timeout=0)[0] if done else []
 
     def sentence(self, workers: Sequence[Worker]) -> str:
         """Return which machines do not answer and what is waited for; empty if all is well."""
@@ -212,8 +227,12 @@ class Pool:
         return [node["NodeID"] for node in self.ray.nodes() if node["Alive"] and node["Resources"].get(kind)]
 
     def alive(self, node: str) -> bool:
-        """Return True if Ray still counts the machine as alive."""
-        return any(found["NodeID"] == node and found["Alive"] for found in self.ray.nodes())
+        """Return True if Ray counts the machine as alive, and its part of Ray can be reached."""
+        for found in self.ray.nodes():
+            if found["NodeID"] == node and found["Alive"]:
+                with suppress(OSError), socket.create_connection((found["NodeManagerAddress"], found["NodeManagerPort"]), timeout=1):
+                    return True
+        return False
 
     def close(self) -> None:
         """End all workers."""
@@ -231,6 +250,8 @@ class Worker:
         self.precision = pool.settings.precision
         self.keys: set[str] = set()
         self.silent = 0.0
+        self.error: Exception | None = None
+        """The error of Ray from which it is not certain yet what was lost."""
         self._given, self._room = 0, True
         self.actor = pool.start_actor()
         self.answer = self.actor.place.remote()
@@ -256,6 +277,9 @@ class Worker:
         """Yield what the worker answered, if it did. Raises `SlotLost`, its run's error, or `ClusterError`."""
         notes, self.pool.notes = self.pool.notes, []
         yield from notes
+        if self.error is not None:
+            self._lose(self.error)
+            return
         if not self.answered:
             if self.keys and self.silent > GIVE_UP:
                 raise SlotLost(f"machine {self.machine} did not answer for {GIVE_UP:.0f} s.", replace=True)
@@ -266,7 +290,9 @@ class Worker:
             if self.admitted:
                 self.ray.get(self._started)
         except self.ray.exceptions.RayError as error:
-            raise self._lost(error) from None
+            self.error, self._since, self._at = error, time.monotonic(), time.strftime("%H:%M")
+            self._lose(error)
+            return
         if not self.machine:
             self._placed(answer)
         elif not self.admitted:
@@ -309,18 +335,25 @@ class Worker:
                 self.keys.discard(item.key)
             yield item
 
-    def _lost(self, error: Exception) -> Exception:
-        """Return what an error of Ray means: a lost slot, or a cluster that cannot be used."""
-        text, at = " ".join(str(error).split()), time.strftime("%H:%M")
-        if isinstance(error, self.ray.exceptions.RayTaskError | self.ray.exceptions.RuntimeEnvSetupError):
-            return ClusterError(f"A worker on {self.machine or 'the cluster'} could not be set up: {text[-500:]}")
-        if isinstance(error, self.ray.exceptions.OutOfMemoryError) or "running low on memory" in text:
-            return SlotLost(f"Ray ended it at {at}, as {self.machine} ran out of memory; use fewer --workers or a smaller --batch-size.")
+    def _lose(self, error: Exception) -> None:
+        """Raise what an error of Ray means, `SlotLost` or `ClusterError`; return while it is uncertain whether the machine is lost."""
+        text, kinds = " ".join(str(error).split()), self.ray.exceptions
+        if isinstance(error, kinds.RayTaskError | kinds.RuntimeEnvSetupError):
+            raise ClusterError(f"A worker on {self.machine or 'the cluster'} could not be set up: {text[-500:]}")
+        if isinstance(error, kinds.OutOfMemoryError) or "running low on memory" in text:
+            raise SlotLost(
+                f"Ray ended it at {self._at}, as {self.machine} ran out of memory; use fewer --workers or a smaller --batch-size."
+            )
         if not self.machine:
-            return SlotLost("A machine of the cluster was lost before its worker started.", replace=True)
-        if self.pool.alive(self.node):
-            return SlotLost(f"its process on {self.machine} was killed at {at}, usually for lack of memory.")
-        return SlotLost(f"machine {self.machine} was lost at {at}.", replace=True)
+            raise SlotLost("A machine of the cluster was lost before its worker started.", replace=True)
+        if not self.pool.alive(self.node):
+            self.pool.lost.add(self.node)
+            raise SlotLost(f"machine {self.machine} was lost at {self._at}.", replace=True)
+        if time.monotonic() - self._since < DOUBT_SECONDS:
+            return
+        if isinstance(error, kinds.ActorUnavailableError):
+            raise SlotLost(f"the connection to machine {self.machine} broke at {self._at}.", replace=True)
+        raise SlotLost(f"its process on {self.machine} was killed at {self._at}, usually for lack of memory.")
 
     def end(self) -> None:
         """Stop its runs, or let it rest for the next part of the job if it has none."""
