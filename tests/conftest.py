@@ -8,9 +8,9 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -131,24 +131,34 @@ def settings(reviews: tuple[Path, Path], tiny: str) -> Settings:
     return Settings(data=str(train), evaluation=str(evaluation), model=tiny, seeds=SEEDS, max_length=32, burn_in=BURN_IN, train=recipe)
 
 
-@pytest.fixture(autouse=True)
-def in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs train in the test's own process: starting others takes seconds. Tests marked pool start them, and so does every command."""
-    if request.node.get_closest_marker("pool") is None:
-        from pruning import training
+@pytest.fixture(scope="session", autouse=True)
+def in_process() -> Iterator[Callable[..., Any]]:
+    """Runs train in the test's own process, those of fixtures too: starting others takes seconds. Every command of its own starts them,
+    and tests marked `pool`, which get back what this yields. An estimate measures for a moment, and a start of a process only once.
+    """
+    from pruning import training
+    from pruning.training import cost
 
-        monkeypatch.setattr(training, "train", partial(training.train, workers=0))
+    real = training.train
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "train", partial(real, workers=0))
+        patch.setattr(cost, "PROBE_SECONDS", 0.1)
+        patch.setattr(cost, "_process_seconds", cache(cost._process_seconds))
+        yield real
+
+
+@pytest.fixture(autouse=True)
+def _in_a_pool_where_marked(request: pytest.FixtureRequest, in_process: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("pool") is not None:
+        monkeypatch.setattr("pruning.training.train", in_process)
 
 
 @pytest.fixture(scope="session")
 def scored_once(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an experiment scored by the real worker, its runs trained in this process; copy it before changing it."""
-    from pruning import training
     from pruning.jobs import worker
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "train", partial(training.train, workers=0))
-        return made_once(tmp_path_factory, "reviews", lambda path: worker.score(settings, path))
+    return made_once(tmp_path_factory, "reviews", lambda path: worker.score(settings, path))
 
 
 @pytest.fixture
@@ -156,6 +166,19 @@ def scored(scored_once: Path, tmp_path: Path) -> Experiment:
     """A scored experiment of the test's own."""
     assert not (scored_once / "cache").exists(), "a test opened the shared experiment itself; it must copy it first"
     return Experiment(shutil.copytree(scored_once, tmp_path / "reviews"))
+
+
+@pytest.fixture(scope="session")
+def chats_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of short chats, a tiny language model, and a scored experiment of them, `experiments/chats`; copy before changing it."""
+    from pruning.jobs import worker
+    from tests.support.chats import settings_of
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        worker.score(settings_of(folder), folder / "experiments" / "chats")
+
+    return made_once(tmp_path_factory, "chats", make)
 
 
 @pytest.fixture(scope="session")

@@ -152,10 +152,7 @@ def test_wrong_usage_exits_with_2() -> None:
     assert winnow("shove").returncode == 2
 
 
-def test_an_estimate_trains_nothing_and_leaves_nothing(
-    reviews: tuple[Path, Path], tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pruning.training.cost.PROBE_SECONDS", 0.1)
+def test_an_estimate_trains_nothing_and_leaves_nothing(reviews: tuple[Path, Path], tiny: str, tmp_path: Path) -> None:
     folder = tmp_path / "x"
     words = ["score", reviews[0], "--eval", reviews[1], "--model", tiny, "--runs", "2", "--device", "cpu", "--experiment", folder]
     told = json.loads(winnow(*words, "--estimate", "--json").stdout)

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -30,7 +29,6 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from streamlit.testing.v1 import AppTest
 
-from pruning import training
 from pruning.data import access, models, readers
 from pruning.data.examples import load
 from pruning.errors import BusyError, DataError, ModelError, UsageError
@@ -703,10 +701,8 @@ def hostile(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Pat
         data=str(folder / "train.jsonl"), evaluation=str(folder / "evaluation.jsonl"), columns={"text": "sentence", "label": "label"}
     )
     experiments = folder / "experiments"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "train", partial(training.train, workers=0))
-        made = worker.score(changed, experiments / ":red[x] $y$ <b id=evil>")
-        worker.frontier(made.folder.root, ["random@0.5"], [], seeds=1)
+    made = worker.score(changed, experiments / ":red[x] $y$ <b id=evil>")
+    worker.frontier(made.folder.root, ["random@0.5"], [], seeds=1)
     made.log("failed", state="failed", verb="score", message=PAYLOADS[2] + PAYLOADS[0] + PAYLOADS[4])
     return folder
 
@@ -743,7 +739,7 @@ MARKUP = """evil => [...document.querySelectorAll(`[href*="${evil}"], [src*="${e
 
 
 def addresses(hostile: Path) -> list[str]:
-    """Every page, as it opens and with whatever a link can choose."""
+    """Every page, with whatever a link can choose, and with a link that is wrong."""
     pages = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
     train, column = quote(str(hostile / "train.jsonl")), quote("group")
     chosen = [
@@ -755,7 +751,7 @@ def addresses(hostile: Path) -> list[str]:
     ]
     wrong = [f"/{name}?subset={quote(PAYLOADS[2])}&experiment={quote(PAYLOADS[0])}&q={quote(PAYLOADS[0])}" for name in pages]
     missing = [f"/score?data={quote('/nowhere/' + PAYLOADS[2] + PAYLOADS[4])}"]
-    return ["/", *(f"/{name}" for name in pages), *chosen, *wrong, *missing]
+    return ["/", *chosen, *wrong, *missing]
 
 
 def settled(page: Page) -> None:

@@ -32,8 +32,7 @@ def test_the_frontier_trains_full_data_itself_where_scoring_did_not(changes: dic
     assert {plan.epochs for plan in plans} == {epochs} and len({plan.key for plan in plans}) == len(plans)
 
 
-def test_an_estimate_has_its_parts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pruning.training.cost.PROBE_SECONDS", 0.1)
+def test_an_estimate_has_its_parts(settings: Settings) -> None:
     told = estimate(settings.with_changes(approximate="epochs", burn_in=0))
     assert 0 < told.look_seconds < told.score_seconds < told.frontier_seconds
     times = list(told.scaling.values())

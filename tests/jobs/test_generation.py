@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -26,9 +27,8 @@ pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    folder = tmp_path_factory.mktemp("generation")
-    return worker.score(settings_of(folder), folder / "experiment")
+def scored(chats_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    return Experiment(shutil.copytree(chats_once / "experiments" / "chats", tmp_path_factory.mktemp("generation") / "experiment"))
 
 
 def test_scoring_records_wrong_tokens_and_says_what_is_learned(scored: Experiment) -> None:
@@ -95,8 +95,6 @@ def test_the_success_rule_changes_h_and_no_file(scored: Experiment) -> None:
 
 
 def test_a_lost_base_is_measured_again_by_resume(scored: Experiment, tmp_path: Path) -> None:
-    import shutil
-
     copied = tmp_path / "copy"
     shutil.copytree(scored.folder.root, copied)
     (copied / "base.parquet").unlink()

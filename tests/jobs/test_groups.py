@@ -46,9 +46,6 @@ def write_kinds(path: Path, examples: int, seed: int) -> None:
 @pytest.fixture(scope="session")
 def measured_once(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An experiment with a subset without the rare kind and one without a third of everything, both measured with three seeds."""
-    from functools import partial
-
-    from pruning import training
 
     train = made_once(tmp_path_factory, "kinds.jsonl", lambda path: write_kinds(path, 240, 0))
     evaluation = made_once(tmp_path_factory, "kinds-eval.jsonl", lambda path: write_kinds(path, 160, 1))
@@ -65,9 +62,7 @@ def measured_once(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
             experiment.save(name, Subset(name=name, method="test", rule=name, kept=kept, total=240))
         worker.frontier(path, ["usual-only", "two-thirds"], [], seeds=3)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "train", partial(training.train, workers=0))
-        return made_once(tmp_path_factory, "kinds", make)
+    return made_once(tmp_path_factory, "kinds", make)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,16 @@ import torch
 from pruning.data import models
 from pruning.experiment import Experiment
 from pruning.interop.recorder import Recorder
-from pruning.jobs import worker
 from pruning.reports.answer_tokens import AnswerToken, answer_tokens, where_it_goes_wrong
 from pruning.reports.browse import View
-from tests.support.chats import settings_of
 from tests.support.generative import tiny_causal
 
 pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    folder = tmp_path_factory.mktemp("tokens")
-    return worker.score(settings_of(folder), folder / "experiment")
+def scored(chats_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    return Experiment(shutil.copytree(chats_once / "experiments" / "chats", tmp_path_factory.mktemp("tokens") / "experiment"))
 
 
 def of(experiment: Experiment, position: int) -> list[list[AnswerToken]]:

@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,12 +58,10 @@ def all_alike(folder: Path) -> Experiment:
 
 def demo_of(folder: Path, model: str) -> Experiment:
     """The demo's own experiment, made by the demo's own code from its own sentences; fewer of them, and with a tiny model."""
-    from pruning import training
     from pruning.jobs import demo
 
     asked = demo._settings
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "train", partial(training.train, workers=0))
         patch.setattr(demo, "_settings", lambda *sizes: replace(asked(*sizes), model=model, max_length=32))
         demo.demo(folder / "experiments" / "demo", train=80, evaluation=40, runs=2, seeds=2)
     return Experiment(folder / "experiments" / "demo")

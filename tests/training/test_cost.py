@@ -55,7 +55,7 @@ def test_line_recovers_step_and_token_and_survives_noise() -> None:
 
 def test_probe_measures_this_machine_in_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A quarter of the seconds that it usually has, and 4 seconds for what else the machine does meanwhile."""
-    monkeypatch.setattr(cost, "PROBE_SECONDS", cost.PROBE_SECONDS / 4)
+    monkeypatch.setattr(cost, "PROBE_SECONDS", 1.0)
     monkeypatch.setattr(cost, "LONGEST_SECONDS", cost.LONGEST_SECONDS / 4)
     data = tiny_data(list(np.random.default_rng(0).integers(2, 40, 30)))
     began = time.monotonic()
@@ -86,6 +86,7 @@ def test_a_probe_of_long_steps_ends_in_time_and_says_that_it_is_rough(
         now += prediction
         return real_predict(*given)
 
+    monkeypatch.setattr(cost, "PROBE_SECONDS", 4.0)
     monkeypatch.setattr(cost, "perf_counter", lambda: now)
     monkeypatch.setattr(cost, "_process_seconds", lambda: 0.0)
     monkeypatch.setattr(cost.Run, "step", long_step)

@@ -11,11 +11,15 @@ import pytest
 
 from pruning.errors import ModelError
 from pruning.files import package_environment
+from pruning.training import unpacked_model as unpacked
 from pruning.training.unpacked_model import unpacked_model
 
-USE = """
-import sys
-from pruning.training.unpacked_model import unpacked_model
+USE = f"""
+import importlib.util, sys
+found = importlib.util.spec_from_file_location("unpacked_model", {unpacked.__file__!r})  # its package imports torch
+module = importlib.util.module_from_spec(found)
+found.loader.exec_module(module)
+unpacked_model = module.unpacked_model
 print(unpacked_model(sys.argv[1], [("config.json", lambda: sys.argv[2].encode())]), flush=True)
 sys.stdin.read()
 """

@@ -2,12 +2,14 @@
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from pruning.data.sample import sample_split
 from pruning.experiment import Experiment
 from pruning.export import writer
 from pruning.files import sha256
@@ -87,6 +89,28 @@ def test_a_cold_deep_link_has_its_shell(server: tuple[str, Path], page: Page, na
     expect(page.get_by_role("heading", name=name.capitalize(), exact=True)).to_be_visible()
     expect(page.get_by_role("link", name="Frontier")).to_be_visible()
     expect(page.get_by_text("Page not found")).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_the_first_picture_of_a_dropped_file(server: tuple[str, Path], page: Page) -> None:
+    """The seconds are printed (pytest -s), not judged: a machine may be busy."""
+    address, experiments = server
+    data, _ = sample_split(1000, 1000)
+    page.goto(address)
+    start = time.monotonic()
+    page.locator('input[type="file"]').first.set_input_files(data)
+    page.get_by_role("button", name="Start scoring").click(timeout=60_000)
+    pressed = time.monotonic()
+    expect(page.get_by_text("Expected success, before training")).to_be_visible(timeout=300_000)
+    expect(page.locator('[data-testid="stPlotlyChart"] .bars path').first).to_be_attached(timeout=60_000)
+    print(f"\nfirst picture {time.monotonic() - start:.0f} s after the drop, {time.monotonic() - pressed:.0f} s after the start")
+    expect(page.get_by_text("Probe accuracy")).to_be_visible()
+    [folder] = [path.parent for path in experiments.glob("*/experiment.json")]
+    assert not Experiment(folder).finished_runs()
+    page.get_by_role("link", name="Score", exact=True).click()
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Yes, stop it").click()
+    wait_until(lambda: Experiment(folder).status().state is JobState.CANCELLED, 120)
 
 
 @pytest.mark.slow

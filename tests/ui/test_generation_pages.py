@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -10,18 +11,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from pruning.experiment import Experiment
-from pruning.jobs import worker
-from tests.support.chats import settings_of
 from tests.support.pages import PAGES, opened
 
 pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
-def experiments(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pages")
-    worker.score(settings_of(folder), folder / "experiments" / "chats")
-    return folder / "experiments"
+def experiments(chats_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(chats_once, tmp_path_factory.mktemp("pages") / "chats")) / "experiments"
 
 
 def shown(app: AppTest) -> str:

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(NO_BROWSER, reason="no Chr
 EXAMPLES = 300
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def marked(served: tuple[str, Path]) -> tuple[str, Path]:
     """A dashboard with two experiments on the same data."""
     experiments = served[1]

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from benchmarks import big
 from pruning.experiment import Experiment
+from pruning.jobs import background
 from pruning.records import JobState
+from pruning.settings import Settings
 from pruning.store import saved_filters
 from tests.support.browsing import NO_BROWSER, fill, settled, visit, wait_until
 
@@ -188,26 +191,16 @@ def test_two_tabs_decide_at_once_and_nothing_is_lost(topics: tuple[str, Experime
 
 
 def test_scoring_goes_on_without_its_tab_and_is_cancelled_and_resumed(
-    served: tuple[str, Path], browser: Browser, reviews: tuple[Path, Path], tiny: str
+    served: tuple[str, Path], browser: Browser, settings: Settings
 ) -> None:
     address, experiments = served
-    data, evaluation = (Path(shutil.copy(path, experiments)) for path in reviews)
+    long = settings.with_changes(seeds=tuple(range(12)), train=replace(settings.train, epochs=40, learning_rate=1e-3))
+    background.score(long, experiments / "long")
     context = browser.new_context(viewport={"width": 1400, "height": 1800})
     page = context.new_page()
-    visit(page, f"{address}/score?new=true")
-    for label, value in (("Data", str(data)), ("Name", "long"), ("Model", tiny)):
-        fill(page, label, value)
-    page.get_by_text("More settings", exact=True).click()
-    fill(page, "Evaluation data", str(evaluation))
-    page.get_by_role("tab", name="Runs and scores").click()
-    fill(page, "Runs", "12")
-    page.get_by_role("tab", name="Recipe").click()
-    fill(page, "Epochs", "40")
-    fill(page, "Learning rate", "1e-3")
-    page.get_by_role("button", name="Start scoring").click()
-    expect(page.get_by_text(re.compile("score running", re.I)).first).to_be_visible(timeout=60_000)  # a worker imports torch first
+    wait_until((experiments / "long" / "experiment.json").exists, 120)
     wait_until(lambda: np.isfinite(Experiment(experiments / "long").epoch_accuracy()).any(), 120)
-    page.reload()
+    visit(page, f"{address}/score?experiment=long")
     expect(page.get_by_text(re.compile("score running", re.I)).first).to_be_visible()
     context.close()
 
