@@ -25,6 +25,7 @@ def on_gpus(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     return settings.with_changes(look=False, device="cuda:2,0")
 
 
+@pytest.mark.slow
 def test_a_job_on_two_gpus_waits_for_these_alone_and_records_what_the_cpu_does(on_gpus: Settings, tmp_path: Path) -> None:
     """While one job holds cuda:1 and another one cuda:2, which ends when it is waited for."""
     said, places = list[str](), set[str]()

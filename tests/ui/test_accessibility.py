@@ -84,7 +84,7 @@ def test_no_page_has_a_serious_violation(address: str, wide: Page) -> None:
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_neither_dialog_nor_comparison_has_a_serious_violation(address: str, wide: Page, scheme: Scheme) -> None:
     wide.emulate_media(color_scheme=scheme)
     visit(wide, f"{address}/score?experiment=accessible&new=true")

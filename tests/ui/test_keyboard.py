@@ -128,6 +128,7 @@ IN_SIGHT = """key => {
 SCROLLED = "[...document.querySelectorAll('[data-testid=stMain], html')].reduce((sum, e) => sum + e.scrollTop, 0)"
 
 
+@pytest.mark.slow
 def test_twenty_suspected_labels_take_twenty_keys_and_no_scrolling(served: tuple[str, Path], browser: Browser, tmp_path: Path) -> None:
     address, experiments = served
     made = mislabelled(tmp_path).folder.root

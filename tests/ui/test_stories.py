@@ -190,6 +190,7 @@ def test_two_tabs_decide_at_once_and_nothing_is_lost(topics: tuple[str, Experime
         expect(tab.get_by_text(f"keeps {stays / EXAMPLES:.0%}, as decided").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_scoring_goes_on_without_its_tab_and_is_cancelled_and_resumed(
     served: tuple[str, Path], browser: Browser, settings: Settings
 ) -> None:
