@@ -6,8 +6,12 @@ t-SNE (van der Maaten and Hinton 2008) by scikit-learn, which keeps who is near 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +20,12 @@ FITTED = 5_000
 """Most examples that t-SNE places itself; with more, a draw of so many, and the others are placed by their nearest ones."""
 
 SEED = 4_201
+
+STEPS = 1_000
+"""Steps of t-SNE at most."""
+
+Tick = Callable[[int, int], None]
+"""Called every 50 steps of t-SNE with the steps done, and those of all."""
 
 PLACED_BY, SHARPNESS = 10, 30.0
 """Nearest placed examples that place another one, and how much more the nearest of them count: weights are exp(SHARPNESS x cosine)."""
@@ -47,7 +57,7 @@ class Region:
     """The most distinctive first."""
 
 
-def places(embeddings: NDArray[np.floating]) -> Places:
+def places(embeddings: NDArray[np.floating], tick: Tick | None = None) -> Places:
     """[N, 2] place of each example, each axis within -1 to 1; [0, 0] for all where there are fewer than 3.
 
     The same embeddings give the same bits, on any number of cores: one thread works.
@@ -57,11 +67,11 @@ def places(embeddings: NDArray[np.floating]) -> Places:
     rows = len(embeddings)
     with threadpool_limits(1):
         if rows <= FITTED:
-            found = _fitted(np.asarray(embeddings, dtype=np.float32))
+            found = _fitted(np.asarray(embeddings, dtype=np.float32), tick)
         else:
             drawn = drawn_rows(rows)
             base = np.asarray(embeddings[drawn], dtype=np.float32)
-            found = _beside(embeddings, base, _fitted(base), drawn)
+            found = _beside(embeddings, base, _fitted(base, tick), drawn)
     middle = (found.max(axis=0) + found.min(axis=0)) / 2 if rows else np.zeros(2)
     reach = np.abs(found - middle).max(initial=0.0)
     return np.asarray((found - middle) / (reach or 1.0), dtype=np.float32)
@@ -72,7 +82,7 @@ def drawn_rows(rows: int, most: int = FITTED) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(SEED).permutation(rows)[:most])
 
 
-def _fitted(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+def _fitted(rows: NDArray[np.float32], tick: Tick | None) -> NDArray[np.float64]:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
@@ -81,8 +91,38 @@ def _fitted(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     start = PCA(2, svd_solver="full" if len(rows) < rows.shape[1] else "covariance_eigh").fit_transform(rows.astype(np.float64))
     start *= 1e-4 / max(float(start[:, 0].std()), 1e-12)
     perplexity = min(30.0, (len(rows) - 1) / 3)
-    tsne = TSNE(perplexity=perplexity, init=start.astype(np.float32), random_state=SEED, n_jobs=1, method="barnes_hut")
-    return np.asarray(tsne.fit_transform(rows), dtype=np.float64)
+    tsne = TSNE(
+        perplexity=perplexity,
+        init=start.astype(np.float32),
+        random_state=SEED,
+        n_jobs=1,
+        method="barnes_hut",
+        max_iter=STEPS,
+        verbose=0 if tick is None else 2,
+    )
+    with nullcontext() if tick is None else redirect_stdout(cast("IO[str]", _Steps(tick))):
+        return np.asarray(tsne.fit_transform(rows), dtype=np.float64)
+
+
+class _Steps:
+    """Standard output while t-SNE runs, which reports its steps there and nowhere else; what others print passes through."""
+
+    def __init__(self, tick: Tick) -> None:
+        self.tick, self.behind, self.own = tick, sys.stdout, False
+
+    def write(self, text: str) -> int:
+        if text.startswith("[t-SNE]"):
+            self.own = True
+            if found := re.match(r"\[t-SNE\] Iteration (\d+)", text):
+                self.tick(int(found[1]), STEPS)
+        elif self.own and text == "\n":
+            self.own = False
+        else:
+            return self.behind.write(text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.behind, name)
 
 
 def _beside(

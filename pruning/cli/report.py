@@ -93,7 +93,7 @@ def listener(title: str) -> Iterator[Callable[[JobProgress], None]]:
         def above_bar(progress: JobProgress) -> None:
             for sentence in news(progress):
                 _line(sentence)
-            bar.update(task, total=progress.total, completed=progress.done, note=f"{progress.rate:.0f}/s")
+            bar.update(task, total=progress.total, completed=progress.done, note=progress.step or f"{progress.rate:.0f}/s")
 
         yield above_bar
 
@@ -123,6 +123,9 @@ def _plain(title: str) -> Callable[[JobProgress], None]:
         if time.monotonic() - last < PLAIN_INTERVAL:
             return
         last = time.monotonic()
+        if progress.step:
+            say(f"{title}: {progress.step}")
+            return
         runs = "; ".join(in_progress.sentence(run) for _, run in sorted(progress.runs.items()))
         left = f", {duration((progress.total - progress.done) / progress.rate)} left" if progress.rate else ""
         say(f"{title}: {progress.done:,} of {progress.total:,} examples, {progress.rate:.0f}/s{left} ({runs})")

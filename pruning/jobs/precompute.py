@@ -6,15 +6,20 @@ python -m pruning.jobs.precompute DIR map     make its map by meaning
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import IO
 
 from pruning.experiment import Experiment
 from pruning.files import package_environment
 from pruning.jobs import mapping
 
 _running: dict[tuple[Path, str], subprocess.Popen[bytes]] = {}
+_printed: dict[tuple[Path, str], IO[bytes]] = {}
+"""What each child process has printed."""
 
 
 def begin(directory: Path, what: str = "") -> None:
@@ -22,7 +27,8 @@ def begin(directory: Path, what: str = "") -> None:
     child = _running.get((directory, what))
     if child is None or child.poll() is not None:
         command = ["nice", sys.executable, "-m", "pruning.jobs.precompute", str(directory), *([what] if what else [])]
-        _running[directory, what] = subprocess.Popen(command, env=package_environment(), stdin=subprocess.DEVNULL)
+        printed = _printed[directory, what] = tempfile.TemporaryFile()  # noqa: SIM115  (read while the child writes)
+        _running[directory, what] = subprocess.Popen(command, env=package_environment(), stdin=subprocess.DEVNULL, stdout=printed)
 
 
 def failed(directory: Path, what: str = "") -> bool:
@@ -31,11 +37,22 @@ def failed(directory: Path, what: str = "") -> bool:
     return child is not None and bool(child.poll())
 
 
+def steps(directory: Path, what: str) -> tuple[int, int] | None:
+    """Return the steps done and those of all, as the latest child process counts them; None while it counts none."""
+    printed = _printed.get((directory, what))
+    if printed is None:
+        return None
+    size = os.fstat(printed.fileno()).st_size
+    lines = os.pread(printed.fileno(), 64, max(0, size - 64)).splitlines()  # a seek would move the child's place too
+    numbers = lines[-1].split() if lines else []
+    return (int(numbers[0]), int(numbers[1])) if len(numbers) == 2 and all(map(bytes.isdigit, numbers)) else None
+
+
 def main(directory: Path, what: str = "") -> None:
     """Do that work for the experiment in `directory`, in this process."""
     experiment = Experiment(directory)
     if what == "map":
-        mapping.ensure(experiment)
+        mapping.ensure(experiment, lambda done, total: print(done, total, flush=True))
         return
     _ = experiment.duplicates, experiment.same_meaning
     if experiment.label_errors and experiment.finished_runs():

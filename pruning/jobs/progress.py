@@ -39,8 +39,9 @@ class JobProgress:
     """Count a job's examples over all its runs and write its events.
 
     `runs` holds the latest progress of each run under way, `ended` counts the runs that have ended, `log` is the file name of the job's
-    log, `waiting` is the sentence about what a queued job waits for, empty once it trains, `lost` has a sentence for each run
-    whose process or machine was lost, and `connection` is that to the cluster it trains on, if it does.
+    log, `waiting` is the sentence about what a queued job waits for, empty once it trains, `step` names work that counts no examples,
+    `lost` has a sentence for each run whose process or machine was lost, and `connection` is that to the cluster it trains on, if it
+    does.
     """
 
     def __init__(self, folder: Folder, verb: str, log: str = "", connection: Connection | None = None) -> None:
@@ -48,7 +49,7 @@ class JobProgress:
         self.verb = verb
         self.log = log
         self.connection = connection
-        self.waiting = self.machines = ""
+        self.waiting = self.machines = self.step = ""
         self.runs: dict[str, Progress] = {}
         self.found = self.total = self.ended = 0
         self.started = time.time()
@@ -171,7 +172,7 @@ class JobProgress:
         """Append a progress event if the last one is old enough: a second at first, a few seconds in a long job."""
         now = time.monotonic()
         if not self.waiting and now - self._said >= min(SLOWEST_HEARTBEAT, max(HEARTBEAT, (now - self._clock) / 120)):
-            self.say("progress", message=self.machines)
+            self.say("progress", message=self.step or self.machines)
 
 
 def _add(pace: list[tuple[float, int]], done: int) -> None:

@@ -87,12 +87,12 @@ def look_again(directory: str | Path, listen: Listener = lambda progress: None, 
     """Look at an experiment that is there, or finish its look; `model` names one where the experiment has none of its own."""
     experiment = Experiment(directory)
     with _opened(experiment, "look") as (stop, progress):
-        mapping.ensure(looking.ensure(experiment, progress, listen, stop, model))
+        mapping.step(looking.ensure(experiment, progress, listen, stop, model), progress, listen)
     return Experiment(directory)
 
 
 def _look(experiment: Experiment, progress: JobProgress, listen: Listener, stop: Stop) -> None:
-    mapping.ensure(looking.ensure(experiment, progress, listen, stop))
+    mapping.step(looking.ensure(experiment, progress, listen, stop), progress, listen)
 
 
 def within_job(

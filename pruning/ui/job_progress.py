@@ -86,7 +86,7 @@ def _headline(status: JobStatus, learned: Learned | None) -> None:
     st.subheader(escaping.markdown(_begun(status.sentence)), anchor=False)
     if status.total:
         st.progress(min(1.0, status.done / status.total))
-    elif status.state.under_way:
+    elif status.state.under_way and not status.message:
         st.progress(0.0, "Loading the data and the model ...")
     if learned is not None:
         st.text(learned.sentence)

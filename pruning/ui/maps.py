@@ -136,8 +136,10 @@ def _awaited(view: View) -> None:
             st.rerun()
         if precompute.failed(directory, "map"):
             st.error(f"The map could not be made; {escaping.markdown(f'python -m pruning look {directory}')} says why.")
-        else:
-            st.info(f"Placing {counted(len(view.h), 'example')} on the map; this takes seconds, once.", icon=":material/hourglass_top:")
+            return
+        done, total = precompute.steps(directory, "map") or (0, 1)
+        st.info(f"Placing {counted(len(view.h), 'example')} on the map; this takes seconds, once.", icon=":material/hourglass_top:")
+        st.progress(min(1.0, done / total), f"Step {done:,} of {total:,}" if done else "Comparing the examples ...")
 
     wait()
 

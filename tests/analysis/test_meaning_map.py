@@ -36,6 +36,19 @@ def test_the_same_bits_twice() -> None:
     assert meaning_map.places(embeddings).tobytes() == meaning_map.places(embeddings).tobytes()
 
 
+def test_steps_are_counted_and_what_others_print_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    embeddings, _ = clusters(80)
+    told: list[tuple[int, int]] = []
+
+    def tick(done: int, total: int) -> None:
+        told.append((done, total))
+        print("mine")
+
+    assert meaning_map.places(embeddings, tick).tobytes() == meaning_map.places(embeddings).tobytes()
+    assert told[:2] == [(50, 1000), (100, 1000)] and told[-1] == (1000, 1000)
+    assert capsys.readouterr().out == "mine\n" * len(told)
+
+
 def test_many_are_placed_by_a_draw_and_beside_their_like(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meaning_map, "FITTED", 60)
     monkeypatch.setattr(meaning_map, "BLOCK", 50)

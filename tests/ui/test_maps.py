@@ -56,9 +56,11 @@ def test_an_area_of_a_map_that_is_not_there_is_said(scored: Experiment, monkeypa
 def test_the_map_is_made_at_its_first_use(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[tuple[Path, str]] = []
     monkeypatch.setattr(precompute, "begin", lambda directory, what="": begun.append((directory, what)))
+    monkeypatch.setattr(precompute, "steps", lambda directory, what: (150, 1000))
     app = opened("difficulty?experiment=reviews&kind=by+meaning", scored.folder.root.parent, monkeypatch)
     assert not app.exception and [(path.name, what) for path, what in begun] == [("reviews", "map")]
     assert any("on the map; this takes seconds, once" in info.value for info in app.info)
+    assert "Step 150 of 1,000" in str(app.get("progress")[0].proto)
 
 
 def test_without_embeddings_the_command_is_shown(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
