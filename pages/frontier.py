@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pruning.analysis.recommendation import MARGIN, margin_of
+from pruning.reports import choices
 from pruning.ui import address, charts, frontier_controls, groups, reliability, state, widgets
 
 view = state.scored()
@@ -28,7 +29,7 @@ with left:
         if points:
             metrics = list(points[0].metrics)
             address.among(address.METRIC, metrics, "metric")
-            metric = st.selectbox("Metric", metrics, key=address.METRIC, width=180)
+            metric = st.selectbox("Metric", metrics, key=address.METRIC, width=180, format_func=lambda name: name.replace("_", " "))
             points = view.frontier(budget, metric)
             address.within(address.MARGIN, 0.0, 50.0, "a margin of")
             allowed = st.number_input("Accuracy I can give up (pp)", 0.0, 50.0, 100 * MARGIN, 0.1, key=address.MARGIN, width=240)
@@ -43,8 +44,9 @@ with left:
         frontier_controls.advise(view, points, margin_of(allowed), state.subset_name(), budget)
         frontier_controls.table(points, metric)
     else:
-        st.info("Not measured yet. Each subset is fine-tuned with several seeds, with a random and an ambiguous subset of equal size.")
-    frontier_controls.ask(view, points, state.subset_name(), budget)
+        frontier_controls.unmeasured(view)
+    if points or not choices.unmeasurable(view.experiment):
+        frontier_controls.ask(view, points, state.subset_name(), budget)
 with right:
     frontier_controls.cost(view, subset, points, metric if points else "")
 if points:

@@ -207,7 +207,7 @@ def _of_answers(evidence: Evidence, runs: list[int]) -> tuple[Verdict, str]:
 
 
 _ADVICE = {
-    Verdict.NOT_LEARNED: "Fit the learning rate (--learning-rate auto), train longer (--epochs), or use another --model.",
+    Verdict.NOT_LEARNED: "Fit the learning rate (--learning-rate auto), train longer (--epochs), or use another model (--model).",
     Verdict.STILL_RISING: "More epochs would probably teach it more (--epochs).",
     Verdict.MEMORISED: "Fewer epochs (--epochs) memorise less; wrong labels are what a model can only memorise.",
 }

@@ -19,7 +19,7 @@ from pruning.jobs import mapping
 
 _running: dict[tuple[Path, str], subprocess.Popen[bytes]] = {}
 _printed: dict[tuple[Path, str], IO[bytes]] = {}
-"""What each child process has printed."""
+"""Standard output of each child process."""
 
 
 def begin(directory: Path, what: str = "") -> None:

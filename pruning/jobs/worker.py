@@ -27,6 +27,7 @@ from pruning.jobs.progress import JobProgress, Listener, Stop, job, stop_on_sign
 from pruning.jobs.runs import Done, train_runs
 from pruning.jobs.usual import decided
 from pruning.records import RunPlan
+from pruning.reports import choices
 from pruning.settings import FULL_RECIPE, Settings
 from pruning.store.layout import Folder
 from pruning.store.lock import own
@@ -149,8 +150,8 @@ def frontier(
     if seeds < 1:
         raise UsageError(f"seeds must be at least 1, got {seeds}; use at least 3 for a useful interval.", "seeds")
     experiment = Experiment(directory, burn_in, success=success)
-    if not (experiment.settings.model and experiment.evaluation(["id"]).num_rows):
-        raise ExperimentError(f"{experiment.folder.root} lacks a model or evaluation data to measure with; record it with both.")
+    if reason := choices.unmeasurable(experiment):
+        raise ExperimentError(f"{experiment.folder.root} {reason}")
     other = transfer.other_model(experiment, model, learning_rate, own)
     wanted = [*(names or experiment.ladder()), *([transfer.save_own_ticket(experiment, other)] if other and other.own else [])]
     if with_decisions:

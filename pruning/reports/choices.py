@@ -27,6 +27,15 @@ def subset_names(experiment: Reading) -> list[str]:
     return list(dict.fromkeys([*ladder(experiment), *choice, *saved, *found, "drop-easy", "drop-hard", SOMETIMES, *measured, "full"]))
 
 
+def unmeasurable(experiment: Reading) -> str:
+    """Return why no subset can be fine-tuned, in words that follow the experiment's name; empty where one can."""
+    if experiment.sampled:
+        return "has sampled answers, which are not fine-tuned here; export a subset and compare a run on it with one on random of its size."
+    found = {"a model": bool(experiment.settings.model), "evaluation data": experiment.evaluation(["id"]).num_rows > 0}
+    lacking = [what for what, there in found.items() if not there]
+    return f"lacks {' and '.join(lacking)} to measure subsets with; record it with both." if lacking else ""
+
+
 def instead(view: View) -> Subset | None:
     """Return the subset to take where the chosen one keeps nothing: the first of the ladder that keeps some, else full data."""
     offered = (view.subset(name) for name in [*ladder(view.experiment), "full"])

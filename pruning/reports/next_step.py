@@ -35,16 +35,20 @@ def next_step(
     usual_seeds: int,
     measuring: bool = False,
     refusal: str = "",
+    unmeasurable: str = "",
 ) -> NextStep:
     """Return the verdict within `margin` (a share; 0.005 = 0.5 pp) and the next step.
 
-    `ladder` are the subsets to measure if none was. With a `refusal` (`Learned.refusal`) no subset is chosen.
+    `ladder` are the subsets to measure if none was. With a `refusal` (`Learned.refusal`) no subset is chosen, and nothing is to be
+    measured for a reason that is `unmeasurable`.
     """
     if refusal:
         return NextStep(headline="The model has not learned", detail=refusal)
     measured = [point for point in points if point.vs_full is not None]
     if measuring:
         return NextStep(headline="Measuring the frontier", detail="The verdict comes when every point is complete.")
+    if not measured and unmeasurable:
+        return NextStep(headline="Accuracy is not measured here", detail=unmeasurable)
     if not measured:
         detail = f"Train {counted(len(ladder), 'smaller set')} with {usual_seeds} seeds each, beside random ones of equal size."
         return NextStep(headline="Not measured yet", detail=detail, measure=tuple(ladder), seeds=usual_seeds)

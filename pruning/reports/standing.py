@@ -41,7 +41,9 @@ def step(view: View, points: Sequence[FrontierPoint]) -> NextStep:
     """Return the verdict and the next step."""
     experiment = view.experiment
     ladder, measuring = choices.ladder(experiment), experiment.status().measuring
-    return next_step.next_step(points, ladder, MARGIN, USUAL_SEEDS, measuring, experiment.learned.refusal)
+    reason = choices.unmeasurable(experiment)
+    lacking = f"{experiment.name} {reason}" if reason else ""
+    return next_step.next_step(points, ladder, MARGIN, USUAL_SEEDS, measuring, experiment.learned.refusal, lacking)
 
 
 def seconds(view: View, points: Sequence[FrontierPoint], found: NextStep) -> float | None:

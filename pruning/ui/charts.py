@@ -40,9 +40,13 @@ def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str, height: int
     )
     bars[0], bars[-1] = f"{bars[0]}<br>never<br>right", f"{bars[-1]}<br>always<br>right"
     figure.update_xaxes(title=plotly(x), tickvals=list(range(len(bars))), ticktext=bars)
-    figure.update_yaxes(title="examples", rangemode="tozero")
+    few = counts.sum(axis=1).max() <= WHOLE if len(counts) else False
+    figure.update_yaxes(title="examples", rangemode="tozero", dtick=1 if few else None)
     return figure
 
+
+WHOLE = 5
+"""Examples of the highest bar below which the axis would have fractions of an example."""
 
 LONGEST_NAME = 24
 """Characters of a legend's entry; the hover has the whole name."""

@@ -19,7 +19,7 @@ from pruning.reports import choices, composition, next_step
 from pruning.reports.browse import View
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES
 from pruning.subsets.titles import short, spoken, title
-from pruning.ui import address, charts, escaping, example, job_progress, state, tables, theme, widgets
+from pruning.ui import address, charts, escaping, example, job_progress, setting_boxes, state, tables, theme, widgets
 
 BASELINES_HELP = (
     "What every subset is compared with, at its own size. random: chance. ambiguous: the highest variability (the paper's). "
@@ -36,7 +36,7 @@ def clicked() -> None:
 
 
 TABLE = {
-    "subset": st.column_config.TextColumn("subset", width=214),
+    "subset": st.column_config.TextColumn("subset", width=232),
     "keeps": st.column_config.ProgressColumn("keeps", format="percent", min_value=0, max_value=1, width=84),
     tables.PLUS_MINUS: st.column_config.NumberColumn(
         tables.PLUS_MINUS, format="%.3f", width=52, help="Half the 95% interval over the seeds"
@@ -102,7 +102,7 @@ def _numbers(view: View, point: FrontierPoint, metric: str) -> None:
     interval = "" if isnan(low) else f"\u00b1{(high - low) / 2:.3f} over {counted(point.seeds, 'seed')}"
     columns = st.columns(3)
     columns[0].metric("Keeps", f"{point.kept_fraction:.0%}", f"{point.kept:,} examples", delta_color="off", delta_arrow="off")
-    columns[1].metric(metric, f"{point.metrics[metric]:.3f}", interval or None, delta_color="off", delta_arrow="off")
+    columns[1].metric(metric.replace("_", " "), f"{point.metrics[metric]:.3f}", interval or None, delta_color="off", delta_arrow="off")
     columns[2].metric("vs full data", tables.difference(point.vs_full) or "-", delta_color="off", delta_arrow="off")
     if words := next_step.against_random(point):
         st.caption(words)
@@ -198,7 +198,10 @@ def advise(view: View, points: Sequence[FrontierPoint], margin: float, chosen: s
     status = view.experiment.status()
     found = recommend(points, margin, measuring=status.measuring, refusal=view.experiment.learned.refusal)
     running = status.state.under_way
-    st.info(escaping.markdown(spoken(found.sentence, [point.subset for point in points])), icon=":material/lightbulb:")
+    st.info(
+        escaping.markdown(spoken(setting_boxes.without_flags(found.sentence), [point.subset for point in points])),
+        icon=":material/lightbulb:",
+    )
     seeds = {point.subset: point.seeds for point in points}
     with st.container(horizontal=True):
         if found.subset is not None and found.subset.removesuffix(DECISIONS) != chosen:
@@ -210,6 +213,14 @@ def advise(view: View, points: Sequence[FrontierPoint], margin: float, chosen: s
             if st.button(f"{counted(found.more_seeds, 'more seed')} of {of}", icon=":material/add:", disabled=running):
                 fewest = min(seeds[name] for name in found.measure)
                 start(view, found.measure, ["random"] if one else [], fewest + found.more_seeds, budget)
+
+
+def unmeasured(view: View) -> None:
+    """Say that no subset is measured, and where none can be, why."""
+    if reason := choices.unmeasurable(view.experiment):
+        st.info(escaping.markdown(f"{view.experiment.name} {reason}"), icon=":material/info:")
+    else:
+        st.info("Not measured yet. Each subset is fine-tuned with several seeds, with a random and an ambiguous subset of equal size.")
 
 
 def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -> None:

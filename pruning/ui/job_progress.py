@@ -60,18 +60,20 @@ def _watch(directory: str, was_running: bool) -> None:
     _numbers(experiment, status)
     if running and status.verb == "score":
         reliability.line(experiment)
-    curves, numbers = widgets.columns("runs", [3, 2])
-    with curves:
-        _curves(experiment)
-    with numbers:
-        st.caption("The same in numbers; a percentage for running epochs")
-        st.dataframe(in_progress.grid(experiment, status), alt="Accuracy of every run in every epoch")
+    if not experiment.sampled:
+        curves, numbers = widgets.columns("runs", [3, 2])
+        with curves:
+            _curves(experiment)
+        with numbers:
+            st.caption("The same in numbers; a percentage for running epochs")
+            st.dataframe(in_progress.grid(experiment, status), alt="Accuracy of every run in every epoch")
     _searches(experiment)
     if runs := [in_progress.cells(run) for run in in_progress.running(status)]:
         st.caption("Runs in progress")
         st.dataframe(pd.DataFrame(runs), hide_index=True, alt="Runs in progress: device, epoch, examples, speed and accuracy of each")
     if notes := experiment.notes():
-        st.caption(escaping.markdown(setting_boxes.in_boxes(" ".join(notes))))
+        with st.expander(counted(len(notes), "note"), icon=":material/info:"):
+            st.markdown("\n".join(f"- {escaping.markdown(setting_boxes.in_boxes(note))}" for note in notes))
 
 
 def _headline(status: JobStatus, learned: Learned | None) -> None:
@@ -80,7 +82,7 @@ def _headline(status: JobStatus, learned: Learned | None) -> None:
         verdict, _, advice = learned.sentence.partition(". ")
         st.subheader(escaping.markdown(verdict.removesuffix(".")), anchor=False)
         if advice:
-            st.text(advice)
+            st.text(setting_boxes.without_flags(advice))
         st.caption(escaping.markdown(_begun(status.sentence)))
         return
     st.subheader(escaping.markdown(_begun(status.sentence)), anchor=False)
@@ -89,7 +91,7 @@ def _headline(status: JobStatus, learned: Learned | None) -> None:
     elif status.state.under_way and not status.message:
         st.progress(0.0, "Loading the data and the model ...")
     if learned is not None:
-        st.text(learned.sentence)
+        st.text(setting_boxes.without_flags(learned.sentence))
 
 
 def _begun(sentence: str) -> str:
@@ -100,6 +102,10 @@ def _begun(sentence: str) -> str:
 def _numbers(experiment: Experiment, status: JobStatus) -> None:
     """Five numbers: of the job while it runs, then of what it recorded."""
     row, settings = st.container(horizontal=True), experiment.settings
+    if experiment.sampled:
+        widgets.number(row, "Prompts", f"{len(experiment.ids):,}", counted(settings.runs, "answer") + " each at most")
+        widgets.number(row, "Recorded by", settings.recorded_by, "nothing is trained here")
+        return
     runs = len(experiment.finished_runs())
     epochs = counted(settings.scoring.epochs, "epoch")
     widgets.number(row, "Runs", f"{runs} of {settings.runs}", f"{epochs} each")

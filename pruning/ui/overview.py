@@ -27,6 +27,7 @@ from pruning.ui import (
     history,
     job_progress,
     new_experiment,
+    setting_boxes,
     state,
     theme,
     widgets,
@@ -82,7 +83,7 @@ def _experiment(experiment: Experiment) -> None:
 def _verdict(view: View, points: list[FrontierPoint], step: NextStep) -> None:
     st.subheader(escaping.markdown(step.headline), anchor=False)
     seconds = standing.seconds(view, points, step)
-    st.text(step.detail + (f" About {duration(seconds)}." if seconds else ""))
+    st.text(setting_boxes.without_flags(step.detail) + (f" About {duration(seconds)}." if seconds else ""))
     running = view.experiment.status().state.under_way
     with st.container(horizontal=True, vertical_alignment="center"):
         if step.choose is not None:
@@ -108,7 +109,7 @@ def _five(view: View, points: list[FrontierPoint], step: NextStep) -> None:
     full, smallest = found.full, found.smallest
     widgets.number(
         row,
-        f"Full data, {found.metric}",
+        f"Full data, {found.metric.replace('_', ' ')}",
         f"{full.metrics[found.metric]:.3f}" if full else "-",
         counted(full.seeds, "seed") if full else "no evaluation data",
     )

@@ -184,6 +184,15 @@ def in_boxes(sentence: str) -> str:
     return re.sub(r"(?<!\S)--(?:no-)?([a-z][a-z-]*)", lambda found: labels.get(found[1], found[0]), sentence)
 
 
+def without_flags(sentence: str) -> str:
+    """Return a sentence without the flags of the command line that stand in brackets.
+
+    >>> without_flags("Train longer (--epochs), or use another model (--model).")
+    'Train longer, or use another model.'
+    """
+    return re.sub(r" \(--[a-z][a-z -]*\)", "", sentence)
+
+
 def pointed_out(error: UsageError) -> str:
     """Return the error with the name of its box."""
     return f"{error} See {FORM[error.field].label} under More settings." if error.field in FORM else str(error)

@@ -135,7 +135,7 @@ def test_a_recording_is_neither_gone_on_with_nor_measured_without_a_model(data: 
         run = recorder.run(seed)
         for _ in range(2):
             run.add(np.arange(ROWS), np.random.default_rng(seed).normal(size=(ROWS, 2)))
-    with pytest.raises(ExperimentError, match="lacks a model or evaluation data"):
+    with pytest.raises(ExperimentError, match="lacks evaluation data to measure"):
         worker.frontier(recorder.experiment.folder.root)
 
 

@@ -29,3 +29,10 @@ def test_a_page_shows_what_there_is(page: str, imported: Path, monkeypatch: pyte
     assert not app.exception
     assert app.title[0].value.lower() == page
     assert not [error.value for error in app.error]
+
+
+def test_no_page_offers_to_measure_what_cannot_be_measured(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for page in ("frontier", "overview"):
+        app = open_page(page, imported, monkeypatch)
+        assert any("lacks evaluation data to measure subsets with" in str(one.value) for one in (*app.info, *app.text))
+        assert not [button.label for button in app.button if button.label.startswith("Measure")]
