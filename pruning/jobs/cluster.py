@@ -40,7 +40,7 @@ OPEN = "WINNOW_RAY_OPEN"
 """Environment variable: 1 accepts a cluster that anyone who reaches it may run code on."""
 
 RETRIES = "4"
-"""Attempts to connect, a second each; Ray's default of 20 takes longer than a person waits for a sentence."""
+"""Attempts to connect, a second each; Ray's default of 20 takes longer than a person waits for a sentence. Read when Ray is imported."""
 
 ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):[0-9]{1,5}")
 """HOST:PORT; an IPv6 host in brackets."""
@@ -185,12 +185,19 @@ def connected(cluster: Cluster | None, device: str = "auto") -> Iterator[Connect
 
 
 def _check_installed() -> None:
+    """Raise ClusterError if Ray is not installed; prepare its import."""
     if importlib.util.find_spec("ray") is None:
         raise ClusterError("--on needs the package ray, in the same version on every machine: pip install 'winnow-pruning[cluster]'.")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", RETRIES)
 
 
 def _check_protected() -> None:
-    if os.environ.get("RAY_AUTH_MODE") != "token" and os.environ.get(OPEN) != "1":
+    if os.environ.get("RAY_AUTH_MODE") == "token":
+        path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+        if not os.environ.get("RAY_AUTH_TOKEN") and not path.is_file():
+            raise ClusterError(f"There is no token at {path}; RAY_AUTH_TOKEN_PATH must name the file that the cluster was started with.")
+    elif os.environ.get(OPEN) != "1":
         raise ClusterError(
             "Without token authentication, everyone who reaches the cluster may run code on it. Start Ray with RAY_AUTH_MODE=token on "
             f"every machine and set it here too (docs/cluster.md); {OPEN}=1 accepts an open cluster in a network that nobody else reaches."
@@ -232,8 +239,6 @@ def _resolved(address: str) -> set[tuple[str, int]]:
 
 def _connect(address: str) -> Any:
     """Return Ray's module, connected; signals are handled as before. Raises ClusterError."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", RETRIES)
     import ray
 
     import pruning
@@ -284,7 +289,7 @@ def _in_words(address: str, error: Exception, printed: str) -> ClusterError:
     if "Version mismatch" in text or "version mismatch" in text:
         return ClusterError(f"Ray or Python here differ from those of the cluster at {address}: {text[-400:]}")
     if "InvalidAuthToken" in printed or "InvalidAuthToken" in text or "Unauthenticated" in printed:
+        if os.environ.get("RAY_AUTH_MODE") != "token":
+            return ClusterError(f"The cluster at {address} asks for a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH here too.")
         return ClusterError(f"The cluster at {address} refused the token; RAY_AUTH_TOKEN_PATH must name the file it was started with.")
-    if "oken" in text and "not" in text and "found" in text.lower():
-        return ClusterError("RAY_AUTH_MODE is token, but there is no token here; RAY_AUTH_TOKEN_PATH must name the cluster's token.")
     return ClusterError(f"The cluster at {address} could not be joined: {text[-400:]}")
