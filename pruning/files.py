@@ -102,13 +102,13 @@ def append_line(path: str | Path, line: str | Callable[[int], str]) -> None:
     """Append one line to a file in a single write, so that lines of several processes never mix.
 
     `line` can be a function of the open file, called while no other process writes to it. An incomplete last line is terminated
-    first. Raises ExperimentError if the system cannot write it, ValueError if `line` contains a line break.
+    first. The folder must exist, so that none appears in place of one that was moved meanwhile.
+    Raises ExperimentError if the system cannot write it, ValueError if `line` contains a line break.
     """
     if isinstance(line, str) and "\n" in line:
         raise ValueError("append_line takes one line")
     path = Path(path)
     with _in_words(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666 & ~umask())
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)  # or the end read below may be a partial line of another writer; closing releases it

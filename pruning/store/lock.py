@@ -252,7 +252,11 @@ def _locked(path: Path) -> bool:
 def log(folder: Folder, event: str, **values: Any) -> None:
     """Append one event."""
     check_place(folder)
-    lines.append(folder, folder.events, {"time": round(time.time(), 3), "event": event, **values})
+    try:
+        lines.append(folder, folder.events, {"time": round(time.time(), 3), "event": event, **values})
+    except ExperimentError:
+        check_place(folder)  # moved since
+        raise
 
 
 def status(folder: Folder) -> JobStatus:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,6 +84,22 @@ def test_every_write_of_the_owner_asks_for_its_folder(scored: Experiment, tmp_pa
         for write in (lambda: scored.add_finished(row), lambda: scored.log("note"), lambda: scored.stop_scoring(1, "Enough.")):
             with pytest.raises(ExperimentError, match="was moved, replaced or deleted"):
                 write()
+        assert not scored.folder.root.exists()
+
+
+def test_a_folder_that_is_moved_just_before_a_write_is_not_made_again(
+    scored: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = lines.append
+
+    def moved(folder: Folder, path: Path, values: dict[str, Any]) -> None:
+        scored.folder.root.rename(tmp_path / "elsewhere")
+        real(folder, path, values)
+
+    with lock.own(scored.folder):
+        monkeypatch.setattr(lines, "append", moved)
+        with pytest.raises(ExperimentError, match="was moved, replaced or deleted"):
+            scored.log("note")
         assert not scored.folder.root.exists()
 
 
