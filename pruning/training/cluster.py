@@ -201,9 +201,15 @@ class Pool:
 
     def note(self, sentence: str) -> None:
         """Report a fact once."""
-        if sentence not in self.said:
-            self.said.add(sentence)
+        if self.once(sentence):
             self.notes.append(Notice(sentence=sentence, lasting=True))
+
+    def once(self, sentence: str) -> str:
+        """Return the sentence; an empty one if it was said before."""
+        if sentence in self.said:
+            return ""
+        self.said.add(sentence)
+        return sentence
 
     def admit(self, worker: Worker, found: dict[str, str] | str) -> None:
         """Take the first machine's facts as those of all. Raises `SlotLost` for a machine that differs or cannot train."""
@@ -219,7 +225,7 @@ class Pool:
         left = [node for node in self._nodes() if node not in self.refused]
         if not left and not any(other.admitted for other in self.workers):
             raise ClusterError(f"No machine of the cluster can train. {' '.join(dict.fromkeys(self.refused.values()))}")
-        raise SlotLost(sentence, replace=True)
+        raise SlotLost(self.once(sentence), replace=True)
 
     def _nodes(self) -> list[str]:
         """Names of the machines that are alive and have a core or GPU for a worker."""
@@ -345,7 +351,7 @@ class Worker:
                 f"Ray ended it at {self._at}, as {self.machine} ran out of memory; use fewer --workers or a smaller --batch-size."
             )
         if not self.machine:
-            raise SlotLost("A machine of the cluster was lost before its worker started.", replace=True)
+            raise SlotLost(self.pool.once("A machine of the cluster was lost before its worker started."), replace=True)
         if not self.pool.alive(self.node):
             self.pool.lost.add(self.node)
             raise SlotLost(f"machine {self.machine} was lost at {self._at}.", replace=True)

@@ -24,7 +24,7 @@ MOST_LOSSES = 3
 
 
 class SlotLost(Exception):
-    """A slot ended by itself, with its runs; the message is the reason, a clause that ends with a full stop.
+    """A slot ended by itself, with its runs; the message is the reason, a clause that ends with a full stop; empty if it was said before.
 
     `replace` is True where another slot may take its place at once; a process lost for lack of memory would be lost again.
     """
@@ -163,7 +163,7 @@ class _Dispatch(Generic[S]):
         if not lost.replace:
             self.most = max(1, min(self.most - 1, sum(map(bool, self.slots.values()))))
         if not runs:
-            return [Notice(sentence=str(lost), lasting=True)]
+            return [Notice(sentence=str(lost), lasting=True)] if str(lost) else []
         for plan in runs:
             self.losses[plan.key] += 1
             if self.losses[plan.key] >= MOST_LOSSES:

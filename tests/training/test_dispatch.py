@@ -263,8 +263,9 @@ def test_slots_that_wait_for_a_machine_get_a_run_when_they_have_one_and_are_as_m
     assert [slot.ended for slot in slots] == [1, 1, 1]
 
 
-def test_a_lost_slot_is_replaced_where_its_reason_says_so_and_is_a_notice_if_it_had_no_run() -> None:
-    gone = SlotLost("machine 7 was lost.", replace=True)
+@pytest.mark.parametrize("reason", ["machine 7 was lost.", ""], ids=["new", "said before"])
+def test_a_lost_slot_is_replaced_where_its_reason_says_so_and_is_a_notice_if_it_had_no_run(reason: str) -> None:
+    gone = SlotLost(reason, replace=True)
     long = lambda key: iter([progress(key, 0)] * 9 + [result(key)])  # noqa: E731
     machine = Machine(lambda key: iter([progress(key, 0), gone]), long)
     items = list(machine.run([plan("a", 3), plan("b", 2), plan("c")], most=2))
@@ -278,5 +279,5 @@ def test_a_lost_slot_is_replaced_where_its_reason_says_so_and_is_a_notice_if_it_
         return slots[-1]
 
     items = list(dispatch([plan("a")], start, 1, lambda all_of_them: all_of_them, lambda: False))
-    assert [item.sentence for item in items if isinstance(item, Notice)] == ["machine 7 was lost."]
+    assert [item.sentence for item in items if isinstance(item, Notice)] == ([reason] if reason else [])
     assert ends(items) == ["a"] and not ends(items, RunLost) and [slot.ended for slot in slots] == [1, 1]
