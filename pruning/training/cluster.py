@@ -165,7 +165,7 @@ class Pool:
     def ready(self, workers: Sequence[Worker]) -> list[Worker]:
         """Return the workers that have answered, after a moment at most, and those that have not for too long."""
         lost = [worker for worker in workers if worker.error is not None]
-        answers = {worker.answer: worker for worker in workers if worker.error is None}
+        answers = {worker.asked(): worker for worker in workers if worker.error is None}
         done = self._answered(list(answers))
         now = time.monotonic()
         waited, self._polled = min(now - self._polled, 2 * POLL_SECONDS), now
@@ -262,6 +262,12 @@ class Worker:
         self.actor = pool.start_actor()
         self.answer = self.actor.place.remote()
 
+    def asked(self) -> Any:
+        """Return the answer that is due; ask for one only now, since a plan given meanwhile would wait behind the question."""
+        if self.answer is None:
+            self.answer = self.actor.take.remote()
+        return self.answer
+
     def set_up(self) -> None:
         """Send what the next plans share, once there is a machine."""
         self._room = True
@@ -305,9 +311,9 @@ class Worker:
             self.pool.admit(self, answer)
             self.admitted = True
             self.set_up()
-            self.answer = self.actor.take.remote()
+            self.answer = None
         else:
-            self.answer = self.actor.take.remote()
+            self.answer = None
             yield from self._reports(answer)
 
     def _placed(self, found: dict[str, Any]) -> None:
