@@ -34,6 +34,7 @@ def look(
     from pruning.jobs import worker
     from pruning.reports import first_look
     from pruning.store.library import title
+    from pruning.subsets.findings import DISTINCT
 
     with report.listener("Looking") as listen:
         if (Path(data) / "experiment.json").exists():
@@ -56,5 +57,9 @@ def look(
     report.say_data(looked)
     for sentence in found.sentences():
         say(sentence)
-    if not looked.finished_runs():
+    if found.copies:
+        output = f"{looked.name}.{DISTINCT}.jsonl"
+        say(f"One of each: python -m pruning export {looked.folder.root} --subset {DISTINCT} --output {output}")
+        say(f"Fine-tune on these: python -m pruning score {output}")
+    elif not looked.finished_runs():
         say(f"Fine-tune to sharpen this: python -m pruning score {data} --experiment {looked.folder.root}")

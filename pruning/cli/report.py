@@ -162,6 +162,7 @@ def _steady() -> Callable[[JobProgress], str]:
 
 def show(experiment: Experiment, budget: str = "epochs", margin: float = MARGIN) -> None:
     """Print histogram, subsets and frontier. `margin` is the accuracy that the recommended subset may lose, as a share."""
+    experiment.need_a_run()
     console.print()
     _line(experiment.learned.sentence)
     if experiment.sampled:

@@ -264,8 +264,8 @@ def _content(source: Exportable, subset: Subset, format: str, escape_formulas: b
 def warnings(source: Exportable, subset: Subset) -> list[str]:
     """Return what to know before training on this subset, in sentences: about the scores, the runs and the subset itself."""
     caveat = source.settings.caveat
-    learned = source.learned
-    unsure = [] if learned.verdict in (Verdict.LEARNED, Verdict.UNKNOWN) else [learned.sentence]
+    learned = source.learned if source.dynamics.runs else None
+    unsure = [] if learned is None or learned.verdict in (Verdict.LEARNED, Verdict.UNKNOWN) else [learned.sentence]
     return [*([caveat] if caveat else []), *unsure, *source.warnings(), *subset_warnings(source, subset)]
 
 
@@ -285,7 +285,9 @@ def subset_warnings(source: Exportable, subset: Subset) -> list[str]:
     """Return the warnings about the subset itself, and about missing runs."""
     found = []
     complete, asked = source.dynamics.runs, source.settings.runs
-    if complete < asked:
+    if not complete:
+        found.append("Chosen before any training.")
+    elif complete < asked:
         found.append(f"Only {complete} of {asked} runs are complete; the scores rest on those.")
     if source.settings.task == SAMPLED:
         found.append(f"What {subset.name} does to training is not measured here: compare a run on it with one on random@{subset.size}.")

@@ -150,6 +150,7 @@ def frontier(
     if seeds < 1:
         raise UsageError(f"seeds must be at least 1, got {seeds}; use at least 3 for a useful interval.", "seeds")
     experiment = Experiment(directory, burn_in, success=success)
+    experiment.need_a_run()
     if reason := choices.unmeasurable(experiment):
         raise ExperimentError(f"{experiment.folder.root} {reason}")
     other = transfer.other_model(experiment, model, learning_rate, own)

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pruning.analysis.duplicates import repeated
-from pruning.analysis.neighbours import SAME_MEANING
+from pruning.analysis.neighbours import SAME_MEANING, repeats
 from pruning.errors import ExperimentError
 from pruning.formatting import counted
 from pruning.reading import Reading
+from pruning.subsets.findings import DISTINCT, MANY_COPIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,8 @@ class FirstLook:
     """Groups of nearly the same meaning, those of the same text included; None where embeddings do not tell."""
     alike_redundant: int | None
     """Examples beyond the first of each of these groups."""
+    copies: str
+    """What many near-duplicates do to scores, and what to score instead, in one sentence; empty where there are few or none."""
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,6 +66,8 @@ class FirstLook:
         if self.alike is not None:
             more = counted(self.alike_redundant or 0, "example")
             yield f"{counted(self.alike, 'group')} of nearly the same meaning (cosine {SAME_MEANING} or more); {more} could be dropped."
+        if self.copies:
+            yield self.copies
 
 
 def first_look(reading: Reading) -> FirstLook:
@@ -75,6 +80,7 @@ def first_look(reading: Reading) -> FirstLook:
     expected, errors, both = reading.expected_success, reading.label_errors, reading.duplicates
     groups, redundant = repeated(both.group[: len(reading.ids)])
     alike = None if reading.same_meaning is None else repeated(reading.same_meaning)
+    copied = None if reading.same_meaning is None else repeats(reading.same_meaning, reading.labels)
     return FirstLook(
         examples=len(reading.ids),
         runs=len(reading.finished_runs()),
@@ -89,5 +95,11 @@ def first_look(reading: Reading) -> FirstLook:
         redundant=redundant,
         alike=None if alike is None else alike[0],
         alike_redundant=None if alike is None else alike[1],
+        copies="" if copied is None or copied.mean() <= MANY_COPIES else _copies(int(copied.sum()), len(copied)),
         notes=look.probe.notes if look.probe else (),
     )
+
+
+def _copies(copied: int, examples: int) -> str:
+    share = f"{copied / examples:.0%} of the examples nearly repeat another one of their label, and what is repeated looks easy."
+    return f"{share} Score the subset {DISTINCT} instead: {examples - copied:,} of {examples:,}."

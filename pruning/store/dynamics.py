@@ -51,6 +51,11 @@ Right = Callable[[NDArray[np.integer], NDArray[np.floating]], NDArray[np.bool_]]
 """Wrong tokens and losses of an epoch -> which looks are right, [N] each."""
 
 
+def without_runs(folder: Folder) -> str:
+    """Say that nothing can be read of an experiment without a complete run."""
+    return f"{folder.root} has no complete run yet; score it first, or resume it."
+
+
 class Recording(Dynamics):
     """`Dynamics` of the complete runs, each array read from the folder on first use.
 
@@ -120,7 +125,8 @@ class Recording(Dynamics):
                 done.result()
 
     def read(self, name: str) -> NDArray[Any]:
-        """Return one quantity, [R, E, N]."""
+        """Return one quantity, [R, E, N]. Raises ExperimentError without a complete run."""
+        self._need_a_run()
         array = np.empty((self.runs, self.epochs, self.examples), {**QUANTITIES, "wrong": WRONG}[name])
         right: Right | None = self.__dict__.get("_right") if name == "correct" else None
 
@@ -134,10 +140,15 @@ class Recording(Dynamics):
         self._each(one)
         return array
 
+    def _need_a_run(self) -> None:
+        if not self.seeds:
+            raise ExperimentError(without_runs(self.__dict__["_folder"]))
+
     def first(self, name: str) -> NDArray[Any]:
         """Return the first value of a quantity, [1, 1, 1], without reading all of it."""
         if name in self.__dict__:
             return super().first(name)
+        self._need_a_run()
         known: dict[str, NDArray[Any]] = self.__dict__.setdefault("_first", {})
         if name not in known:
             path = self.__dict__["_folder"].epoch(self.__dict__["_runs"][0], 0)

@@ -9,12 +9,14 @@ import streamlit as st
 from pruning.analysis.neighbours import SAME_MEANING
 from pruning.errors import WinnowError
 from pruning.experiment import Experiment
+from pruning.export import writer
 from pruning.formatting import counted
 from pruning.jobs import precompute
 from pruning.reports.browse import at_hand
 from pruning.reports.first_look import FirstLook, first_look
 from pruning.store.layout import Folder
-from pruning.ui import charts, escaping, theme, widgets
+from pruning.subsets.findings import DISTINCT
+from pruning.ui import address, charts, escaping, score_form, state, theme, widgets
 
 SHOWN = 20
 """Suspected labels in the table."""
@@ -42,6 +44,8 @@ def panel(experiment: Experiment) -> None:
         for sentence in (found.verdict, *found.notes):
             st.text(sentence)
         _numbers(found)
+        if found.copies:
+            _copies(experiment, found.copies)
         left, right = widgets.columns("look", [5, 8])
         with left:
             _histogram(found)
@@ -64,6 +68,30 @@ def _numbers(found: FirstLook) -> None:
     columns[3].metric("Duplicates", f"{found.redundant:,}", border=True, help=f"Beyond the first of {counted(found.groups, 'group')}.")
     alike = "-" if found.alike_redundant is None else f"{found.alike_redundant:,}"
     columns[4].metric("Near-duplicates by meaning", alike, border=True, help=f"Cosine {SAME_MEANING} or more; with copies.")
+
+
+def _copies(experiment: Experiment, words: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.text(words, width="content")
+        st.button(
+            "Score one of each",
+            key="score-distinct",
+            icon=":material/filter_none:",
+            help="Writes them to the experiment's exports and opens New experiment on that file, with the same settings.",
+            on_click=_score_distinct,
+            args=(experiment,),
+        )
+
+
+@state.in_words
+def _score_distinct(experiment: Experiment) -> None:
+    subset = experiment.subset(DISTINCT)
+    output = writer.default_output(experiment, subset, "jsonl")
+    writer.build(experiment, subset, output, force=True)
+    score_form.take_settings(experiment.folder.root)
+    address.put(**{address.DATA: str(output)})
+    st.session_state["name"] = f"{experiment.name}-{DISTINCT}"
+    address.go("score")
 
 
 def _histogram(found: FirstLook) -> None:

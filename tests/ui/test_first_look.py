@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pruning.analysis import neighbours
+from pruning.errors import ExperimentError
 from pruning.experiment import Experiment
+from pruning.export.writer import verify
 from pruning.jobs import worker
 from pruning.reports.first_look import first_look
 from pruning.settings import Settings
@@ -55,6 +60,35 @@ def test_inspect_shows_the_nearest_examples(looked_at: bool, scored: Experiment,
     assert labels is not None and len(same) == len(other) == 5
     mine = names[labels[list(scored.ids).index(3)]]
     assert set(same["label"]) == {mine} and mine not in set(other["label"]) and same["cosine"].is_monotonic_decreasing
+
+
+def test_many_copies_are_said_and_one_of_each_can_be_scored_instead(
+    looked: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any run; what needs runs is refused, and so is a frontier."""
+    root = Path(shutil.copytree(looked.folder.root, tmp_path / "pairs" / "reviews"))
+    monkeypatch.setattr(neighbours, "same_meaning", lambda embeddings: np.arange(len(embeddings)) // 3)
+    experiment = Experiment(root)
+    experiment.folder.cache("same-meaning").unlink()
+    kept = experiment.subset("distinct")
+    assert len(experiment.ids) / 3 <= kept.size < len(experiment.ids) * 0.95, "up to two labels in each group of three"
+    words = first_look(experiment).copies
+    assert words.endswith(f"Score the subset distinct instead: {kept.size} of {len(experiment.ids)}.")
+    app = opened("overview?experiment=reviews", root.parent, monkeypatch)
+    assert words in [text.value for text in app.text]
+    app.button(key="score-distinct").click().run()
+    assert not app.exception and not [error.value for error in app.error]
+    [written] = root.glob("exports/**/*.jsonl")
+    assert app.session_state["data"] == str(written) and app.session_state["name"] == "reviews-distinct"
+    manifest = verify(written)
+    assert manifest["ids"] == kept.kept.tolist() and "Chosen before any training." in manifest["warnings"]
+    lines = Path(experiment.settings.data).read_text().splitlines(keepends=True)
+    assert written.read_text() == "".join(lines[index] for index in kept.kept), "rows byte for byte"
+    for name in ("winning-ticket", "remove-0", "ccs@0.5"):
+        with pytest.raises(ExperimentError, match="has no complete run yet"):
+            experiment.subset(name)
+    with pytest.raises(ExperimentError, match="has no complete run yet"):
+        worker.frontier(root, ["distinct"], [], seeds=1)
 
 
 def test_a_look_that_cannot_be_used_is_said(looked: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
