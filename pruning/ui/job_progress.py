@@ -60,7 +60,7 @@ def _watch(directory: str, was_running: bool) -> None:
     _numbers(experiment, status)
     if running and status.verb == "score":
         reliability.line(experiment)
-    if not experiment.sampled:
+    if not experiment.sampled and (running or np.isfinite(experiment.epoch_accuracy()).any()):
         curves, numbers = widgets.columns("runs", [3, 2])
         with curves:
             _curves(experiment)
