@@ -124,7 +124,7 @@ def lower_bound(difference: Difference, confidence: float = CONFIDENCE) -> float
 
 
 def payback(score_seconds: float, seconds_saved: float) -> int | None:
-    """Return the number of fine-tunings after which scoring has paid for itself; None if the subset saves no time.
+    """Return the number of fine-tunings after which scoring has paid for itself; None if the subset saves none.
 
     >>> payback(600, 45), payback(600, -1)
     (14, None)
@@ -139,7 +139,8 @@ def cost(scoring: float, point: FrontierPoint) -> str:
         return f"{took}."
     times = payback(scoring, point.seconds_saved)
     if times is None:
-        return f"{took}; {point.subset} saves no time."
+        tokens = f", but {point.tokens_saved:,} tokens each time" if point.tokens_saved else ""
+        return f"{took}; {point.subset} saves no optimizer steps{tokens}."
     exactly = f"{point.steps_saved:,} steps" + ("" if point.tokens_saved is None else f", {point.tokens_saved:,} tokens")
     saved = f"{point.subset} saves {duration(point.seconds_saved)} per fine-tuning ({exactly})"
     return f"{took}; {saved}, so it pays back after {counted(times, 'fine-tuning')}."

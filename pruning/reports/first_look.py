@@ -44,7 +44,7 @@ class FirstLook:
     alike_redundant: int | None
     """Examples beyond the first of each of these groups."""
     copies: str
-    """What many near-duplicates do to scores, and what to score instead, in one sentence; empty where there are few or none."""
+    """Advice to score one of each instead where many examples are near-duplicates, in two sentences; empty where few are."""
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:

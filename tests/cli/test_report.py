@@ -99,7 +99,9 @@ def test_what_scoring_cost_and_when_it_pays_back(scored: Experiment, capsys: pyt
     report.show(measured)
     told = " ".join(capsys.readouterr().out.split())
     assert "Scoring took 60 s of training; remove-0 saves 8.0 s per fine-tuning (6 steps), so it pays back after 8 fine-tunings." in told
-    assert report.cost(60, point(measured, "full")) == "Scoring took 60 s of training; full saves no time."
+    assert report.cost(60, point(measured, "full")) == "Scoring took 60 s of training; full saves no optimizer steps."
+    packed = replace(point(measured, "remove-0"), seconds_saved=0.0, steps_saved=0, tokens_saved=1234)
+    assert report.cost(60, packed).endswith("remove-0 saves no optimizer steps, but 1,234 tokens each time.")
     assert report.cost(60, replace(point(measured, "remove-0"), seconds_saved=math.nan)) == "Scoring took 60 s of training."
 
 
