@@ -113,10 +113,12 @@ def plane(
             y=region.y,
             text=plotly(", ".join(region.words)),
             showarrow=False,
-            font={"size": 13, "weight": 700, "shadow": "auto"},
+            font={"size": 12, "weight": 600, "color": theme.ON_LABEL},
+            bgcolor=theme.LABEL,
+            borderpad=2,
             captureevents=False,
         )
-    legend = {"orientation": "h", "yanchor": "bottom", "y": 1.0}
+    legend = {"orientation": "h", "yanchor": "top", "y": -0.2 if axes.named else -0.02}  # the chart's buttons appear at the top
     figure.update_layout(margin=MARGIN, height=420, dragmode=mode, legend=legend, showlegend=isinstance(colour, Parts))
     figure.update_xaxes(title=axes.across, range=ranges[0], showticklabels=axes.named, showgrid=axes.named, zeroline=False)
     figure.update_yaxes(title=axes.up, range=ranges[1], showticklabels=axes.named, showgrid=axes.named, zeroline=False)
@@ -149,12 +151,12 @@ def _coloured(marks: Marks, colour: Scale | Parts) -> list[tuple[str, NDArray[np
 def _outline(figure: go.Figure, corners: Corners | None) -> None:
     if corners is None:
         return
-    line = {"color": theme.CHOSEN, "width": 2, "dash": "dot"}
+    look = {"line": {"color": theme.CHOSEN, "width": 3}, "fillcolor": theme.CHOSEN_AREA}
     if len(corners) == 2:
         (x0, y0), (x1, y1) = corners
-        figure.add_shape(type="rect", x0=x0, x1=x1, y0=y0, y1=y1, line=line)
+        figure.add_shape(type="rect", x0=x0, x1=x1, y0=y0, y1=y1, **look)
     else:
-        figure.add_shape(type="path", path="M " + " L ".join(f"{x},{y}" for x, y in corners) + " Z", line=line)
+        figure.add_shape(type="path", path="M " + " L ".join(f"{x},{y}" for x, y in corners) + " Z", **look)
 
 
 def _points(x: NDArray[np.float32], y: NDArray[np.float32]) -> Marks:

@@ -8,6 +8,9 @@ PRUNED = "#D55E00"
 CONTESTED = "#CC79A7"
 NEUTRAL = "#606A7E"
 CHOSEN = "#D0187A"
+CHOSEN_AREA = "rgba(208, 24, 122, 0.12)"
+LABEL, ON_LABEL = "rgba(10, 16, 22, 0.78)", "#FFFFFF"
+"""Words on top of a map's marks: the same on light and dark pages."""
 
 CATEGORIES = ("#009E73", "#6E4FD0", "#885E20", "#F4436B", "#AA7BF6", "#99953C", "#776945", NEUTRAL)
 """Colours of a column's values, in order of frequency; none is a colour of kept, pruned, contested or chosen."""
