@@ -164,20 +164,36 @@ def _words(name: str) -> str:
     return "sampled answers" if name == SAMPLED else name.replace("_", " ")
 
 
+MANY = 6
+"""Fields of a task above which those that were not detected are folded."""
+
+
 def _mapping(guessed: Preview, task: str, places: Sequence[DeltaGenerator]) -> dict[str, str]:
     """Field -> column, each in a box of its own beside the task's."""
     names = [column.name for column in guessed.columns]
+    found = dict(guessed.mapping) if guessed.task == task else {}
+    fields = TASKS[task].all_fields
+    folded = [field for field in fields if field not in (*TASKS[task].required, *found)] if len(fields) > MANY else []
     mapping: dict[str, str] = {}
-    for place, field in enumerate(TASKS[task].all_fields, 1):
+
+    def ask(place: DeltaGenerator, field: str) -> None:
         required = field in TASKS[task].required
         options = names if required else [NOT_USED, *names]
-        start = guessed.mapping.get(field) if guessed.task == task else None
+        start = found.get(field)
         index = options.index(start) if start in options else (None if required else 0)
         label = f"{field.replace('_', ' ').capitalize()} column"
-        found = places[place % len(places)].selectbox(label, options, index, key=f"column-{task}-{field}", placeholder="choose one")
-        if found not in (None, NOT_USED):
-            mapping[field] = found
-    return mapping
+        chosen = place.selectbox(label, options, index, key=f"column-{task}-{field}", placeholder="choose one")
+        if chosen not in (None, NOT_USED):
+            mapping[field] = chosen
+
+    for number, field in enumerate([field for field in fields if field not in folded], 1):
+        ask(places[number % len(places)], field)
+    if folded:
+        with st.expander("Other columns", icon=":material/view_column:"):
+            more = st.columns(len(places))
+            for number, field in enumerate(folded):
+                ask(more[number % len(more)], field)
+    return {field: mapping[field] for field in fields if field in mapping}
 
 
 def _first_rows(preview: Preview) -> None:
