@@ -58,7 +58,12 @@ SHAPES: dict[str, Callable[[dict[str, Any]], bool]] = {
 
 
 def append(folder: Folder, path: Path, values: dict[str, Any]) -> None:
-    """Add one line. The first line of a file is noted in checksums.jsonl, so that a lost file is missed."""
+    """Add one line. The first line of a file is noted in checksums.jsonl, so that a lost file is missed.
+
+    Raises ExperimentError for what a person decides or saves in a folder that was renamed or deleted since they opened it.
+    """
+    if path in (folder.decisions, folder.views) and not folder.manifest.exists():
+        raise ExperimentError(f"{folder.root} was renamed or deleted; nothing was written.")
 
     def line(handle: int) -> str:
         number, torn, empty = _end(handle)

@@ -259,6 +259,12 @@ def notes() -> list[str]:
     return list(dict.fromkeys(st.session_state.get(_NOTES, [])))
 
 
+OF_ALL = ("page size", "format", "budget", "view", "map", "filter", "queue")
+"""Things that are the same for every experiment."""
+
+_GONE, _NEVER = "which is not in this folder", "which does not exist"
+
+
 def among(key: str, options: Iterable[object], what: str) -> None:
     """Before a widget is drawn, clear values that are not among its options and report them; `what` names them, such as "label"."""
     value, there = st.session_state.get(key), list(options)
@@ -268,7 +274,8 @@ def among(key: str, options: Iterable[object], what: str) -> None:
     gone = [item for item in wanted if item not in there]
     if not gone:
         return
-    note(f"This link asks for the {what} {', '.join(map(str, gone))}, which this experiment does not have.")
+    why = _GONE if what == "experiment" else _NEVER if what in OF_ALL else "which this experiment does not have"
+    note(f"This link asks for the {what} {', '.join(map(str, gone))}, {why}.")
     if isinstance(value, list):
         st.session_state[key] = [item for item in wanted if item in there]
     else:

@@ -176,9 +176,9 @@ SHARES = {
 def ask_model(view: View) -> View:
     """Ask which model's measurements to show, where there are others than the own; return their view."""
     names = {"": view.experiment.settings.model, **view.experiment.other_models}
+    address.among(address.MEASURED_WITH, names, "model")
     if len(names) == 1:
         return view
-    address.among(address.MEASURED_WITH, names, "model")
     chosen = st.selectbox(
         "Measured with",
         list(names),

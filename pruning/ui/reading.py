@@ -38,6 +38,8 @@ def panes(view: View, subset: Subset, wanted: Filter, versus: str | None) -> Non
 def _panes(view: View, subset: Subset, wanted: Filter, versus: str | None) -> None:
     if st.session_state.pop(address.DECIDED, False) and _in_fragment():
         st.rerun()  # what is kept and what a queue holds changed: everything above says so too
+    if _in_fragment() and not view.experiment.folder.manifest.exists():
+        st.rerun()  # renamed or deleted while the page was open: the page says so
     kept = view.kept(subset)
     matching = view.matching(wanted, kept, _kept_by(view, versus))
     size = address.number(address.SIZE, address.PAGE_SIZE)
@@ -93,7 +95,7 @@ def _opened(view: View, matching: NDArray[np.int64], size: int) -> int | None:
             places = np.flatnonzero(matching == found[0])
             address.put(**{address.PAGE: int(places[0]) // size + 1 if len(places) else 1})
         return int(found[0])
-    if page > pages:
+    if not 1 <= address.number(address.PAGE, 1) <= pages:
         st.warning(f"This link asks for page {page:,}; there {'is one page' if pages == 1 else f'are {pages:,} pages'}.")
     page = min(max(1, page), pages)
     return int(matching[(page - 1) * size]) if len(matching) else None

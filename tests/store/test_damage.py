@@ -121,6 +121,15 @@ def test_a_last_line_that_a_crash_cut_short_is_not_damage(full: Experiment) -> N
     assert not noticed(full.folder.root) and len(full.decisions()) == 4
 
 
+def test_nothing_is_decided_or_saved_in_a_folder_that_was_moved_away(full: Experiment) -> None:
+    old = full.folder.root
+    old.rename(old.with_name("moved"))
+    for act in (lambda: full.decide(Decision(kind=DecisionKind.DROP, ids=(4,))), lambda: saved_filters.save(full.folder, "mine", {})):
+        with pytest.raises(ExperimentError, match="was renamed or deleted; nothing was written"):
+            act()
+    assert not old.exists()
+
+
 def test_a_lost_line_and_a_file_of_another_experiment_are_noticed(full: Experiment) -> None:
     path = full.folder.decisions
     content = path.read_bytes().splitlines(keepends=True)
