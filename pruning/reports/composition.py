@@ -73,7 +73,7 @@ def class_shares_sentence(view: View, kept: NDArray[np.bool_], most: int = 6) ->
     if table is None:
         return ""
     largest = table.sort_values("before", ascending=False, kind="stable").head(most)
-    changes = [f"{name} {before:.0%} to {after:.0%}" for name, before, after, _ in largest.itertuples(index=False)]
+    changes = [f"\u2068{name}\u2069 {before:.0%} to {after:.0%}" for name, before, after, _ in largest.itertuples(index=False)]
     return f"Class shares: {', '.join(changes)}{' ...' if len(table) > most else ''}."
 
 

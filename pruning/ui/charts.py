@@ -21,6 +21,9 @@ from pruning.ui.escaping import plotly
 
 MARGIN = {"l": 8, "r": 8, "t": 16, "b": 8}
 
+BELOW = {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0}
+"""A legend below the axis, however many lines it takes."""
+
 
 def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str, height: int = 340) -> go.Figure:
     """Bars from a table (a row a bar, a column a part of the stack); the first and the last are named in words: H = 0 and H = R."""
@@ -35,9 +38,7 @@ def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str, height: int
             customdata=bars,
             hovertemplate="%{customdata}: %{y:,} examples<extra>" + plotly(name) + "</extra>",
         )
-    figure.update_layout(
-        barmode="stack", margin=MARGIN, height=height, legend={"orientation": "h", "yanchor": "top", "y": -88 / (height - 122)}, bargap=0.15
-    )
+    figure.update_layout(barmode="stack", margin=MARGIN, height=height, legend=BELOW, bargap=0.15)
     bars[0], bars[-1] = f"{bars[0]}<br>never<br>right", f"{bars[-1]}<br>always<br>right"
     figure.update_xaxes(title=plotly(x), tickvals=list(range(len(bars))), ticktext=bars)
     few = counts.sum(axis=1).max() <= WHOLE if len(counts) else False
@@ -98,9 +99,7 @@ def frontier(points: Sequence[FrontierPoint], metric: str, chosen: str, margin: 
     mark = next((point for point in points if point.subset.removesuffix(DECISIONS) == chosen), None)
     if mark is not None:
         _annotate(figure, mark, metric, small)
-    figure.update_layout(
-        margin=MARGIN, height=300 if small else 430, legend={"orientation": "h", "y": -0.28 if small else -0.2}, clickmode="event+select"
-    )
+    figure.update_layout(margin=MARGIN, height=300 if small else 430, legend=BELOW, clickmode="event+select")
     figure.update_xaxes(title="share of the examples kept", range=[-0.02, 1.04], tickformat=".0%", tick0=0, dtick=0.2)
     figure.update_yaxes(title=metric.replace("_", " "))
     return figure

@@ -15,7 +15,7 @@ from pruning.analysis.meaning_map import Region
 from pruning.analysis.ranges import Corners, range_of
 from pruning.formatting import counted
 from pruning.ui import theme
-from pruning.ui.charts import MARGIN
+from pruning.ui.charts import BELOW, MARGIN
 from pruning.ui.escaping import plotly
 
 MAP_POINTS = 2_000
@@ -118,8 +118,7 @@ def plane(
             borderpad=2,
             captureevents=False,
         )
-    legend = {"orientation": "h", "yanchor": "top", "y": -0.2 if axes.named else -0.02}  # the chart's buttons appear at the top
-    figure.update_layout(margin=MARGIN, height=420, dragmode=mode, legend=legend, showlegend=isinstance(colour, Parts))
+    figure.update_layout(margin=MARGIN, height=420, dragmode=mode, legend=BELOW, showlegend=isinstance(colour, Parts))
     figure.update_xaxes(title=axes.across, range=ranges[0], showticklabels=axes.named, showgrid=axes.named, zeroline=False)
     figure.update_yaxes(title=axes.up, range=ranges[1], showticklabels=axes.named, showgrid=axes.named, zeroline=False)
     return figure
