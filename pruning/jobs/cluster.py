@@ -250,6 +250,8 @@ def _connect(address: str) -> Any:
         "excludes": list(NOT_SENT),
         "env_vars": training_environment(),
     }
+    # Ray prints what it notices, such as a lost machine, where a command prints its result, and has no setting for that.
+    ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: logger.info("Ray: %s", " ".join(data["lines"]))
     with tempfile.TemporaryFile() as said:
         try:
             with _standard_error_to(said.fileno()):

@@ -10,18 +10,16 @@ import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from pruning.data import models
 from pruning.errors import ClusterError
 from pruning.formatting import counted
 from pruning.records import Encoded, Notice, RunDiverged, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training import cluster_worker
+from pruning.training.cluster_store import bytes_of, check_store, files_to_send, put_model
 from pruning.training.dispatch import SlotLost, discarding_checkpoints, dispatch, packed
 from pruning.training.loop import Report
 from pruning.training.process_pool import error_of
@@ -43,11 +41,11 @@ worker that only answers late would lose its work."""
 DOUBT_SECONDS = 5.0
 """Seconds after the loss of a worker in which its machine may turn out to be lost too: Ray itself takes some 13 to notice."""
 
+HEAD_SECONDS = 30.0
+"""Seconds without the head of the cluster after which the job ends, in words: Ray ends this process without any after 60."""
+
 REST_SECONDS = 30.0
 """Seconds that a worker without a run is kept for the next part of the job, since each start takes seconds of imports."""
-
-WEIGHTS = ("*.json", "*.safetensors")
-"""Files of a model's folder that training reads."""
 
 
 def train_on_cluster(
@@ -98,7 +96,9 @@ class Pool:
         self.workers: list[Worker] = []
         self.said: set[str] = set()
         self.notes: list[Notice] = []
-        self._told = self._polled = time.monotonic()
+        self._told = self._polled = self._head_seen = time.monotonic()
+        self.headless = 0.0
+        """Seconds for which the head of the cluster could not be reached; whatever asks it then does not return."""
         self._models: dict[str, cluster_worker.Model] = {}
 
     def set_up(self, model: str, settings: TrainSettings, parts: Sequence[Encoded | None]) -> None:
@@ -107,34 +107,12 @@ class Pool:
         given = [part for part in parts if part is not None]
         if model not in self._models:
             self._models = {}
-        files = [] if self._models else self._files(Path(model))
-        self._check_store(sum(path.stat().st_size for path in files) + sum(map(_bytes, given)))
+        files = [] if self._models else files_to_send(Path(model), self.witness and Path(self.witness[0]).parents[1])
+        self.size = sum(path.stat().st_size for path in files) + sum(map(bytes_of, given))
+        check_store(self.ray, self.size)
         if not self._models:
-            self._models = {model: self._put_model(Path(model), files)}
+            self._models = {model: put_model(self.ray, Path(model), files)}
         self.setup = (self._models[model], settings, [self.ray.put(part) for part in given])
-
-    def _files(self, folder: Path) -> list[Path]:
-        """Return the files of a model that have to be sent: none where every machine sees the folder."""
-        if self.witness is not None and folder.resolve().is_relative_to(Path(self.witness[0]).resolve().parents[1]):
-            return []
-        return sorted(path for pattern in WEIGHTS for path in folder.glob(pattern))
-
-    def _put_model(self, folder: Path, files: Sequence[Path]) -> cluster_worker.Model:
-        if not files:
-            return str(folder.resolve())
-        # One file at a time, and straight from the system's cache: the bytes are never all in this process.
-        return models.fingerprint(folder), [(path.name, self.ray.put(np.asarray(np.memmap(path, np.uint8, "r")))) for path in files]
-
-    def _check_store(self, size: int) -> None:
-        """Raise ClusterError where the object store of a machine is too small for the data and the model."""
-        for node in self.ray.nodes():
-            store = node["Resources"].get("object_store_memory", 0)
-            if node["Alive"] and size > store:
-                raise ClusterError(
-                    f"The object store of {node['NodeManagerAddress']} holds {store / 1e6:,.0f} MB, but the model and the data take "
-                    f"{size / 1e6:,.0f}; start Ray there with a larger --object-store-memory, and a container with a larger --shm-size."
-                )
-        self.size = size
 
     def open(self) -> Worker:
         """Return a worker that waits for its machine, or one that rests."""
@@ -175,9 +153,19 @@ class Pool:
         self.let_go(REST_SECONDS)
         if now - self._told >= NEWS_SECONDS:
             self._told = now
+            self._look_for_head()
             self.notes.append(Notice(sentence=self.sentence(workers)))
         heard = [worker for worker in answers.values() if worker.answered or (worker.keys and worker.silent > GIVE_UP)]
         return [*heard, *lost] or (list(workers[:1]) if self.notes else [])
+
+    def _look_for_head(self) -> None:
+        """Raise ClusterError if the head of the cluster is gone."""
+        address = self.ray.get_runtime_context().gcs_address
+        self.headless = 0.0 if _reached(*address.rsplit(":", 1)) else time.monotonic() - self._head_seen
+        if not self.headless:
+            self._head_seen = time.monotonic()
+        if self.headless > HEAD_SECONDS:
+            raise ClusterError(f"The head of the cluster, {address}, is gone; start the cluster again, then continue this job with resume.")
 
     def _answered(self, answers: list[Any]) -> list[Any]:
         """Return the answers that have arrived; wait a moment for the first one."""
@@ -192,7 +180,8 @@ class Pool:
         silent = {worker.machine: worker.silent for worker in workers if worker.keys and worker.silent > UNANSWERED}
         waiting = sum(not worker.machine for worker in workers)
         at_work = [worker.machine for worker in workers if worker.machine]
-        words = [f"machine {machine} has not answered for {seconds:.0f} s" for machine, seconds in silent.items()]
+        words = [f"the head of the cluster has not answered for {self.headless:.0f} s"] if self.headless else []
+        words += [f"machine {machine} has not answered for {seconds:.0f} s" for machine, seconds in silent.items()]
         if waiting:
             what = "GPU" if self.gpu else "core"
             have = f"{counted(len(at_work), 'worker')} on {counted(len(set(at_work)), 'machine')}, " if at_work else ""
@@ -234,11 +223,11 @@ class Pool:
 
     def alive(self, node: str) -> bool:
         """Return True if Ray counts the machine as alive, and its part of Ray can be reached."""
-        for found in self.ray.nodes():
-            if found["NodeID"] == node and found["Alive"]:
-                with suppress(OSError), socket.create_connection((found["NodeManagerAddress"], found["NodeManagerPort"]), timeout=1):
-                    return True
-        return False
+        return any(
+            _reached(found["NodeManagerAddress"], found["NodeManagerPort"])
+            for found in self.ray.nodes()
+            if found["NodeID"] == node and found["Alive"]
+        )
 
     def close(self) -> None:
         """End all workers."""
@@ -356,6 +345,8 @@ class Worker:
             raise SlotLost(
                 f"Ray ended it at {self._at}, as {self.machine} ran out of memory; use fewer --workers or a smaller --batch-size."
             )
+        if self.pool.headless:
+            return
         if not self.machine:
             raise SlotLost(self.pool.once("A machine of the cluster was lost before its worker started."), replace=True)
         if not self.pool.alive(self.node):
@@ -377,8 +368,11 @@ class Worker:
 
     def kill(self) -> None:
         """End the actor."""
-        self.ray.kill(self.actor)
+        if not self.pool.headless:
+            self.ray.kill(self.actor)
 
 
-def _bytes(data: Encoded) -> int:
-    return sum(value.nbytes for each in fields(data) if isinstance(value := getattr(data, each.name), np.ndarray))
+def _reached(host: str, port: str | int) -> bool:
+    with suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout=1):
+        return True
+    return False

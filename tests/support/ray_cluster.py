@@ -59,6 +59,7 @@ class RayCluster:
             self.inside.kill()  # and with the first process of its namespace all others
         self.init.wait()
         for node in self.nodes.values():
+            node.kill()  # nsenter stops with a node that is stopped
             node.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -100,7 +101,9 @@ class RayCluster:
     def kill(self, address: str) -> None:
         """End a node as if its machine had lost its power."""
         self.signal(address, signal.SIGKILL)
-        self.nodes.pop(address).wait()
+        node = self.nodes.pop(address)
+        node.kill()
+        node.wait()
 
     def processes(self, address: str, name: str) -> list[psutil.Process]:
         """Return the processes of a node whose command line has that text."""
