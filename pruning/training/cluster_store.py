@@ -1,4 +1,4 @@
-"""What all runs on a cluster share, in its object store: each machine fetches it once."""
+"""Objects that all runs on a cluster share, in its object store: each machine fetches them once."""
 
 from __future__ import annotations
 

@@ -57,10 +57,10 @@ class RayCluster:
     def __exit__(self, *error: object) -> None:
         with suppress(psutil.NoSuchProcess):
             self.inside.kill()  # and with the first process of its namespace all others
-        self.init.wait()
         for node in self.nodes.values():
-            node.kill()  # nsenter stops with a node that is stopped
+            node.kill()  # nsenter stops with a node that is stopped, and the namespace ends only when it has
             node.wait()
+        self.init.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
