@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +42,16 @@ SECONDS = 6.0
 
 HIT_AFTER = 12.0
 """Seconds from the first run's start until the node is killed or stopped."""
+
+NOTES = """
+Ray {ray}. All nodes are on this machine, beside other work: the last column is the 1-minute load. A run only sleeps,
+up to {seconds:g} s, and sends three records of up to {examples:,} examples; model and data are not sent. The node is hit {hit:g} s
+after the first start; each of the {runs} runs ends once.
+
+- **Ideal**: the longest run first on whichever of ten workers is free, at no cost. **Bound** of a lost node: the same on
+  the six workers left from the start, and the time until it was seen, and a longest run.
+- **Between two runs**: from the end of a run on a worker until it has the next one.
+- **Memory added**: the caller's peak above what it had before it joined the cluster, Ray included."""
 
 FIXED = TrainSettings(learning_rate=1e-5, device="cpu", precision="fp32")
 
@@ -199,8 +210,8 @@ def main(
         return
     plans = simulated(runs, examples)
     lines = [
-        "| 10 workers on 4 nodes | runs lost | seen after s | s | at most s | between two runs ms: median (95%) | caller's CPU ms a run "
-        "| memory added to the caller MB | load of the machine |",
+        "| 10 workers on 4 nodes | runs lost | seen after s | s | ideal or bound s | between two runs ms: median (95%) "
+        "| caller's CPU ms a run | memory added to the caller MB | load of the machine |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as log:
@@ -210,6 +221,7 @@ def main(
             print(lines[-1], file=sys.stderr, flush=True)
     print(heading("Dispatch over a Ray cluster", f"python -m benchmarks.cluster --runs {runs} --examples {examples}"))
     print("\n".join(lines))
+    print(NOTES.format(runs=runs, examples=examples, seconds=SECONDS, hit=HIT_AFTER, ray=version("ray")))
 
 
 if __name__ == "__main__":
