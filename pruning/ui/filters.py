@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pruning.analysis.scores import SCORES
 from pruning.errors import WinnowError
@@ -22,8 +23,8 @@ from pruning.ui import difficulty_selection as picking
 
 SHOW = ("all", "pruned", "kept", "only here", "only there")
 OF_ANSWERS = (conditions.NEVER, conditions.ALWAYS, conditions.DOUBTED)
-OPEN = "more"
-"""The popover of further filters."""
+WIDE = 560
+"""Width of the popover's two columns in pixels; on a phone they are one."""
 
 
 def ask(view: View) -> tuple[Filter, str | None]:
@@ -48,8 +49,8 @@ def ask(view: View) -> tuple[Filter, str | None]:
             icon=":material/search:",
             width=300,
         )
-        with st.popover("Filter and sort", icon=":material/tune:"):
-            wanted, other = _more(view)
+        with st.popover("Filter and sort", icon=":material/tune:"), st.container(width=WIDE):
+            wanted, other = _more(view, *st.columns(2))
     wanted = review.queued(replace(wanted, show=shown or "all", text=text), queue, view.experiment.dynamics.runs, view.experiment.sampled)
     _changed((queue, wanted, other))
     return wanted, other
@@ -83,37 +84,40 @@ def _queues(view: View) -> str | None:
     return st.pills("Review queue", list(names), key=address.QUEUE, format_func=names.__getitem__, label_visibility="collapsed")
 
 
-def _more(view: View) -> tuple[Filter, str | None]:
-    """Show the filters in the popover."""
+def _more(view: View, left: DeltaGenerator, right: DeltaGenerator) -> tuple[Filter, str | None]:
+    """Show the filters in the two columns of the popover."""
     dynamics, labels = view.experiment.dynamics, list(view.experiment.label_names)
-    levels = st.multiselect(
+    levels = left.multiselect(
         "H (runs that got it right in every epoch)", list(range(dynamics.runs + 1)), key=address.LEVELS, placeholder="any"
     )
     choices = [choice for choice in conditions.ONLY if view.experiment.sampled or choice not in OF_ANSWERS]
-    only = st.selectbox("Only", choices, index=None, key=address.ONLY, placeholder="anything")
-    label = st.multiselect("Label", labels, key=address.LABELS, placeholder="any") if labels else []
-    said = st.multiselect("Majority prediction", labels, key=address.SAID, placeholder="any") if labels else []
-    answered = st.multiselect("Predicted by any run (last epoch)", labels, key=address.ANSWERED, placeholder="any") if labels else []
-    column = st.selectbox("Column", view.columns, index=None, key=address.COLUMN, placeholder="any")
+    only = left.selectbox("Only", choices, index=None, key=address.ONLY, placeholder="anything")
+    label = left.multiselect("Label", labels, key=address.LABELS, placeholder="any") if labels else []
+    said = left.multiselect("Majority prediction", labels, key=address.SAID, placeholder="any") if labels else []
+    answered = left.multiselect("Predicted by any run (last epoch)", labels, key=address.ANSWERED, placeholder="any") if labels else []
+    column = left.selectbox("Column", view.columns, index=None, key=address.COLUMN, placeholder="any")
     slices = [str(name) for name in view.slices(column)[1].cat.categories] if column else []
-    values = st.multiselect("Its values", slices, key=address.VALUES, placeholder="any", disabled=not column)
-    beside = st.selectbox("Another experiment", _beside(view), index=None, key=address.BESIDE, placeholder="none")
-    levels_there = _levels_beside(view, beside) if beside else []
-    score = st.selectbox(
-        "Score", view.score_names, index=None, key=address.SCORE, placeholder="any", format_func=_title, help=meanings(view)
-    )
-    between = _between(view, score) if score else None
-    sort = st.selectbox(
-        "Sort by",
-        [conditions.SOURCE_ORDER, *view.score_names],
-        key=address.SORT,
-        format_func=_title,
-        help=f"- **Source order**: As in the data; suspected labels worst first.\n{meanings(view)}",
-    )
-    descending = st.toggle("Highest first", key=address.DESCENDING)
-    versus = st.selectbox("Compare with", _others(view), index=None, key=address.VERSUS, placeholder="no other subset", format_func=title)
-    st.segmented_control("Rows per page", address.SIZES, default=address.PAGE_SIZE, key=address.SIZE, required=True)
-    _views(view)
+    values = left.multiselect("Its values", slices, key=address.VALUES, placeholder="any", disabled=not column)
+    with right:
+        beside = st.selectbox("Another experiment", _beside(view), index=None, key=address.BESIDE, placeholder="none")
+        levels_there = _levels_beside(view, beside) if beside else []
+        score = st.selectbox(
+            "Score", view.score_names, index=None, key=address.SCORE, placeholder="any", format_func=_title, help=meanings(view)
+        )
+        between = _between(view, score) if score else None
+        sort = st.selectbox(
+            "Sort by",
+            [conditions.SOURCE_ORDER, *view.score_names],
+            key=address.SORT,
+            format_func=_title,
+            help=f"- **Source order**: As in the data; suspected labels worst first.\n{meanings(view)}",
+        )
+        descending = st.toggle("Highest first", key=address.DESCENDING)
+        versus = st.selectbox(
+            "Compare with", _others(view), index=None, key=address.VERSUS, placeholder="no other subset", format_func=title
+        )
+        st.segmented_control("Rows per page", address.SIZES, default=address.PAGE_SIZE, key=address.SIZE, required=True)
+        _views(view)
     wanted = Filter(
         levels=tuple(levels),
         labels=tuple(label),

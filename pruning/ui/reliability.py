@@ -33,26 +33,29 @@ def show(view: View) -> None:
 
 
 def _details(found: Stability, examples: int) -> None:
-    added, ranks, overlap = st.columns(3)
-    added.metric(
+    row = st.container(horizontal=True)
+    row.metric(
         "Added by the last run",
         _share(found.last_run_added),
+        width="content",
         help="Share of the winning ticket that was added by the last run.",
     )
-    ranks.metric(
+    row.metric(
         "Rank agreement (Spearman)",
         f"{found.half_rank:.2f}",
         from_to(found.half_rank_ci95, ".2f"),
         delta_color="off",
         delta_arrow="off",
+        width="content",
         help="Rank correlation of H between two halves of the runs: 1 = same order, 0 = unrelated.",
     )
-    overlap.metric(
+    row.metric(
         "Split-half overlap (Jaccard)",
         _share(found.half_jaccard),
         from_to(found.half_jaccard_ci95, ".0%"),
         delta_color="off",
         delta_arrow="off",
+        width="content",
         help="Examples in the tickets of both halves, as a share of those in either. Needs four runs.",
     )
     st.text(found.about_more)
