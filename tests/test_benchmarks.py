@@ -1,7 +1,6 @@
 """The benchmarks' own arithmetic, and that the speed benchmark runs: nothing here says how fast anything is."""
 
 import os
-import random
 import re
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from benchmarks import cells, paper
 from benchmarks.generation import rho
 from benchmarks.lengths import SHAPES, Lengths, Shape, encoded, shaped
 from benchmarks.scoring import OURS, flops, parameters, ratios, table
-from benchmarks.tasks import MAKERS
 from benchmarks.trainers import Block, as_rows, collator
 from pruning.records import FrontierPoint
 from tests.support.tiny import tiny_data
@@ -75,26 +73,6 @@ def test_shapes_are_models_that_load(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(SHAPES, Shape.BASE, small)
     path, data = shaped(Shape.BASE, tiny_data([3], token_types=True), tmp_path)
     assert (Path(path) / "model.safetensors").exists() and data.token_types is None
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_examples_made_of_sentences_hold_together(name: str) -> None:
-    draw = random.Random(0)
-    words = [f"word{i}" for i in range(200)]
-    rows = [{"sentence": "  ".join(draw.sample(words, 10)), "label": draw.choice(["positive", "negative"])} for _ in range(60)]
-    made = [MAKERS[name](draw, rows) for _ in range(60)]
-    if name == "questions":
-        for row in made:
-            for text, start in zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True):
-                assert row["context"][start:].startswith(text)
-        assert 0 < sum(not row["answers"]["text"] for row in made) < 40
-    elif name == "choice":
-        labels = {row["sentence"]: row["label"] for row in rows}
-        for row in made:
-            right = ["ABCD".index(row["answer"]) == place for place in range(4)]
-            assert [labels[option] for option in row["options"]].count(labels[row["options"][right.index(True)]]) == 1
-    else:
-        assert {row["label"] for row in made} == {"agree", "disagree"}
 
 
 def test_the_paper_s_experiment_refuses_in_one_sentence() -> None:
