@@ -25,11 +25,11 @@ def summary(view: View, subset: Subset) -> None:
     """Show the subset's name, size and decisions made by hand."""
     decided = view.decided
     st.subheader(escaping.markdown(title(subset.name)), anchor=False)
-    columns = st.columns(3)
-    columns[0].metric("Rows", f"{subset.size:,}", f"of {subset.total:,}", delta_color="off", delta_arrow="off")
-    columns[1].metric("Keeps", f"{subset.kept_fraction:.0%}")
+    row = st.container(horizontal=True)
+    row.metric("Rows", f"{subset.size:,}", f"of {subset.total:,}", delta_color="off", delta_arrow="off", width="stretch")
+    row.metric("Keeps", f"{subset.kept_fraction:.0%}", width="stretch")
     by_hand = f"{len(decided.kept):,} kept, {len(decided.dropped):,} dropped"
-    columns[2].metric("Labels changed", f"{len(decided.labels):,}", by_hand, delta_color="off", delta_arrow="off")
+    row.metric("Labels changed", f"{len(decided.labels):,}", by_hand, delta_color="off", delta_arrow="off", width="stretch")
     st.caption(escaping.markdown(f"{subset.name}: {subset.rule}"))
 
 

@@ -100,10 +100,12 @@ def cost(view: View, subset: Subset, points: Sequence[FrontierPoint], metric: st
 def _numbers(view: View, point: FrontierPoint, metric: str) -> None:
     low, high = point.ci95[metric]
     interval = "" if isnan(low) else f"\u00b1{(high - low) / 2:.3f} over {counted(point.seeds, 'seed')}"
-    columns = st.columns(3)
-    columns[0].metric("Keeps", f"{point.kept_fraction:.0%}", f"{point.kept:,} examples", delta_color="off", delta_arrow="off")
-    columns[1].metric(metric.replace("_", " "), f"{point.metrics[metric]:.3f}", interval or None, delta_color="off", delta_arrow="off")
-    columns[2].metric("vs full data", tables.difference(point.vs_full) or "-", delta_color="off", delta_arrow="off")
+    row = st.container(horizontal=True)
+    row.metric("Keeps", f"{point.kept_fraction:.0%}", f"{point.kept:,} examples", delta_color="off", delta_arrow="off", width="stretch")
+    row.metric(
+        metric.replace("_", " "), f"{point.metrics[metric]:.3f}", interval or None, delta_color="off", delta_arrow="off", width="stretch"
+    )
+    row.metric("vs full data", tables.difference(point.vs_full) or "-", delta_color="off", delta_arrow="off", width="stretch")
     if words := next_step.against_random(point):
         st.caption(words)
     if words := next_step.savings(view.experiment, point):
