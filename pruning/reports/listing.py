@@ -84,7 +84,7 @@ def _row(folder: Path) -> tuple[Row, bool]:
         "examples": experiment.info["data"]["rows"],
         "difficulty": counts,
         "accuracy": accuracy,
-        "model": Path(settings.model).name if Path(settings.model).is_absolute() else settings.model,
+        "model": settings.model,
         "created": str(experiment.info.get("created", ""))[:16].replace("T", " "),
     }
     return row, not status.state.under_way

@@ -14,8 +14,11 @@ from pruning.ui import address, escaping, score_form, state
 
 
 def table(folders: Sequence[Path]) -> pd.DataFrame:
-    """One row an experiment, latest first; a folder that cannot be read says why."""
-    return pd.DataFrame(_listing(state.root()).rows(folders))
+    """One row an experiment, latest first; a folder that cannot be read says why. Of a model's path, its last part is shown."""
+    found = pd.DataFrame(_listing(state.root()).rows(folders))
+    if "model" in found:
+        found["model"] = [Path(name).name if isinstance(name, str) and Path(name).is_absolute() else name for name in found["model"]]
+    return found
 
 
 COLUMNS = {
