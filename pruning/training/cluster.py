@@ -6,6 +6,7 @@ caller writes into the experiment's folder.
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -25,6 +26,8 @@ from pruning.training.loop import Report
 from pruning.training.process_pool import error_of
 from pruning.training.process_worker import Failure, Room
 
+logger = logging.getLogger(__name__)
+
 POLL_SECONDS = 0.25
 """Seconds between two calls of `stop` while no worker answers."""
 
@@ -43,6 +46,9 @@ DOUBT_SECONDS = 5.0
 
 HEAD_SECONDS = 30.0
 """Seconds without the head of the cluster after which the job ends, in words: Ray ends this process without any after 60."""
+
+MOST_UNSTARTED = 50
+"""Workers in a row that were lost before they started, after which the job ends: more than a machine with many GPUs loses at once."""
 
 REST_SECONDS = 30.0
 """Seconds that a worker without a run is kept for the next part of the job, since each start takes seconds of imports."""
@@ -94,6 +100,7 @@ class Pool:
         self.actor = ray.remote(max_restarts=0, num_cpus=1, num_gpus=int(self.gpu))(cluster_worker.Worker)
         self.resting: list[tuple[float, Worker]] = []
         self.workers: list[Worker] = []
+        self.unstarted = 0
         self.said: set[str] = set()
         self.notes: list[Notice] = []
         self._told = self._polled = self._head_seen = time.monotonic()
@@ -292,6 +299,7 @@ class Worker:
                 self.ray.get(self._started)
         except self.ray.exceptions.RayError as error:
             self.error, self._since, self._at = error, time.monotonic(), time.strftime("%H:%M")
+            logger.info("worker on %s: %s", self.machine or "no machine yet", error)
             self._lose(error)
             return
         if not self.machine:
@@ -307,7 +315,7 @@ class Worker:
 
     def _placed(self, found: dict[str, Any]) -> None:
         """Note the machine, and ask it for its facts."""
-        self.node, self.machine = found["node"], found["machine"]
+        self.node, self.machine, self.pool.unstarted = found["node"], found["machine"], 0
         self.where = ", ".join([self.machine, *(f"cuda:{gpu}" for gpu in found["gpus"])])
         if found["niceness"] > 0:
             self.pool.note(
@@ -348,6 +356,9 @@ class Worker:
         if self.pool.headless:
             return
         if not self.machine:
+            self.pool.unstarted += 1
+            if self.pool.unstarted >= MOST_UNSTARTED:
+                raise ClusterError(f"No worker starts on the cluster; does Ray have RAY_AUTH_MODE=token on every machine? {text[-500:]}")
             raise SlotLost(self.pool.once("A machine of the cluster was lost before its worker started."), replace=True)
         if not self.pool.alive(self.node):
             self.pool.lost.add(self.node)
@@ -369,7 +380,8 @@ class Worker:
     def kill(self) -> None:
         """End the actor."""
         if not self.pool.headless:
-            self.ray.kill(self.actor)
+            with suppress(self.ray.exceptions.RayError):  # it never started
+                self.ray.kill(self.actor)
 
 
 def _reached(host: str, port: str | int) -> bool:
