@@ -82,7 +82,7 @@ def _suspects(found: Findings) -> None:
         {"label": one.label, "looks like": one.suggested, "kept": one.kept, "text": one.text, "id": one.id}
         for one in found.suspects[:WORST]
     ]
-    st.dataframe(pd.DataFrame(worst), hide_index=True, row_height=reading.ROW, alt="The labels that look most wrong")
+    st.dataframe(pd.DataFrame(worst), hide_index=True, row_height=reading.ROW, height="content", alt="The labels that look most wrong")
 
 
 def _hard(found: Findings) -> None:
