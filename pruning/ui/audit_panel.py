@@ -79,10 +79,17 @@ def _suspects(found: Findings) -> None:
         return
     st.markdown(f"**Labels that look wrong:** the worst {min(WORST, len(found.suspects))} of {len(found.suspects):,}")
     worst = [
-        {"label": one.label, "looks like": one.suggested, "kept": one.kept, "text": one.text, "id": one.id}
+        {"text": one.text, "label": one.label, "looks like": one.suggested, "kept": one.kept, "id": one.id}
         for one in found.suspects[:WORST]
     ]
-    st.dataframe(pd.DataFrame(worst), hide_index=True, row_height=reading.ROW, height="content", alt="The labels that look most wrong")
+    st.dataframe(
+        pd.DataFrame(worst),
+        hide_index=True,
+        row_height=reading.ROW,
+        height="content",
+        column_config={"text": st.column_config.TextColumn("text", width=250)},
+        alt="The labels that look most wrong",
+    )
 
 
 def _hard(found: Findings) -> None:
