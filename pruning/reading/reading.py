@@ -26,6 +26,7 @@ from pruning.reading import grouping
 from pruning.reading.course import Course
 from pruning.records import DECISIONS, FrontierPoint, Subset
 from pruning.store import cache
+from pruning.store.dynamics import without_runs
 from pruning.store.meaning_map import MeaningMap, read_map
 from pruning.store.saved_subsets import save_subset
 from pruning.store.shared import shared
@@ -103,6 +104,11 @@ class Reading(Course):
         return self.decided if self.with_decisions else Decided()
 
     # -- scores and subsets ----------------------------------------------------------------------------------
+
+    def need_a_run(self) -> None:
+        """Raise ExperimentError unless a run is complete."""
+        if not self.finished_runs():
+            raise ExperimentError(without_runs(self.folder))
 
     def h_score(self) -> NDArray[np.int64]:
         """[N] H-scores over the complete runs."""

@@ -26,7 +26,7 @@ from pruning.store import checksums, lines, lock, manifest, sampled
 from pruning.store.base import read_base
 from pruning.store.checksums import check_once, checksummed
 from pruning.store.columns import read_columns
-from pruning.store.dynamics import Recording, epoch_accuracy, without_runs, write_epoch
+from pruning.store.dynamics import Recording, epoch_accuracy, write_epoch
 from pruning.store.job_status import JobStatus
 from pruning.store.layout import Folder, column_names, read_table
 from pruning.store.look import Look, read_look
@@ -243,11 +243,6 @@ class Stored:
         if self.folder.successes.exists():
             return sampled.of_counts(self.ids, seeds, *sampled.read_counts(self.folder, self.ids, epochs), extras)
         return Recording(self.folder, self.ids, runs, seeds, epochs, self.probe, extras, of_answers=self.sampled)
-
-    def need_a_run(self) -> None:
-        """Raise ExperimentError unless a run is complete."""
-        if not self.finished_runs():
-            raise ExperimentError(without_runs(self.folder))
 
     @property
     def sampled(self) -> bool:

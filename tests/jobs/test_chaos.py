@@ -134,6 +134,7 @@ def ordered(experiment: Experiment) -> pd.DataFrame:
     return table.sort_values(["subset", "seed"]).reset_index(drop=True)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_twice(settings: Settings, reference: Experiment, tmp_path: Path) -> None:
     tally = Tally()
     work(tmp_path / "x", settings, tally, kills=2, draw=random.Random(1), longest=8)

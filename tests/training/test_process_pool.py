@@ -126,6 +126,7 @@ def test_a_run_whose_process_is_killed_again_and_again_is_named(model: str) -> N
     assert children() == []
 
 
+@pytest.mark.slow
 def test_each_gpu_has_a_process_that_sees_it_alone(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes on the CPU stand for GPUs: what each sees, which run trains where, and the numbers, also when one of them is killed."""
     stand_for_gpus(monkeypatch, 3)

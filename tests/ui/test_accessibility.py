@@ -69,18 +69,18 @@ def wide(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def test_no_page_has_a_serious_violation(address: str, wide: Page) -> None:
+@pytest.mark.parametrize(("path", "title"), PAGES.items(), ids=PAGES.values())
+def test_no_page_has_a_serious_violation(address: str, wide: Page, path: str, title: str) -> None:
     """Everything that is folded is opened first."""
     found = []
-    for path, title in PAGES.items():
-        for experiment, schemes in (("accessible", BOTH), ("answered", LIGHT)):
-            wide.emulate_media(color_scheme="light")
-            visit(wide, f"{address}/{path}{'' if path else '?'}experiment={experiment}")
-            wide.get_by_role("heading", name=title, exact=True).wait_for()
-            for folded in wide.get_by_test_id("stExpander").locator("summary").all():
-                folded.click()
-            settled(wide)
-            found += [f"{path}{experiment} {one}" for one in serious(wide, schemes)]
+    for experiment, schemes in (("accessible", BOTH), ("answered", LIGHT)):
+        wide.emulate_media(color_scheme="light")
+        visit(wide, f"{address}/{path}{'' if path else '?'}experiment={experiment}")
+        wide.get_by_role("heading", name=title, exact=True).wait_for()
+        for folded in wide.get_by_test_id("stExpander").locator("summary").all():
+            folded.click()
+        settled(wide)
+        found += [f"{path}{experiment} {one}" for one in serious(wide, schemes)]
     assert not found, "\n".join(found)
 
 

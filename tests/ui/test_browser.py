@@ -80,7 +80,7 @@ def test_from_a_file_to_a_verified_download(
 
 
 @pytest.mark.parametrize(
-    "name", ["score", "inspect", *(pytest.param(name, marks=pytest.mark.slow) for name in ("difficulty", "frontier", "export"))]
+    "name", ["inspect", *(pytest.param(name, marks=pytest.mark.slow) for name in ("score", "difficulty", "frontier", "export"))]
 )
 def test_a_cold_deep_link_has_its_shell(server: tuple[str, Path], page: Page, name: str) -> None:
     """The very first request to a server is a page of its own: navigation and context bar are there."""
