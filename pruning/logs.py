@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pruning.files import make_folder, umask
+from pruning.files import umask
 from pruning.formatting import one_line
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -42,9 +42,12 @@ def to_stderr() -> Iterator[None]:
 
 
 def new_log(folder: Path) -> Path:
-    """Create an empty log in `folder`, named after the time (UTC) and four letters that tell two jobs of one second apart."""
+    """Create an empty log in `folder`, named after the time (UTC) and four letters that tell two jobs of one second apart.
+
+    The folder is made where it is missing, but not the experiment's around it, which may have been moved meanwhile.
+    """
     path = folder / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(2)}.log"
-    make_folder(folder)
+    folder.mkdir(mode=0o777 & ~umask(), exist_ok=True)
     path.touch(mode=0o666 & ~umask())
     return path
 

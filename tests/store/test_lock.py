@@ -12,6 +12,7 @@ import pytest
 
 from pruning.errors import BusyError, ExperimentError
 from pruning.experiment import Experiment
+from pruning.logs import of_job
 from pruning.records import JobState
 from pruning.store import lines, lock
 from pruning.store.layout import Folder
@@ -101,6 +102,12 @@ def test_a_folder_that_is_moved_just_before_a_write_is_not_made_again(
         with pytest.raises(ExperimentError, match="was moved, replaced or deleted"):
             scored.log("note")
         assert not scored.folder.root.exists()
+
+
+def test_the_log_of_a_job_makes_no_folder_in_place_of_one_that_was_moved(scored: Experiment, tmp_path: Path) -> None:
+    scored.folder.root.rename(tmp_path / "elsewhere")
+    with of_job(scored.folder.jobs) as name:
+        assert name == "" and not scored.folder.root.exists()
 
 
 @pytest.mark.process
