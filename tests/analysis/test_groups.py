@@ -37,6 +37,7 @@ def simulated(random: np.random.Generator, seeds: int, examples: int, drop: floa
 
 
 @pytest.mark.process
+@pytest.mark.process
 @pytest.mark.parametrize(("seeds", "drop"), [(3, 0.0), (3, 0.4), (6, 0.4)])
 def test_where_no_group_loses_more_a_flag_is_rare(seeds: int, drop: float) -> None:
     """A subset that costs every example the same is no reason for a flag: at most 5% of 200 simulations have one."""

@@ -20,6 +20,8 @@ from pruning.errors import ExportError
 from pruning.experiment import Experiment
 from pruning.interop.recorder import Recorder
 
+pytestmark = pytest.mark.process
+
 NAN, INF = math.nan, math.inf
 CHAT = [
     [{"role": "user", "content": "=hi"}],

@@ -73,6 +73,7 @@ def test_a_model_that_has_not_learned_stops_with_its_sentence(quick: Settings, t
     assert experiment.status().state is JobState.FAILED and set(experiment.finished()["subset"]) == {"full"}
 
 
+@pytest.mark.process
 def test_a_candidate_that_diverges_leaves_the_race(quick: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its run is made to end as one whose loss became NaN; the other candidate is measured and chosen, and the job says so."""
 

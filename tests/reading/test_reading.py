@@ -68,6 +68,7 @@ def expected(experiment: Experiment, name: str, burn_in: int, decisions: bool) -
     return sorted(rows)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_means_the_same_rows_everywhere(decided: Experiment, name: str, tmp_path: Path) -> None:
     """Command line, notebook and export, with both burn-ins, with decisions and without; pages always have decisions."""

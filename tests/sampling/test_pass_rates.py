@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
@@ -16,6 +17,8 @@ from pruning.sampling.asking import Asked
 from pruning.sampling.job import Request, sample
 from pruning.training.answering import Loaded, load
 from tests.support.generative import tiny_causal
+
+pytestmark = pytest.mark.process
 
 TASKS, SAMPLES = 100, 8
 

@@ -46,6 +46,7 @@ def test_a_copy_has_everything_except_the_files_of_a_worker(scored: Experiment) 
         library.duplicate(root, "reviews", "films")
 
 
+@pytest.mark.process
 def test_a_copy_that_a_worker_disturbs_or_that_fails_leaves_nothing(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     root = scored.folder.root.parent
     with own(scored.folder), pytest.raises(BusyError, match="cancel it first"):

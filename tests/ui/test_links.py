@@ -140,6 +140,7 @@ def shared(scored_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Exper
 
 
 @pytest.mark.process
+@pytest.mark.process
 @settings(max_examples=8)
 @given(state=STATES)
 def test_any_address_opened_cold_shows_the_same(state: dict[str, object], shared: Experiment) -> None:
@@ -269,6 +270,7 @@ def changed_when_opened_cold(app: AppTest, page: str, root: Path, monkeypatch: p
 
 
 @pytest.mark.process
+@pytest.mark.process
 @settings(max_examples=6)
 @given(walk=walks())
 def test_any_state_a_person_reaches_is_what_its_address_opens(
@@ -284,6 +286,7 @@ def test_any_state_a_person_reaches_is_what_its_address_opens(
         assert not changed_when_opened_cold(app, page, root, monkeypatch), app.query_params
 
 
+@pytest.mark.process
 @pytest.mark.process
 @pytest.mark.parametrize("page", ACTS)
 def test_each_act_of_a_page_is_written_to_its_address(

@@ -26,6 +26,8 @@ from pruning.subsets.decisions import Decision
 from pruning.ui import charts, escaping, score_form, setting_boxes
 from tests.support.pages import MAIN, PAGES, ROOT, open_page, opened, press
 
+pytestmark = pytest.mark.process  # together they take seconds
+
 
 @pytest.fixture
 def audited(scored: Experiment) -> Experiment:

@@ -27,6 +27,8 @@ from tests.conftest import SEEDS
 from tests.support.frontiers import measure
 from tests.support.pages import open_page, press
 
+pytestmark = pytest.mark.process
+
 EXAMPLES = 48
 
 
