@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pruning.cli import report
-from pruning.cli.base import Json, LabelColumn, TextColumn, TextPairColumn, app, columns_of, one_sentence, say
+from pruning.cli.base import Json, LabelColumn, TextColumn, TextPairColumn, app, columns_of, one_sentence, program, say
 from pruning.settings import SAMPLE, Settings
 
 
@@ -59,7 +59,7 @@ def look(
         say(sentence)
     if found.copies:
         output = f"{looked.name}.{DISTINCT}.jsonl"
-        say(f"One of each: python -m pruning export {looked.folder.root} --subset {DISTINCT} --output {output}")
-        say(f"Fine-tune on these: python -m pruning score {output}")
+        say(f"One of each: {program()} export {looked.folder.root} --subset {DISTINCT} --output {output}")
+        say(f"Fine-tune on these: {program()} score {output}")
     elif not looked.finished_runs():
-        say(f"Fine-tune to sharpen this: python -m pruning score {data} --experiment {looked.folder.root}")
+        say(f"Fine-tune to sharpen this: {program()} score {data} --experiment {looked.folder.root}")

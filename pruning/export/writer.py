@@ -264,8 +264,8 @@ def _content(source: Exportable, subset: Subset, format: str, escape_formulas: b
 def warnings(source: Exportable, subset: Subset) -> list[str]:
     """Return what to know before training on this subset, in sentences: about the scores, the runs and the subset itself."""
     caveat = source.settings.caveat
-    learned = source.learned if source.dynamics.runs else None
-    unsure = [] if learned is None or learned.verdict in (Verdict.LEARNED, Verdict.UNKNOWN) else [learned.sentence]
+    learned = source.learned
+    unsure = [] if learned.verdict in (Verdict.LEARNED, Verdict.UNKNOWN) else [learned.sentence]
     return [*([caveat] if caveat else []), *unsure, *source.warnings(), *subset_warnings(source, subset)]
 
 

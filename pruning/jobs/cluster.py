@@ -165,8 +165,7 @@ def connected(cluster: Cluster | None, device: str = "auto") -> Iterator[Connect
         return
     _check_installed()
     _check_protected()
-    kind = device.partition(":")[0]
-    if kind not in ("auto", "cpu", "cuda") or device not in ("auto", "cpu", "cuda"):
+    if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"device must be auto, cpu or cuda on a cluster, whose GPUs Ray assigns, got {device!r}.", "device")
     address = _address(cluster)
     ray = _connect(address)

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pruning.analysis.duplicates import repeated
-from pruning.analysis.neighbours import SAME_MEANING, repeats
+from pruning.analysis.neighbours import SAME_MEANING
 from pruning.errors import ExperimentError
 from pruning.formatting import counted
 from pruning.reading import Reading
-from pruning.subsets.findings import DISTINCT, MANY_COPIES
+from pruning.subsets.findings import DISTINCT, many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def first_look(reading: Reading) -> FirstLook:
     expected, errors, both = reading.expected_success, reading.label_errors, reading.duplicates
     groups, redundant = repeated(both.group[: len(reading.ids)])
     alike = None if reading.same_meaning is None else repeated(reading.same_meaning)
-    copied = None if reading.same_meaning is None else repeats(reading.same_meaning, reading.labels)
+    copied = reading.findings[DISTINCT]()
     return FirstLook(
         examples=len(reading.ids),
         runs=len(reading.finished_runs()),
@@ -95,7 +95,7 @@ def first_look(reading: Reading) -> FirstLook:
         redundant=redundant,
         alike=None if alike is None else alike[0],
         alike_redundant=None if alike is None else alike[1],
-        copies="" if copied is None or copied.mean() <= MANY_COPIES else _copies(int(copied.sum()), len(copied)),
+        copies=_copies(int(copied.sum()), len(copied)) if copied is not None and many(copied) else "",
         notes=look.probe.notes if look.probe else (),
     )
 

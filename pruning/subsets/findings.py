@@ -40,6 +40,11 @@ def without(word: str, findings: Mapping[str, Finding], ids: NDArray[np.int64]) 
     return Subset(name=word, method=word, rule=rule, kept=ids[~removed], total=len(ids))
 
 
+def many(copies: NDArray[np.bool_]) -> bool:
+    """Return True where so many examples are copies, [N], that one of each meaning comes first."""
+    return bool(copies.mean() > MANY_COPIES)
+
+
 def chosen(findings: Mapping[str, Finding]) -> str:
     """Return the name that Winnow's choice stands for.
 
@@ -51,5 +56,5 @@ def chosen(findings: Mapping[str, Finding]) -> str:
     ('winning-ticket', 'distinct and drop-suspects')
     """
     copies, suspects = (findings[word]() if word in findings else None for word in (DISTINCT, SUSPECTS))
-    first = TICKET if copies is None or copies.mean() <= MANY_COPIES else DISTINCT
+    first = DISTINCT if copies is not None and many(copies) else TICKET
     return first if suspects is None else f"{first} and {SUSPECTS}"

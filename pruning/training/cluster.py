@@ -11,20 +11,19 @@ import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pruning.errors import ClusterError
 from pruning.formatting import counted
-from pruning.records import Encoded, Notice, RunDiverged, RunPlan, RunResult
+from pruning.records import Encoded, Notice, RunPlan
 from pruning.settings import TrainSettings
 from pruning.training import cluster_worker
 from pruning.training.cluster_store import bytes_of, check_store, files_to_send, put_model
-from pruning.training.dispatch import SlotLost, discarding_checkpoints, dispatch, packed
+from pruning.training.dispatch import SlotLost, discarding_checkpoints, dispatch
 from pruning.training.loop import Report
-from pruning.training.process_pool import error_of
-from pruning.training.process_worker import Failure, Room
+from pruning.training.process_pool import Given
 
 logger = logging.getLogger(__name__)
 
@@ -242,19 +241,18 @@ class Pool:
             worker.kill()
 
 
-class Worker:
+class Worker(Given):
     """A slot on a machine of the cluster, seen from the caller; until it has one, it waits for a core or a GPU."""
 
     def __init__(self, pool: Pool) -> None:
+        super().__init__()
         self.pool, self.ray = pool, pool.ray
         self.node = self.machine = self.where = ""
         self.admitted = self.answered = False
         self.precision = pool.settings.precision
-        self.keys: set[str] = set()
         self.silent = 0.0
         self.error: Exception | None = None
         """The error of Ray from which it is not certain yet what was lost."""
-        self._given, self._room = 0, True
         self.actor = pool.start_actor()
         self.answer = self.actor.place.remote()
 
@@ -276,10 +274,8 @@ class Worker:
 
     def give(self, plan: RunPlan) -> None:
         """Send the next plan to train."""
-        self.keys.add(plan.key)
-        self._given, self._room = self._given + 1, False
         self.silent = 0.0
-        self.actor.give.remote(replace(plan, rows=packed(plan.rows)))
+        self.actor.give.remote(self._to_send(plan))
 
     def take(self) -> Iterator[Report]:
         """Yield what the worker answered, if it did. Raises `SlotLost`, its run's error, or `ClusterError`."""
@@ -311,7 +307,8 @@ class Worker:
             self.answer = None
         else:
             self.answer = None
-            yield from self._reports(answer)
+            for item in answer:
+                yield from self._heard(item)
 
     def _placed(self, found: dict[str, Any]) -> None:
         """Note the machine, and ask it for its facts."""
@@ -332,17 +329,6 @@ class Worker:
                 "they are read from its disk instead. A container gets more with --shm-size."
             )
         self.answer = self.actor.facts.remote(self.precision, self.pool.gpu, self.pool.witness)
-
-    def _reports(self, items: Sequence[Any]) -> Iterator[Report]:
-        for item in items:
-            if isinstance(item, Failure):
-                raise error_of(item)
-            if isinstance(item, Room):
-                self._room = item.given == self._given
-                continue
-            if isinstance(item, RunResult | RunDiverged):
-                self.keys.discard(item.key)
-            yield item
 
     def _lose(self, error: Exception) -> None:
         """Raise what an error of Ray means, `SlotLost` or `ClusterError`; return while it is uncertain whether the machine is lost."""

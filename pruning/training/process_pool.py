@@ -15,6 +15,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import send_handle
 from pathlib import Path
+from typing import Any
 
 from pruning import errors
 from pruning.errors import TrainingError
@@ -130,10 +131,36 @@ def kept_processes() -> AbstractContextManager[None]:
     return SPARES.kept()
 
 
-class Child:
+class Given:
+    """The plans that a process was given and what it reports of them, seen from its caller; at the other end is a `Work`."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+        self._given, self._room = 0, True
+
+    def _to_send(self, plan: RunPlan) -> RunPlan:
+        """Note a plan, and return it as it is sent."""
+        self.keys.add(plan.key)
+        self._given, self._room = self._given + 1, False
+        return replace(plan, rows=packed(plan.rows))
+
+    def _heard(self, item: Any) -> list[Report]:
+        """Return what the process sent, if that is a report. Raises its run's error."""
+        if isinstance(item, Failure):
+            raise error_of(item)
+        if isinstance(item, Room):
+            self._room = item.given == self._given
+            return []
+        if isinstance(item, RunResult | RunDiverged):
+            self.keys.discard(item.key)
+        return [item]
+
+
+class Child(Given):
     """A slot in a process of its own, seen from its parent."""
 
     def __init__(self, gpu: str = "") -> None:
+        super().__init__()
         self.gpu = gpu
         ours, theirs = socket.socketpair()
         with theirs:
@@ -148,8 +175,6 @@ class Child:
             )
         self.connection = Connection(ours.detach())
         self.place: Place | None = None
-        self.keys: set[str] = set()
-        self._given, self._room = 0, True
 
     def set_up(self, setup: Setup, memory: int) -> None:
         """Send what the next plans share, and the handle of their memory. Raises `TrainingError` if the process died."""
@@ -176,10 +201,8 @@ class Child:
 
     def give(self, plan: RunPlan) -> None:
         """Send the next plan to train."""
-        self.keys.add(plan.key)
-        self._given, self._room = self._given + 1, False
         try:
-            self.connection.send(replace(plan, rows=packed(plan.rows)))
+            self.connection.send(self._to_send(plan))
         except OSError:
             raise self._gone() from None
 
@@ -189,14 +212,7 @@ class Child:
             item = self.connection.recv()
         except (EOFError, OSError):
             raise self._gone() from None
-        if isinstance(item, Failure):
-            raise error_of(item)
-        if isinstance(item, Room):
-            self._room = item.given == self._given
-            return []
-        if isinstance(item, RunResult | RunDiverged):
-            self.keys.discard(item.key)
-        return [item]
+        return self._heard(item)
 
     def end(self) -> None:
         """Stop the process, or let it wait for the next training if it has no run."""

@@ -102,9 +102,8 @@ def chosen_area(view: View, x: str, y: str) -> Area | None:
         found_span = span(view, score)
         address.within(f"{axis}{score}", found_span.low, found_span.high, f"{title(score)} from")
         value = address.value(f"{axis}{score}")
-        given = isinstance(value, (tuple, list))
         low, high = (float(end) for end in value) if isinstance(value, (tuple, list)) else (found_span.low, found_span.high)
-        whole = whole and (not given or (low, high) == (found_span.low, found_span.high))
+        whole = whole and (low, high) == (found_span.low, found_span.high)
         ends.append((low, high))
     return None if whole else Area(x, y, ((ends[0][0], ends[1][0]), (ends[0][1], ends[1][1])))
 

@@ -8,6 +8,7 @@ from math import isnan
 import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
 from pruning import logs
 from pruning.analysis.learned import Learned
@@ -60,13 +61,8 @@ def _watch(directory: str, was_running: bool) -> None:
     _numbers(experiment, status)
     if running and status.verb == "score":
         reliability.line(experiment)
-    if not experiment.sampled and (running or np.isfinite(experiment.epoch_accuracy()).any()):
-        curves, numbers = widgets.columns("runs", [3, 2])
-        with curves:
-            _curves(experiment)
-        with numbers:
-            st.caption("The same in numbers; a percentage for running epochs")
-            st.dataframe(in_progress.grid(experiment, status), alt="Accuracy of every run in every epoch")
+    if not experiment.sampled:
+        _runs(experiment, status)
     _searches(experiment)
     if runs := [in_progress.cells(run) for run in in_progress.running(status)]:
         st.caption("Runs in progress")
@@ -147,9 +143,21 @@ def _majority(directory: str, fingerprint: str) -> float:
     return Experiment(directory).majority[0]
 
 
-def _curves(experiment: Experiment) -> None:
-    """Draw the training accuracy by epoch."""
+def _runs(experiment: Experiment, status: JobStatus) -> None:
+    """Draw the accuracy of every run in every epoch, once there is one or a job is under way."""
     accuracy = experiment.epoch_accuracy()
+    if not status.state.under_way and not np.isfinite(accuracy).any():
+        return
+    curves, numbers = widgets.columns("runs", [3, 2])
+    with curves:
+        _curves(experiment, accuracy)
+    with numbers:
+        st.caption("The same in numbers; a percentage for running epochs")
+        st.dataframe(in_progress.grid(experiment, status), alt="Accuracy of every run in every epoch")
+
+
+def _curves(experiment: Experiment, accuracy: NDArray[np.float64]) -> None:
+    """Draw the training accuracy by epoch, [R, E]."""
     table = pd.DataFrame(accuracy.T, index=range(1, accuracy.shape[1] + 1), columns=[f"run {run}" for run in range(len(accuracy))])
     majority = _majority(str(experiment.folder.root), experiment.info["data"]["evaluation"]["fingerprint"])
     st.caption("Training accuracy by epoch: each run, and their mean")
