@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-
-REDO = "`python -m pruning resume DIR --redo-diverged` trains diverged runs again, each with the next seed."
 
 SHARE = 0.1
 """Answers other than the commonest one, as a share of the labels other than it, below which one class has taken over."""
@@ -55,9 +55,18 @@ def nan_losses(run: int, events: Sequence[Mapping[str, Any]], redone: Iterable[M
     return said[max((entry.get("diverged", 0) for entry in redone if entry["run"] == run), default=0) :]
 
 
-def warnings(diverged: Iterable[DivergedRun], finished: pd.DataFrame) -> list[str]:
+def redo(folder: Path) -> str:
+    """Return the sentence with the command that trains an experiment's diverged runs again.
+
+    >>> redo(Path("my experiments/demo"))
+    "python -m pruning resume 'my experiments/demo' --redo-diverged trains diverged runs again, each with the next seed."
+    """
+    return f"python -m pruning resume {quote(str(folder))} --redo-diverged trains diverged runs again, each with the next seed."
+
+
+def warnings(diverged: Iterable[DivergedRun], finished: pd.DataFrame, folder: Path) -> list[str]:
     """Return one sentence per diverged run, and one about all fine-tunings in `finished` that predict nearly one class only."""
-    found = [f"{run.sentence[0].upper()}{run.sentence[1:]} {REDO}" for run in diverged]
+    found = [f"{run.sentence[0].upper()}{run.sentence[1:]} {redo(folder)}" for run in diverged]
     stuck = finished[finished["stuck"].fillna(False).astype(bool)] if "stuck" in finished else finished[:0]
     if len(stuck):
         which = "; ".join(

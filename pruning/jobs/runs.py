@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pruning.analysis.confusion import class_accuracy
-from pruning.analysis.divergence import REDO, stuck_at
+from pruning.analysis.divergence import redo, stuck_at
 from pruning.analysis.predictions import outcomes
 from pruning.data import model_checks, models
 from pruning.data.tasks import TASKS, Task
@@ -91,7 +91,7 @@ def train_runs(
                 listen(progress)
             progress.beat()
     if diverged:
-        raise TrainingError(f"{' '.join(diverged)} The other runs are complete. {REDO}")
+        raise TrainingError(f"{' '.join(diverged)} The other runs are complete. {redo(experiment.folder.root)}")
 
 
 @contextmanager

@@ -105,6 +105,6 @@ class Course(Judged):
         """Return sentences about damaged lines, diverged runs and fine-tunings, and label errors that are not looked for."""
         finished = self.finished()
         large = "" if self.labels is None else audit.too_large(len(self.labels), len(self.label_names))
-        own = divergence.warnings(self.diverged(), finished[~self.set_aside(finished)])
+        own = divergence.warnings(self.diverged(), finished[~self.set_aside(finished)], self.folder.root)
         own += self.info.get("rollouts", {}).get("warnings", [])
         return [*self.complaints(), *filter(None, [self.look_problem]), *own, *filter(None, [large])]

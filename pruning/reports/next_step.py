@@ -60,7 +60,8 @@ def next_step(
             detail=against_random(point),
             choose=point.subset,
         )
-    best = max(measured, key=lambda point: -1.0 if isnan(_mean(point)) else _mean(point))
+    chosen = [point for point in measured if point.method != "random"] or measured
+    best = max(chosen, key=lambda point: -1.0 if isnan(_mean(point)) else _mean(point))
     detail = f"The best so far keeps {best.kept_fraction:.0%} and {loss(best)}: {short(best.subset)}."
     headline = f"No smaller set is shown to hold accuracy within {margin * 100:g} pp"
     if found.more_seeds:

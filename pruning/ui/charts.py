@@ -101,7 +101,8 @@ def frontier(points: Sequence[FrontierPoint], metric: str, chosen: str, margin: 
         _annotate(figure, mark, metric, small)
     figure.update_layout(margin=MARGIN, height=300 if small else 430, legend=BELOW, clickmode="event+select")
     figure.update_xaxes(title="share of the examples kept", range=[-0.02, 1.04], tickformat=".0%", tick0=0, dtick=0.2)
-    figure.update_yaxes(title=metric.replace("_", " "))
+    lowest = min((low for point in points for low in (point.metrics[metric], point.ci95[metric][0]) if not isnan(low)), default=0.0)
+    figure.update_yaxes(title=metric.replace("_", " "), rangemode="nonnegative" if lowest >= 0 else "normal")
     return figure
 
 

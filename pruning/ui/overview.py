@@ -111,7 +111,7 @@ def _five(view: View, points: list[FrontierPoint], step: NextStep) -> None:
         row,
         f"Full data, {found.metric.replace('_', ' ')}",
         f"{full.metrics[found.metric]:.3f}" if full else "-",
-        counted(full.seeds, "seed") if full else "no evaluation data",
+        counted(full.seeds, "seed") if full else "not measured",
     )
     widgets.number(
         row,

@@ -31,6 +31,12 @@ def test_a_set_that_loses_too_much_is_not_chosen() -> None:
     assert found.detail == "The best so far keeps 50% and loses 5.0 pp: Drop H = 0. It beats random of the same size by 1.0 pp."
 
 
+def test_the_best_so_far_is_a_choice_and_no_random_draw() -> None:
+    drawn = replace(point("random@remove-0", 500, 0.79, mean=-0.01, half=0.02), method="random")
+    found = step(point("remove-0", 500, 0.75, mean=-0.05, half=0.001, random=-0.04), drawn)
+    assert "loses 5.0 pp: Drop H = 0." in found.detail
+
+
 def test_where_more_seeds_would_settle_it_they_are_next() -> None:
     found = step(point("remove-0", 500, 0.8, mean=0.0, half=0.009, random=0.02))
     assert found.measure == ("remove-0",) and found.seeds > 3
