@@ -4,8 +4,19 @@ Each message is one sentence: what is wrong (with the value), where, and how to 
 pages print them in one place each; any other exception is a bug in Winnow.
 """
 
+import os
+
 LONGEST = 2000
 """Maximum length of a message, in characters."""
+
+
+def system_words(error: OSError) -> str:
+    """Return the system's own words for its error, also where a library put words of its own around them.
+
+    >>> system_words(OSError(28, "Error writing bytes to file. Detail: [errno 28] No space left on device"))
+    'no space left on device'
+    """
+    return (os.strerror(error.errno) if error.errno else str(error) or type(error).__name__).lower()
 
 
 class WinnowError(Exception):

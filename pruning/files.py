@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pruning.errors import ExperimentError, UsageError
+from pruning.errors import ExperimentError, UsageError, system_words
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ def _in_words(path: Path) -> Iterator[None]:
         if not error.errno:
             raise
         elsewhere = f" ({error.filename})" if isinstance(error.filename, str) and Path(error.filename).parent != path.parent else ""
-        raise ExperimentError(f"{path} could not be written: {(error.strerror or str(error)).lower()}{elsewhere}.") from error
+        raise ExperimentError(f"{path} could not be written: {system_words(error)}{elsewhere}.") from error
 
 
 def _sync_tree(path: Path) -> None:

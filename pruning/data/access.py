@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from pruning.errors import DataError, WinnowError
+from pruning.errors import DataError, WinnowError, system_words
 
 ROOTS = "WINNOW_ROOTS"
 """Environment variable: folders, separated like those of PATH."""
@@ -92,7 +92,7 @@ def refusal(name: str) -> str | None:
             if not _inside(os.path.realpath(file), roots):
                 return outside
     except OSError as error:
-        return f"{name} cannot be searched for links that lead elsewhere: {(error.strerror or str(error)).lower()}."
+        return f"{name} cannot be searched for links that lead elsewhere: {system_words(error)}."
     return None
 
 
@@ -124,7 +124,7 @@ def held(path: Path, typed: str | None = None) -> Iterator[Path]:
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(f"/proc/{os.getpid()}/fd/{handle}")
         except OSError as error:
-            raise DataError(f"{typed or path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
+            raise DataError(f"{typed or path} cannot be read: {system_words(error)}.") from None
         try:
             yield top
         except WinnowError as error:

@@ -23,7 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pruning.data.examples import SOURCE_PREFIX, load_training
-from pruning.errors import DataError, UsageError
+from pruning.errors import DataError, UsageError, system_words
 from pruning.experiment import Experiment
 from pruning.interop.logits import aligned, check_size, from_logits, from_success
 from pruning.interop.recorder import make
@@ -159,7 +159,7 @@ def _lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     where = f"Line {number} of {file}"
                     yield where, _object(line, where)
     except OSError as error:
-        raise DataError(f"{file} cannot be read: {(error.strerror or str(error)).lower()}.") from None
+        raise DataError(f"{file} cannot be read: {system_words(error)}.") from None
 
 
 def _object(line: bytes, where: str) -> dict[str, Any]:

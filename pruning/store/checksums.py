@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pruning.errors import ExperimentError
+from pruning.errors import ExperimentError, system_words
 from pruning.files import atomic_write, sha256
 from pruning.formatting import counted
 from pruning.records import JobState
@@ -73,7 +73,7 @@ def fault(folder: Folder, path: Path, known: dict[str, set[str]]) -> str | None:
     try:
         found = sha256(path)
     except OSError as error:
-        return f"{path} cannot be read: {(error.strerror or str(error)).lower()}."
+        return f"{path} cannot be read: {system_words(error)}."
     if found in expected or found in checksums(folder)[name]:  # written since `known` was read
         return None
     return f"{path} is damaged (its sha256 is {found[:12]}, not {min(expected)[:12]}); {_comes_back(name)}."

@@ -17,7 +17,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from pruning.errors import ExperimentError
+from pruning.errors import ExperimentError, system_words
 from pruning.files import append_line, atomic_write
 from pruning.store.layout import Folder
 
@@ -232,4 +232,4 @@ def _end(handle: int) -> tuple[int, bool, bool]:
 
 
 def _unreadable(path: Path, error: OSError) -> ExperimentError:
-    return ExperimentError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.")
+    return ExperimentError(f"{path} cannot be read: {system_words(error)}.")

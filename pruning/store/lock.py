@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pruning.errors import BusyError, ExperimentError
+from pruning.errors import BusyError, ExperimentError, system_words
 from pruning.files import LEFTOVER, make_folder, remove_leftovers, visible_gpu
 from pruning.logs import last_words
 from pruning.paths import cache_folder
@@ -68,7 +68,7 @@ def own(folder: Folder, wait: float = 2.0, named: bool = True) -> Iterator[None]
         raise in_use(folder) from None
     except OSError as error:
         lock.release()
-        raise ExperimentError(f"{folder.root} could not be written: {(error.strerror or str(error)).lower()}.") from None
+        raise ExperimentError(f"{folder.root} could not be written: {system_words(error)}.") from None
     place = os.path.abspath(folder.root)
     try:
         text = json.dumps({"pid": os.getpid(), "born": _born(os.getpid())}) if named else ""

@@ -17,7 +17,7 @@ import torch
 import transformers
 from torch import nn
 
-from pruning.errors import TrainingError
+from pruning.errors import TrainingError, system_words
 from pruning.records import Encoded, EpochRecord, RunPlan
 from pruning.settings import TrainSettings
 
@@ -62,7 +62,7 @@ def save(path: str, state: dict[str, Any], records: Sequence[EpochRecord]) -> No
         raise TrainingError(f"{part.parent.parent} was moved or deleted during the job; resume it where it is now.") from error
     except (OSError, RuntimeError) as error:  # torch.save wraps the system's error in a RuntimeError
         part.unlink(missing_ok=True)
-        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "the disk is full or not writable"
+        reason = system_words(error) if isinstance(error, OSError) else "the disk is full or not writable"
         raise TrainingError(f"{path} could not be written: {reason}; free some disk space and resume, or use --no-checkpoints.") from error
 
 

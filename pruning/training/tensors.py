@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pruning.errors import DataError
+from pruning.errors import DataError, system_words
 
 
 def load(path: Path) -> Any:
@@ -23,7 +23,7 @@ def load(path: Path) -> Any:
     except pickle.UnpicklingError:
         raise DataError(f"{path} holds more than tensors and plain values, which could run code; save the tensors alone.") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
+        raise DataError(f"{path} cannot be read: {system_words(error)}.") from None
     except Exception:  # torch raises various errors for damaged files and other file types
         raise DataError(f"{path} is not a file of torch.save, or it is damaged.") from None
     return _plain(held, path)

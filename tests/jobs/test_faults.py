@@ -6,13 +6,11 @@ import errno
 import io
 import os
 import re
-import resource
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +35,7 @@ from pruning.store.lock import own
 from pruning.subsets.decisions import Decision
 from pruning.training import checkpoint
 from tests.conftest import LOOK_FILES, SEEDS
-from tests.support.processes import MARK, alive, score_words, wait_until, winnow
+from tests.support.processes import MARK, alive, room, score_words, wait_until, winnow
 from tests.support.recordings import flip, record_of
 
 pytestmark = pytest.mark.process
@@ -303,19 +301,6 @@ def test_a_folder_moved_aside_is_put_back(tmp_path: Path) -> None:
 
 
 # -- no room, no rights, no clock ------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def room(bytes: int) -> Iterator[None]:
-    """No file may grow beyond this many bytes, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize(

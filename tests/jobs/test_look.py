@@ -20,11 +20,12 @@ from typer.testing import CliRunner
 from pruning.cli import app
 from pruning.errors import Cancelled, DataError, ExperimentError, ModelError, UsageError
 from pruning.experiment import Experiment
-from pruning.jobs import worker
+from pruning.jobs import mapping, worker
 from pruning.records import JobState
 from pruning.settings import Settings
 from pruning.training import embedding
 from tests.conftest import SEEDS
+from tests.support.processes import room
 from tests.support.sources import write_jsonl
 from tests.support.tasks import CASES
 from tests.support.tiny import tiny_model
@@ -86,6 +87,14 @@ def test_a_damaged_map_is_said_and_made_again(looked: Experiment) -> None:
     damaged = Experiment(looked.folder.root)
     assert damaged.map is None and "map.parquet is damaged; make it again: python -m pruning look" in damaged.map_problem
     assert worker.look_again(looked.folder.root).map is not None
+
+
+def test_a_map_that_finds_no_room_is_said_and_made_when_there_is(looked: Experiment) -> None:
+    looked.folder.map.unlink()
+    with room(100), pytest.raises(ExperimentError, match=r"map\.parquet could not be written: file too large"):
+        mapping.ensure(Experiment(looked.folder.root))
+    assert {path.name for path in looked.folder.map.parent.iterdir()} == {path.name for path in looked.folder.of_look}
+    assert mapping.ensure(Experiment(looked.folder.root)).map is not None
 
 
 def test_the_map_of_another_look_is_no_map(looked: Experiment, tiny: str) -> None:

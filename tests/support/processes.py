@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +19,19 @@ from pruning.settings_file import write_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "WINNOW_TEST_MARK"
+
+
+@contextmanager
+def room(bytes: int) -> Iterator[None]:
+    """No file may grow beyond this many bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def environment(mark: str = "", **more: str) -> dict[str, str]:

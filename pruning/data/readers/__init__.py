@@ -18,7 +18,7 @@ from pruning.data.readers.objects import read_jsonl
 from pruning.data.readers.origin import Origin
 from pruning.data.readers.source import Source
 from pruning.data.readers.tables import choose_split, hub_splits, read_arrow, read_hub, read_parquet, read_saved, saved_splits
-from pruning.errors import DataError
+from pruning.errors import DataError, system_words
 
 __all__ = ["FILES", "VALIDATION_SPLITS", "File", "Origin", "Source", "paths", "read", "splits"]
 
@@ -156,7 +156,7 @@ def _read_files(name: str, listed: list[tuple[Path, Path]], header: bool | None)
         kept = [file if file.held else replace(file, path=path, origin=path) for file, path in zip(found, own, strict=True)]
         return replace(source, origin=replace(source.origin, files=tuple(kept)))
     except OSError as error:
-        raise DataError(f"{name} cannot be read: {files.in_words(error)}.") from None
+        raise DataError(f"{name} cannot be read: {system_words(error)}.") from None
     except MemoryError:
         raise DataError(f"{name} does not fit into memory.") from None
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pruning.data import access
 from pruning.data.readers import limits
-from pruning.errors import DataError
+from pruning.errors import DataError, system_words
 from pruning.files import sha256
 
 STDIN = "-"
@@ -164,11 +164,6 @@ def kind_of(path: Path) -> str:
     return "".join(endings[-2:-1] if endings and endings[-1] in _UNPACK else endings[-1:])
 
 
-def in_words(error: OSError) -> str:
-    """The system's own words for an error."""
-    return (error.strerror or str(error) or type(error).__name__).lower()
-
-
 def _copy_of(source: Callable[[], IO[bytes]], name: str, kind: str) -> tuple[tempfile.TemporaryDirectory[str], Path]:
     """A temporary folder with a copy of these bytes. Raises DataError when they cannot be unpacked, or are too many."""
     held = tempfile.TemporaryDirectory(prefix="winnow-", ignore_cleanup_errors=True)
@@ -242,4 +237,4 @@ def _digest(path: Path) -> str:
     try:
         return sha256(path)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {in_words(error)}.") from None
+        raise DataError(f"{path} cannot be read: {system_words(error)}.") from None

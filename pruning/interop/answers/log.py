@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pruning.data import access
-from pruning.errors import DataError, UsageError
+from pruning.errors import DataError, UsageError, system_words
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,7 +107,7 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 if line.strip():
                     yield f"{path} line {number}", _object(line, f"{path} line {number}")
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
+        raise DataError(f"{path} cannot be read: {system_words(error)}.") from None
 
 
 def _rows_of_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
