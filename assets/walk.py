@@ -2,8 +2,9 @@
 
     python assets/walk.py EXPERIMENT FOLDER [--stories 1,5,8] [--no-kinds]
 
-EXPERIMENT is one that `make demo` made; it is copied. The main views of the stories are taken at four widths, light and dark, others at a
-phone's and a laptop's width. What is wider than its window, or cut without an ellipsis, is printed. Needs Chromium.
+EXPERIMENT is one that `make demo` made; it is copied, and so are the experiments beside it, such as that of `make demo-llm`. The main views
+of the stories and the pages of every kind are taken at four widths, light and dark, others at a phone's and a laptop's width. What is wider
+than its window, or cut without an ellipsis, is printed. Needs Chromium.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from pruning.store import lock  # noqa: E402
 from tests.support import tiny  # noqa: E402
 from tests.support.browser_setup import find  # noqa: E402
 from tests.support.browsing import DRAWING, dashboard, settled, visit  # noqa: E402
-from tests.support.kinds import left, many_classes, of_task, right_to_left  # noqa: E402
+from tests.support.kinds import answered, left, many_classes, of_task, right_to_left  # noqa: E402
 from tests.support.pages import PAGES  # noqa: E402
 
 VIEWS = {390: 2400, 768: 1800, 1400: 1200, 2560: 1400}
@@ -236,6 +237,7 @@ def kinds(folder: Path) -> list[str]:
         **{case: lambda there, case=case: of_task(case, str(model), there) for case in ("pair", "choice", "question")},
         "thirty-classes": many_classes,
         "right-to-left": right_to_left,
+        "answers": answered,
     }
     for name, make in makers.items():
         with tempfile.TemporaryDirectory(dir=folder.parent) as there:
@@ -256,7 +258,10 @@ def main(experiment: Path, pictures: Path, stories: list[int], with_kinds: bool)
         shutil.copytree(experiment, folder / "demo")
         big.make(folder / "topics", 300)
         big.make(folder / "topics-2", 300)
-        others = kinds(folder) if with_kinds else []
+        beside = [path for path in experiment.parent.iterdir() if path != experiment and (path / "experiment.json").exists()]
+        for path in beside:
+            shutil.copytree(path, folder / path.name)
+        others = [*(path.name for path in beside), *kinds(folder)] if with_kinds else []
         held = lock.own(Experiment(folder / "running").folder) if with_kinds else None
         if held is not None:
             stack.enter_context(held)
@@ -276,7 +281,7 @@ def main(experiment: Path, pictures: Path, stories: list[int], with_kinds: bool)
             for where in PAGES:
                 walk = Walk(page, address, pictures, folder)
                 walk.open(f"{'' if where == 'overview' else where}?experiment={name}")
-                walk.picture(f"kind-{name}-{where}", FEW)
+                walk.picture(f"kind-{name}-{where}")
         browser.close()
 
 

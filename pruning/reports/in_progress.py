@@ -56,6 +56,7 @@ def cells(run: Progress) -> Mapping[str, str]:
         "examples": f"{run.examples:,} of {run.total:,}",
         "examples/s": f"{run.rate:,.0f}" if run.rate else "",
         "accuracy": f"{run.accuracy:.2f}" if run.examples else "",
+        "peak memory": f"{run.memory / 2**20:,.0f} MB" if run.memory else "",
     }
 
 
