@@ -207,7 +207,7 @@ def _described(preview: Preview, task: str, notes: Sequence[str]) -> None:
     words = [f"{counted(preview.total, 'row')}."]
     if preview.label_counts:
         total = sum(preview.label_counts.values())
-        told = [f"{name} {count:,} ({count / total:.0%})" for name, count in list(preview.label_counts.items())[:12]]
+        told = [f"{name} ({counted(count, 'row')}, {count / total:.0%})" for name, count in list(preview.label_counts.items())[:12]]
         words.append(f"Labels: {', '.join(told)}{' ...' if len(preview.label_counts) > 12 else ''}")
     st.text(" ".join(words))
     length = setting_boxes.typed("max_length") or TASKS[task].max_length

@@ -59,7 +59,7 @@ def test_how_the_file_is_read_is_said_in_its_boxes(tmp_path: Path, asked: list[S
     app.selectbox(key="column-classification-label").set_value(names[1])
     app.text_input(key="new-id_column").set_value(names[2])
     app.text_input(key="new-missing_label").set_value("-1").run()
-    assert any("Labels: bad 2 (50%), good 2 (50%)" in text.value for text in app.text) and not app.warning and not app.exception
+    assert any("Labels: bad (2 rows, 50%), good (2 rows, 50%)" in text.value for text in app.text) and not app.warning and not app.exception
     press(app, "Start scoring")
     assert (asked[0].header, asked[0].missing_label, asked[0].id_column) == (False, "-1", names[2])
 

@@ -232,7 +232,7 @@ def test_an_uploaded_file_fills_the_form_and_what_comes_later_takes_its_place(se
     page.locator('input[type="file"]').set_input_files(data)
     box = page.get_by_label("Data", exact=True)
     expect(box).to_have_value(re.compile(r"uploads/my-reviews-[0-9a-f]{64}\.csv$"))
-    expect(page.get_by_text("2 rows. Labels: bad 1 (50%), good 1 (50%)")).to_be_visible()
+    expect(page.get_by_text("2 rows. Labels: bad (1 row, 50%), good (1 row, 50%)")).to_be_visible()
     expect(page.get_by_label("Name", exact=True)).to_have_attribute("placeholder", "my-reviews")
     assert [path.read_bytes() for path in (experiments / "uploads").iterdir()] == [data.read_bytes()]
     shutil.copy(other, experiments / "other.csv")
