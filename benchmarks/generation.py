@@ -1,17 +1,18 @@
-"""Does scoring of prompts and answers find what people find hard, and wrong answers? Film sentences, SmolLM2-135M-Instruct with LoRA.
+"""Does scoring of prompts and answers find what people find hard, and wrong answers? SmolLM2-135M-Instruct with LoRA.
 
-    python -m benchmarks.generation [--train 400] [--evaluation 200] [--runs 3] [--share 0.1] [--folder DIR] [--measured]
+    python -m benchmarks.generation [--set films] [--train 400] [--evaluation 200] [--runs 3] [--share 0.1] [--folder DIR] [--measured]
 
-The sentences are scored three times: as conversations whose answer is the word positive or negative, the same with `--share` of the
-answers exchanged, and as a classification by the sample model. The tables say how H and right looks spread under each success rule, how
-two halves of the runs agree, how the scores rank with people's ratings and with H of the classification, and how early each score
-ranks the exchanged answers. It resumes where it was stopped; --measured trains nothing and prints what is there.
+A set (`benchmarks.answer_sets`) is scored twice: as it is, and with `--share` of the answers exchanged; film sentences, whose answer is
+the word positive or negative, also as a classification by the sample model. The tables say how H and right looks spread under each success
+rule, how two halves of the runs agree, how the scores rank with people's ratings and with H of the classification, and how early each
+score ranks the exchanged answers. It resumes where it was stopped; --measured trains nothing and prints what is there.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -21,12 +22,13 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
-from benchmarks.label_noise import OTHER, RATING
+from benchmarks.answer_sets import split
+from benchmarks.label_noise import RATING
 from benchmarks.machine import heading
 from pruning.analysis import scores
 from pruning.cli import report
 from pruning.data.sample import sample_split
-from pruning.data.sample_chats import chat_folder, chat_split
+from pruning.data.sample_chats import chat_folder
 from pruning.experiment import Experiment
 from pruning.files import atomic_write
 from pruning.jobs import worker
@@ -43,25 +45,27 @@ BURN_IN = {"answers": 1, "exchanged": 1, "classes": 0}
 
 
 def main(
-    train: Annotated[int, typer.Option(help="Sentences that are scored.")] = 400,
-    evaluation: Annotated[int, typer.Option(help="Evaluation sentences.")] = 200,
+    name: Annotated[str, typer.Option("--set", help="films, trivia or code.")] = "films",
+    train: Annotated[int, typer.Option(help="Rows that are scored.")] = 400,
+    evaluation: Annotated[int, typer.Option(help="Evaluation rows.")] = 200,
     runs: Annotated[int, typer.Option(help="Fine-tunings of the language model.")] = 3,
     share: Annotated[float, typer.Option(help="Share of the answers that are exchanged.")] = 0.1,
     folder: Annotated[Path, typer.Option(help="Where every run is kept.")] = Path("experiments/generation"),
     measured: Annotated[bool, typer.Option("--measured", help="Train nothing.")] = False,
 ) -> None:
     """Run the study and print its Markdown."""
+    folder = folder if name == "films" else folder / name
     exchanged = np.zeros(train, dtype=np.bool_)
     exchanged[np.random.default_rng(0).permutation(train)[: round(share * train)]] = True
     if not measured:
-        score(folder, train, evaluation, runs, exchanged)
-    found = [name for name in BURN_IN if (folder / name / "experiment.json").exists()]
-    done = {name: Experiment(folder / name, BURN_IN[name]) for name in found}
-    done = {name: each for name, each in done.items() if each.finished_runs()}
+        score(folder, name, train, evaluation, runs, exchanged)
+    found = [kind for kind in BURN_IN if (folder / kind / "experiment.json").exists()]
+    done = {kind: Experiment(folder / kind, BURN_IN[kind]) for kind in found}
+    done = {kind: each for kind, each in done.items() if each.finished_runs()}
     print(heading("Prompts and answers", f"python -m benchmarks.generation {' '.join(sys.argv[1:])}".strip()))
-    for name, each in done.items():
+    for kind, each in done.items():
         dynamics = each.dynamics
-        print(f"- {name}: {dynamics.examples:,} rows, {dynamics.runs} runs x {dynamics.epochs} epochs. {each.learned.sentence}")
+        print(f"- {kind}: {dynamics.examples:,} rows, {dynamics.runs} runs x {dynamics.epochs} epochs. {each.learned.sentence}")
     if "answers" in done:
         print("\n".join(spread_table(done["answers"])))
         print("\n".join(agreement_table(done["answers"], done.get("classes"))))
@@ -69,30 +73,42 @@ def main(
         print("\n".join(noise_table(done["exchanged"], exchanged)))
 
 
-def score(folder: Path, train: int, evaluation: int, runs: int, exchanged: NDArray[np.bool_]) -> None:
+def score(folder: Path, name: str, train: int, evaluation: int, runs: int, exchanged: NDArray[np.bool_]) -> None:
     """Score what is not scored yet, the classification first, because it takes a minute."""
     small_model()
-    sentences, chats = sample_split(train, evaluation), chat_split(train, evaluation)
+    data, held_out = split(name, train, evaluation, folder)
     lora = TrainSettings(learning_rate=LEARNING_RATE, lora_rank=RANK)
-    generation = Settings(data=str(chats[0]), evaluation=str(chats[1]), model=str(chat_folder()), seeds=default_seeds(runs), train=lora)
+    generation = Settings(data=str(data), evaluation=str(held_out), model=str(chat_folder()), seeds=default_seeds(runs), train=lora)
     wrong = folder / "exchanged.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
     if not wrong.exists():
-        rows = [json.loads(line) for line in chats[0].read_text(encoding="utf-8").splitlines()]
-        for row, turn in ((row, row["messages"][-1]) for row, other in zip(rows, exchanged, strict=True) if other):
-            row["messages"][-1] = {**turn, "content": OTHER[turn["content"]]}
         with atomic_write(wrong) as temporary:
-            temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    classification = Settings(
-        data=str(sentences[0]),
-        evaluation=str(sentences[1]),
-        seeds=default_seeds(CLASSIFICATION_RUNS),
-        train=TrainSettings(learning_rate=CLASSIFICATION_RATE),
-    )
-    wanted = {"classes": classification, "answers": generation, "exchanged": generation.with_changes(data=str(wrong))}
-    for name, settings in wanted.items():
-        with report.listener(f"Scoring {name}") as listen:
-            worker.score(settings, folder / name, listen)
+            temporary.write_text("".join(exchange(data.read_text(encoding="utf-8").splitlines(), exchanged)), encoding="utf-8")
+    wanted = {"answers": generation, "exchanged": generation.with_changes(data=str(wrong))}
+    if name == "films":
+        sentences = sample_split(train, evaluation)
+        classification = Settings(
+            data=str(sentences[0]),
+            evaluation=str(sentences[1]),
+            seeds=default_seeds(CLASSIFICATION_RUNS),
+            train=TrainSettings(learning_rate=CLASSIFICATION_RATE),
+        )
+        wanted = {"classes": classification, **wanted}
+    for kind, settings in wanted.items():
+        with report.listener(f"Scoring {kind}") as listen:
+            worker.score(settings, folder / kind, listen)
+
+
+def exchange(lines: list[str], chosen: NDArray[np.bool_]) -> Iterator[str]:
+    """Give each chosen conversation another's answer: the next chosen one's that says something else."""
+    rows = [json.loads(line) for line in lines]
+    answers = [row["messages"][-1]["content"] for row in rows]
+    others = np.flatnonzero(chosen).tolist()
+    for number, row in enumerate(rows):
+        if chosen[number]:
+            later = others[others.index(number) + 1 :] + others
+            row["messages"][-1]["content"] = next(answers[other] for other in later if answers[other] != answers[number])
+        yield json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def spread_table(experiment: Experiment) -> list[str]:
@@ -126,7 +142,8 @@ def orders(experiment: Experiment) -> dict[str, NDArray[np.float64]]:
 
 def agreement_table(experiment: Experiment, classes: Experiment | None) -> list[str]:
     """Rank correlations (Spearman) of each score with people's ratings, with H of the classification, and between halves of the runs."""
-    clear = np.abs(experiment.examples([RATING])[RATING].to_numpy())
+    rated = RATING in experiment.examples().column_names
+    clear = np.abs(experiment.examples([RATING])[RATING].to_numpy()) if rated else np.zeros(len(experiment.ids))
     usable = classes is not None and not classes.learned.refusal  # H of a model that has not learned ranks nothing
     difficulty = -scores.compute("h", classes.dynamics) if classes is not None and usable else None
     lines = ["", "## Agreement (Spearman)", ""]

@@ -174,7 +174,7 @@ import pathlib
 
 class Backend:
     def prepare_metadata_for_build_wheel(self, directory, config_settings=None):
-        folder = pathlib.Path(directory) / "{0}-{1}.dist-info"
+        folder = pathlib.Path(directory) / ("{0}".replace("-", "_") + "-{1}.dist-info")
         folder.mkdir()
         (folder / "METADATA").write_text("Metadata-Version: 2.1\\nName: {0}\\nVersion: {1}\\n")
         return folder.name
