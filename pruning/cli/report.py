@@ -196,7 +196,7 @@ def show_never_right(experiment: Experiment) -> None:
 
 def say_estimate(settings: Settings, as_json: bool = False) -> None:
     """Print how long scoring and the frontier would take on this machine, in words or as JSON."""
-    from pruning.jobs.estimate import ROUGH, estimate
+    from pruning.jobs.estimate import ROUGH, estimate, fewer_runs
 
     found = estimate(settings)
     if as_json:
@@ -207,6 +207,8 @@ def say_estimate(settings: Settings, as_json: bool = False) -> None:
     if found.fit_seconds:
         say(f"Fitting the learning rate: {duration(found.fit_seconds)}, part of scoring.")
     say(f"Scoring {found.examples:,} examples, {settings.runs} runs x {settings.scoring.epochs} epochs: {duration(found.score_seconds)}.")
+    if fewer := fewer_runs(found.by_runs):
+        say(fewer)
     say(f"The whole frontier with both baselines, {USUAL_SEEDS} seeds each: about {duration(found.frontier_seconds)}.")
     if found.scaling:
         say(f"Both on more cores or GPUs like this one: {', '.join(f'{n}: {duration(time)}' for n, time in found.scaling.items())}.")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pruning.analysis.expected_success import AGREEMENT
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.learning_rate import candidates, held_out_size
 from pruning.data import examples as datasource
 from pruning.data import model_checks, models
 from pruning.data.tasks import TASKS
 from pruning.experiment import Experiment
+from pruning.formatting import counted, duration
 from pruning.jobs.measuring import left
 from pruning.jobs.rate_search import planned
 from pruning.jobs.usual import decided
@@ -47,6 +50,8 @@ class Estimate:
     """The part of `score_seconds` that the search for the learning rate takes; 0 where the rate is given."""
     look_seconds: float = 0.0
     """The part of `score_seconds` that the look's pass takes; 0 without a look."""
+    by_runs: Mapping[int, float] = field(default_factory=dict)
+    """Number of runs -> `score_seconds` with so many, for those in `AGREEMENT`; empty without a look."""
     scaling: Mapping[int, float] = field(default_factory=dict)
     """Seconds of scoring and the frontier by number of slots (cores, or GPUs) like the one measured."""
     useful: int = 0
@@ -55,6 +60,20 @@ class Estimate:
     """Seconds on any number of slots: the longest run of each part that has to wait for the one before."""
     rough: bool = False
     """True if a step takes so long that the probe measured only one of each kind."""
+
+
+def fewer_runs(seconds: Mapping[Any, float]) -> str:
+    """Say what fewer runs take and give (`Estimate.by_runs`, also as read from JSON); empty where nothing is known of them.
+
+    >>> fewer_runs({1: 30.0, 2: 60.0})
+    'With 1 run 30 s, and expected success agrees with other runs to .62 to .82; with 2 runs 60 s, .65 to .84 (Spearman, six other sets).'
+    """
+    parts: list[str] = []
+    for runs, taken in seconds.items():
+        low, high = (f"{share:.2f}".removeprefix("0") for share in AGREEMENT[int(runs)])
+        said = "" if parts else "and expected success agrees with other runs to "
+        parts.append(f"with {counted(int(runs), 'run')} {duration(taken)}, {said}{low} to {high}")
+    return f"{'; '.join(parts).capitalize()} (Spearman, six other sets)." if parts else ""
 
 
 def estimate(settings: Settings) -> Estimate:
@@ -89,6 +108,7 @@ def estimate(settings: Settings) -> Estimate:
     looks = settings.look and encoded.kind == "classification"
     look = cost.evaluation_token * len(encoded.tokens) / cost.slots if looks else 0.0
     phases = [*fit, runs, *fit_again, subsets]
+    by_runs = {count: look + total([*fit, runs[:1] * count], cost.slots) for count in AGREEMENT} if looks else {}
     return Estimate(
         score_seconds=look + total([*fit, runs], cost.slots),
         frontier_seconds=total([*fit_again, subsets], cost.slots),
@@ -96,6 +116,7 @@ def estimate(settings: Settings) -> Estimate:
         look_seconds=look,
         examples=encoded.units,
         truncated=encoded.truncated,
+        by_runs=by_runs,
         scaling={slots: look * cost.slots / min(slots, cost.slots) + total(phases, slots) for slots in SLOTS},
         useful=useful_slots(phases),
         critical_seconds=look + total(phases, max(map(len, phases))),

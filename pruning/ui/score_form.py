@@ -20,7 +20,7 @@ from pruning.errors import UsageError, WinnowError
 from pruning.experiment import Experiment
 from pruning.formatting import counted, duration
 from pruning.jobs import background
-from pruning.jobs.estimate import ROUGH
+from pruning.jobs.estimate import ROUGH, fewer_runs
 from pruning.settings import SAMPLE, Settings
 from pruning.store import library
 from pruning.store.layout import Folder
@@ -283,7 +283,7 @@ def estimate(settings: Settings, limit: int) -> None:
     cut = f"{found['truncated']:,} of {found['examples']:,} texts ({found['truncated'] / max(1, found['examples']):.1%})"
     st.info(
         f"Scoring takes about {duration(found['score_seconds'])} on this machine as it is now, the whole frontier after it about "
-        f"{duration(found['frontier_seconds'])}. {ROUGH + ' ' if found['rough'] else ''}"
+        f"{duration(found['frontier_seconds'])}. {fewer_runs(found['by_runs'])} {ROUGH + ' ' if found['rough'] else ''}"
         f"{cut} are longer than {settings.max_length} tokens and will be truncated.",
         icon=":material/timer:",
     )

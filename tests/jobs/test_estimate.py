@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pruning.analysis.expected_success import AGREEMENT
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.jobs.estimate import estimate, frontier_plans
 from pruning.settings import Settings
@@ -35,6 +36,8 @@ def test_the_frontier_trains_full_data_itself_where_scoring_did_not(changes: dic
 def test_an_estimate_has_its_parts(settings: Settings) -> None:
     told = estimate(settings.with_changes(approximate="epochs", burn_in=0))
     assert 0 < told.look_seconds < told.score_seconds < told.frontier_seconds
+    assert list(told.by_runs) == list(AGREEMENT) and told.look_seconds < told.by_runs[1] <= told.by_runs[2] < told.by_runs[4]
+    assert estimate(settings.with_changes(look=False)).by_runs == {}
     times = list(told.scaling.values())
     assert list(told.scaling) == [1, 4, 16, 64] and times == sorted(times, reverse=True)
     assert times[0] >= told.score_seconds + told.frontier_seconds >= told.critical_seconds
