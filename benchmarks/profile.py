@@ -1,6 +1,7 @@
 """Where a training step's time goes: one run on one thread, as in a child process of `score`.
 
     python -m benchmarks.profile [--shape minilm] [--lengths sst2] [--steps 30]
+    python -m benchmarks.profile --lora 16 [--answers word] [--steps 10]
 
 Prints the CPU time of a step without the profiler, then PyTorch's operations by what they are for, as shares of their own time.
 """
@@ -20,7 +21,9 @@ import typer
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.lengths import Lengths, Shape, encoded, shaped
+from benchmarks.lora import Answers, conversations
 from benchmarks.machine import heading
+from pruning.jobs.demo_llm import small_model
 from pruning.records import RunPlan
 from pruning.settings import TrainSettings
 from pruning.training.devices import one_thread
@@ -28,13 +31,17 @@ from pruning.training.loop import Run
 from pruning.training.process_pool import child_environment
 
 PURPOSES = {
-    "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear", "mkldnn_linear", "matmul"),
+    "matrix products": ("mm", "addmm", "addmm_", "bmm", "baddbmm", "linear", "mkldnn_linear", "matmul"),
+    "attention": ("_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward"),
     "AdamW": ("_fused_adamw_", "_foreach_"),
     "copies and casts": ("copy_", "_to_copy", "clone", "cat", "stack", "contiguous"),
     "layout of attention": ("index_select", "index_copy_", "index", "index_add_", "gather", "new_zeros"),
-    "softmax and GELU": ("_softmax", "_softmax_backward_data", "gelu", "gelu_backward", "_log_softmax"),
+    "softmax, GELU and SiLU": ("_softmax", "_softmax_backward_data", "gelu", "gelu_backward", "silu", "silu_backward", "_log_softmax"),
     "layer norm": ("native_layer_norm", "native_layer_norm_backward"),
-    "products and sums by element": ("mul", "mul_", "add", "add_", "sum", "sub", "div", "where", "masked_fill_"),
+    "products and sums by element": (
+        *("mul", "mul_", "add", "add_", "addcmul", "addcmul_", "pow", "mean", "rsqrt", "neg"),
+        *("sum", "sub", "div", "where", "masked_fill_"),
+    ),
     "norm of the gradients": ("linalg_vector_norm",),
     "allocation and zeros": ("empty", "empty_like", "empty_strided", "fill_", "zero_", "resize_"),
 }
@@ -48,16 +55,23 @@ def main(
     shape: Annotated[Shape, typer.Option(help="Model shape.")] = Shape.MINILM,
     lengths: Annotated[Lengths, typer.Option(help="Lengths of text.")] = Lengths.SST2,
     steps: Annotated[int, typer.Option(help="Steps that count.")] = 30,
+    lora: Annotated[int, typer.Option(help="Instead: SmolLM2-135M with adapters of this rank, on conversations.")] = 0,
+    answers: Annotated[Answers, typer.Option(help="What the conversations' answers are.")] = Answers.WORD,
 ) -> None:
     """Measure and print Markdown."""
     environment = child_environment()
     if os.environ.get("GLIBC_TUNABLES") != environment["GLIBC_TUNABLES"]:  # read when a process starts
         os.execve(sys.executable, [sys.executable, "-m", "benchmarks.profile", *sys.argv[1:]], environment)
-    print(heading("Where a step goes", f"python -m benchmarks.profile --shape {shape} --lengths {lengths} --steps {steps}"))
+    asked = f"--lora {lora} --answers {answers}" if lora else f"--shape {shape} --lengths {lengths}"
+    print(heading("Where a step goes", f"python -m benchmarks.profile {asked} --steps {steps}"))
     with tempfile.TemporaryDirectory() as folder, one_thread():
-        model, data = shaped(shape, encoded(lengths, 1024), Path(folder))
+        if lora:
+            model = str(small_model())
+            data = conversations(answers, 1024, model)
+        else:
+            model, data = shaped(shape, encoded(lengths, 1024), Path(folder))
         plan = RunPlan(key="run 0", seed=0, rows=np.arange(data.units), epochs=2 * (WARM + steps))
-        run = Run(plan, data, None, model, TrainSettings(device="cpu", learning_rate=2e-5))
+        run = Run(plan, data, None, model, TrainSettings(device="cpu", learning_rate=2e-5, lora_rank=lora))
         random = np.random.default_rng(0)
         batches = [random.permutation(data.units)[:32] for _ in range(WARM + steps)]
         run.network.train()

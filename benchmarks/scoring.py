@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import multiprocessing
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -110,7 +110,7 @@ def measure(names: Sequence[str], model: str, data: Encoded, device: str, rounds
 class Contender:
     """A reference recipe in a process of its own."""
 
-    def __init__(self, name: str, model: str, data: Encoded, device: str, threads: int) -> None:
+    def __init__(self, name: str, model: str, data: Encoded, device: str, threads: int, serve: Callable[..., None] = serve) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, name, model, data, device, threads), daemon=True)
@@ -135,6 +135,7 @@ class Ours(Contender):
     def __init__(self, model: str, data: Encoded, device: str) -> None:
         self.model, self.data, self.device = model, data, device
         self.runs = slots(device) if device == "cpu" else MOST_AT_ONCE
+        self.settings = TrainSettings(device=device, learning_rate=2e-5)
 
     def block(self, examples: int) -> Block:
         """Trains as many runs as there are slots, on that many examples in all."""
@@ -147,7 +148,7 @@ class Ours(Contender):
         plans = [RunPlan(key=f"run {run}", seed=run, rows=rows, epochs=epochs) for run in range(runs)]
         peaks: dict[str, int] = {}
         taken: list[float] = []
-        for item in train(plans, self.data, None, self.model, TrainSettings(device=self.device, learning_rate=2e-5)):
+        for item in train(plans, self.data, None, self.model, self.settings):
             if isinstance(item, Progress):
                 peaks[item.key] = item.memory
             elif isinstance(item, RunResult):

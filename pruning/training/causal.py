@@ -47,9 +47,9 @@ class CausalNetwork(Network):
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
 
-def load(path: str, data: Encoded, used: NDArray[np.int64]) -> Network:
-    """Return the network for the data's kind. Raises `ModelError`."""
-    return load_causal(path, data) if data.kind == "generation" else networks.load_network(path, data, used)
+def load(path: str, data: Encoded, used: NDArray[np.int64], *, frozen: bool = False) -> Network:
+    """Return the network for the data's kind; see `load_causal`. Raises `ModelError`."""
+    return load_causal(path, data, frozen=frozen) if data.kind == "generation" else networks.load_network(path, data, used)
 
 
 def adapt(network: Network, rank: int) -> None:
@@ -60,8 +60,9 @@ def adapt(network: Network, rank: int) -> None:
         networks.add_adapters(network, rank)
 
 
-def load_causal(path: str, data: Encoded) -> CausalNetwork:
-    """Return the causal language model of a folder or hub name, in fp32, with its own head.
+def load_causal(path: str, data: Encoded, *, frozen: bool = False) -> CausalNetwork:
+    """Return the causal language model of a folder or hub name with its own head, in fp32; if `frozen`, in the type of its file, which is
+    mapped and not copied.
 
     Raises `ModelError` if the model does not exist, is not a causal language model, lacks weights (its head's included), or cannot take
     sequences this long.
@@ -72,7 +73,8 @@ def load_causal(path: str, data: Encoded) -> CausalNetwork:
         raise ModelError(_not_causal(path, config.model_type))
     attention: dict[str, Any] = {"attn_implementation": ATTENTION} if family is not None else {}
     try:
-        model, missing = networks.pretrained(AutoModelForCausalLM, path, config=config, **attention)
+        dtype = "auto" if frozen and family is not None else torch.float32
+        model, missing = networks.pretrained(AutoModelForCausalLM, path, dtype, config=config, **attention)
     except ModelError as error:
         if "AutoModelForCausalLM" in str(error.__cause__):
             raise ModelError(_not_causal(path, config.model_type)) from error
@@ -103,7 +105,12 @@ def adapt_all(network: CausalNetwork, rank: int) -> None:
     if not names:
         raise ModelError(f"A {network.model.config.model_type} model has no linear layers for LoRA; train every weight (--lora 0).")
     network.head.requires_grad_(False)
+    weights = {parameter: parameter.data for parameter in body.parameters()}
+    for parameter in weights:  # peft makes adapters in the type of the weights
+        parameter.data = torch.zeros(()).expand(parameter.shape)
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names), body)
+    for parameter, values in weights.items():
+        parameter.data = values
 
 
 def _not_causal(path: str, kind: str) -> str:

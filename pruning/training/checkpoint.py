@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import logging
 import os
 import secrets
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,8 @@ from pruning.errors import TrainingError, system_words
 from pruning.records import Encoded, EpochRecord, RunPlan
 from pruning.settings import TrainSettings
 
+logger = logging.getLogger(__name__)
+
 PART = ".part"
 """File suffix while a checkpoint is being written; eight hexadecimal digits of its writer are before it."""
 
@@ -31,6 +34,8 @@ DIGITS = 64
 def fingerprint(plan: RunPlan, data: Encoded, network: nn.Module, settings: TrainSettings, dtype: torch.dtype) -> str:
     """Hash of everything that determines a run's numbers: seed, rows, data, initial weights, settings, precision, library versions."""
     words = {"seed": plan.seed, "epochs": plan.epochs, "record": plan.record, "dtype": str(dtype), "kind": data.kind}
+    if settings.lora_rank:
+        words["order"] = "first factors first"  # of what AdamW's moments belong to
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     digest = hashlib.sha256(json.dumps({**words, **versions, **asdict(settings)}, sort_keys=True).encode())
     for array in (plan.rows, data.tokens, data.offsets, data.unit_offsets, data.labels, data.token_types, data.answer):
@@ -38,7 +43,7 @@ def fingerprint(plan: RunPlan, data: Encoded, network: nn.Module, settings: Trai
             digest.update(np.ascontiguousarray(array).data)
     for name, tensor in network.state_dict().items():
         digest.update(name.encode())
-        digest.update(tensor.contiguous().numpy().data)
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -73,6 +78,7 @@ def load(path: str, expected: str) -> tuple[dict[str, Any], list[EpochRecord]] |
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state["fingerprint"] != expected:
+            logger.info("%s is of another run, other settings or another version, and is not used", path)
             return None
         return state, [_from_tensors(record) for record in state.pop("records")]
     except Exception:  # torch.load has no error class of its own; whatever is wrong with the file, the run can start over

@@ -1,84 +1,21 @@
-"""Encoder layers of BERT and RoBERTa on the CPU, forward and backward written out.
-
-The computation of transformers' layers under autocast, with packed attention: matrix products in bf16; norms, softmax and the stream
-of hidden states in fp32. Weights are read from a bf16 copy that follows each optimizer step, so that nothing is cast here; queries,
-keys and values are one product; gradients are written where AdamW reads them.
-"""
+"""Encoder layers of BERT and RoBERTa on the CPU, forward and backward written out (see `layers`), with packed attention."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from pruning.training.batches import Batch, Group
 from pruning.training.dropout import Noise, kept_scale
 from pruning.training.flat import Flats
+from pruning.training.layers import Affine, Norm, Put, Stack
 
 aten = torch.ops.aten
-
-
-class Affine:
-    """Adjacent linear layers with the same input, as one product."""
-
-    def __init__(self, layers: Sequence[nn.Linear], flats: Flats) -> None:
-        self.weight, self.weight_grad = flats.joined([layer.weight for layer in layers])
-        self.bias, self.bias_grad = flats.joined([layer.bias for layer in layers])
-
-    def forward(self, values: Tensor) -> Tensor:
-        """[n, in] -> [n, out]."""
-        return torch.addmm(self.bias, values, self.weight.t())
-
-    def backward(self, grad: Tensor, values: Tensor, put: Put) -> Tensor:
-        """Put the gradients of weight and bias; return that of the input."""
-        turned = grad.t()
-        if grad.shape[1] < values.shape[1]:  # a third faster than a product that turns its operand itself
-            turned = turned.contiguous()
-        put(self.weight_grad, turned @ values)
-        put(self.bias_grad, grad.sum(0))
-        return grad @ self.weight
-
-
-class Norm:
-    """Layer norm in fp32."""
-
-    def __init__(self, layer: nn.LayerNorm, flats: Flats) -> None:
-        self.weight, self.bias = layer.weight, layer.bias
-        self.weight_grad, self.bias_grad = (flats.joined([parameter])[1] for parameter in (layer.weight, layer.bias))
-        self.shape, self.eps = list(layer.normalized_shape), layer.eps
-
-    def forward(self, values: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-        """[n, H] -> [n, H], and what `backward` needs."""
-        out, mean, inverse = torch.native_layer_norm(values, self.shape, self.weight, self.bias, self.eps)
-        return out, (values, mean, inverse)
-
-    def backward(self, grad: Tensor, kept: tuple[Tensor, Tensor, Tensor], put: Put) -> Tensor:
-        """Put the gradients of weight and bias; return that of the input."""
-        values, mean, inverse = kept
-        below, weight, bias = aten.native_layer_norm_backward(
-            grad, values, self.shape, mean, inverse, self.weight, self.bias, [True, True, True]
-        )
-        put(self.weight_grad, weight)
-        put(self.bias_grad, bias)
-        return below
-
-
-class Put:
-    """Writes a gradient at its place in a step's first backward pass, and adds it in further ones."""
-
-    def __init__(self) -> None:
-        self.adds = False
-
-    def __call__(self, place: Tensor, grad: Tensor) -> None:
-        """Write or add `grad` at `place`."""
-        if self.adds:
-            place.add_(grad)
-        else:
-            place.copy_(grad)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,42 +168,10 @@ def can_write_out(model: Any) -> bool:
     return layered and config.hidden_act == "gelu" and not config.is_decoder
 
 
-class Encoder:
-    """All encoder layers of a body, on the CPU."""
-
-    def __init__(self, layers: Iterable[Any], flats: Flats, *, trimmed: bool) -> None:
-        layers = list(layers)
-        self.layers = [Layer(layer, flats, trimmed=trimmed and layer is layers[-1]) for layer in layers]
-        self.put = Put()
-
-    def __call__(self, stream: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
-        """[T, H] fp32 embeddings -> [T, H] last hidden states, or [S, H] those of the classified tokens. `noise` None: no dropout."""
-        with torch.autocast("cpu", enabled=False):
-            return _Passes.apply(stream, self, batch, noise)
-
-    def clear(self) -> None:
-        """Forget the gradients: the next backward pass overwrites them."""
-        self.put.adds = False
-
-
-class _Passes(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, stream: Tensor, encoder: Encoder, batch: Batch, noise: Noise | None) -> Tensor:
-        blocks, tape = make_blocks(batch), []
-        for layer in encoder.layers:
-            stream, kept = layer.forward(stream, batch, blocks, noise)
-            if ctx.needs_input_grad[0]:
-                tape.append(kept)
-        ctx.kept = (encoder, batch, blocks, tape)
-        return stream
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        encoder, batch, blocks, tape = ctx.kept
-        for layer in reversed(encoder.layers):
-            grad = layer.backward(grad, batch, blocks, tape.pop(), encoder.put)
-        encoder.put.adds = True
-        return grad, None, None, None
+def make_stack(body: Any, flats: Flats, *, trimmed: bool) -> Stack:
+    """Return the layers of a body, written out; if `trimmed` its last hidden states are [S, H], those of the classified tokens."""
+    layers = [getattr(layer, "layer", layer) for layer in body.encoder.layer]
+    return Stack([Layer(layer, flats, trimmed=trimmed and layer is layers[-1]) for layer in layers], make_blocks)
 
 
 def _add_dropped(residual: Tensor, values: Tensor, p: float, noise: Noise | None) -> tuple[Tensor, Tensor | None]:

@@ -10,6 +10,7 @@ import torch
 from pruning.errors import WinnowError
 from pruning.records import Encoded, RunDiverged, RunPlan, RunResult
 from pruning.settings import TrainSettings
+from pruning.training.base import Base
 from pruning.training.devices import one_thread, pick_device, repeatable
 from pruning.training.dispatch import dispatch
 from pruning.training.loop import Report, failed, train_run
@@ -42,7 +43,7 @@ def train_in_rounds(
 
 class Rounds:
     """The slot in this process: runs take turns of one step, by default one run, on CUDA up to 6 while memory lasts, unless
-    `settings.deterministic`.
+    `settings.deterministic`. Frozen weights are the same memory in all runs.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class Rounds:
         settings: TrainSettings,
         most: int | None = None,
         device: torch.device | None = None,
+        base: Base | None = None,
     ) -> None:
+        base = base or Base()
         self.device = device or pick_device(settings.device)
         self.most = most or (MOST_AT_ONCE if self.device.type == "cuda" and not settings.deterministic else 1)
         self.runs: list[Seat] = []
-        self._begin = lambda plan: train_run(plan, data, evaluation, model, settings, self.device)
+        self._begin = lambda plan: train_run(plan, data, evaluation, model, settings, self.device, base)
 
     @property
     def where(self) -> str:

@@ -17,6 +17,7 @@ from pruning.errors import Cancelled, Diverged, TrainingError
 from pruning.records import Encoded, EpochRecord, Notice, Progress, RunDiverged, RunLost, RunPlan, RunResult, RunStarted
 from pruning.settings import TrainSettings
 from pruning.training import checkpoint, generation
+from pruning.training.base import Base
 from pruning.training.batches import Batch, make_batch, ragged, unit_lengths
 from pruning.training.causal import adapt, load
 from pruning.training.devices import autocast, peak_memory, pick_device, pick_precision
@@ -41,15 +42,23 @@ PROGRESS_SECONDS = 0.25
 
 
 def train_run(
-    plan: RunPlan, data: Encoded, evaluation: Encoded | None, model: str, settings: TrainSettings, device: torch.device | None = None
+    plan: RunPlan,
+    data: Encoded,
+    evaluation: Encoded | None,
+    model: str,
+    settings: TrainSettings,
+    device: torch.device | None = None,
+    base: Base | None = None,
 ) -> Iterator[Report | None]:
     """Train one run in this process, on that device (default: the first that the settings name); yield its reports, its result last.
+
+    With adapters, the frozen weights are those of `base`, shared with other runs.
 
     It reports progress, and one record per epoch if the plan asks for them. Yields None after a step without a report, so that the
     caller can stop between any two steps or let other runs take turns. With a checkpoint of the same run, its finished records are
     yielded again and training continues after them. A run whose loss becomes NaN ends with `RunDiverged` in place of its result.
     """
-    run = Run(plan, data, evaluation, model, settings, device)
+    run = Run(plan, data, evaluation, model, settings, device, base)
     records = run.resume()
     yield from records
     try:
@@ -86,6 +95,7 @@ class Run:
         model: str,
         settings: TrainSettings,
         device: torch.device | None = None,
+        base: Base | None = None,
     ) -> None:
         if not len(plan.rows):
             raise TrainingError(f"Training of {plan.key} has no rows; a subset needs at least one example.")
@@ -96,7 +106,7 @@ class Run:
         self.dtype = pick_precision(settings.precision, self.device)
         torch.manual_seed(plan.seed)
         used = used_tokens(data, evaluation)
-        network = load(model, data, used)
+        network = load(model, data, used, frozen=bool(settings.lora_rank))
         if network.renumbers and settings.weight_decay == 0:
             kept = keep_occurring_rows(network, used)
             data, evaluation = renumber(data, kept), evaluation and renumber(evaluation, kept)
@@ -105,6 +115,7 @@ class Run:
         self.data, self.evaluation = data, evaluation
         self.answer_lengths = data.answer_lengths
         self.fingerprint = plan.checkpoint and checkpoint.fingerprint(plan, data, network, settings, self.dtype)
+        (base or Base()).hold(network, self.dtype, self.device)
         self.network = network.to(self.device)
         self.lengths = None if network.packed else unit_lengths(data)[plan.rows]
         graphs = not settings.deterministic and can_graph(data, network.packed, self.device, self.dtype)
@@ -120,8 +131,7 @@ class Run:
         self.noise = Noise(plan.seed)
         if self.device.type == "cpu":
             network.draw_dropout_from(self.noise)
-            if not settings.lora_rank:
-                network.write_out_layers(self.flats)
+            network.write_out_layers(self.flats)
 
     def resume(self) -> list[EpochRecord]:
         """Load the plan's checkpoint if it is of this run; return the records of its finished epochs."""
@@ -129,7 +139,7 @@ class Run:
         if found is None:
             return []
         state, records = found
-        self.network.load_state_dict(state["network"])
+        self.network.load_state_dict(state["network"], strict=False)
         self.flats.renew()
         self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:
@@ -146,9 +156,10 @@ class Run:
         """Write the plan's checkpoint, if it asks for one."""
         if self.plan.checkpoint is None:
             return
+        frozen = {name for name, parameter in self.network.named_parameters(remove_duplicate=False) if not parameter.requires_grad}
         state = {
             "fingerprint": self.fingerprint,
-            "network": self.network.state_dict(),
+            "network": {name: tensor for name, tensor in self.network.state_dict().items() if name not in frozen},
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "generators": checkpoint.generators(self.device),
@@ -288,8 +299,8 @@ class Run:
     def clear(self) -> None:
         """Forget the gradients."""
         self.flats.clear()
-        if self.network.encoder is not None:
-            self.network.encoder.clear()
+        if self.network.stack is not None:
+            self.network.stack.clear()
 
     def evaluate(self) -> NDArray[np.float32] | None:
         """Return raw logits on the evaluation data in eval mode, one row per sequence in the data's order; None without evaluation data."""

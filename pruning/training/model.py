@@ -18,10 +18,11 @@ from transformers.utils import logging
 from pruning.data.access import as_typed
 from pruning.errors import ModelError
 from pruning.records import Encoded, Kind
+from pruning.training import decoder, encoder
 from pruning.training.batches import Batch
 from pruning.training.dropout import Noise, draw_from
-from pruning.training.encoder import Encoder, can_write_out
 from pruning.training.flat import Flats
+from pruning.training.layers import Stack
 from pruning.training.packing import ATTENTION, FAMILIES, packed_hidden, packed_inputs, trim_last_layer
 
 ADAPTED = r".*\.(query|value|q_proj|v_proj|query_proj|value_proj|Wqkv)"
@@ -39,7 +40,7 @@ class Network(nn.Module):
         self.padding = model.config.pad_token_id or 0
         self.span_head = _span_head(model) if kind == "span" else None
         self.noise: Noise | None = None
-        self.encoder: Encoder | None = None
+        self.stack: Stack | None = None
         self.trimmed = self.family is not None and self.family.trim and kind != "span"
         if self.trimmed:
             trim_last_layer(model.base_model)
@@ -50,10 +51,12 @@ class Network(nn.Module):
         draw_from(noise, self.model)
 
     def write_out_layers(self, flats: Flats) -> None:
-        """Compute BERT's and RoBERTa's layers by `Encoder`, which is faster on the CPU; all its weights must be trained."""
-        if self.family is not None and self.family.trim and can_write_out(self.model):
-            layers = [getattr(layer, "layer", layer) for layer in self.model.base_model.encoder.layer]
-            self.encoder = Encoder(layers, flats, trimmed=self.trimmed)
+        """Compute the layers by a `Stack` where there is one for the architecture, which is faster on the CPU."""
+        body = self.model.base_model
+        if self.family is not None and self.family.trim and encoder.can_write_out(self.model):
+            self.stack = encoder.make_stack(body, flats, trimmed=self.trimmed)
+        elif self.family is not None and self.family.last_token and decoder.can_write_out(self.model):
+            self.stack = decoder.make_stack(body, flats)
 
     @property
     def packed(self) -> bool:
@@ -75,16 +78,23 @@ class Network(nn.Module):
     def _packed(self, batch: Batch) -> torch.Tensor:
         """[S, classes], or [T, 2] for spans, shortest sequence first."""
         assert self.family is not None
-        if self.encoder is not None:
-            embedded = self.model.base_model.embeddings(**packed_inputs(self.model.base_model, batch))
-            hidden = self.encoder(embedded[0], batch, self.noise if self.training else None)
-        else:
-            trim = {"first": batch.first} if self.trimmed else {}
-            hidden = packed_hidden(self.model.base_model, batch, noise=self.noise, **trim)
+        hidden = self._states(batch)
         if self.span_head is not None:
             return self.span_head(hidden[: batch.tokens])
         chosen = hidden if self.trimmed else hidden[batch.last if self.family.last_token else batch.first]
         return self.family.classify(self.model, chosen)
+
+    def _states(self, batch: Batch) -> torch.Tensor:
+        """[T, H] last hidden state of every token of a packed batch, or [S, H] those that a trimmed last layer keeps."""
+        assert self.family is not None
+        body: Any = self.model.base_model
+        if self.stack is None:
+            trim = {"first": batch.first} if self.trimmed else {}
+            return packed_hidden(body, batch, noise=self.noise, **trim)
+        noise = self.noise if self.training else None
+        if not self.family.last_token:
+            return self.stack(body.embeddings(**packed_inputs(body, batch))[0], batch, noise)
+        return body.norm(self.stack(body.embed_tokens(batch.ids), batch, noise))
 
     def hidden(self, batch: Batch) -> torch.Tensor:
         """[T, H] last hidden state of every token, shortest sequence first; of a network of spans, which trims no layer.
@@ -92,7 +102,7 @@ class Network(nn.Module):
         Raises `ModelError` for a model whose output has none.
         """
         if self.packed:
-            return packed_hidden(self.model.base_model, batch, noise=self.noise)[: batch.tokens]
+            return self._states(batch)[: batch.tokens]
         inputs, seen = self._padded_inputs(batch)
         states = getattr(self.model.base_model(**inputs), "last_hidden_state", None)
         if states is None or states.shape[:2] != seen.shape:
@@ -194,7 +204,7 @@ def load_config(path: str, labels: int = 1) -> Any:
     return config
 
 
-def pretrained(loader: Any, path: str, dtype: torch.dtype = torch.float32, **options: Any) -> tuple[Any, Sequence[str]]:
+def pretrained(loader: Any, path: str, dtype: torch.dtype | str = torch.float32, **options: Any) -> tuple[Any, Sequence[str]]:
     """Return a model from a folder or hub name, from safetensors and without its code, and the names of the weights it lacks.
 
     `loader` is one of transformers' Auto classes. Raises ModelError.

@@ -29,7 +29,7 @@ class Setup:
     model: str
     settings: TrainSettings
     size: int
-    """Bytes of the shared memory."""
+    """Bytes of the shared memory that hold data; frozen weights follow them."""
     parts: tuple[Any, ...]
     """Training and evaluation data as `SharedMemory.add` returned them, or None."""
     place: Place
@@ -77,6 +77,7 @@ def _listen(connection: Connection, received: Received) -> None:
 def _serve(connection: Connection, received: Received) -> None:
     import torch
 
+    from pruning.training.base import Base
     from pruning.training.devices import cores, repeatable
     from pruning.training.interleaved import Rounds
     from pruning.training.shared_memory import attach
@@ -90,14 +91,16 @@ def _serve(connection: Connection, received: Received) -> None:
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, everywhere if setup.place.core is None else {setup.place.core})
         data, evaluation = (part and attach(memory, setup.size, *part) for part in setup.parts)
-        os.close(memory)
         try:
             with repeatable(setup.settings.deterministic):
                 device = torch.device(setup.place.device)
-                following = work.train(Rounds(_present(data), evaluation, setup.model, setup.settings, device=device))
+                base = Base(memory, setup.size)
+                following = work.train(Rounds(_present(data), evaluation, setup.model, setup.settings, device=device, base=base))
         except Exception as error:
             connection.send(Failure(type(error).__name__, str(error)))
             return
+        finally:
+            os.close(memory)
 
 
 class Work(Generic[T]):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from pruning.data.tasks.generation.encoding import encode
+from pruning.data.tasks.generation.turns import Conversation, Turn, columns_of
 from pruning.records import Encoded
 
 SPECIALS = ("<s>", "</s>", "<|im_start|>", "<|im_end|>", "<pad>")
@@ -107,3 +111,19 @@ def learned_text(encoded: Encoded, tokenizer: Any, unit: int = 0) -> list[str]:
 def whole_text(encoded: Encoded, tokenizer: Any, unit: int = 0) -> str:
     """All tokens of a unit as text, special ones included."""
     return str(tokenizer.decode(encoded.tokens[encoded.offsets[unit] : encoded.offsets[unit + 1]]))
+
+
+PAIRS = [
+    *(("a film about ", "love"), ("", "x"), ("the plot was very ", "slow and moving")),
+    *(("is it good? ", "no"), ("one two three ", "four")),
+]
+
+
+def tiny_answers(pairs: list[tuple[str, str]] = PAIRS, max_length: int = 128) -> Encoded:
+    """Prompts and answers of the byte tokenizer, without a chat template."""
+    found = [
+        Conversation(turns=(Turn(role="text", content=prompt, trained=False), Turn(role="text", content=answer, trained=True)))
+        for prompt, answer in pairs
+    ]
+    table = pa.table({"id": pa.array(np.arange(len(found))), **columns_of(found)})
+    return encode(table, byte_tokenizer(), max_length)

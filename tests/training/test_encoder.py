@@ -34,7 +34,7 @@ def networks(path: str, data: Encoded, dtype: torch.dtype = torch.float32) -> tu
         pair[-1].draw_dropout_from(Noise(3))
     flats = Flats(pair[1], dtype)
     pair[1].write_out_layers(flats)
-    assert pair[1].encoder is not None
+    assert pair[1].stack is not None
     return pair[0], pair[1], flats
 
 
@@ -77,8 +77,8 @@ def test_parts_of_a_batch_add_up_and_the_next_step_starts_anew(tmp_path: Path) -
     theirs, ours, flats = networks(tiny_model(tmp_path, **NO_DROPOUT), data)
     losses(ours, data, [8, 1, 4]).mean().backward()
     flats.clear()
-    assert ours.encoder is not None
-    ours.encoder.clear()
+    assert ours.stack is not None
+    ours.stack.clear()
     for rows in ([0, 1, 2], [3, 4], [5, 6, 7, 8]):
         (losses(ours, data, rows).sum() / data.units).backward()
     losses(theirs, data, range(data.units)).mean().backward()
@@ -124,4 +124,4 @@ def test_other_activations_keep_transformers_layers(act: str, tmp_path: Path) ->
     data = of_kind("classification")
     network = load_network(tiny_model(tmp_path, hidden_act=act), data, used_tokens(data))
     network.write_out_layers(Flats(network, torch.float32))
-    assert (network.encoder is not None) == (act == "gelu")
+    assert (network.stack is not None) == (act == "gelu")

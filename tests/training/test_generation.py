@@ -6,14 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM
 
-from pruning.data.tasks.generation.encoding import encode
-from pruning.data.tasks.generation.turns import Conversation, Turn, columns_of
 from pruning.errors import ModelError
 from pruning.records import Encoded, EpochRecord, RunPlan, RunResult
 from pruning.settings import TrainSettings
@@ -22,24 +19,9 @@ from pruning.training.batches import make_batch
 from pruning.training.causal import CausalNetwork, adapt, load_causal
 from pruning.training.generation import COLUMN, answer_tokens, outcome
 from pruning.training.loop import Run
-from tests.support.generative import CAUSAL, byte_tokenizer, tiny_causal
+from tests.support.generative import CAUSAL, PAIRS, tiny_answers, tiny_causal
 from tests.support.networks import CPU
 from tests.support.tiny import tiny_model
-
-PAIRS = [
-    *(("a film about ", "love"), ("", "x"), ("the plot was very ", "slow and moving")),
-    *(("is it good? ", "no"), ("one two three ", "four")),
-]
-
-
-def tiny_answers(pairs: list[tuple[str, str]] = PAIRS, max_length: int = 128) -> Encoded:
-    """Prompts and answers of the byte tokenizer, without a chat template."""
-    found = [
-        Conversation(turns=(Turn(role="text", content=prompt, trained=False), Turn(role="text", content=answer, trained=True)))
-        for prompt, answer in pairs
-    ]
-    table = pa.table({"id": pa.array(np.arange(len(found))), **columns_of(found)})
-    return encode(table, byte_tokenizer(), max_length)
 
 
 def rows_of(data: Encoded) -> list[tuple[NDArray[np.int32], NDArray[np.bool_]]]:
