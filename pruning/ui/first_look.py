@@ -60,14 +60,14 @@ def _awaited(folder: Folder) -> None:
 
 
 def _numbers(found: FirstLook) -> None:
-    columns = st.columns(5)
+    row = st.container(horizontal=True)
     known = found.accuracy is not None and found.majority is not None
-    columns[0].metric("Probe accuracy", f"{found.accuracy:.1%}" if known else "-", border=True)
-    columns[1].metric("Most frequent label", f"{found.majority:.1%}" if known else "-", border=True)
-    columns[2].metric("Suspected labels", "-" if found.suspects is None else f"{found.suspects:,}", border=True)
-    columns[3].metric("Duplicates", f"{found.redundant:,}", border=True, help=f"Beyond the first of {counted(found.groups, 'group')}.")
+    beside = f"most frequent label {found.majority:.1%}" if known else "no probe"
+    widgets.number(row, "Probe accuracy", f"{found.accuracy:.1%}" if known else "-", beside)
+    widgets.number(row, "Suspected labels", "-" if found.suspects is None else f"{found.suspects:,}", "before training")
+    widgets.number(row, "Duplicates", f"{found.redundant:,}", f"beyond the first of {counted(found.groups, 'group')}")
     alike = "-" if found.alike_redundant is None else f"{found.alike_redundant:,}"
-    columns[4].metric("Near-duplicates by meaning", alike, border=True, help=f"Cosine {SAME_MEANING} or more; with copies.")
+    widgets.number(row, "Near-duplicates by meaning", alike, f"cosine {SAME_MEANING} or more, with copies")
 
 
 def _copies(experiment: Experiment, words: str) -> None:

@@ -37,8 +37,8 @@ def test_the_page_shows_the_look_before_any_run(page: str, looked: Experiment, m
     app = opened(f"{page}?experiment=reviews", looked.folder.root.parent, monkeypatch)
     assert not app.exception and not [error.value for error in app.error]
     found = first_look(looked)
-    numbers = {metric.label: metric.value for metric in app.metric}
-    assert numbers["Probe accuracy"] == f"{found.accuracy:.1%}" and numbers["Most frequent label"] == f"{found.majority:.1%}"
+    numbers, below = ({metric.label: getattr(metric, part) for metric in app.metric} for part in ("value", "delta"))
+    assert numbers["Probe accuracy"] == f"{found.accuracy:.1%}" and below["Probe accuracy"] == f"most frequent label {found.majority:.1%}"
     assert numbers["Suspected labels"] == str(found.suspects) and numbers["Duplicates"] == str(found.redundant)
     assert found.verdict in [text.value for text in app.text]
     assert {"**Expected success, before training**", "**Suspected labels, before training**"} <= {mark.value for mark in app.markdown}
