@@ -9,11 +9,17 @@ from pruning.store.saved_subsets import saved_names
 from pruning.subsets import findings
 from pruning.subsets.ladder import ladder_names
 from pruning.subsets.looks import SOMETIMES
+from pruning.subsets.rules import TICKET
 
 
 def ladder(experiment: Reading) -> list[str]:
     """Return the names of the paper's rules for as many runs as are complete."""
     return ladder_names(len(experiment.finished_runs()))
+
+
+def usual(experiment: Reading) -> str:
+    """Return the subset of a view that names none: the winning ticket; for prompts and answers, where it keeps few, sometimes right."""
+    return SOMETIMES if experiment.settings.task == "generation" else TICKET
 
 
 def subset_names(experiment: Reading) -> list[str]:

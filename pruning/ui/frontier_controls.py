@@ -50,7 +50,7 @@ FIRST = ("subset", "keeps")
 
 def table(points: Sequence[FrontierPoint], metric: str) -> None:
     """Show the points as a table; a selected row is the subset of every page. Every number is in the table below it."""
-    numbers = tables.frontier(points, metric)
+    numbers, words = tables.frontier(points, metric), metric.replace("_", " ")
     st.dataframe(
         numbers,
         key=address.POINT_TABLE,
@@ -59,7 +59,7 @@ def table(points: Sequence[FrontierPoint], metric: str) -> None:
         selection_mode="single-row",
         placeholder="",
         column_order=(*FIRST, metric, *(name for name in TABLE if name not in FIRST)),
-        column_config={**TABLE, metric: st.column_config.NumberColumn(metric, format="%.3f", width=76)},
+        column_config={**TABLE, metric: st.column_config.NumberColumn(words, format="%.3f", width=max(76, 9 * len(words)))},
         alt="Measured points, largest first; a selected row is the subset of every page",
     )
     widgets.numbers(numbers, "points", "The same with intervals, Pareto front, steps and names, and to download")

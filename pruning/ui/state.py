@@ -14,6 +14,7 @@ from pruning.errors import UsageError, WinnowError
 from pruning.experiment import Experiment
 from pruning.paths import dashboard_folder
 from pruning.records import DECISIONS, Subset
+from pruning.reports import choices
 from pruning.reports.browse import View
 from pruning.store.layout import Folder
 from pruning.subsets.rules import TICKET
@@ -82,7 +83,8 @@ def subset(view: View) -> Subset:
 
 def subset_name() -> str:
     """The name of the subset of this view, without decisions by hand."""
-    return address.text(address.SUBSET) or TICKET
+    experiment = None if address.text(address.SUBSET) else chosen()
+    return address.text(address.SUBSET) or (TICKET if experiment is None else choices.usual(experiment))
 
 
 def choose(name: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from pruning.experiment import Experiment
+from pruning.ui import address
 from tests.support.pages import PAGES, opened
 
 pytestmark = pytest.mark.process
@@ -30,6 +31,12 @@ def shown(app: AppTest) -> str:
 def test_every_page_opens_it(page: str, experiments: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = opened(f"{page}?experiment=chats&success=exact", experiments, monkeypatch)
     assert not app.exception and not app.error, [error.value for error in app.error]
+
+
+@pytest.mark.parametrize(("link", "subset"), [("", "sometimes-right"), ("&subset=winning-ticket", "winning-ticket")])
+def test_the_subset_shown_first_is_the_sometimes_right(link: str, subset: str, experiments: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened(f"export?experiment=chats&success=exact{link}", experiments, monkeypatch)
+    assert app.selectbox(key=address.SUBSET).value == subset and not app.exception
 
 
 def test_the_rule_is_chosen_with_a_slider_and_said_in_words(experiments: Path, monkeypatch: pytest.MonkeyPatch) -> None:
