@@ -4,7 +4,7 @@
 
 For each share a seeded choice of training labels is flipped, the set is scored (6 runs x 3 epochs), and the table says how many of
 the flipped labels are in H = 0 and in the list of label errors, how much of that list is flipped, and the average precision of its
-order. The frontier then measures full data with the listed examples, without them, and without as many at random; evaluation
+order; beside it cleanlab as its tutorials run it for text, on cross-validated predictions of a linear model on embeddings. The frontier then measures full data with the listed examples, without them, and without as many at random; evaluation
 labels are never flipped. It resumes where it was stopped.
 """
 
@@ -103,10 +103,13 @@ def found(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:
     assert errors is not None and experiment.labels is not None
     hard = scores.h_score(dynamics.correct) == 0
     base = flipped.mean()
-    lists = {"label errors": errors}
+    classes, look = len(experiment.label_names), experiment.look
+    lists = {"label errors (runs and look)": errors}
+    if look is not None and look.probabilities is not None:
+        lists["cleanlab's usual way: the look alone"] = audit.label_errors_of_probe(look.probabilities, experiment.labels)
+    lists["runs alone"] = audit.label_errors(dynamics, experiment.labels, classes)
     for epochs in (1, 3):
-        name = f"label errors, first {epochs} of 3 epochs"
-        lists[name] = audit.label_errors(dynamics, experiment.labels, len(experiment.label_names), epochs=epochs)
+        lists[f"runs alone, first {epochs} of 3 epochs"] = audit.label_errors(dynamics, experiment.labels, classes, epochs=epochs)
     orders = {
         **{name: -found.quality for name, found in lists.items()},
         "AUM": -scores.compute("aum", dynamics),
