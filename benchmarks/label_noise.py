@@ -2,10 +2,11 @@
 
     python -m benchmarks.label_noise [--train 2000] [--evaluation 2000] [--seeds 3] [--learning-rate 2e-4] [--share 0.1 --share 0.2]
 
-For each share a seeded choice of training labels is flipped, the set is scored (6 runs x 3 epochs), and the table says how many of
-the flipped labels are in H = 0 and in the list of label errors, how much of that list is flipped, and the average precision of its
-order; beside it cleanlab as its tutorials run it for text, on cross-validated predictions of a linear model on embeddings. The frontier then measures full data with the listed examples, without them, and without as many at random; evaluation
-labels are never flipped. It resumes where it was stopped.
+For each share a seeded choice of training labels is flipped, the set is scored (6 runs x 3 epochs), and the table says how many of the
+flipped labels are in H = 0 and in the list of label errors, how much of that list is flipped, and the average precision of its order;
+beside it cleanlab as its tutorials run it for text, on cross-validated predictions of a linear model on embeddings. The frontier then
+measures full data with the listed examples, without them, and without as many at random; evaluation labels are never flipped. It resumes
+where it was stopped.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class FineTuning:
     kept_fraction: float
     """Their share of all examples, 0..1."""
     rows_sha256: str
-    """Hash of the ids trained on; see `frontier.rows_sha256`."""
+    """Hash of the ids trained on, and of labels changed by hand; see `frontier.rows_sha256`."""
     budget: str
     """As `FrontierPoint.budget`."""
     burn_in: int

@@ -78,6 +78,8 @@ class RunPlan:
     """File with the run's state and records after its last complete epoch; the run resumes from it if it exists."""
     learning_rate: float | None = None
     """Peak learning rate of this run; None = that of the settings."""
+    labels: NDArray[np.int64] | None = None
+    """[len(rows)] class indices in place of the data's; None = the data's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -253,6 +255,8 @@ class Subset:
     """Examples before pruning."""
     removes: tuple[int, ...] | None = None
     """H-values removed; None for subsets of other rules."""
+    labels: Mapping[int, str] = field(default_factory=dict)
+    """New labels, by id, of the kept examples whose label was changed by hand."""
 
     @property
     def size(self) -> int:

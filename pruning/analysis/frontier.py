@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from math import ceil, inf, nan, sqrt
 from typing import Any
@@ -41,9 +42,15 @@ def check_budget(budget: str) -> None:
         raise UsageError(f"budget must be epochs or steps (as many as full data), got {budget!r}.", "budget")
 
 
-def rows_sha256(kept: NDArray[np.int64]) -> str:
-    """sha256 over the kept ids (little-endian int64, in order): whether two subsets of one name are the same rows."""
-    return hashlib.sha256(np.ascontiguousarray(kept, dtype="<i8").tobytes()).hexdigest()
+def rows_sha256(kept: NDArray[np.int64], labels: Mapping[int, str] | None = None) -> str:
+    """sha256 over the kept ids (little-endian int64, in order), and over the labels changed by hand where there are any.
+
+    It tells whether two subsets of one name are the same rows.
+    """
+    digest = hashlib.sha256(np.ascontiguousarray(kept, dtype="<i8").tobytes())
+    if labels:
+        digest.update(json.dumps(sorted(labels.items()), ensure_ascii=False).encode())
+    return digest.hexdigest()
 
 
 def of_subset(subset: Subset, budget: str, burn_in: int) -> dict[str, Any]:
@@ -54,7 +61,7 @@ def of_subset(subset: Subset, budget: str, burn_in: int) -> dict[str, Any]:
         "rule": subset.rule,
         "kept": subset.size,
         "kept_fraction": subset.kept_fraction,
-        "rows_sha256": rows_sha256(subset.kept),
+        "rows_sha256": rows_sha256(subset.kept, subset.labels),
         "budget": budget,
         "burn_in": burn_in,
     }

@@ -45,7 +45,6 @@ __all__ = [
     "format_warnings",
     "is_current",
     "manifest_path",
-    "relabelled",
     "subset_warnings",
     "verify",
     "warnings",
@@ -88,7 +87,7 @@ def build(
     replaces = target.check(source.folder, data, output, force, chosen.folder)
     check_data(source.folder)
     with target.staged(output) as temporary:
-        labels = as_written(source, _labels(source, subset, chosen))
+        labels = as_written(source, _labels(subset, chosen))
         rows = write(source, subset.kept, labels, temporary)
         if rows != subset.size:
             raise ExportError(f"{output} would have {rows} rows instead of {subset.size}; {source.folder.root} does not match its source.")
@@ -134,22 +133,9 @@ def is_current(manifest: Mapping[str, Any], source: Exportable, subset: Subset, 
     return all(manifest.get(key) == value for key, value in now.items())
 
 
-def relabelled(source: Exportable, subset: Subset) -> dict[int, str]:
-    """Return id -> new label for the examples of `subset` whose label was changed by hand to another one."""
-    decided = source.applied.labels
-    if not decided:
-        return {}
-    changed = np.isin(source.ids, np.fromiter(decided, dtype=np.int64)) & subset.mask(source.ids)
-    new = {example: decided[example] for example in source.ids[changed].tolist()}
-    if source.labels is None:
-        return new
-    old = [source.label_names[label] for label in source.labels[changed].tolist()]
-    return {example: label for (example, label), before in zip(new.items(), old, strict=True) if label != before}
-
-
-def _labels(source: Exportable, subset: Subset, format: Format) -> dict[int, str]:
-    """Return the changed labels that an export in that format has: all of `relabelled`, or none."""
-    return relabelled(source, subset) if format.relabels else {}
+def _labels(subset: Subset, format: Format) -> Mapping[int, str]:
+    """Return the changed labels that an export in that format has: all, or none."""
+    return subset.labels if format.relabels else {}
 
 
 def archive(output: Path) -> Path:
@@ -237,7 +223,7 @@ def _output(output: Path, format: str, rows: int, written: Path) -> dict[str, An
 def _content(source: Exportable, subset: Subset, format: str, escape_formulas: bool) -> dict[str, Any]:
     """Return the part of a manifest that decides what is in the export."""
     decided, by_hand = source.applied, subset.name.endswith(DECISIONS)
-    labels = _labels(source, subset, find_format(format))
+    labels = _labels(subset, find_format(format))
     return {
         **({"cells": {"formulas_escaped": escape_formulas}} if find_format(format).escape else {}),
         "data": {"source": source.settings.data, **source.info["data"]},
@@ -250,7 +236,7 @@ def _content(source: Exportable, subset: Subset, format: str, escape_formulas: b
             "removes": None if subset.removes is None else list(subset.removes),
             "kept": subset.size,
             "total": subset.total,
-            "rows_sha256": rows_sha256(subset.kept),
+            "rows_sha256": rows_sha256(subset.kept, subset.labels),
         },
         "decisions": {
             "kept": len(decided.kept) * by_hand,
@@ -291,12 +277,12 @@ def subset_warnings(source: Exportable, subset: Subset) -> list[str]:
         found.append(f"Only {complete} of {asked} runs are complete; the scores rest on those.")
     if source.settings.task == SAMPLED:
         found.append(f"What {subset.name} does to training is not measured here: compare a run on it with one on random@{subset.size}.")
-    elif rows_sha256(subset.kept) not in set(source.finished()["rows_sha256"]):
+    elif rows_sha256(subset.kept, subset.labels) not in set(source.finished()["rows_sha256"]):
         found.append(f"{subset.name} was never trained on: what it costs in accuracy is unknown. Measure it with the frontier first.")
     else:
         found += source.groups(subset).warnings
-    if labels := relabelled(source, subset):
-        found.append(f"Labels changed by hand: {len(labels):,}. Scores and frontier were measured with the labels before that.")
+    if labels := subset.labels:
+        found.append(f"Labels changed by hand: {len(labels):,}. The scores were made with the labels before that.")
     if source.labels is not None and len(np.unique(source.labels[subset.mask(source.ids)])) == 1:
         found.append(f"All {subset.size:,} examples it keeps have one class; a model would learn nothing.")
     leaked = int(leaks(source.duplicates, subset.total)[: subset.total][subset.mask(source.ids)].sum())

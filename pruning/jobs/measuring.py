@@ -49,8 +49,8 @@ def choose(experiment: Experiment, wanted: Sequence[str], baselines: Sequence[st
     for name in wanted:
         subset = experiment.named(name)
         if refuse:
-            check_trainable(subset, experiment.labels, experiment.ids)
-        elif not trainable(subset, experiment.labels, experiment.ids):
+            check_trainable(subset, experiment.labels_of(subset), experiment.ids)
+        elif not trainable(subset, experiment.labels_of(subset), experiment.ids):
             left_out.append(name)
             continue
         chosen.append(name)
@@ -154,10 +154,10 @@ def left(experiment: Experiment, pieces: Sequence[tuple[str, int]], budget: str)
     planned: dict[tuple[str, int, int], str] = {}
     for name, seed in pieces:
         subset = experiment.named(name, seed=seed)
-        own_budget, sha256 = "epochs" if subset.name == "full" else budget, rows_sha256(subset.kept)
+        own_budget, sha256 = "epochs" if subset.name == "full" else budget, rows_sha256(subset.kept, subset.labels)
         if (subset.name, sha256, seed, own_budget) in finished:
             continue
-        if not trainable(subset, experiment.labels, experiment.ids):
+        if not trainable(subset, experiment.labels_of(subset), experiment.ids):
             found.untrainable.append((name, seed))
             continue
         epochs = settings.measuring.epochs
@@ -170,11 +170,14 @@ def left(experiment: Experiment, pieces: Sequence[tuple[str, int]], budget: str)
             found.runs[planned[sha256, seed, epochs]][0].append(subset)
             continue
         rows = np.flatnonzero(subset.mask(experiment.ids))
+        labels = experiment.labels_of(subset) if subset.labels else None
+        new = None if labels is None else labels[rows]
         key = f"{name} seed {seed}"
         other = "" if experiment.model == experiment.own_model else f"-model={experiment.model[:12]}"
         state = checkpoint(experiment, f"rows={sha256[:16]}-seed={seed}-epochs={epochs}{other}")
         planned[sha256, seed, epochs] = key
-        found.runs[key] = [subset], RunPlan(key=key, seed=seed, rows=rows, epochs=epochs, record=False, checkpoint=state)
+        plan = RunPlan(key=key, seed=seed, rows=rows, epochs=epochs, record=False, checkpoint=state, labels=new)
+        found.runs[key] = [subset], plan
     return found
 
 

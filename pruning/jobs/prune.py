@@ -246,14 +246,14 @@ class _Race:
             try:
                 drawn = [self.experiment.named(name, seed=seed) for seed in self.seeds]
                 for subset in drawn:
-                    check_trainable(subset, self.experiment.labels, self.experiment.ids)
+                    check_trainable(subset, self.experiment.labels_of(subset), self.experiment.ids)
             except (SubsetError, ScoreError):
                 if names:
                     raise
                 continue
             if (not names and drawn[0].kept_fraction > CLOSE_TO_ALL) or drawn[0].size == len(self.experiment.ids):
                 continue
-            rows = rows_sha256(drawn[0].kept)
+            rows = rows_sha256(drawn[0].kept, drawn[0].labels)
             found.setdefault(rows, Candidate(name=drawn[0].name, kept=drawn[0].size, cost=self._steps(drawn[0].size) / self.full_steps))
         if not found:
             raise ExperimentError(f"{self.experiment.folder.root} has no subset to choose from; name some with --candidates.")
@@ -265,7 +265,8 @@ class _Race:
         finished = finished[(finished["subset"] == name) & (finished["budget"] == "epochs")]
         values: list[float] = []
         for seed in self.seeds:
-            rows = rows_sha256(self.experiment.named(name, seed=seed).kept)
+            subset = self.experiment.named(name, seed=seed)
+            rows = rows_sha256(subset.kept, subset.labels)
             same = finished[(finished["seed"] == seed) & (finished["rows_sha256"] == rows)]
             if same.empty:
                 break

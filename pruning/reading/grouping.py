@@ -32,7 +32,7 @@ def sides(rows: pd.DataFrame, subset: Subset, evaluated: int) -> Sides | str:
     """
     if subset.name == "full":
         return "Full data is what groups are compared with."
-    own = (rows["subset"] == subset.name) | (rows["rows_sha256"] == rows_sha256(subset.kept))
+    own = (rows["subset"] == subset.name) | (rows["rows_sha256"] == rows_sha256(subset.kept, subset.labels))
     if not own.any():
         return f"Accuracy by group of {subset.name} is not measured; measure it on the frontier."
     full, ours = (_right(part, evaluated) for part in (rows[rows["subset"] == "full"], rows[own]))

@@ -142,13 +142,17 @@ class Reading(Course):
         rule, asked = by_hand.without_suffix(name)
         if asked and not self.with_decisions:
             raise UsageError(f"{name!r} asks for the decisions made by hand, which --without-decisions leaves out; use one of the two.")
-        return by_hand.apply(self.rule(rule, seed=seed), self.applied, self.ids)
+        return by_hand.apply(self.rule(rule, seed=seed), self.applied, self.ids, self.labels, self.label_names)
 
     def named(self, name: str, *, seed: int | None = None) -> Subset:
         """Return the subset of a frontier point: the rule's own rows, or with decisions applied if the name has the suffix."""
         rule, asked = by_hand.without_suffix(name)
         subset = self.rule(rule, seed=seed)
-        return by_hand.apply(subset, self.decided, self.ids) if asked else subset
+        return by_hand.apply(subset, self.decided, self.ids, self.labels, self.label_names) if asked else subset
+
+    def labels_of(self, subset: Subset) -> NDArray[np.int64] | None:
+        """Return [N] class indices of all examples as a fine-tuning on the subset has them; None where the task has no classes."""
+        return None if self.labels is None else by_hand.relabelled(self.labels, self.ids, self.label_names, subset.labels)
 
     def rule(self, name: str, *, seed: int | None = None) -> Subset:
         """Return the rows as the rule chooses them, without decisions; `name` has no suffix."""
@@ -381,7 +385,8 @@ class Reading(Course):
         asked = (name, seed, decided)
         if asked not in self._rows:
             try:
-                self._rows[asked] = frontiers.rows_sha256(self.named(name, seed=seed).kept)
+                subset = self.named(name, seed=seed)
+                self._rows[asked] = frontiers.rows_sha256(subset.kept, subset.labels)
             except (SubsetError, ScoreError):  # not remembered: a saved subset may come back
                 return None
         return self._rows[asked]

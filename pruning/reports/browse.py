@@ -203,7 +203,7 @@ class View:
         if labels is None:
             return None
         ids, names = self.experiment.ids, self.experiment.label_names
-        return _remembered(self._labels, size, 1, lambda: by_hand.relabelled(labels, ids, names, state))
+        return _remembered(self._labels, size, 1, lambda: by_hand.relabelled(labels, ids, names, state.labels))
 
     # -- subsets ---------------------------------------------------------------------------------------------
 
@@ -215,8 +215,9 @@ class View:
         """Return the subset of that name with decisions applied, like `Reading.subset` but cached."""
         name, _ = by_hand.without_suffix(name)
         size, _, state, _ = self._read_decisions()
-        ids = self.experiment.ids
-        return _remembered(self._decided_subsets, (name, size), 4, lambda: by_hand.apply(self.rule(name), state, ids))
+        read = self.experiment
+        made = lambda: by_hand.apply(self.rule(name), state, read.ids, read.labels, read.label_names)  # noqa: E731
+        return _remembered(self._decided_subsets, (name, size), 4, made)
 
     def kept(self, subset: Subset) -> NDArray[np.bool_]:
         """Return [N] True for examples the subset keeps."""
@@ -245,7 +246,7 @@ class View:
         """Return the accuracy of every class and slice under a subset; computed again only if files have changed."""
         folder = self.experiment.folder
         measured, decided = (path.stat().st_mtime_ns if path.exists() else 0 for path in (folder.frontier, folder.decisions))
-        asked = (subset.name, rows_sha256(subset.kept), budget, measured, decided)
+        asked = (subset.name, rows_sha256(subset.kept, subset.labels), budget, measured, decided)
         return _remembered(self._groups, asked, 4, lambda: self.experiment.groups(subset, budget))
 
     def compared(self, name: str) -> Comparison:

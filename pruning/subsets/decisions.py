@@ -146,16 +146,18 @@ def decided(decisions: Iterable[Decision]) -> Decided:
     return Decided(kept=frozenset(kept), dropped=frozenset(dropped), labels=labels, notes=notes, tags=tags)
 
 
-def apply(subset: Subset, state: Decided, ids: NDArray[np.int64]) -> Subset:
-    """Return the subset after the keeps and drops; `ids` are all examples in source order.
+def apply(
+    subset: Subset, state: Decided, ids: NDArray[np.int64], labels: NDArray[np.int64] | None = None, names: Sequence[str] = ()
+) -> Subset:
+    """Return the subset after the keeps, drops and relabels; `ids` are all examples in source order, `labels` their indices into `names`.
 
     If anything changed, "+decisions" is added to the name, so that its points are not confused with the rule's own.
     """
     kept = subset.mask(ids)
     kept[np.isin(ids, _array(state.kept))] = True
     kept[np.isin(ids, _array(state.dropped))] = False
-    changed = ids[kept]
-    if len(changed) == subset.size and np.array_equal(changed, subset.kept):
+    changed, relabels = ids[kept], _changed_labels(state, ids, kept, labels, names)
+    if not relabels and len(changed) == subset.size and np.array_equal(changed, subset.kept):
         return subset
     return Subset(
         name=subset.name + DECISIONS,
@@ -164,19 +166,33 @@ def apply(subset: Subset, state: Decided, ids: NDArray[np.int64]) -> Subset:
         kept=changed,
         total=subset.total,
         removes=subset.removes,
+        labels=relabels,
     )
 
 
-def relabelled(labels: NDArray[np.int64], ids: NDArray[np.int64], names: Sequence[str], state: Decided) -> NDArray[np.int64]:
-    """Return [N] class indices into `names` with changed labels; `labels` [N] are the original ones, `ids` [N] in the same order.
+def _changed_labels(
+    state: Decided, ids: NDArray[np.int64], kept: NDArray[np.bool_], labels: NDArray[np.int64] | None, names: Sequence[str]
+) -> dict[int, str]:
+    """Return id -> new label for the kept examples that have another one now."""
+    if not state.labels:
+        return {}
+    rows = np.flatnonzero(np.isin(ids, _array(state.labels)) & kept).tolist()
+    new = {int(ids[row]): state.labels[int(ids[row])] for row in rows}
+    if labels is None:
+        return new
+    return {example: label for (example, label), row in zip(new.items(), rows, strict=True) if label != names[labels[row]]}
 
-    >>> relabelled(np.array([0, 0]), np.array([7, 8]), ("a", "b"), Decided(labels={8: "b"}))
+
+def relabelled(labels: NDArray[np.int64], ids: NDArray[np.int64], names: Sequence[str], new: Mapping[int, str]) -> NDArray[np.int64]:
+    """Return [N] class indices into `names` with the `new` labels, by id; `labels` [N] are the original ones, `ids` [N] in the same order.
+
+    >>> relabelled(np.array([0, 0]), np.array([7, 8]), ("a", "b"), {8: "b"})
     array([0, 1])
     """
-    if not state.labels:
+    if not new:
         return labels
-    changed, after = np.isin(ids, _array(state.labels)), labels.copy()
-    after[changed] = [names.index(state.labels[example]) for example in ids[changed].tolist()]
+    changed, after = np.isin(ids, _array(new)), labels.copy()
+    after[changed] = [names.index(new[example]) for example in ids[changed].tolist()]
     return after
 
 

@@ -99,6 +99,9 @@ class Run:
     ) -> None:
         if not len(plan.rows):
             raise TrainingError(f"Training of {plan.key} has no rows; a subset needs at least one example.")
+        if plan.labels is not None:
+            data = replace(data, labels=data.labels.copy())
+            data.labels[plan.rows] = plan.labels
         if plan.learning_rate is not None:
             settings = replace(settings, learning_rate=plan.learning_rate)
         self.plan, self.settings, self.peak = plan, settings, settings.peak

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,7 @@ def test_every_format_has_the_sources_own_columns(scored: Experiment, tmp_path: 
 def test_labels_changed_by_hand_change_only_their_rows(scored: Experiment, tmp_path: Path, reviews: tuple[Path, Path]) -> None:
     lines = [json.loads(line) for line in reviews[0].read_text().splitlines()]
     other = "negative" if lines[3]["label"] == "positive" else "positive"
-    scored.decide(Decision(kind=DecisionKind.RELABEL, ids=(3,), value=other))
-    writer.build(scored, some(scored), tmp_path / "out.jsonl")
+    writer.build(scored, replace(some(scored), labels={3: other}), tmp_path / "out.jsonl")
     written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert written[1] == {**lines[3], "label": other}
     assert [written[0], *written[2:]] == [lines[0], *lines[6::3]]

@@ -88,17 +88,19 @@ def test_an_export_is_current_until_something_in_it_changes(scored: Experiment, 
     manifest = writer.build(scored, first, tmp_path / "decided.jsonl")
     scored.decide(Decision(kind=DecisionKind.DROP, ids=(int(subset.kept[1]),)))
     assert not writer.is_current(manifest, scored, scored.subset("drop-hard+decisions"))
+    manifest = writer.build(scored, scored.subset("drop-hard"), tmp_path / "decided.jsonl", force=True)
     relabel(scored, int(subset.kept[2]))
-    assert not writer.is_current(writer.verify(tmp_path / "out.jsonl"), scored, subset)
+    assert not writer.is_current(manifest, scored, scored.subset("drop-hard"))
+    assert writer.is_current(writer.verify(tmp_path / "out.jsonl"), scored, subset), "nor are labels changed by hand"
 
 
 def test_only_decisions_that_are_in_the_rows_are_counted(scored: Experiment, tmp_path: Path) -> None:
     scored.decide(Decision(kind=DecisionKind.DROP, ids=(0, 3)))
     scored.decide(Decision(kind=DecisionKind.KEEP, ids=(1,)))
-    other = relabel(scored, 6)
+    relabel(scored, 6)
     relabel(scored, 1)
     plain = writer.build(scored, some(scored), tmp_path / "plain.jsonl")["decisions"]
-    assert plain == {"kept": 0, "dropped": 0, "relabelled": 1, "labels": {"6": other}}
+    assert plain == {"kept": 0, "dropped": 0, "relabelled": 0, "labels": {}}
     decided = writer.build(scored, scored.subset("full+decisions"), tmp_path / "decided.jsonl")["decisions"]
     assert (decided["kept"], decided["dropped"], decided["relabelled"]) == (2, 2, 2)
 
@@ -111,12 +113,14 @@ def test_a_label_changed_back_leaves_its_row_alone(scored: Experiment, tmp_path:
     assert manifest["decisions"]["relabelled"] == 0
 
 
-def test_changed_labels_are_said_to_have_been_measured_unchanged(scored: Experiment) -> None:
+def test_changed_labels_are_said_and_count_as_never_measured(scored: Experiment) -> None:
     assert not any("by hand" in sentence for sentence in writer.warnings(scored, scored.subset("full")))
     relabel(scored, 3)
     subset = scored.subset("full+decisions")
-    assert subset.name == "full"
-    assert "Labels changed by hand: 1. Scores and frontier were measured with the labels before that." in writer.warnings(scored, subset)
+    assert subset.name == "full+decisions" and subset.size == len(scored.ids) and set(subset.labels) == {3}
+    found = writer.warnings(scored, subset)
+    assert "Labels changed by hand: 1. The scores were made with the labels before that." in found
+    assert any(sentence.startswith("full+decisions was never trained on") for sentence in found)
 
 
 @pytest.mark.process

@@ -171,6 +171,19 @@ def test_duplicates_are_not_resolved_by_hand_without_decisions(scored: Experimen
 
 
 @pytest.mark.process
+def test_labels_changed_by_hand_are_trained_on(scored: Experiment) -> None:
+    """Every label changed to one of the others: a model of these is worse than one of the source's."""
+    assert scored.labels is not None
+    names = scored.label_names
+    for label in range(len(names)):
+        swapped = names[(label + 1) % len(names)]
+        scored.decide(Decision(kind=DecisionKind.RELABEL, ids=tuple(scored.ids[scored.labels == label].tolist()), value=swapped))
+    measured = worker.frontier(scored.folder.root, ["full+decisions"], [], seeds=1)
+    accuracy = {point.subset: (point.metrics["accuracy"], point.kept) for point in measured.frontier()}
+    assert accuracy["full"][0] > 0.7 and accuracy["full+decisions"][0] < 0.3 and accuracy["full"][1] == accuracy["full+decisions"][1]
+
+
+@pytest.mark.process
 def test_the_frontier_measures_the_rule_unless_the_suffix_asks(decided: Experiment) -> None:
     """Each point says which by its name, whichever way the experiment is read."""
     measured = worker.frontier(decided.folder.root, ["mine", "mine+decisions"], [], seeds=1)
@@ -180,7 +193,7 @@ def test_the_frontier_measures_the_rule_unless_the_suffix_asks(decided: Experime
     assert measured.finished().groupby("subset")["rows_sha256"].first().to_dict() == {
         "full": rows_sha256(decided.ids),
         "mine": rows_sha256(rule.kept),
-        "mine+decisions": rows_sha256(by_hand.kept),
+        "mine+decisions": rows_sha256(by_hand.kept, by_hand.labels),
     }
     assert rule.kept.tolist() != by_hand.kept.tolist()
     assert {point.subset for point in measured.reading(decisions=False).frontier()} == set(sizes)

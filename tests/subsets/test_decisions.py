@@ -3,6 +3,7 @@ import time
 import numpy as np
 import pytest
 
+from pruning.analysis.frontier import rows_sha256
 from pruning.errors import UsageError
 from pruning.records import DecisionKind, Subset
 from pruning.subsets.decisions import Decision, apply, check, decided, redoable, relabelled, standing
@@ -80,9 +81,19 @@ def test_apply_without_effect_returns_the_subset_itself() -> None:
 
 def test_relabelling_changes_only_its_examples() -> None:
     labels, state = np.array([0, 1, 0, 1, 0]), decided([act("relabel", 3, 11, value="c"), act("drop", 5)])
-    assert relabelled(labels, IDS, ("a", "b", "c"), state).tolist() == [0, 2, 0, 1, 2]
+    assert relabelled(labels, IDS, ("a", "b", "c"), state.labels).tolist() == [0, 2, 0, 1, 2]
     assert labels.tolist() == [0, 1, 0, 1, 0]
-    assert relabelled(labels, IDS, ("a", "b", "c"), decided([])) is labels
+    assert relabelled(labels, IDS, ("a", "b", "c"), {}) is labels
+
+
+def test_a_subset_has_the_new_labels_of_what_it_keeps_and_no_others() -> None:
+    subset = Subset(name="full", method="full", rule="r", kept=IDS, total=5)
+    labels, names = np.array([0, 1, 0, 1, 0]), ("a", "b", "c")
+    state = decided([act("relabel", *IDS[:3].tolist(), value="b"), act("drop", int(IDS[2]))])
+    changed = apply(subset, state, IDS, labels, names)
+    assert changed.name == "full+decisions" and changed.labels == {int(IDS[0]): "b"}, "the second has that label already"
+    assert apply(subset, decided([act("relabel", int(IDS[1]), value="b")]), IDS, labels, names) is subset
+    assert rows_sha256(changed.kept, changed.labels) != rows_sha256(changed.kept) == rows_sha256(changed.kept, {})
 
 
 def test_unknown_ids_and_labels_are_refused() -> None:

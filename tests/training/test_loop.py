@@ -55,6 +55,18 @@ def test_records_what_the_untouched_model_says(calm: str) -> None:
     assert not np.array_equal(record.position, again.position)
 
 
+def test_labels_of_a_plan_take_the_place_of_the_datas(calm: str) -> None:
+    data, rows = tiny_data(LENGTHS, classes=3), [0, 2, 3, 6, 9]
+    new = (data.labels[rows] + 1) % 3
+    changed = replace(data, labels=data.labels.copy())
+    changed.labels[rows] = new
+    ours, theirs, before = (
+        run(calm, one, recipe(batch_size=2), of)[0]
+        for one, of in ((plan(rows, labels=new), data), (plan(rows), changed), (plan(rows), data))
+    )
+    assert all(map(same, ours, theirs)) and not any(map(same, ours, before))
+
+
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_trains_as_a_plain_loop_does(calm: str, weight_decay: float) -> None:
     """Losses step by step and final logits equal those of transformers' model, PyTorch's AdamW and the Trainer's schedule."""
