@@ -16,6 +16,7 @@ from pruning.cli import working as working
 from pruning.cli import reading as reading
 from pruning.cli import groups as groups
 from pruning.cli import sensitivity as sensitivity
+from pruning.cli import narrowing as narrowing
 from pruning.cli import dashboard as dashboard
 
 # isort: on

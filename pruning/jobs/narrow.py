@@ -1,0 +1,157 @@
+"""A narrower model: the most important feed-forward neurons of an experiment's model, as a folder that `from_pretrained` loads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pruning import __version__
+from pruning.analysis.neurons import IMPORTANCES, RANDOM, Measured, any_neurons, kept_width, most_important
+from pruning.data import model_checks, models
+from pruning.data.models import TOKENIZER_FILES
+from pruning.data.tasks import TASKS
+from pruning.errors import Cancelled, ExperimentError, UsageError
+from pruning.experiment import Experiment
+from pruning.files import atomic_write, write_json
+from pruning.jobs.progress import JobProgress, Listener, stop_on_signals
+from pruning.records import RunPlan
+from pruning.store.lock import turn
+
+NOTES = "width.json"
+"""File in the narrower model's folder that says how it was made."""
+
+COPIED = (*TOKENIZER_FILES, "chat_template.jinja", "chat_template.json", "generation_config.json")
+
+USUAL = "taylor"
+"""Importance by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """A narrower model and what it was cut from."""
+
+    folder: Path
+    width: int
+    """Neurons of each layer."""
+    width_before: int
+    parameters: int
+    """Of the whole model."""
+    parameters_before: int
+
+    @property
+    def sentence(self) -> str:
+        """The cut in words."""
+        share = self.parameters / self.parameters_before
+        return (
+            f"{self.folder} keeps {self.width:,} of {self.width_before:,} neurons in each layer: {self.parameters:,} of "
+            f"{self.parameters_before:,} parameters ({share:.0%} of the whole model)."
+        )
+
+
+def narrow(
+    directory: str | Path,
+    share: float,
+    output: str | Path,
+    importance: str = USUAL,
+    listen: Listener = lambda progress: None,
+    seed: int | None = None,
+    measured: Measured | None = None,
+) -> Narrowed:
+    """Write the experiment's model with that share of each layer's neurons to a new folder. The experiment is not changed.
+
+    The importance is measured in one run on the experiment's training data, with the recipe of its frontier and its first seed; `seed`
+    is another one, `measured` the result of an earlier `measure_neurons`. Raises UsageError for a share, an importance or an output that
+    is not possible, ExperimentError for an experiment without a model, ModelError for a model that cannot be narrowed, Cancelled, and what
+    training raises.
+    """
+    from pruning.training import width
+
+    if importance not in (*IMPORTANCES, RANDOM):
+        raise UsageError(f"importance must be one of {', '.join((*IMPORTANCES, RANDOM))}, got {importance!r}.", "importance")
+    output = Path(output)
+    _refuse(output)
+    experiment, path = _opened(directory)
+    source = experiment.settings.model
+    found = width.blocks(path, source)
+    count = kept_width(share, found.width)
+    seed = experiment.settings.seeds[0] if seed is None else seed
+    if count == found.width:
+        kept = np.tile(np.arange(count), (found.layers, 1))
+    elif importance == RANDOM:
+        kept = any_neurons(found.layers, found.width, count, seed)
+    else:
+        kept = most_important(IMPORTANCES[importance].of(measured or measure_neurons(directory, listen, seed)), count)
+    before = model_checks.shape(path, source).parameters
+    notes = {
+        "share": share,
+        "width": count,
+        "width_before": found.width,
+        "importance": importance,
+        "importance_source": IMPORTANCES[importance].source if importance in IMPORTANCES else "neurons drawn at random",
+        "seed": seed,
+        "model": {"source": source, "fingerprint": experiment.info["model"]["fingerprint"]},
+        "experiment": {"name": experiment.name, "data": experiment.info["data"]["fingerprint"]},
+        "winnow": __version__,
+    }
+    with stop_on_signals() as stop, atomic_write(output) as temporary:
+        temporary.mkdir()
+        width.write(path, temporary, found, kept, stop)
+        for name in COPIED:
+            if (path / name).is_file():
+                shutil.copyfile(path / name, temporary / name)
+        after = model_checks.shape(temporary, str(output)).parameters
+        write_json(temporary / NOTES, {**notes, "parameters": after, "parameters_before": before, "kept": kept.tolist()})
+        _refuse(output)
+    return Narrowed(output, count, found.width, after, before)
+
+
+def measure_neurons(directory: str | Path, listen: Listener = lambda progress: None, seed: int | None = None) -> Measured:
+    """Train one run on all rows and return what it measured of each neuron, after waiting for the turn on the device.
+
+    Raises what `narrow` raises.
+    """
+    from pruning.training import width
+    from pruning.training.devices import pick_device
+
+    experiment, path = _opened(directory)
+    settings, recipe = experiment.settings, experiment.settings.measuring
+    task = TASKS[settings.task]
+    data = task.encode(experiment.examples(), models.load_tokenizer(path, settings.template), settings.max_length or task.max_length)
+    rows, first = np.arange(data.units), settings.seeds[0]
+    plan = RunPlan(key="importance", seed=first if seed is None else seed, rows=rows, epochs=recipe.epochs, record=False)
+    progress = JobProgress(experiment.folder, "narrow")  # writes no event: the experiment is only read
+    progress.plan([plan])
+    device = str(pick_device(recipe.device))
+
+    def wait(holder: str) -> None:
+        progress.waiting = f"Waiting for {holder or 'another experiment'}, which trains on {device}."
+        listen(progress)
+
+    with stop_on_signals() as stop, turn(device, wait, str(experiment.folder.root)), stop.between_steps():
+        progress.waiting = ""
+        for item in width.measure(plan, data, str(path), width.blocks(path, settings.model), recipe, stop):
+            if isinstance(item, Measured):
+                return item
+            progress.update(item)
+            listen(progress)
+    raise Cancelled("Cancelled; nothing was written.")
+
+
+def _opened(directory: str | Path) -> tuple[Experiment, Path]:
+    """Return the experiment and the folder of its model."""
+    experiment = Experiment(directory)
+    source = experiment.settings.model
+    if not source:
+        raise ExperimentError(f"{experiment.folder.root} has no model to narrow; score its data with one first.")
+    path = models.locate(source)
+    models.check_unchanged(path, source, experiment.info["model"], experiment.folder.root)
+    return experiment, path
+
+
+def _refuse(output: Path) -> None:
+    if os.path.lexists(output):
+        raise UsageError(f"{output} exists; choose another folder for the narrower model.", "output")

@@ -1,0 +1,208 @@
+"""Narrower models: the importance of each feed-forward neuron measured in a training run, and neurons cut out of a model's files.
+
+A neuron is a row of each layer that widens (with its bias) and a column of the one that narrows again. All layers keep the same number, so
+that the configuration describes the cut model and plain `from_pretrained` loads it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from pruning.analysis.neurons import Measured
+from pruning.data.model_checks import read_config, read_header
+from pruning.errors import Cancelled, ExperimentError, ModelError, TrainingError
+from pruning.records import Encoded, Progress, RunPlan
+from pruning.settings import TrainSettings
+from pruning.training.devices import one_thread, repeatable
+from pruning.training.loop import Run
+
+INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Names in one kind of feed-forward block."""
+
+    size: str
+    """Of the width in config.json."""
+    up: tuple[str, ...]
+    """Of the layers that widen."""
+    down: str
+    """Of the layer that narrows again."""
+
+
+KINDS = (
+    Kind("intermediate_size", ("intermediate.dense",), "output.dense"),
+    Kind("intermediate_size", ("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj"),
+    Kind("ffn_dim", ("fc1",), "fc2"),
+)
+"""Those of BERT and RoBERTa, of Llama, and of OPT."""
+
+_PART = re.compile(r"(?:^|\.)layers?\.(?P<layer>\d+)\.(?:layer\.)?(?P<part>.+)\.(?P<what>weight|bias)$")
+"""Name of a layer's tensor; the inner `layer.` is that of `packing.TrimmedLayer`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """The feed-forward blocks of one model: `layers` of them, `width` neurons each."""
+
+    kind: Kind
+    layers: int
+    width: int
+
+    def place(self, tensor: str) -> tuple[int, int] | None:
+        """Return layer and dimension of the neurons in a tensor of that name; None for tensors that are not about neurons.
+
+        >>> Blocks(KINDS[0], 6, 1536).place("encoder.layer.3.output.dense.weight")
+        (3, 1)
+        >>> Blocks(KINDS[0], 6, 1536).place("encoder.layer.3.attention.output.dense.weight")
+        """
+        found = _PART.search(tensor)
+        if found is None:
+            return None
+        if found["part"] in self.kind.up:
+            return int(found["layer"]), 0
+        return (int(found["layer"]), 1) if found["part"] == self.kind.down and found["what"] == "weight" else None
+
+
+def blocks(path: Path, name: str) -> Blocks:
+    """Return the feed-forward blocks of a model folder, by its configuration and the headers of its weights. Reads no weights.
+
+    Raises ModelError for a model that cannot be cut: one sentence that names the layer it lacks.
+    """
+    config = read_config(path / "config.json", name)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in sorted(path.glob("*.safetensors")):
+        shapes.update(read_header(file, name))
+    parts: dict[tuple[str, str], dict[int, tuple[int, ...]]] = {}
+    for tensor, shape in shapes.items():
+        if match := _PART.search(tensor):
+            own = parts.setdefault((match["part"], match["what"]), {})
+            if own.setdefault(int(match["layer"]), shape) is not shape:
+                raise ModelError(f"{name} cannot be narrowed: it has two stacks of layers, and their configuration is not known.")
+    there = [kind for kind in KINDS if any((part, "weight") in parts for part in (*kind.up, kind.down))]
+    if not there:
+        known = ", ".join(kind.up[0] for kind in KINDS)
+        raise ModelError(f"{name} cannot be narrowed: the layers of a {config['model_type']} model have no {known}.")
+    kind, width = there[0], config.get(there[0].size)
+    if lacking := next((part for part in (*kind.up, kind.down) if (part, "weight") not in parts), None):
+        raise ModelError(f"{name} cannot be narrowed: the layers of a {config['model_type']} model have no {lacking}.")
+    layers = len(parts[kind.down, "weight"])
+    found = Blocks(kind, layers, width if type(width) is int else 0)
+    for part, dimension in [*((up, 0) for up in kind.up), (kind.down, 1)]:
+        own = parts[part, "weight"]
+        if sorted(own) != list(range(layers)) or any(shape[dimension] != width for shape in own.values()):
+            raise ModelError(
+                f"{name} cannot be narrowed: {part} is not {width} wide in each layer, as {kind.size} in its config.json says."
+            )
+    return found
+
+
+def cut(tensors: Mapping[str, torch.Tensor], found: Blocks, kept: NDArray[np.int64]) -> dict[str, torch.Tensor]:
+    """Return the tensors of a model with the `kept` [layers, n] neurons of each layer alone; all others are the same."""
+    places = {name: found.place(name) for name in tensors}
+    return {
+        name: tensor if (place := places[name]) is None else tensor.index_select(place[1], torch.from_numpy(kept[place[0]]))
+        for name, tensor in tensors.items()
+    }
+
+
+def write(source: Path, folder: Path, found: Blocks, kept: NDArray[np.int64], stop: Callable[[], bool]) -> None:
+    """Write config.json and the cut weights of a model to a folder, file by file as the source has them. Raises Cancelled."""
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config[found.kind.size] = kept.shape[1]
+    (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    numbers = size = 0
+    for file in sorted(source.glob("*.safetensors")):
+        if stop():
+            raise Cancelled("Cancelled; nothing was written.")
+        with safe_open(file, framework="pt") as opened:
+            notes = opened.metadata()
+            tensors = cut({name: opened.get_tensor(name) for name in opened.keys()}, found, kept)  # noqa: SIM118 - not a dict
+        try:
+            save_file(tensors, folder / file.name, metadata=notes)
+        except SafetensorError as error:  # the system's error, of which only the words are left
+            raise ExperimentError(f"{file.name} of the narrower model could not be written: {error}.") from error
+        numbers += sum(tensor.numel() for tensor in tensors.values())
+        size += sum(tensor.nbytes for tensor in tensors.values())
+    if (source / INDEX).exists():
+        index = json.loads((source / INDEX).read_text(encoding="utf-8"))
+        index["metadata"] = {**index.get("metadata", {}), "total_parameters": numbers, "total_size": size}
+        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def measure(
+    plan: RunPlan, data: Encoded, model: str, found: Blocks, settings: TrainSettings, stop: Callable[[], bool] = lambda: False
+) -> Iterator[Progress | Measured]:
+    """Train one run in this process; yield its progress, and at last what was measured of each neuron in the second half of its steps.
+
+    In the first half, the gradients of a fresh head say little about the neurons below it. Where the settings train adapters, whose frozen
+    weights have no gradients, one pass over the data measures the pretrained weights and nothing is trained. The same bits each time.
+    Raises TrainingError for a run whose loss is not finite, Cancelled, and what training raises.
+    """
+    frozen = bool(settings.lora_rank)
+    settings = replace(settings, lora_rank=0, deterministic=True)
+    plan = replace(plan, epochs=1 if frozen else plan.epochs)
+    with one_thread(), repeatable(True):
+        run = _MeasuringRun(plan, data, model, settings, found, frozen=frozen)
+        for epoch in range(plan.epochs):
+            for item in run.epoch(epoch):
+                if stop():
+                    raise Cancelled("Cancelled; nothing was written.")
+                if item is not None:
+                    yield item
+        yield run.measured()
+
+
+class _MeasuringRun(Run):
+    """A run that looks at the gradients of the neurons' weights before its optimizer does."""
+
+    def __init__(self, plan: RunPlan, data: Encoded, model: str, settings: TrainSettings, found: Blocks, *, frozen: bool) -> None:
+        super().__init__(plan, data, None, model, settings)
+        self.frozen, self.batches = frozen, 0
+        self.neurons = [
+            (*place, parameter)
+            for name, parameter in self.network.model.named_parameters()
+            if (place := found.place(name)) is not None and parameter.requires_grad
+        ]
+        self.sums = torch.zeros(4, found.layers, found.width, dtype=torch.float64, device=self.device)
+
+    def apply(self) -> None:
+        if self.frozen or 2 * (self.steps + 1) > self.total_steps:
+            self.look()
+        if self.frozen:
+            self.clear()
+        else:
+            super().apply()
+
+    @torch.no_grad()
+    def look(self) -> None:
+        """Add this batch's two quantities of each neuron, and their squares."""
+        removal, elements = torch.zeros_like(self.sums[:2])
+        for layer, dimension, parameter in self.neurons:
+            assert parameter.grad is not None
+            product = (parameter * parameter.grad).double()
+            if dimension == 1:
+                removal[layer] = product.sum(0).abs()
+                product = product.t()
+            elements[layer] += product.abs().reshape(len(product), -1).sum(1)
+        found = torch.stack([removal, elements]) / self.scaler.get_scale()
+        self.sums += torch.cat([found, found.square()])
+        self.batches += 1
+
+    def measured(self) -> Measured:
+        means = (self.sums / self.batches).cpu().numpy()
+        if not np.isfinite(means).all():
+            raise TrainingError("The importance of neurons could not be measured: gradients are not finite; use --importance random.")
+        deviations = np.sqrt(np.maximum(0.0, means[2:] - means[:2] ** 2))
+        return Measured(means[0], deviations[0], means[1], deviations[1])

@@ -1,0 +1,132 @@
+"""The verb narrow: a folder that any tool loads and Winnow scores and measures with, or one sentence and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import AutoModel, AutoTokenizer
+
+from pruning.data import models
+from pruning.errors import Cancelled, ExperimentError, ModelError, UsageError
+from pruning.experiment import Experiment
+from pruning.interop.importers import take_over
+from pruning.jobs import worker
+from pruning.jobs.narrow import narrow
+from pruning.jobs.progress import JobProgress
+from tests.support.commands import winnow
+from tests.support.processes import room
+from tests.support.tiny import tiny_model
+
+
+def contents(root: Path) -> dict[str, str]:
+    """Every file of a folder and its sha256; the cache of what was derived is left out."""
+    files = [file for file in root.rglob("*") if file.is_file() and "cache" not in file.parts]
+    return {str(file.relative_to(root)): sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def test_the_command_writes_a_model_that_winnow_and_others_read(scored: Experiment, tmp_path: Path, tiny: str) -> None:
+    root, folder = scored.folder.root, tmp_path / "models" / "half"
+    before = contents(root)
+    done = winnow("narrow", root, "--width", "0.5", "--output", folder)
+    assert done.returncode == 0, done.stderr
+    assert contents(root) == before, "the experiment is only read"
+    notes = json.loads((folder / "width.json").read_text())
+    assert (notes["share"], notes["width"], notes["width_before"], np.shape(notes["kept"])) == (0.5, 24, 48, (2, 24))
+    assert notes["model"] == {"source": tiny, "fingerprint": models.fingerprint(Path(tiny))}
+    full, half = (AutoModel.from_pretrained(path) for path in (tiny, folder))
+    sizes = [sum(parameter.numel() for parameter in model.parameters()) for model in (full, half)]
+    assert [notes["parameters_before"], notes["parameters"]] == sizes and sizes[0] - sizes[1] == 2 * 24 * (32 + 32 + 1)
+    assert f"{sizes[1]:,} of {sizes[0]:,} parameters" in " ".join(done.stdout.split())
+    assert AutoTokenizer.from_pretrained(folder)("a good film") == AutoTokenizer.from_pretrained(tiny)("a good film")
+    assert {path.name for path in folder.parent.iterdir()} == {"half"}
+
+    measured = worker.frontier(root, ["winning-ticket"], [], seeds=1, model=str(folder), learning_rate=5e-3)
+    assert list(measured.other_models.values()) == [str(folder)]
+    again = worker.score(scored.settings.with_changes(model=str(folder)), tmp_path / "narrow")
+    assert again.finished_runs() == [0, 1, 2] and again.own_model == models.fingerprint(folder)
+
+
+def test_the_same_bits_twice_and_what_is_kept(scored: Experiment, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        narrow(scored.folder.root, 0.5, tmp_path / name)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    random, other = (narrow(scored.folder.root, 0.5, tmp_path / f"random-{seed}", "random", seed=seed) for seed in (1, 2))
+    assert contents(random.folder)["model.safetensors"] != contents(other.folder)["model.safetensors"]
+
+
+def test_the_whole_width_trains_nothing(scored: Experiment, tmp_path: Path, tiny: str) -> None:
+    heard: list[JobProgress] = []
+    narrow(scored.folder.root, 1, tmp_path / "same", listen=heard.append)
+    assert not heard and models.fingerprint(tmp_path / "same") == models.fingerprint(Path(tiny))
+
+
+def test_progress_is_that_of_a_run(scored: Experiment, tmp_path: Path) -> None:
+    heard: list[tuple[int, int]] = []
+    narrow(scored.folder.root, 0.5, tmp_path / "half", listen=lambda progress: heard.append((progress.done, progress.total)))
+    examples = len(scored.ids) * scored.settings.train.epochs
+    assert heard[-1] == (examples, examples)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--width", "0"], "width must be above 0 and at most 1, got 0"),
+        (["--width", "1.5"], "width must be above 0 and at most 1, got 1.5"),
+        (["--importance", "magic"], "importance must be one of"),
+    ],
+)
+def test_impossible_options(words: list[str], sentence: str, scored: Experiment, tmp_path: Path) -> None:
+    done = winnow("narrow", scored.folder.root, "--output", tmp_path / "half", *words)
+    assert done.returncode == 2 and sentence in " ".join(done.stderr.split())
+    assert not (tmp_path / "half").exists()
+
+
+def test_an_existing_folder_is_kept(scored: Experiment, tmp_path: Path) -> None:
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"half exists; choose another folder"):
+        narrow(scored.folder.root, 0.5, tmp_path / "half")
+    assert (tmp_path / "half" / "mine.txt").read_text() == "mine"
+
+
+def test_an_experiment_without_a_model(scored: Experiment, tmp_path: Path) -> None:
+    scored.export("full", tmp_path / "recorded", format="cartography")
+    imported = take_over([tmp_path / "recorded" / "run=0"], tmp_path / "imported", scored.settings.with_changes(model=""))
+    with pytest.raises(ExperimentError, match="has no model to narrow"):
+        narrow(imported.folder.root, 0.5, tmp_path / "half")
+
+
+def test_a_model_that_cannot_be_cut(scored: Experiment, tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "modern", "modernbert")
+    experiment = worker.score(scored.settings.with_changes(model=model, seeds=(1,)), tmp_path / "experiment")
+    with pytest.raises(ModelError, match=r"the layers of a modernbert model have no intermediate\.dense"):
+        narrow(experiment.folder.root, 0.5, tmp_path / "half")
+
+
+def test_a_full_disk_leaves_nothing(scored: Experiment, tmp_path: Path) -> None:
+    with room(10_000), pytest.raises(ExperimentError, match="could not be written"):
+        narrow(scored.folder.root, 0.5, tmp_path / "models" / "half", "random")
+    assert os.listdir(tmp_path / "models") == []
+
+
+def test_a_stop_leaves_nothing(scored: Experiment, tmp_path: Path) -> None:
+    def stop(progress: JobProgress) -> None:
+        os.kill(os.getpid(), 2)
+
+    with pytest.raises(Cancelled):
+        narrow(scored.folder.root, 0.5, tmp_path / "models" / "half", listen=stop)
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_changed_model_is_not_cut(scored: Experiment, tmp_path: Path, tiny: str) -> None:
+    copy = shutil.copytree(tiny, tmp_path / "copy")
+    experiment = worker.score(scored.settings.with_changes(model=str(copy), seeds=(1,)), tmp_path / "experiment")
+    tiny_model(copy, seed=5)
+    with pytest.raises(ModelError, match=r"weights.* changed since"):
+        narrow(experiment.folder.root, 0.5, tmp_path / "half")
