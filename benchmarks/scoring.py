@@ -148,7 +148,7 @@ class Ours(Contender):
         plans = [RunPlan(key=f"run {run}", seed=run, rows=rows, epochs=epochs) for run in range(runs)]
         peaks: dict[str, int] = {}
         taken: list[float] = []
-        for item in train(plans, self.data, None, self.model, self.settings):
+        for item in self.reports(plans):
             if isinstance(item, Progress):
                 peaks[item.key] = item.memory
             elif isinstance(item, RunResult):
@@ -156,6 +156,10 @@ class Ours(Contender):
         tokens = runs * epochs * int(np.diff(self.data.offsets)[rows].sum())
         memory = sum(peaks.values()) if self.device == "cpu" else peak_memory(self.device)
         return Block(examples=runs * epochs * len(rows), tokens=tokens, seconds=max(taken), memory=memory)
+
+    def reports(self, plans: Sequence[RunPlan]) -> Iterator[Any]:
+        """What the engine reports."""
+        return train(plans, self.data, None, self.model, self.settings)
 
     def close(self) -> None:
         """Nothing stays open."""

@@ -128,7 +128,8 @@ class RecordingTrainer(Trainer):
 class Clock(TrainerCallback):
     """Times from the first step to the end; start-up is not counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+        self.clock = clock
         self.began = 0.0
         self.seconds = 0.0
 
@@ -136,12 +137,12 @@ class Clock(TrainerCallback):
         """Starts at the first step."""
         if state.global_step == 0:
             _synchronize()
-            self.began = perf_counter()
+            self.began = self.clock()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **named: Any) -> None:
         """Stops."""
         _synchronize()
-        self.seconds = perf_counter() - self.began
+        self.seconds = self.clock() - self.began
 
 
 class KeepEpochs(TrainerCallback):

@@ -53,7 +53,7 @@ def _losses(
 ) -> NDArray[np.float32]:
     """Return [N] the mean loss of each answer's token under the model as it is: a run without an epoch."""
     plan = RunPlan(key="before training", seed=0, rows=np.zeros(1, dtype=np.int64), epochs=0, record=False)
-    untrained = replace(recipe, lora_rank=0, learning_rate=recipe.learning_rate or 1.0)
+    untrained = replace(recipe, learning_rate=recipe.learning_rate or 1.0)  # adapters add nothing before training
     for item in train([plan], data, data, model, untrained, stop=stop):
         progress.beat()
         if isinstance(item, RunResult) and item.outputs is not None:

@@ -28,7 +28,7 @@ class Base:
         frozen = [parameter for parameter in network.parameters() if not parameter.requires_grad]
         matrices = [parameter for parameter in frozen if parameter.ndim >= 2]
         for vector in (parameter for parameter in frozen if parameter.ndim < 2):
-            vector.data = vector.data.float()
+            vector.data = vector.data.to(torch.float32, copy=True)  # a view would keep the whole file mapped
         if not matrices:
             return
         if self.whole is None:
