@@ -51,7 +51,8 @@ class Base:
         try:
             if os.fstat(memory).st_size != self.start + length + 1:
                 os.ftruncate(memory, self.start + length)
-                _fill(torch.frombuffer(mmap.mmap(memory, length, offset=self.start), dtype=dtype), matrices)
+                view = mmap.mmap(memory, length, offset=self.start)  # referenced until the end, as closing it releases the lock
+                _fill(torch.frombuffer(view, dtype=dtype), matrices)
                 os.ftruncate(memory, self.start + length + 1)
         finally:
             fcntl.lockf(memory, fcntl.LOCK_UN)

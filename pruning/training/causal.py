@@ -28,7 +28,8 @@ class CausalNetwork(Network):
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__(model, "generation")
-        self.head: nn.Module = model.get_output_embeddings()
+        self.head: Any = model.get_output_embeddings()
+        self.cap: float | None = getattr(model.config, "final_logit_softcapping", None)
 
     @property
     def renumbers(self) -> bool:
@@ -38,13 +39,14 @@ class CausalNetwork(Network):
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return [A, 4] for the answer tokens, in the order of the batch's tokens."""
         assert batch.answers is not None
-        return answer_tokens(self.hidden(batch), self.project, batch.ids, batch.answers)
+        plain = isinstance(self.head, nn.Linear) and self.head.bias is None and not self.head.weight.requires_grad and self.cap is None
+        frozen = self.head.weight if plain else None
+        return answer_tokens(self.hidden(batch), self.project, batch.ids, batch.answers, frozen=frozen)
 
     def project(self, hidden: torch.Tensor) -> torch.Tensor:
         """[A, H] -> [A, V] logits, capped where the architecture caps them."""
         logits = self.head(hidden)
-        cap = getattr(self.model.config, "final_logit_softcapping", None)
-        return logits if cap is None else torch.tanh(logits / cap) * cap
+        return logits if self.cap is None else torch.tanh(logits / self.cap) * self.cap
 
 
 def load(path: str, data: Encoded, used: NDArray[np.int64], *, frozen: bool = False) -> Network:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -34,17 +34,22 @@ class Column(NamedTuple):
 COLUMN = Column()
 
 
-def answer_tokens(hidden: torch.Tensor, head: Head, ids: torch.Tensor, answers: Answers, most: int = LOGITS) -> torch.Tensor:
+def answer_tokens(
+    hidden: torch.Tensor, head: Head, ids: torch.Tensor, answers: Answers, most: int = LOGITS, frozen: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return [A, 4] the `Column`s of each answer token, from [T, H] hidden states and [T] token ids.
 
     Logits are computed for the tokens before an answer's only, in parts of at most `most` logits; with several parts, they are
-    computed again in the backward pass, so that no more than one part exists at a time.
+    computed again in the backward pass, so that no more than one part exists at a time. If the head is a product with weights that are
+    not trained, `frozen`, gradients are computed with the losses instead.
     """
     states, gold = hidden[answers.places], ids[answers.places + 1]
     size = max(1, most // _width(head, states))
     if len(states) <= size:
         return _reduced(states, gold, head)
     again = torch.is_grad_enabled()
+    if again and frozen is not None:
+        return _WithGradients.apply(states, gold, frozen, size)
     parts = []
     for start in range(0, len(states), size):
         part = states[start : start + size], gold[start : start + size], head
@@ -59,20 +64,42 @@ def _width(head: Head, states: torch.Tensor) -> int:
         return int(head(states[:1]).shape[-1])
 
 
+class _WithGradients(torch.autograd.Function):
+    """Columns of answer tokens, [A, H] states in; keeps [A, H] the gradients of their losses."""
+
+    @staticmethod
+    def forward(ctx: Any, states: torch.Tensor, gold: torch.Tensor, weight: torch.Tensor, size: int) -> torch.Tensor:
+        columns, grads = [], []
+        for part, right in zip(states.split(size), gold.split(size), strict=True):
+            logits = nn.functional.linear(part, weight).float()
+            table, probs = _columns(logits, right)
+            columns.append(table)
+            probs[torch.arange(len(right), device=right.device), right] -= 1
+            grads.append(nn.functional.linear(probs, weight.t()))
+        ctx.save_for_backward(torch.cat(grads))
+        return torch.cat(columns)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
+        return grad[:, COLUMN.loss, None] * ctx.saved_tensors[0], None, None, None
+
+
 def _reduced(states: torch.Tensor, gold: torch.Tensor, head: Head) -> torch.Tensor:
     """Return the columns of some tokens; reduced in float32, because bfloat16 has many ties."""
-    logits = head(states).float()
+    return _columns(head(states).float(), gold)[0]
+
+
+def _columns(logits: torch.Tensor, gold: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """[A, V] logits -> [A, 4] columns and [A, V] probabilities. Of equal logits the first is the highest, as for greedy decoding."""
     whole = logits.logsumexp(-1)
     own = logits.gather(1, gold[:, None])[:, 0]
     loss = whole - own
     with torch.no_grad():
-        best, which = logits.max(-1)
-        second = logits.topk(2, dim=-1).values[:, 1]
-        right = which == gold
-        margin = own - torch.where(right, second, best)
-        squares = ((2 * logits).logsumexp(-1) - 2 * whole).exp()
-        error = (squares - 2 * (-loss).exp() + 1).clamp_min(0)
-    return torch.stack([loss, margin, error, right.to(loss.dtype)], dim=1)
+        best, which = logits.scatter(1, gold[:, None], float("-inf")).max(-1)
+        right = (own > best) | ((own == best) & (gold < which))
+        probs = (logits - whole[:, None]).exp_()
+        error = (probs.square().sum(-1) - 2 * (-loss).exp() + 1).clamp_min(0)
+    return torch.stack([loss, own.detach() - best, error, right.to(loss.dtype)], dim=1), probs
 
 
 def outcome(tokens: torch.Tensor, answers: Answers) -> tuple[Outcome, torch.Tensor]:

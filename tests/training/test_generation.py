@@ -82,6 +82,28 @@ def test_parts_of_logits_give_the_numbers_and_gradients_of_the_whole(tmp_path: P
         torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_computed_with_the_losses_are_those_of_a_backward_pass(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Of a head that is not trained, in parts, for losses of different weight; under autocast to its rounding."""
+    data = tiny_answers()
+    network = load_causal(tiny_causal(tmp_path), data)
+    network.head.requires_grad_(False)
+    units = np.arange(data.units)
+    batch = make_batch(data, units, units, CPU, packed=True)
+    assert batch.answers is not None
+    hidden = torch.randn(len(batch.ids), 32, generator=torch.Generator().manual_seed(1))
+    found = []
+    for frozen in (None, network.head.weight):
+        states = hidden.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype is not torch.float32):
+            tokens = answer_tokens(states, network.project, batch.ids, batch.answers, 3 * 261, frozen)
+        (tokens[:, COLUMN.loss] * torch.arange(len(tokens))).sum().backward()
+        assert states.grad is not None
+        found.append((tokens.detach(), states.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    assert 0 < (found[0][1] - found[1][1]).norm() / found[0][1].norm() < (1e-5 if dtype is torch.float32 else 1e-2)
+
+
 def test_a_row_without_wrong_tokens_is_what_greedy_decoding_writes(tmp_path: Path) -> None:
     """After it learned some answers by heart: the count says exactly which rows generation reproduces."""
     path, data = tiny_causal(tmp_path / "m"), tiny_answers([*PAIRS[:3], ("never ", "seen"), ("also ", "not")])
