@@ -12,6 +12,7 @@ where it was stopped.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from benchmarks.machine import heading
+from benchmarks.study import in_pp
 from pruning.analysis import audit, scores
 from pruning.cli import report
 from pruning.data.sample import sample_split
@@ -34,6 +36,10 @@ from pruning.subsets.decisions import Decision
 
 OTHER = {"positive": "negative", "negative": "positive"}
 CLEANED = "full+decisions"
+
+DROPPED = "dropped"
+RELABELLED = {DROPPED: 0.0, "relabelled": 1.0, "half-relabelled": 0.5}
+"""Way to treat the listed examples -> share of them, the surest, that get the suggested label; the others are dropped."""
 RATING = "source.rating_mean"
 
 
@@ -58,9 +64,11 @@ def main(
     )
     for experiment, flipped in experiments:
         print(clarity(experiment, flipped))
-    print("\n| flipped | trained on | kept | flipped labels left | accuracy | 95% interval | seeds |\n|---|---|---|---|---|---|---|")
+    print("\n| flipped | the listed | kept | wrong labels left | accuracy | 95% interval | against everything, pp | seeds |")
+    print("|---" * 8 + "|")
     for experiment, flipped in experiments:
         print("\n".join(frontier(experiment, flipped)))
+    print("\nhalf-relabelled: the surest half of the list gets the suggested labels, the other half is dropped.")
 
 
 def scored(share: float, train: int, evaluation: int, seeds: int, learning_rate: float) -> tuple[Experiment, NDArray[np.bool_]]:
@@ -86,16 +94,33 @@ def scored(share: float, train: int, evaluation: int, seeds: int, learning_rate:
             Settings(data=str(data), evaluation=str(held_out), train=TrainSettings(learning_rate=learning_rate)), folder, listen
         )
     if seeds:
-        if not experiment.decided.dropped:
-            suspects: NDArray[np.int64] = (
-                experiment.ids[experiment.label_errors.suspect] if experiment.label_errors else np.empty(0, np.int64)
-            )
-            experiment.decide(Decision(kind=DecisionKind.DROP, ids=tuple(int(i) for i in suspects)))
+        measured = experiment
         with report.listener(f"Frontier with {share:.0%} flipped") as listen:
-            experiment = worker.frontier(
-                folder, ["full", CLEANED, f"random@{len(experiment.subset(CLEANED).kept)}"], [], seeds, listen=listen
-            )
+            for way, relabelled in RELABELLED.items():
+                decided = decide(measured, folder.with_name(f"{folder.name}-{way}"), relabelled)
+                also = [f"random@{decided.subset(CLEANED).size}"] if way == DROPPED else []
+                measured = worker.frontier(decided.folder.root, [CLEANED, *also], [], seeds, listen=listen)
     return experiment, flipped
+
+
+def decide(experiment: Experiment, folder: Path, relabelled: float) -> Experiment:
+    """A copy of the experiment in which this share of the listed labels, the surest, is changed and the rest dropped."""
+    if not folder.exists():
+        shutil.copytree(experiment.folder.root, folder)
+        Experiment(folder).folder.decisions.unlink(missing_ok=True)
+    copy = Experiment(folder)
+    errors = copy.label_errors
+    if errors is not None and not copy.decisions():
+        listed = np.flatnonzero(errors.suspect)
+        surest = listed[np.argsort(errors.quality[listed], kind="stable")][: round(relabelled * len(listed))]
+        for label, name in enumerate(copy.label_names):
+            changed = copy.ids[surest[errors.suggested[surest] == label]]
+            if len(changed):
+                copy.decide(Decision(kind=DecisionKind.RELABEL, ids=tuple(changed.tolist()), value=name))
+        dropped = copy.ids[np.setdiff1d(listed, surest)]
+        if len(dropped):
+            copy.decide(Decision(kind=DecisionKind.DROP, ids=tuple(dropped.tolist())))
+    return copy
 
 
 def found(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:
@@ -143,13 +168,21 @@ def clarity(experiment: Experiment, flipped: NDArray[np.bool_]) -> str:
 
 
 def frontier(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:
-    """What was measured with and without the listed examples."""
+    """What was measured of everything and of each way to treat the list, each against everything, paired by seed."""
     lines = []
-    for point in experiment.frontier():
-        kept = experiment.named(point.subset).mask(experiment.ids)
-        name = {"full": "everything", CLEANED: "without the listed"}.get(point.subset, "without as many at random")
-        cells = [f"{flipped.mean():.0%}", name, f"{point.kept:,}", f"{(flipped & kept).sum():,}", f"{point.metrics['accuracy']:.3f}"]
-        lines.append(f"| {' | '.join(cells)} | {bracketed(*point.ci95['accuracy'])} | {point.seeds} |")
+    for way in RELABELLED:
+        folder = experiment.folder.root.with_name(f"{experiment.folder.root.name}-{way}")
+        for point in Experiment(folder).frontier() if folder.exists() else ():
+            decided = Experiment(folder)
+            subset = decided.named(point.subset)
+            name = {"full": "everything", CLEANED: way}.get(point.subset, "without as many at random")
+            if way not in (DROPPED, name):
+                continue  # full data and random rows are those of the first copy
+            kept, new = subset.mask(experiment.ids), np.isin(experiment.ids, np.array([*subset.labels], dtype=np.int64))
+            wrong = (flipped & kept & ~new).sum() + (new & ~flipped).sum()
+            cells = [f"{flipped.mean():.0%}", name, f"{point.kept:,}", f"{wrong:,}", f"{point.metrics['accuracy']:.3f}"]
+            against = "" if point.vs_full is None else in_pp(point.vs_full)
+            lines.append(f"| {' | '.join(cells)} | {bracketed(*point.ci95['accuracy'])} | {against} | {point.seeds} |")
     return lines
 
 
