@@ -1,10 +1,10 @@
 """How fast Winnow scores a small language model with LoRA adapters, against TRL's SFTTrainer with packing on the same rows.
 
-    python -m benchmarks.lora [--answers word --answers sentence] [--rounds 5] [--seconds 20] [--alone]
+    python -m benchmarks.lora [--answers word --answers sentence] [--rounds 5] [--seconds 20] [--packed 1024] [--alone]
 
 SmolLM2-135M-Instruct, adapters of rank 16 on every linear layer, the sample's film sentences as conversations, the same token ids and
 learned tokens for both. TRL (pip install --no-deps trl==1.16.0) is optional: without it only Winnow is measured. It packs sentences into
-sequences of `PACKED` tokens, in bf16, with fused AdamW and without gradient checkpointing, on one thread and on all: the better counts.
+sequences of --packed tokens, in bf16, with fused AdamW and without gradient checkpointing, on one thread and on all: the better counts.
 The protocol is that of `benchmarks.scoring`: processes that are kept, a block of each in every round, medians of ratios; the last line is
 `ratio_vs_trl=X` for the first of --answers. Memory is what the processes hold together: pages that several share count once (PSS).
 For a machine that others use, --alone compares one run with TRL on one thread, by CPU time in place of wall time.
@@ -46,7 +46,7 @@ from pruning.training import kept_processes
 from pruning.training.devices import cores, slots
 from pruning.training.loop import Run
 
-ROWS, PACKED = 2048, 1024
+ROWS = 2048
 
 
 class Answers(StrEnum):
@@ -66,11 +66,13 @@ def main(
     answers: Annotated[list[Answers], typer.Option(help="Kinds of answers; may be given more than once.")] = list(Answers),  # noqa: B006
     rounds: Annotated[int, typer.Option(help="Times that everyone trains a block.")] = 5,
     seconds: Annotated[float, typer.Option(help="Length of a block.")] = 20.0,
+    packed: Annotated[int, typer.Option(help="Tokens of a sequence that TRL packs; 1024 is its default.")] = 1024,
     alone: Annotated[bool, typer.Option("--alone", help="One run against one thread of TRL, by CPU time.")] = False,
 ) -> None:
     """Measure and print Markdown."""
     model = str(small_model())
-    words = [*(f"--answers {name}" for name in answers), f"--rounds {rounds}", f"--seconds {seconds:g}", *(["--alone"] if alone else [])]
+    words = [*(f"--answers {name}" for name in answers), f"--rounds {rounds}", f"--seconds {seconds:g}", f"--packed {packed}"]
+    words += ["--alone"] if alone else []
     command = " ".join(words)
     print(heading("LoRA on a language model", f"python -m benchmarks.lora {command}"))
     ways = (
@@ -78,12 +80,12 @@ def main(
         if alone
         else ["the better of one thread and all", f"{slots('cpu')} single-thread processes side by side"]
     )
-    print(f"- **trl**: SFTTrainer, packing into {PACKED} tokens, bf16, fused AdamW, no gradient checkpointing, {ways[0]}")
+    print(f"- **trl**: SFTTrainer, packing into {packed} tokens, bf16, fused AdamW, no gradient checkpointing, {ways[0]}")
     print(f"- **{OURS}**: the engine as `score` uses it, {ways[1]}\n")
     last = ""
     for kind in answers:
         data = conversations(kind, ROWS, model)
-        found, threads = measure(model, data, rounds, seconds, alone=alone)
+        found, threads = measure(model, data, rounds, seconds, packed, alone=alone)
         learned = data.answer_lengths
         assert learned is not None
         print(f"## {WORDS[kind]}: {np.diff(data.offsets).mean():.1f} tokens on average, {learned.mean():.1f} learned\n")
@@ -107,7 +109,7 @@ def conversations(kind: Answers, count: int, model: str) -> Encoded:
     return encode(pa.table({"id": pa.array(np.arange(count)), **columns_of(found)}), models.load_tokenizer(Path(model)), 256)
 
 
-def measure(model: str, data: Encoded, rounds: int, seconds: float, *, alone: bool) -> tuple[Rounds, dict[str, int]]:
+def measure(model: str, data: Encoded, rounds: int, seconds: float, packed: int, *, alone: bool) -> tuple[Rounds, dict[str, int]]:
     """Let every contender train `rounds` blocks of about `seconds`."""
     found: Rounds = []
     threads = {OURS: 1}
@@ -116,7 +118,7 @@ def measure(model: str, data: Encoded, rounds: int, seconds: float, *, alone: bo
         contenders: dict[str, Contender] = {OURS: Alone(OURS, model, data, "cpu", 1, serve_run) if alone else Adapted(model, data)}
         stack.callback(contenders[OURS].close)
         if _present():
-            contenders["trl"], threads["trl"] = best(stack, model, data, alone=alone)
+            contenders["trl"], threads["trl"] = best(stack, model, data, packed, alone=alone)
         sizes = {name: size(contender, seconds) for name, contender in contenders.items()}
         order = list(contenders)
         for number in range(rounds):
@@ -168,12 +170,13 @@ def held() -> int:
     return found
 
 
-def best(stack: ExitStack, model: str, data: Encoded, *, alone: bool) -> tuple[Contender, int]:
+def best(stack: ExitStack, model: str, data: Encoded, packed: int, *, alone: bool) -> tuple[Contender, int]:
     """TRL with one thread or with one per core, whichever is faster in a trial; if `alone`, with one."""
     trials = []
     counts = sorted({1, len(cores())})
     for threads in [1] if alone else counts:
-        contender = Contender("trl", model, data, "cpu", threads, partial(serve, clock=process_time if alone else perf_counter))
+        asked = partial(serve, clock=process_time if alone else perf_counter, packed=packed)
+        contender = Contender("trl", model, data, "cpu", threads, asked)
         contender.block(64)
         trials.append((0.0 if alone else contender.block(96).rate, threads, contender))
     *slower, (_, threads, chosen) = sorted(trials, key=lambda trial: trial[0])
@@ -206,7 +209,7 @@ def serve_run(connection: Any, name: str, model: str, data: Encoded, device: str
 
 
 def serve(
-    connection: Any, name: str, model: str, data: Encoded, device: str, threads: int, clock: Callable[[], float] = perf_counter
+    connection: Any, name: str, model: str, data: Encoded, device: str, threads: int, clock: Callable[[], float], packed: int
 ) -> None:
     """A process that measures TRL whenever it is asked: takes a number of examples, answers with a `Block`; None ends it."""
     torch.set_num_threads(threads)
@@ -214,7 +217,7 @@ def serve(
     connection.send(None)
     while (examples := connection.recv()) is not None:
         part = rows[: int(examples)]
-        seconds = train_packed(model, part, clock)
+        seconds = train_packed(model, part, clock, packed)
         tokens = sum(len(row["input_ids"]) for row in part)
         connection.send(Block(examples=len(part), tokens=tokens, seconds=seconds, memory=peak_memory(device)))
 
@@ -226,7 +229,7 @@ def rows_of(data: Encoded) -> list[dict[str, list[int]]]:
     return [{"input_ids": data.tokens[own].tolist(), "completion_mask": data.answer[own].astype(int).tolist()} for own in spans]
 
 
-def train_packed(model: str, rows: Sequence[dict[str, list[int]]], clock: Callable[[], float]) -> float:
+def train_packed(model: str, rows: Sequence[dict[str, list[int]]], clock: Callable[[], float], packed: int) -> float:
     """Train adapters with TRL for one epoch; return the seconds of `clock` from the first step on."""
     from datasets import Dataset
     from peft import LoraConfig
@@ -235,7 +238,7 @@ def train_packed(model: str, rows: Sequence[dict[str, list[int]]], clock: Callab
 
     watch = Clock(clock)
     with tempfile.TemporaryDirectory() as folder:
-        settings: dict[str, Any] = {"packing": True, "max_length": PACKED, "per_device_train_batch_size": 1, "completion_only_loss": True}
+        settings: dict[str, Any] = {"packing": True, "max_length": packed, "per_device_train_batch_size": 1, "completion_only_loss": True}
         settings |= {"bf16": True, "optim": "adamw_torch_fused", "gradient_checkpointing": False, "learning_rate": LEARNING_RATE}
         settings |= {"num_train_epochs": 1, "lr_scheduler_type": "linear", "save_strategy": "no", "logging_strategy": "no"}
         settings |= {"report_to": [], "disable_tqdm": True, "use_cpu": True, "output_dir": folder}
