@@ -75,6 +75,8 @@ def narrow(
     output = Path(output)
     _refuse(output)
     experiment, path = _opened(directory)
+    if output.resolve().is_relative_to(experiment.folder.root.resolve()):
+        raise UsageError(f"{output} is in the experiment's folder; choose a folder elsewhere for the narrower model.", "output")
     source = experiment.settings.model
     found = width.blocks(path, source)
     count = kept_width(share, found.width)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from pruning.data import models
 from pruning.errors import Cancelled, ExperimentError, ModelError, UsageError
@@ -93,6 +93,20 @@ def test_an_existing_folder_is_kept(scored: Experiment, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"half exists; choose another folder"):
         narrow(scored.folder.root, 0.5, tmp_path / "half")
     assert (tmp_path / "half" / "mine.txt").read_text() == "mine"
+
+
+def test_nothing_is_written_into_the_experiment(scored: Experiment) -> None:
+    with pytest.raises(UsageError, match="in the experiment's folder"):
+        narrow(scored.folder.root, 0.5, scored.folder.root / "half")
+
+
+def test_a_language_model_keeps_its_head_and_its_template(chats_once: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(chats_once, tmp_path / "chats")
+    experiment = Experiment(folder / "experiments" / "chats")
+    made = narrow(experiment.folder.root, 0.5, tmp_path / "half")
+    full, half = (AutoTokenizer.from_pretrained(path) for path in (experiment.settings.model, made.folder))
+    assert full.chat_template and half.chat_template == full.chat_template
+    assert AutoModelForCausalLM.from_pretrained(made.folder).config.intermediate_size == made.width == 24
 
 
 def test_an_experiment_without_a_model(scored: Experiment, tmp_path: Path) -> None:
