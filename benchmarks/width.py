@@ -3,7 +3,7 @@
     python -m benchmarks.width [--cell movies-1000] [--rows 600] [--evaluation 600] [--runs 3] [--seeds 3] [--folder DIR]
     python -m benchmarks.width --measured
 
-A set of the study is scored with the full model, and with models that keep a share of its neurons (`winnow narrow`), chosen by each
+A set of the study is scored with the full model, and with models that keep a share of its neurons (`winnow narrow`), chosen by their
 importance and at random; the same seeds score each, and runs of the full model with other seeds are what they should agree with. Then full
 data, Winnow's choice and random rows of its number are measured with the full model and two narrower ones. Each width trains at the
 learning rate that is fitted to it. It resumes where it was stopped; --measured trains nothing and prints what is there.
@@ -24,14 +24,16 @@ from scipy.stats import spearmanr
 
 from benchmarks.cells import CELLS, files
 from benchmarks.machine import heading
-from pruning.analysis.neurons import IMPORTANCES, RANDOM
+from benchmarks.study import in_pp
+from pruning.analysis.frontier import paired_values
+from pruning.analysis.neurons import RANDOM, TAYLOR
 from pruning.cli import report
 from pruning.data import model_checks, models
 from pruning.data.tasks import TASKS
 from pruning.experiment import Experiment
 from pruning.formatting import scientific
 from pruning.jobs import worker
-from pruning.jobs.narrow import USUAL, measure_neurons, narrow
+from pruning.jobs.narrow import measure_neurons, narrow
 from pruning.records import RunPlan
 from pruning.settings import Settings, default_seeds
 from pruning.subsets.findings import CHOICE
@@ -39,7 +41,7 @@ from pruning.training.devices import one_thread
 from pruning.training.loop import Run
 
 WIDTHS = (0.5, 0.7)
-RULES = (USUAL, RANDOM, *(name for name in IMPORTANCES if name != USUAL))
+RULES = (TAYLOR, RANDOM)
 ROUNDS, BATCH = 15, 32
 
 
@@ -82,7 +84,7 @@ def measure(settings: Settings, runs: int, seeds: int, folder: Path) -> None:
                     with report.listener("Measuring neurons") as listen:
                         neurons = measure_neurons(full.folder.root, listen)
                 print(narrow(full.folder.root, share, model, rule, measured=neurons).sentence, flush=True)
-            if rule == USUAL:
+            if rule == TAYLOR:
                 rate = frontier(full, names, str(model)).settings.measuring.learning_rate
             scored(own.with_changes(model=str(model), learning_rate=rate, look=False), folder / model.name)
     scored(own.with_changes(approximate="epochs", look=False), folder / "epochs")
@@ -108,7 +110,7 @@ def timings(full: Experiment, folder: Path) -> dict[str, tuple[float, float]]:
     data = task.encode(full.examples(), models.load_tokenizer(path), full.settings.max_length or task.max_length)
     found = {
         "full": path,
-        **{name: folder / "models" / name for share in WIDTHS if (folder / "models" / (name := f"{share:g}-{USUAL}")).exists()},
+        **{name: folder / "models" / name for share in WIDTHS if (folder / "models" / (name := f"{share:g}-{TAYLOR}")).exists()},
     }
     plan = RunPlan(key="timing", seed=1, rows=np.arange(data.units), epochs=1, record=False)
     with one_thread():
@@ -135,16 +137,17 @@ def agreement(folder: Path, costs: dict[str, tuple[float, float]]) -> list[str]:
     """Each way to score against the full model's runs with other seeds; fewer runs of the full model beside them."""
     target, full = Experiment(folder / "held-out").dynamics, Experiment(folder / "full")
     wanted = (quality(target.gold_prob), target.correct.sum(axis=(0, 1)))
-    lines = [
-        "| scored by | cost | rank agreement of the mean gold probability | of correctness | accuracy of full data |",
-        "|---" * 5 + "|",
-    ]
+    header = ("scored by", "cost", "rank agreement of the mean gold probability", "of correctness", "accuracy of full data")
+    lines = [f"| {' | '.join(header)} | against the full model, pp | against random neurons, pp |", "|---" * 7 + "|"]
     for name, cost, experiment, runs in arms(full, folder, costs):
         part = experiment.dynamics
         own = (quality(part.gold_prob[:runs]), part.correct[:runs].sum(axis=(0, 1)))
         cells = [interval(one, other) for one, other in zip(own, wanted, strict=True)]
-        accuracy = experiment.learned.accuracy
-        lines.append(f"| {name} | {cost:.0%} | {' | '.join(cells)} | {'' if np.isnan(accuracy) else f'{accuracy:.3f}'} |")
+        accuracy, random = experiment.learned.accuracy, folder / f"{name.removeprefix('width ').partition(',')[0]}-{RANDOM}"
+        cells.append("" if np.isnan(accuracy) else f"{accuracy:.3f}")
+        cells.append("" if experiment is full else against(experiment, full))
+        cells.append(against(experiment, Experiment(random)) if name.startswith("width") and random.exists() else "")
+        lines.append(f"| {name} | {cost:.0%} | {' | '.join(cells)} |")
     return lines
 
 
@@ -156,12 +159,18 @@ def arms(full: Experiment, folder: Path, costs: dict[str, tuple[float, float]]) 
     if (folder / "epochs" / "experiment.json").exists():
         yield "`--approximate epochs`", 2 / 3, Experiment(folder / "epochs"), count
     for share in WIDTHS:
-        cost = costs.get(f"{share:g}-{USUAL}", (np.nan, np.nan))[0] / costs["full"][0]
-        for rule in RULES:
-            if (folder / f"{share:g}-{rule}" / "experiment.json").exists():
-                found = Experiment(folder / f"{share:g}-{rule}")
-                if len(found.finished_runs()) == count:
-                    yield f"width {share:g}, {rule}", cost, found, count
+        cost = costs.get(f"{share:g}-{TAYLOR}", (np.nan, np.nan))[0] / costs["full"][0]
+        for place in sorted(folder.glob(f"{share:g}-*")):
+            if (place / "experiment.json").exists() and len((found := Experiment(place)).finished_runs()) == count:
+                yield f"width {place.name.replace('-', ', ')}", cost, found, count
+
+
+def against(experiment: Experiment, other: Experiment) -> str:
+    """Accuracy of full data minus that of another model, in percentage points, paired by seed; empty for the same."""
+    both = [each.finished().query("subset == 'full'").drop_duplicates("seed").set_index("seed") for each in (experiment, other)]
+    if experiment.folder.root == other.folder.root or not all(map(len, both)):
+        return ""
+    return in_pp(paired_values((both[0]["accuracy"] - both[1]["accuracy"]).dropna().to_numpy()))
 
 
 def quality(gold_prob: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -184,7 +193,7 @@ def trained(full: Experiment, folder: Path, costs: dict[str, tuple[float, float]
     size = model_checks.shape(models.locate(full.settings.model), "sample").parameters
     readings = [("1", "full", full, size)]
     for share in sorted(WIDTHS, reverse=True):
-        path = folder / "models" / f"{share:g}-{USUAL}"
+        path = folder / "models" / f"{share:g}-{TAYLOR}"
         if path.exists() and (fingerprint := models.fingerprint(path)) in full.other_models:
             readings.append((f"{share:g}", path.name, full.with_model(fingerprint), model_checks.shape(path, path.name).parameters))
     for width, name, reading, parameters in readings:

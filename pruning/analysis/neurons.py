@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,62 +10,11 @@ from pruning.errors import UsageError
 MULTIPLE = 64
 """Kept widths are multiples of this, because matrix products of other widths are slower."""
 
-Array = NDArray[np.float64]
+TAYLOR, RANDOM = "taylor", "random"
+"""Keep the neurons without which the loss changes most; or any, the baseline."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Measured:
-    """Means and standard deviations over the batches of a training run of two quantities of each neuron, [layers, neurons] each."""
-
-    removal: Array
-    """|sum of weight x gradient over the neuron's outgoing weights|: how much the loss changes, to first order, without the neuron."""
-    removal_sd: Array
-    elements: Array
-    """Sum of |weight x gradient| over all the neuron's weights."""
-    elements_sd: Array
-
-
-@dataclass(frozen=True, slots=True)
-class Importance:
-    """A rule that gives each neuron a number; the highest are kept."""
-
-    source: str
-    """Where the rule is from, for people."""
-    of: Callable[[Measured], Array]
-
-
-def taylor(measured: Measured) -> Array:
-    """Return how much the loss changes, to first order, without the neuron; the mean over batches."""
-    return measured.removal
-
-
-def elements(measured: Measured) -> Array:
-    """Return the sum of |weight x gradient| over the neuron's weights; the mean over batches."""
-    return measured.elements
-
-
-def fused(measured: Measured) -> Array:
-    """Return both as shares of their layer, weighted in each layer by how steady they are over batches (softmax of log mean / sd).
-
-    >>> steady, noise = np.array([[3.0, 1.0]]), np.array([[1.0, 3.0]])
-    >>> fused(Measured(steady, steady / 9, noise, noise)).round(2)
-    array([[0.7, 0.3]])
-    """
-    pairs = [(measured.removal, measured.removal_sd), (measured.elements, measured.elements_sd)]
-    tiny = np.finfo(np.float64).tiny
-    ratios = [(mean.mean(axis=1) + tiny) / (sd.mean(axis=1) + tiny) for mean, sd in pairs]
-    shares = [mean / (mean.sum(axis=1, keepdims=True) + tiny) for mean, _ in pairs]
-    return np.asarray(sum(ratio[:, None] * share for ratio, share in zip(ratios, shares, strict=True)) / sum(ratios)[:, None])
-
-
-IMPORTANCES: Mapping[str, Importance] = {
-    "taylor": Importance("first-order change of the loss without the neuron (Molchanov et al. 2019, gates)", taylor),
-    "elements": Importance("sum of |weight x gradient| over the neuron's weights (LLM-Pruner, Ma et al. 2023)", elements),
-    "fused": Importance("both, weighted by their steadiness; after the idea of adaptive estimation fusion, formula of Winnow's own", fused),
-}
-
-RANDOM = "random"
-"""Name of the choice without importance, the baseline of the others."""
+SOURCES = {TAYLOR: "first-order change of the loss without the neuron (Molchanov et al. 2019, gates)", RANDOM: "neurons drawn at random"}
+"""Importance -> where it is from, for people."""
 
 
 def kept_width(share: float, width: int) -> int:
@@ -90,7 +36,7 @@ def kept_width(share: float, width: int) -> int:
     return kept
 
 
-def most_important(importance: Array, kept: int) -> NDArray[np.int64]:
+def most_important(importance: NDArray[np.float64], kept: int) -> NDArray[np.int64]:
     """Return [layers, kept] the neurons of the highest importance in each layer, in ascending order; the first of equal ones.
 
     >>> most_important(np.array([[1.0, 3.0, 2.0], [5.0, 5.0, 5.0]]), 2)

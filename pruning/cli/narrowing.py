@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from pruning.analysis.neurons import IMPORTANCES, RANDOM
+from pruning.analysis.neurons import SOURCES, TAYLOR
 from pruning.cli import report
 from pruning.cli.base import Directory, app, one_sentence, program, say
-from pruning.jobs.narrow import USUAL
 from pruning.jobs.narrow import narrow as job
 
 
@@ -20,7 +19,7 @@ def narrow(
     directory: Directory,
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="New folder for the narrower model.")],
     width: Annotated[float, typer.Option(help="Share of each layer's feed-forward neurons to keep, above 0 and at most 1.")] = 0.5,
-    importance: Annotated[str, typer.Option(help=f"Which neurons are kept: {', '.join((*IMPORTANCES, RANDOM))}.")] = USUAL,
+    importance: Annotated[str, typer.Option(help=f"Which neurons are kept: {', '.join(SOURCES)}.")] = TAYLOR,
 ) -> None:
     """Write the experiment's model with fewer neurons, those that matter most for its data, as a folder that any tool loads."""
     with report.listener("Measuring neurons") as listen:

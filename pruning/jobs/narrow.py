@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pruning import __version__
-from pruning.analysis.neurons import IMPORTANCES, RANDOM, Measured, any_neurons, kept_width, most_important
+from pruning.analysis.neurons import RANDOM, SOURCES, TAYLOR, any_neurons, kept_width, most_important
 from pruning.data import model_checks, models
 from pruning.data.models import TOKENIZER_FILES
 from pruning.data.tasks import TASKS
@@ -18,16 +19,13 @@ from pruning.errors import Cancelled, ExperimentError, UsageError
 from pruning.experiment import Experiment
 from pruning.files import atomic_write, write_json
 from pruning.jobs.progress import JobProgress, Listener, stop_on_signals
-from pruning.records import RunPlan
+from pruning.records import Progress, RunPlan
 from pruning.store.lock import turn
 
 NOTES = "width.json"
 """File in the narrower model's folder that says how it was made."""
 
 COPIED = (*TOKENIZER_FILES, "chat_template.jinja", "chat_template.json", "generation_config.json")
-
-USUAL = "taylor"
-"""Importance by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +54,10 @@ def narrow(
     directory: str | Path,
     share: float,
     output: str | Path,
-    importance: str = USUAL,
+    importance: str = TAYLOR,
     listen: Listener = lambda progress: None,
     seed: int | None = None,
-    measured: Measured | None = None,
+    measured: NDArray[np.float64] | None = None,
 ) -> Narrowed:
     """Write the experiment's model with that share of each layer's neurons to a new folder. The experiment is not changed.
 
@@ -70,8 +68,8 @@ def narrow(
     """
     from pruning.training import width
 
-    if importance not in (*IMPORTANCES, RANDOM):
-        raise UsageError(f"importance must be one of {', '.join((*IMPORTANCES, RANDOM))}, got {importance!r}.", "importance")
+    if importance not in SOURCES:
+        raise UsageError(f"importance must be one of {', '.join(SOURCES)}, got {importance!r}.", "importance")
     output = Path(output)
     _refuse(output)
     experiment, path = _opened(directory)
@@ -86,14 +84,14 @@ def narrow(
     elif importance == RANDOM:
         kept = any_neurons(found.layers, found.width, count, seed)
     else:
-        kept = most_important(IMPORTANCES[importance].of(measured or measure_neurons(directory, listen, seed)), count)
+        kept = most_important(measure_neurons(directory, listen, seed) if measured is None else measured, count)
     before = model_checks.shape(path, source).parameters
     notes = {
         "share": share,
         "width": count,
         "width_before": found.width,
         "importance": importance,
-        "importance_source": IMPORTANCES[importance].source if importance in IMPORTANCES else "neurons drawn at random",
+        "importance_source": SOURCES[importance],
         "seed": seed,
         "model": {"source": source, "fingerprint": experiment.info["model"]["fingerprint"]},
         "experiment": {"name": experiment.name, "data": experiment.info["data"]["fingerprint"]},
@@ -111,8 +109,8 @@ def narrow(
     return Narrowed(output, count, found.width, after, before)
 
 
-def measure_neurons(directory: str | Path, listen: Listener = lambda progress: None, seed: int | None = None) -> Measured:
-    """Train one run on all rows and return what it measured of each neuron, after waiting for the turn on the device.
+def measure_neurons(directory: str | Path, listen: Listener = lambda progress: None, seed: int | None = None) -> NDArray[np.float64]:
+    """Train one run on all rows and return [layers, neurons] the importance it measured, after waiting for the turn on the device.
 
     Raises what `narrow` raises.
     """
@@ -136,7 +134,7 @@ def measure_neurons(directory: str | Path, listen: Listener = lambda progress: N
     with stop_on_signals() as stop, turn(device, wait, str(experiment.folder.root)), stop.between_steps():
         progress.waiting = ""
         for item in width.measure(plan, data, str(path), width.blocks(path, settings.model), recipe, stop):
-            if isinstance(item, Measured):
+            if not isinstance(item, Progress):
                 return item
             progress.update(item)
             listen(progress)

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from pruning.analysis.neurons import Measured
 from pruning.data.model_checks import read_config, read_header
 from pruning.errors import Cancelled, ExperimentError, ModelError, TrainingError
 from pruning.records import Encoded, Progress, RunPlan
@@ -143,12 +142,13 @@ def write(source: Path, folder: Path, found: Blocks, kept: NDArray[np.int64], st
 
 def measure(
     plan: RunPlan, data: Encoded, model: str, found: Blocks, settings: TrainSettings, stop: Callable[[], bool] = lambda: False
-) -> Iterator[Progress | Measured]:
-    """Train one run in this process; yield its progress, and at last what was measured of each neuron in the second half of its steps.
+) -> Iterator[Progress | NDArray[np.float64]]:
+    """Train one run in this process; yield its progress, and at last [layers, neurons] the importance of each neuron.
 
-    In the first half, the gradients of a fresh head say little about the neurons below it. Where the settings train adapters, whose frozen
-    weights have no gradients, one pass over the data measures the pretrained weights and nothing is trained. The same bits each time.
-    Raises TrainingError for a run whose loss is not finite, Cancelled, and what training raises.
+    It is |sum of weight x gradient over the neuron's outgoing weights|, which is how much the loss changes to first order without the
+    neuron, as a mean over the batches in the second half of the run: in the first half, a fresh head says little about the neurons below
+    it. Where the settings train adapters, one pass over the data measures the pretrained weights and nothing is trained: frozen weights
+    have no gradients. The same bits each time. Raises TrainingError where gradients are not finite, Cancelled, and what training raises.
     """
     frozen = bool(settings.lora_rank)
     settings = replace(settings, lora_rank=0, deterministic=True)
@@ -161,7 +161,7 @@ def measure(
                     raise Cancelled("Cancelled; nothing was written.")
                 if item is not None:
                     yield item
-        yield run.measured()
+        yield run.importance()
 
 
 class _MeasuringRun(Run):
@@ -170,12 +170,9 @@ class _MeasuringRun(Run):
     def __init__(self, plan: RunPlan, data: Encoded, model: str, settings: TrainSettings, found: Blocks, *, frozen: bool) -> None:
         super().__init__(plan, data, None, model, settings)
         self.frozen, self.batches = frozen, 0
-        self.neurons = [
-            (*place, parameter)
-            for name, parameter in self.network.model.named_parameters()
-            if (place := found.place(name)) is not None and parameter.requires_grad
-        ]
-        self.sums = torch.zeros(4, found.layers, found.width, dtype=torch.float64, device=self.device)
+        places = ((found.place(name), parameter) for name, parameter in self.network.model.named_parameters())
+        self.outgoing = [(place[0], parameter) for place, parameter in places if place is not None and place[1] == 1]
+        self.sums = torch.zeros(found.layers, found.width, dtype=torch.float64, device=self.device)
 
     def apply(self) -> None:
         if self.frozen or 2 * (self.steps + 1) > self.total_steps:
@@ -187,22 +184,15 @@ class _MeasuringRun(Run):
 
     @torch.no_grad()
     def look(self) -> None:
-        """Add this batch's two quantities of each neuron, and their squares."""
-        removal, elements = torch.zeros_like(self.sums[:2])
-        for layer, dimension, parameter in self.neurons:
-            assert parameter.grad is not None
-            product = (parameter * parameter.grad).double()
-            if dimension == 1:
-                removal[layer] = product.sum(0).abs()
-                product = product.t()
-            elements[layer] += product.abs().reshape(len(product), -1).sum(1)
-        found = torch.stack([removal, elements]) / self.scaler.get_scale()
-        self.sums += torch.cat([found, found.square()])
+        """Add the importance of each neuron in this batch."""
+        for layer, weights in self.outgoing:
+            assert weights.grad is not None
+            self.sums[layer] += (weights * weights.grad).double().sum(0).abs() / self.scaler.get_scale()
         self.batches += 1
 
-    def measured(self) -> Measured:
-        means = (self.sums / self.batches).cpu().numpy()
-        if not np.isfinite(means).all():
+    def importance(self) -> NDArray[np.float64]:
+        """Return the mean over batches."""
+        found = (self.sums / self.batches).cpu().numpy()
+        if not np.isfinite(found).all():
             raise TrainingError("The importance of neurons could not be measured: gradients are not finite; use --importance random.")
-        deviations = np.sqrt(np.maximum(0.0, means[2:] - means[:2] ** 2))
-        return Measured(means[0], deviations[0], means[1], deviations[1])
+        return np.asarray(found)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from pruning.analysis.neurons import Measured, any_neurons, kept_width
+from pruning.analysis.neurons import any_neurons, kept_width
 from pruning.errors import Cancelled, ModelError, UsageError
 from pruning.records import Encoded, RunPlan
 from pruning.settings import TrainSettings
@@ -141,15 +141,15 @@ def test_a_configuration_that_does_not_fit_its_weights(tmp_path: Path) -> None:
         blocks(Path(source), source)
 
 
-def measured(path: str, data: Encoded, settings: TrainSettings = RECIPE) -> Measured:
+def measured(path: str, data: Encoded, settings: TrainSettings = RECIPE) -> Any:
     plan = RunPlan(key="importance", seed=7, rows=np.arange(data.units), epochs=settings.epochs, record=False)
     *_, last = measure(plan, data, path, blocks(Path(path), path), settings)
-    assert isinstance(last, Measured)
+    assert isinstance(last, np.ndarray)
     return last
 
 
 def test_importance_by_hand(tmp_path: Path) -> None:
-    """One batch, whose loss is computed again with each neuron's output scaled by 1 - e: the loss changes by e x its first quantity."""
+    """One batch, whose loss is computed again with each neuron's output scaled by 1 - e: the loss changes by e x its importance."""
     source, data = tiny_model(tmp_path, **NO_DROPOUT), tiny_data([5, 9, 3, 7])
     found = blocks(tmp_path, source)
     recipe = TrainSettings(epochs=1, batch_size=4, learning_rate=1e-3, device="cpu", precision="fp32")
@@ -169,40 +169,28 @@ def test_importance_by_hand(tmp_path: Path) -> None:
             with torch.no_grad():
                 losses.append(float(run.losses(batch).double().mean()))
             matrices[layer].data[:, neuron] = before
-        assert ours.removal[layer, neuron] == pytest.approx(abs(losses[1] - losses[0]) / 0.02, rel=0.02, abs=2e-6)
-    assert (ours.elements >= ours.removal - 1e-9).all(), "a sum of absolute values is no smaller than the absolute value of a part's sum"
-    assert (ours.removal_sd == 0).all(), "one batch has no spread"
+        assert ours[layer, neuron] == pytest.approx(abs(losses[1] - losses[0]) / 0.02, rel=0.02, abs=2e-6)
 
 
-def test_quantities_of_a_small_example() -> None:
-    """Two neurons, two outputs. Out: W = [[1, -2], [3, 0]], g = [[.5, .1], [-.5, .2]]; in, one input: w = [2, -1], g = [.1, .3]; bias
-    b = [1, 1], g = [-.2, 0]. |sum W g| = [|.5 - 1.5|, |-.2|] = [1, .2]; sum |W g| = [2, .2], plus [.2, .3] in, plus [.2, 0] of the bias.
+def test_importance_of_a_small_example() -> None:
+    """Two neurons, two outputs, two batches. W = [[1, -2], [3, 0]]; g = [[.5, .1], [-.5, .2]] gives [|.5 - 1.5|, |-.2|] = [1, .2], and
+    g = [[1, 1], [0, 0]] gives [1, 2]; the mean is [1, 1.1].
     """
-
-    def parameter(values: Any, grads: Any) -> torch.nn.Parameter:
-        made = torch.nn.Parameter(torch.tensor(values))
-        made.grad = torch.tensor(grads)
-        return made
-
+    weights = torch.nn.Parameter(torch.tensor([[1.0, -2.0], [3.0, 0.0]]))
     run: Any = object.__new__(width._MeasuringRun)
-    run.sums, run.batches, run.scaler = torch.zeros(4, 1, 2, dtype=torch.float64), 0, torch.amp.GradScaler("cpu", enabled=False)
-    run.neurons = [
-        (0, 0, parameter([[2.0], [-1.0]], [[0.1], [0.3]])),
-        (0, 0, parameter([1.0, 1.0], [-0.2, 0.0])),
-        (0, 1, parameter([[1.0, -2.0], [3.0, 0.0]], [[0.5, 0.1], [-0.5, 0.2]])),
-    ]
-    run.look()
-    assert run.measured().removal == pytest.approx(np.array([[1, 0.2]]))
-    assert run.measured().elements == pytest.approx(np.array([[2.4, 0.5]]))
+    run.sums, run.batches, run.scaler = torch.zeros(1, 2, dtype=torch.float64), 0, torch.amp.GradScaler("cpu", enabled=False)
+    run.outgoing = [(0, weights)]
+    for grad in ([[0.5, 0.1], [-0.5, 0.2]], [[1.0, 1.0], [0.0, 0.0]]):
+        weights.grad = torch.tensor(grad)
+        run.look()
+    assert run.importance() == pytest.approx(np.array([[1, 1.1]]))
 
 
 @pytest.mark.parametrize("family", ["bert", "opt", "llama", "deberta-v2"])
 def test_the_same_bits_twice(family: str, tmp_path: Path) -> None:
     source, data = tiny_model(tmp_path, family), tiny_data(LENGTHS)
     first, again = (measured(source, data) for _ in range(2))
-    assert (first.removal > 0).any() and (first.elements > 0).any() and (first.removal_sd > 0).any()
-    for name in ("removal", "removal_sd", "elements", "elements_sd"):
-        assert np.array_equal(getattr(first, name), getattr(again, name))
+    assert (first > 0).any(axis=1).all() and np.array_equal(first, again)
 
 
 def test_adapters_measure_the_pretrained_weights(tmp_path: Path) -> None:
@@ -211,7 +199,7 @@ def test_adapters_measure_the_pretrained_weights(tmp_path: Path) -> None:
     one, other = (
         measured(source, data, TrainSettings(batch_size=2, learning_rate=rate, device="cpu", lora_rank=4)) for rate in (1e-4, 1e-1)
     )
-    assert one.removal.any() and np.array_equal(one.removal, other.removal)
+    assert one.any() and np.array_equal(one, other)
 
 
 def test_measuring_can_be_stopped(tmp_path: Path) -> None:
