@@ -172,8 +172,10 @@ def frontier(experiment: Experiment, flipped: NDArray[np.bool_]) -> list[str]:
     lines = []
     for way in RELABELLED:
         folder = experiment.folder.root.with_name(f"{experiment.folder.root.name}-{way}")
-        for point in Experiment(folder).frontier() if folder.exists() else ():
-            decided = Experiment(folder)
+        if not folder.exists():
+            continue
+        decided = Experiment(folder)
+        for point in decided.frontier():
             subset = decided.named(point.subset)
             name = {"full": "everything", CLEANED: way}.get(point.subset, "without as many at random")
             if way not in (DROPPED, name):

@@ -33,7 +33,7 @@ import torch
 import typer
 
 from benchmarks.machine import heading
-from benchmarks.scoring import OURS, Contender, Ours, Rounds
+from benchmarks.scoring import OURS, Contender, Ours, Rounds, fastest, in_turns, table
 from benchmarks.trainers import Block, Clock, peak_memory
 from pruning.data import models, sample
 from pruning.data.tasks.generation.encoding import encode
@@ -89,7 +89,7 @@ def main(
         learned = data.answer_lengths
         assert learned is not None
         print(f"## {WORDS[kind]}: {np.diff(data.offsets).mean():.1f} tokens on average, {learned.mean():.1f} learned\n")
-        print(table(found, threads))
+        print(f"{table(found, threads)}\n")
         print("" if alone else f"Memory (PSS): {memory(model, data)}\n", flush=True)
         if "trl" in found[0]:
             last = last or f"ratio_vs_trl={median(turn[OURS].rate / turn['trl'].rate for turn in found):.2f}"
@@ -111,7 +111,6 @@ def conversations(kind: Answers, count: int, model: str) -> Encoded:
 
 def measure(model: str, data: Encoded, rounds: int, seconds: float, packed: int, *, alone: bool) -> tuple[Rounds, dict[str, int]]:
     """Let every contender train `rounds` blocks of about `seconds`."""
-    found: Rounds = []
     threads = {OURS: 1}
     with ExitStack() as stack:
         stack.enter_context(kept_processes())
@@ -120,10 +119,7 @@ def measure(model: str, data: Encoded, rounds: int, seconds: float, packed: int,
         if _present():
             contenders["trl"], threads["trl"] = best(stack, model, data, packed, alone=alone)
         sizes = {name: size(contender, seconds) for name, contender in contenders.items()}
-        order = list(contenders)
-        for number in range(rounds):
-            turn = order[number % len(order) :] + order[: number % len(order)]
-            found.append({name: contenders[name].block(sizes[name]) for name in turn})
+        found = in_turns(contenders, sizes, rounds)
     return found, threads
 
 
@@ -172,18 +168,8 @@ def held() -> int:
 
 def best(stack: ExitStack, model: str, data: Encoded, packed: int, *, alone: bool) -> tuple[Contender, int]:
     """TRL with one thread or with one per core, whichever is faster in a trial; if `alone`, with one."""
-    trials = []
-    counts = sorted({1, len(cores())})
-    for threads in [1] if alone else counts:
-        asked = partial(serve, clock=process_time if alone else perf_counter, packed=packed)
-        contender = Contender("trl", model, data, "cpu", threads, asked)
-        contender.block(64)
-        trials.append((0.0 if alone else contender.block(96).rate, threads, contender))
-    *slower, (_, threads, chosen) = sorted(trials, key=lambda trial: trial[0])
-    for _, _, contender in slower:
-        contender.close()
-    stack.callback(chosen.close)
-    return chosen, threads
+    asked = partial(serve, clock=process_time if alone else perf_counter, packed=packed)
+    return fastest(stack, [1] if alone else sorted({1, len(cores())}), lambda threads: Contender("trl", model, data, "cpu", threads, asked))
 
 
 def size(contender: Contender, seconds: float) -> int:
@@ -253,19 +239,6 @@ def train_packed(model: str, rows: Sequence[dict[str, list[int]]], clock: Callab
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     return watch.seconds
-
-
-def table(rounds: Rounds, threads: dict[str, int]) -> str:
-    """Medians over rounds, and how often Winnow is as fast."""
-    lines = ["| | threads | examples/s | tokens/s | winnow is faster by | least and most | memory |", "|---|---|---|---|---|---|---|"]
-    for name in rounds[0]:
-        blocks = [turn[name] for turn in rounds]
-        faster = [turn[OURS].rate / turn[name].rate for turn in rounds]
-        tokens = median(block.tokens / block.seconds for block in blocks)
-        cells = [name, str(threads[name]), f"{median(block.rate for block in blocks):,.1f}", f"{tokens:,.0f}", f"{median(faster):.2f}"]
-        cells += [f"{min(faster):.2f} to {max(faster):.2f}", f"{max(block.memory for block in blocks) / 2**20:,.0f} MiB"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
 
 
 def memory(model: str, data: Encoded) -> str:

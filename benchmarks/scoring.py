@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from statistics import median
@@ -73,7 +74,7 @@ def main(
                 model, data = shaped(one_shape, encoded(length, EXAMPLES), folder)
                 measured = measure(names, model, data, kind, rounds, seconds)
                 print(f"## {one_shape}, {WORDS[length]}: {np.diff(data.offsets).mean():.1f} tokens on average\n")
-                print(table(measured.rounds, measured.threads, one_shape, data, kind))
+                print(table(measured.rounds, measured.threads, None if kind == "cpu" else partial(hardware, one_shape, data)))
                 print(f"\nPeak memory: {measured.memory}\n", flush=True)
                 last = last or ratios(measured.rounds)
     print(last)
@@ -99,10 +100,7 @@ def measure(names: Sequence[str], model: str, data: Encoded, device: str, rounds
         contenders[OURS] = Ours(model, data, device)
         measured.threads[OURS] = 1
         sizes = {name: _size(contender, seconds) for name, contender in contenders.items()}
-        order = list(contenders)
-        for number in range(rounds):
-            turn = order[number % len(order) :] + order[: number % len(order)]
-            measured.rounds.append({name: contenders[name].block(sizes[name]) for name in turn})
+        measured.rounds = in_turns(contenders, sizes, rounds)
     measured.memory = memory(contenders[OURS], sizes[OURS], device)
     return measured
 
@@ -165,20 +163,18 @@ class Ours(Contender):
         """Nothing stays open."""
 
 
-def table(rounds: Rounds, threads: dict[str, int], shape: Shape, data: Encoded, device: str) -> str:
-    """Medians over rounds, and how often Winnow is as fast."""
-    cuda = device != "cpu"
-    lines = ["| | threads | examples/s | tokens/s | winnow is faster by | least and most | memory |" + " MFU | share of the floor |" * cuda]
-    lines.append("|---" * (7 + 2 * cuda) + "|")
+def table(rounds: Rounds, threads: Mapping[str, int], more: Callable[[float], list[str]] | None = None) -> str:
+    """Medians over rounds, and how often Winnow is as fast; `more` makes the cells of `hardware` from the examples per second."""
+    lines = ["| | threads | examples/s | tokens/s | winnow is faster by | least and most | memory |"]
+    lines[0] += " MFU | share of the floor |" if more else ""
+    lines.append("|---" * (9 if more else 7) + "|")
     for name in rounds[0]:
         blocks = [turn[name] for turn in rounds]
         faster = [turn[OURS].rate / turn[name].rate for turn in rounds]
-        tokens = median(block.tokens / block.seconds for block in blocks)
-        cells = [name, str(threads[name]), f"{median(block.rate for block in blocks):,.1f}", f"{tokens:,.0f}", f"{median(faster):.2f}"]
+        rate, tokens = median(block.rate for block in blocks), median(block.tokens / block.seconds for block in blocks)
+        cells = [name, str(threads[name]), f"{rate:,.1f}", f"{tokens:,.0f}", f"{median(faster):.2f}"]
         cells += [f"{min(faster):.2f} to {max(faster):.2f}", f"{max(block.memory for block in blocks) / 2**20:,.0f} MiB"]
-        if cuda:
-            cells += _hardware(shape, data, median(block.rate for block in blocks))
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join([*cells, *(more(rate) if more else [])])} |")
     return "\n".join(lines)
 
 
@@ -231,9 +227,15 @@ def _spin() -> None:
 
 def _with_best_threads(stack: ExitStack, name: str, model: str, data: Encoded, device: str) -> tuple[Contender, int]:
     """The contender with one thread or with one per core, whichever is faster in a trial."""
+    counts = sorted({1, len(cores())}) if device == "cpu" else [1]
+    return fastest(stack, counts, lambda threads: Contender(name, model, data, device, threads))
+
+
+def fastest(stack: ExitStack, counts: Sequence[int], make: Callable[[int], Contender]) -> tuple[Contender, int]:
+    """The contender with as many threads as are fastest in a trial, and how many those are; the others are closed."""
     trials: list[tuple[float, int, Contender]] = []
-    for threads in sorted({1, len(cores())}) if device == "cpu" else [1]:
-        contender = Contender(name, model, data, device, threads)
+    for threads in counts:
+        contender = make(threads)
         contender.block(64)
         trials.append((contender.block(96).rate, threads, contender))
     *slower, (_, threads, best) = sorted(trials, key=lambda trial: trial[0])
@@ -241,6 +243,16 @@ def _with_best_threads(stack: ExitStack, name: str, model: str, data: Encoded, d
         contender.close()
     stack.callback(best.close)
     return best, threads
+
+
+def in_turns(contenders: Mapping[str, Contender], sizes: Mapping[str, int], rounds: int) -> Rounds:
+    """Let each contender train a block of its size in each round, in an order that changes from round to round."""
+    found: Rounds = []
+    order = list(contenders)
+    for number in range(rounds):
+        turn = order[number % len(order) :] + order[: number % len(order)]
+        found.append({name: contenders[name].block(sizes[name]) for name in turn})
+    return found
 
 
 def _size(contender: Contender, seconds: float) -> int:
@@ -251,7 +263,7 @@ def _size(contender: Contender, seconds: float) -> int:
     return int(np.clip(round(rate * seconds / 32 / runs), 2, most // 32 // runs)) * 32 * runs
 
 
-def _hardware(shape: Shape, data: Encoded, rate: float) -> list[str]:
+def hardware(shape: Shape, data: Encoded, rate: float) -> list[str]:
     """Model FLOPs utilisation, and how close to the least time that arithmetic and AdamW's memory traffic allow."""
     arithmetic = flops(shape, data) / PEAK_FLOPS
     floor = arithmetic + 28 * parameters(shape) / PEAK_BYTES / 32

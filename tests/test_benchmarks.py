@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from benchmarks import cells, paper
 from benchmarks.generation import rho
 from benchmarks.lengths import SHAPES, Lengths, Shape, encoded, shaped
-from benchmarks.scoring import OURS, flops, parameters, ratios, table
+from benchmarks.scoring import OURS, flops, hardware, parameters, ratios, table
 from benchmarks.trainers import Block, as_rows, collator
 from pruning.records import FrontierPoint
 from tests.support.tiny import tiny_data
@@ -37,10 +38,10 @@ def test_ratios_are_medians_over_rounds() -> None:
 
 def test_the_table_says_how_far_rounds_lie_apart() -> None:
     data = tiny_data([5, 9])
-    lines = table(ROUNDS, {"paper": 2, "tuned": 1, OURS: 1}, Shape.MINILM, data, "cpu").splitlines()
+    lines = table(ROUNDS, {"paper": 2, "tuned": 1, OURS: 1}).splitlines()
     assert lines[2] == "| paper | 2 | 1.0 | 10 | 20.00 | 19.00 to 30.00 | 1 MiB |"
     assert lines[0].count("|") == lines[1].count("|") == lines[2].count("|")
-    on_cuda = table(ROUNDS, {"paper": 1, "tuned": 1, OURS: 1}, Shape.LARGE, data, "cuda").splitlines()
+    on_cuda = table(ROUNDS, {"paper": 1, "tuned": 1, OURS: 1}, partial(hardware, Shape.LARGE, data)).splitlines()
     assert "MFU" in on_cuda[0] and on_cuda[0].count("|") == on_cuda[2].count("|")
 
 

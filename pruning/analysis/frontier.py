@@ -53,6 +53,11 @@ def rows_sha256(kept: NDArray[np.int64], labels: Mapping[int, str] | None = None
     return digest.hexdigest()
 
 
+def subset_sha256(subset: Subset) -> str:
+    """Return the hash of what a fine-tuning on the subset trains on."""
+    return rows_sha256(subset.kept, subset.labels)
+
+
 def of_subset(subset: Subset, budget: str, burn_in: int) -> dict[str, Any]:
     """The fields of a `FineTuning` that say what was trained on and why; where two names stand for the same rows, the others agree."""
     return {
@@ -61,7 +66,7 @@ def of_subset(subset: Subset, budget: str, burn_in: int) -> dict[str, Any]:
         "rule": subset.rule,
         "kept": subset.size,
         "kept_fraction": subset.kept_fraction,
-        "rows_sha256": rows_sha256(subset.kept, subset.labels),
+        "rows_sha256": subset_sha256(subset),
         "budget": budget,
         "burn_in": burn_in,
     }

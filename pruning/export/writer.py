@@ -23,7 +23,7 @@ import numpy as np
 
 from pruning import __version__
 from pruning.analysis.duplicates import leaks
-from pruning.analysis.frontier import rows_sha256
+from pruning.analysis.frontier import subset_sha256
 from pruning.analysis.learned import Verdict
 from pruning.data.tasks.rollouts import SAMPLED
 from pruning.errors import ExportError
@@ -236,7 +236,7 @@ def _content(source: Exportable, subset: Subset, format: str, escape_formulas: b
             "removes": None if subset.removes is None else list(subset.removes),
             "kept": subset.size,
             "total": subset.total,
-            "rows_sha256": rows_sha256(subset.kept, subset.labels),
+            "rows_sha256": subset_sha256(subset),
         },
         "decisions": {
             "kept": len(decided.kept) * by_hand,
@@ -277,7 +277,7 @@ def subset_warnings(source: Exportable, subset: Subset) -> list[str]:
         found.append(f"Only {complete} of {asked} runs are complete; the scores rest on those.")
     if source.settings.task == SAMPLED:
         found.append(f"What {subset.name} does to training is not measured here: compare a run on it with one on random@{subset.size}.")
-    elif rows_sha256(subset.kept, subset.labels) not in set(source.finished()["rows_sha256"]):
+    elif subset_sha256(subset) not in set(source.finished()["rows_sha256"]):
         found.append(f"{subset.name} was never trained on: what it costs in accuracy is unknown. Measure it with the frontier first.")
     else:
         found += source.groups(subset).warnings

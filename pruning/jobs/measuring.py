@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pruning.analysis.frontier import equal_steps_epochs, of_subset, rows_sha256
+from pruning.analysis.frontier import equal_steps_epochs, of_subset, subset_sha256
 from pruning.errors import SubsetError, UsageError
 from pruning.experiment import Experiment
 from pruning.fine_tunings import FineTuning
@@ -154,10 +154,11 @@ def left(experiment: Experiment, pieces: Sequence[tuple[str, int]], budget: str)
     planned: dict[tuple[str, int, int], str] = {}
     for name, seed in pieces:
         subset = experiment.named(name, seed=seed)
-        own_budget, sha256 = "epochs" if subset.name == "full" else budget, rows_sha256(subset.kept, subset.labels)
+        own_budget, sha256 = "epochs" if subset.name == "full" else budget, subset_sha256(subset)
         if (subset.name, sha256, seed, own_budget) in finished:
             continue
-        if not trainable(subset, experiment.labels_of(subset), experiment.ids):
+        labels = experiment.labels_of(subset)
+        if not trainable(subset, labels, experiment.ids):
             found.untrainable.append((name, seed))
             continue
         epochs = settings.measuring.epochs
@@ -170,8 +171,7 @@ def left(experiment: Experiment, pieces: Sequence[tuple[str, int]], budget: str)
             found.runs[planned[sha256, seed, epochs]][0].append(subset)
             continue
         rows = np.flatnonzero(subset.mask(experiment.ids))
-        labels = experiment.labels_of(subset) if subset.labels else None
-        new = None if labels is None else labels[rows]
+        new = labels[rows] if subset.labels and labels is not None else None
         key = f"{name} seed {seed}"
         other = "" if experiment.model == experiment.own_model else f"-model={experiment.model[:12]}"
         state = checkpoint(experiment, f"rows={sha256[:16]}-seed={seed}-epochs={epochs}{other}")

@@ -19,8 +19,8 @@ from pruning.errors import Cancelled, ExperimentError, UsageError
 from pruning.experiment import Experiment
 from pruning.files import atomic_write, write_json
 from pruning.jobs.progress import JobProgress, Listener, stop_on_signals
+from pruning.jobs.runs import in_turn
 from pruning.records import Progress, RunPlan
-from pruning.store.lock import turn
 
 NOTES = "width.json"
 """File in the narrower model's folder that says how it was made."""
@@ -84,7 +84,7 @@ def narrow(
     elif importance == RANDOM:
         kept = any_neurons(found.layers, found.width, count, seed)
     else:
-        kept = most_important(measure_neurons(directory, listen, seed) if measured is None else measured, count)
+        kept = most_important(_measured(experiment, path, listen, seed) if measured is None else measured, count)
     before = model_checks.shape(path, source).parameters
     notes = {
         "share": share,
@@ -114,24 +114,28 @@ def measure_neurons(directory: str | Path, listen: Listener = lambda progress: N
 
     Raises what `narrow` raises.
     """
+    experiment, path = _opened(directory)
+    return _measured(experiment, path, listen, experiment.settings.seeds[0] if seed is None else seed)
+
+
+def _measured(experiment: Experiment, path: Path, listen: Listener, seed: int) -> NDArray[np.float64]:
+    """The same for an experiment that is open, whose model is in the folder `path`."""
     from pruning.training import width
     from pruning.training.devices import pick_device
 
-    experiment, path = _opened(directory)
     settings, recipe = experiment.settings, experiment.settings.measuring
     task = TASKS[settings.task]
     data = task.encode(experiment.examples(), models.load_tokenizer(path, settings.template), settings.max_length or task.max_length)
-    rows, first = np.arange(data.units), settings.seeds[0]
-    plan = RunPlan(key="importance", seed=first if seed is None else seed, rows=rows, epochs=recipe.epochs, record=False)
+    plan = RunPlan(key="importance", seed=seed, rows=np.arange(data.units), epochs=recipe.epochs, record=False)
     progress = JobProgress(experiment.folder, "narrow")  # writes no event: the experiment is only read
     progress.plan([plan])
     device = str(pick_device(recipe.device))
 
-    def wait(holder: str) -> None:
-        progress.waiting = f"Waiting for {holder or 'another experiment'}, which trains on {device}."
+    def say(sentence: str) -> None:
+        progress.waiting = sentence
         listen(progress)
 
-    with stop_on_signals() as stop, turn(device, wait, str(experiment.folder.root)), stop.between_steps():
+    with stop_on_signals() as stop, in_turn([device], say, str(experiment.folder.root), stop):
         progress.waiting = ""
         for item in width.measure(plan, data, str(path), width.blocks(path, settings.model), recipe, stop):
             if not isinstance(item, Progress):

@@ -13,7 +13,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from pruning.analysis.frontier import FEWEST_SEEDS, headline_of, rows_sha256
+from pruning.analysis.frontier import FEWEST_SEEDS, headline_of, subset_sha256
 from pruning.analysis.racing import BUDGET, Candidate, Rules, Step, advance, explain
 from pruning.analysis.recommendation import MARGIN
 from pruning.errors import ExperimentError, ScoreError, SubsetError, TrainingError, UsageError
@@ -253,7 +253,7 @@ class _Race:
                 continue
             if (not names and drawn[0].kept_fraction > CLOSE_TO_ALL) or drawn[0].size == len(self.experiment.ids):
                 continue
-            rows = rows_sha256(drawn[0].kept, drawn[0].labels)
+            rows = subset_sha256(drawn[0])
             found.setdefault(rows, Candidate(name=drawn[0].name, kept=drawn[0].size, cost=self._steps(drawn[0].size) / self.full_steps))
         if not found:
             raise ExperimentError(f"{self.experiment.folder.root} has no subset to choose from; name some with --candidates.")
@@ -265,8 +265,7 @@ class _Race:
         finished = finished[(finished["subset"] == name) & (finished["budget"] == "epochs")]
         values: list[float] = []
         for seed in self.seeds:
-            subset = self.experiment.named(name, seed=seed)
-            rows = rows_sha256(subset.kept, subset.labels)
+            rows = subset_sha256(self.experiment.named(name, seed=seed))
             same = finished[(finished["seed"] == seed) & (finished["rows_sha256"] == rows)]
             if same.empty:
                 break

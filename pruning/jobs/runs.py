@@ -116,16 +116,27 @@ def trainer(
     progress.keep(kept_processes)
     devices = [str(device) for device in sorted(pick_devices(recipe.device), key=lambda device: visible_gpu(device.index or 0))]
 
-    def wait(device: str, holder: str) -> None:
-        progress.queue(f"Waiting for {holder or 'another experiment'}, which trains on {device}.")
+    def say(sentence: str) -> None:
+        progress.queue(sentence)
         listen(progress)
+
+    with in_turn(devices, say, str(experiment.folder.root), stop):
+        progress.waiting = ""
+        yield train
+
+
+@contextmanager
+def in_turn(devices: Sequence[str], say: Callable[[str], None], name: str, stop: Stop) -> Iterator[None]:
+    """Hold the turn on each device, in that order; `say` gets a sentence for each holder that `name` waits for."""
+
+    def wait(device: str, holder: str) -> None:
+        say(f"Waiting for {holder or 'another experiment'}, which trains on {device}.")
 
     with ExitStack() as turns:
         for device in devices:
-            turns.enter_context(turn(device, partial(wait, device), str(experiment.folder.root)))
+            turns.enter_context(turn(device, partial(wait, device), name))
         turns.enter_context(stop.between_steps())
-        progress.waiting = ""
-        yield train
+        yield
 
 
 def _take(

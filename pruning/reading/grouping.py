@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pruning.analysis.audit import slices
-from pruning.analysis.frontier import rows_sha256
+from pruning.analysis.frontier import subset_sha256
 from pruning.analysis.groups import Slicing
 from pruning.data.examples import SOURCE_PREFIX
 from pruning.fine_tunings import RIGHT
@@ -32,7 +32,7 @@ def sides(rows: pd.DataFrame, subset: Subset, evaluated: int) -> Sides | str:
     """
     if subset.name == "full":
         return "Full data is what groups are compared with."
-    own = (rows["subset"] == subset.name) | (rows["rows_sha256"] == rows_sha256(subset.kept, subset.labels))
+    own = (rows["subset"] == subset.name) | (rows["rows_sha256"] == subset_sha256(subset))
     if not own.any():
         return f"Accuracy by group of {subset.name} is not measured; measure it on the frontier."
     full, ours = (_right(part, evaluated) for part in (rows[rows["subset"] == "full"], rows[own]))

@@ -385,8 +385,7 @@ class Reading(Course):
         asked = (name, seed, decided)
         if asked not in self._rows:
             try:
-                subset = self.named(name, seed=seed)
-                self._rows[asked] = frontiers.rows_sha256(subset.kept, subset.labels)
+                self._rows[asked] = frontiers.subset_sha256(self.named(name, seed=seed))
             except (SubsetError, ScoreError):  # not remembered: a saved subset may come back
                 return None
         return self._rows[asked]

@@ -19,7 +19,7 @@ from pruning.analysis.audit import LabelErrors
 from pruning.analysis.comparison import Comparison
 from pruning.analysis.confusion import confusion
 from pruning.analysis.duplicates import Duplicates
-from pruning.analysis.frontier import rows_sha256
+from pruning.analysis.frontier import subset_sha256
 from pruning.analysis.groups import Groups
 from pruning.analysis.stability import Stability
 from pruning.data.examples import SOURCE_PREFIX
@@ -216,8 +216,12 @@ class View:
         name, _ = by_hand.without_suffix(name)
         size, _, state, _ = self._read_decisions()
         read = self.experiment
-        made = lambda: by_hand.apply(self.rule(name), state, read.ids, read.labels, read.label_names)  # noqa: E731
-        return _remembered(self._decided_subsets, (name, size), 4, made)
+        return _remembered(
+            self._decided_subsets,
+            (name, size),
+            4,
+            lambda: by_hand.apply(self.rule(name), state, read.ids, read.labels, read.label_names),
+        )
 
     def kept(self, subset: Subset) -> NDArray[np.bool_]:
         """Return [N] True for examples the subset keeps."""
@@ -246,7 +250,7 @@ class View:
         """Return the accuracy of every class and slice under a subset; computed again only if files have changed."""
         folder = self.experiment.folder
         measured, decided = (path.stat().st_mtime_ns if path.exists() else 0 for path in (folder.frontier, folder.decisions))
-        asked = (subset.name, rows_sha256(subset.kept, subset.labels), budget, measured, decided)
+        asked = (subset.name, subset_sha256(subset), budget, measured, decided)
         return _remembered(self._groups, asked, 4, lambda: self.experiment.groups(subset, budget))
 
     def compared(self, name: str) -> Comparison:

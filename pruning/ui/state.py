@@ -83,8 +83,10 @@ def subset(view: View) -> Subset:
 
 def subset_name() -> str:
     """The name of the subset of this view, without decisions by hand."""
-    experiment = None if address.text(address.SUBSET) else chosen()
-    return address.text(address.SUBSET) or (TICKET if experiment is None else choices.usual(experiment))
+    if asked := address.text(address.SUBSET):
+        return asked
+    experiment = chosen()
+    return TICKET if experiment is None else choices.usual(experiment)
 
 
 def choose(name: str) -> None:
