@@ -1,15 +1,17 @@
 """Measure the fitted learning rate against the best one of a full grid.
 
-    python -m benchmarks.learning_rate [--cell movies-2000 --cell posts-1000 ...] [--evaluation 2000] [--seeds 3] [--measured]
+    python -m benchmarks.learning_rate [--cell movies-2000 --cell posts-1000 ...] [--rate 2e-5 ...] [--lora 16] [--evaluation 2000]
+        [--seeds 3] [--measured]
 
-On each training set of the study (`benchmarks.cells.CELLS`), full data is fine-tuned at every candidate rate (3 epochs, the paper's
-seeds), and the rate is fitted as `--learning-rate auto` does. The table has each rate's evaluation accuracy and the verdict on it, and
-what the search chose at which cost. Every run is kept in DIR (default: experiments/learning-rate), so that it resumes where it was
-stopped; --measured trains nothing and prints the table of what is there.
+On each training set of the study (`benchmarks.cells.CELLS`), the rate is fitted as `--learning-rate auto` does, and full data is fine-tuned
+at it and at every candidate, or those of --rate (3 epochs, the paper's seeds); with --lora only adapters are trained. The table has each
+rate's evaluation accuracy and the verdict on it, and what the search chose at which cost. Every run is kept in DIR (default:
+experiments/learning-rate), so that it resumes where it was stopped; --measured trains nothing and prints the table of what is there.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +19,7 @@ import typer
 
 from benchmarks.cells import CELLS, files
 from benchmarks.machine import heading
-from pruning.analysis.learning_rate import CANDIDATES
+from pruning.analysis.learning_rate import candidates
 from pruning.cli import report
 from pruning.experiment import Experiment
 from pruning.formatting import scientific
@@ -27,6 +29,8 @@ from pruning.settings import FULL_RECIPE, Settings, TrainSettings, default_seeds
 
 def main(
     cell: Annotated[list[str], typer.Option(help="Training set of the study; may be given more than once.")] = ["movies-1000"],  # noqa: B006
+    rate: Annotated[list[float] | None, typer.Option(help="Rate beside the fitted one; may be given more than once. Default: all.")] = None,
+    lora: Annotated[int, typer.Option(help="Rank of the adapters; 0 trains every weight.")] = 0,
     evaluation: Annotated[int, typer.Option(help="Evaluation rows.")] = 2000,
     seeds: Annotated[int, typer.Option(help="Fine-tunings per rate.")] = 3,
     folder: Annotated[Path, typer.Option(help="Where every run is kept.")] = Path("experiments/learning-rate"),
@@ -34,21 +38,23 @@ def main(
 ) -> None:
     """Measure what is missing, and print the tables."""
     cells = [each for each in CELLS if each.name in cell]
+    ways = {each.name: f"{each.name}-lora-{lora}" if lora else each.name for each in cells}
     for each in () if measured else cells:
         train, held_out = map(str, files(each, evaluation, folder / "data"))
-        for rate in CANDIDATES:
-            recipe = TrainSettings(learning_rate=rate)
-            settings = Settings(data=train, evaluation=held_out, seeds=default_seeds(seeds), checkpoints=False, look=False, train=recipe)
-            with report.listener(f"{each.name} at {scientific(rate)}") as listen:
-                worker.score(settings, folder / f"{each.name}-{scientific(rate)}", listen)
-        with report.listener(f"Fitting the learning rate to {each.name}") as listen:
-            settings = Settings(data=train, evaluation=held_out, seeds=default_seeds(seeds), checkpoints=False)
-            worker.fit(settings, folder / f"{each.name}-auto", listen)
-    options = [*(f"--cell {each.name}" for each in cells), f"--evaluation {evaluation}"]
+        recipe = TrainSettings(lora_rank=lora)
+        settings = Settings(data=train, evaluation=held_out, seeds=default_seeds(seeds), checkpoints=False, look=False, train=recipe)
+        with report.listener(f"Fitting the learning rate to {ways[each.name]}") as listen:
+            fitted = worker.fit(settings, folder / f"{ways[each.name]}-auto", listen).learning_rates[FULL_RECIPE].rate
+        for one in sorted({*(rate or candidates(lora)), fitted}):
+            with report.listener(f"{ways[each.name]} at {scientific(one)}") as listen:
+                place = folder / f"{ways[each.name]}-{scientific(one)}"
+                worker.score(settings.with_changes(train=replace(recipe, learning_rate=one)), place, listen)
+    options = [*(f"--cell {each.name}" for each in cells), *(f"--rate {scientific(one)}" for one in rate or ())]
+    options += [*([f"--lora {lora}"] if lora else []), f"--evaluation {evaluation}"]
     command = " ".join(["python -m benchmarks.learning_rate", *options])
-    print(heading("The fitted learning rate against a grid", command))
-    for each in cells:
-        print("\n".join(table(folder, each.name)))
+    print(heading("The fitted learning rate against others", command))
+    for way in ways.values():
+        print("\n".join(table(folder, way)))
 
 
 def table(folder: Path, name: str) -> list[str]:
@@ -56,19 +62,16 @@ def table(folder: Path, name: str) -> list[str]:
     lines = [f"## {name}", "", "| rate | accuracy, mean | of each run | 5-95% range of gold probabilities | verdict |"]
     lines.append("|---|---|---|---|---|")
     means: dict[float, float] = {}
-    for rate in CANDIDATES:
-        place = folder / f"{name}-{scientific(rate)}"
-        if not (place / "frontier.parquet").exists():
-            continue
+    for place in folder.glob(f"{name}-[0-9]*e-[0-9]*"):
         experiment = Experiment(place)
-        accuracy = experiment.finished()["accuracy"]
-        if len(accuracy) < experiment.settings.runs:
-            continue
-        means[rate] = float(accuracy.mean())
-        each = " ".join(f"{value:.3f}" for value in accuracy)
-        learned = experiment.learned
+        rate, accuracy = experiment.settings.train.learning_rate, experiment.finished()["accuracy"]
+        if rate is not None and len(accuracy) == experiment.settings.runs:
+            means[rate] = float(accuracy.mean())
+    for rate in sorted(means):
+        experiment = Experiment(folder / f"{name}-{scientific(rate)}")
+        each = " ".join(f"{value:.3f}" for value in experiment.finished()["accuracy"])
         spread = " ".join(f"{value:.2f}" for value in experiment.evidence.spread)
-        lines.append(f"| {scientific(rate)} | {means[rate]:.3f} | {each} | {spread} | {learned.verdict} |")
+        lines.append(f"| {scientific(rate)} | {means[rate]:.3f} | {each} | {spread} | {experiment.learned.verdict} |")
     if not means:
         lines[2:] = ["No rate was measured on full data yet."]
     lines += ["", *_search(folder / f"{name}-auto", means), ""]

@@ -28,6 +28,7 @@ from pruning.cli.base import (
     several,
 )
 from pruning.errors import UsageError
+from pruning.formatting import duration
 from pruning.options import settings_of
 from pruning.settings import Settings, default_seeds
 
@@ -36,15 +37,22 @@ from pruning.settings import Settings, default_seeds
 @one_sentence
 def demo(
     directory: Annotated[Path, typer.Option("--experiment", help="Experiment folder.")] = Path("experiments/demo"),
-    train: Annotated[int, typer.Option(help="Training sentences of the sample.")] = 1800,
+    train: Annotated[
+        int | None, typer.Option(help="Training sentences of the sample. Default: 900 to 1800, so that it takes some 5 minutes here.")
+    ] = None,
     evaluation: Annotated[int, typer.Option(help="Evaluation sentences of the sample.")] = 1000,
     runs: Annotated[int, typer.Option(help="Runs, one fine-tuning each.")] = 4,
     seeds: Annotated[int, typer.Option(help="Fine-tunings per point of the frontier.")] = USUAL_SEEDS,
 ) -> None:
     """Run everything on real text: score the sample, measure the frontier, export a subset, verify it."""
+    from pruning.jobs.demo import SIZES, affordable
     from pruning.jobs.demo import demo as run_demo
 
     say("Winnow's demo: movie-review sentences, the MiniLM model, all on this machine.")
+    if train is None:
+        train, seconds = affordable(directory, evaluation, runs, seeds)
+        if seconds and train < SIZES[0]:
+            say(f"{SIZES[0]:,} sentences would take about {duration(seconds)} here, so it takes {train:,} of them.")
     done = run_demo(directory, train, evaluation, runs, seeds, report.listener)
     report.show(done.experiment)
     say("")

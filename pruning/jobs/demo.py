@@ -13,9 +13,11 @@ from pruning.data import sample
 from pruning.experiment import Experiment
 from pruning.export import writer
 from pruning.jobs import worker
+from pruning.jobs.estimate import estimate
 from pruning.jobs.progress import JobProgress, Listener
 from pruning.records import Subset
 from pruning.settings import Settings, TrainSettings, default_seeds
+from pruning.store.layout import Folder
 from pruning.subsets.findings import CHOICE
 from pruning.subsets.ladder import TICKET
 from pruning.subsets.trainable import trainable
@@ -25,6 +27,14 @@ MEASURED = (TICKET, CHOICE)
 
 LEARNING_RATE = 1e-4
 """Rate of the demo, so that it need not search: the one that `python -m benchmarks.learning_rate` fits to 2,000 of its sentences."""
+
+SIZES = (1800, 1500, 1200, 900)
+"""Training sentences of the demo: the most that end in time, else the fewest."""
+
+MINUTES = 5.0
+
+SUBSET_SHARE = 0.55
+"""Time of a subset's fine-tuning, evaluation included, in those of full data."""
 
 Listening = Callable[[str], AbstractContextManager[Listener]]
 """Given the title of a job, open the listener that follows it."""
@@ -67,13 +77,26 @@ def concluded(experiment: Experiment, otherwise: str) -> Demo:
     )
 
 
+def affordable(directory: str | Path, evaluation: int, runs: int, seeds: int) -> tuple[int, float | None]:
+    """Return how many training sentences the demo takes, and the seconds that the most of `SIZES` would take on this machine as it is now.
+
+    It fine-tunes for some seconds to measure the machine. An experiment that is there keeps its sentences; its seconds are None.
+    Raises what `worker.score` raises.
+    """
+    if Folder(Path(directory)).manifest.exists():
+        return len(Experiment(directory).ids), None
+    scoring = estimate(_settings(SIZES[0], evaluation, runs)).score_seconds
+    seconds = scoring * (1 + 2 * len(MEASURED) * seeds * SUBSET_SHARE / runs)
+    return next((size for size in SIZES if seconds * size / SIZES[0] <= 60 * MINUTES), SIZES[-1]), seconds
+
+
 def silence(progress: JobProgress) -> None:
     """Listen to a job and print nothing."""
 
 
 def demo(
     directory: str | Path,
-    train: int = 1800,
+    train: int = SIZES[0],
     evaluation: int = 1000,
     runs: int = 4,
     seeds: int = USUAL_SEEDS,
