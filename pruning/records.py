@@ -188,7 +188,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLost:
-    """A run whose process or machine is gone; it trains again elsewhere, after its last saved epoch if there is one."""
+    """A run whose process or machine is gone; it trains again elsewhere, from where it was last saved if it was."""
 
     key: str
     where: str

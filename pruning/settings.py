@@ -280,7 +280,11 @@ class Settings:
         Option("Fitted peak learning rate of an approximation's runs; else it follows from learning_rate.", flag=None, above=0),
     ] = None
     checkpoints: Annotated[
-        bool, Option("Save each run's state after every epoch so that it can resume; uses disk space, changes no result.", group=MACHINE)
+        bool,
+        Option(
+            "Save each run's state after every epoch, and every 10 minutes, so that it can resume; uses disk space, changes no result.",
+            group=MACHINE,
+        ),
     ] = True
     train: TrainSettings = field(default_factory=TrainSettings)
     """The recipe: how each run trains."""

@@ -65,7 +65,7 @@ Shared = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Folder that every machine sees, for checkpoints: a lost run resumes after its last saved epoch.",
+        help="Folder that every machine sees, for checkpoints: a lost run resumes where it was last saved.",
         rich_help_panel=CLUSTER,
     ),
 ]

@@ -1,4 +1,4 @@
-"""A run's state after its last complete epoch, on disk; a resumed run is bit-identical to one that was not interrupted."""
+"""A run's state after a complete epoch, or within a long one; a resumed run is bit-identical to one that was not interrupted."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ class _Dispatch(Generic[S]):
             if self.losses[plan.key] >= MOST_LOSSES:
                 raise TrainingError(f"Training of {plan.key} was lost {MOST_LOSSES} times before it finished an epoch: {lost}")
         self.waiting.extendleft(reversed(runs))
-        again = "starts again after its last saved epoch" if any(plan.checkpoint for plan in runs) else "starts again"
+        again = "starts again where it was last saved" if any(plan.checkpoint for plan in runs) else "starts again"
         return [RunLost(key=plan.key, where=where, sentence=f"{plan.key} on {where} was lost and {again}: {lost}") for plan in runs]
 
 

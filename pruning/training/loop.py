@@ -40,6 +40,9 @@ Report = RunStarted | Progress | EpochRecord | RunResult | RunDiverged | RunLost
 PROGRESS_SECONDS = 0.25
 """Shortest time between two progress reports, in seconds."""
 
+CHECKPOINT_SECONDS = 600.0
+"""Time after which a checkpoint is written within an epoch; one is written after every epoch."""
+
 
 def train_run(
     plan: RunPlan,
@@ -63,7 +66,7 @@ def train_run(
     yield from records
     try:
         for epoch in range(run.epochs_done, plan.epochs):
-            record = yield from run.epoch(epoch)
+            record = yield from run.epoch(epoch, records)
             records += [record] if plan.record else []
             run.save(records)
             yield from records[len(records) - plan.record :]
@@ -129,7 +132,8 @@ class Run:
         self.recorder = EpochRecorder(plan.key, len(plan.rows), self.device)
         self.steps, self.epochs_done, self.seconds = 0, 0, 0.0
         self.micro_batch = 0
-        self.total_steps = plan.epochs * -(-len(plan.rows) // settings.batch_size)
+        self.epoch_steps = -(-len(plan.rows) // settings.batch_size)
+        self.total_steps = plan.epochs * self.epoch_steps
         torch.manual_seed(plan.seed)
         self.noise = Noise(plan.seed)
         if self.device.type == "cpu":
@@ -152,7 +156,8 @@ class Run:
         self.noise.state = state["noise"]
         self.steps, self.epochs_done, self.seconds = state["steps"], state["epochs_done"], state["seconds"]
         self.micro_batch = state["micro_batch"]
-        logger.info("%s resumes after epoch %d", self.plan.key, self.epochs_done)
+        self.recorder.restore(state.get("recorder", {}))
+        logger.info("%s resumes after step %d, %d epochs done", self.plan.key, self.steps, self.epochs_done)
         return records
 
     def save(self, records: Sequence[EpochRecord]) -> None:
@@ -167,24 +172,34 @@ class Run:
             "scaler": self.scaler.state_dict(),
             "generators": checkpoint.generators(self.device),
             "noise": self.noise.state,
+            "recorder": self.recorder.state() if self.steps % self.epoch_steps else {},
             **{"steps": self.steps, "epochs_done": self.epochs_done, "seconds": self.seconds, "micro_batch": self.micro_batch},
         }
         checkpoint.save(self.plan.checkpoint, state, records)
 
-    def epoch(self, epoch: int) -> Generator[Progress | None, None, EpochRecord]:
-        """Train on every row once and return the recording."""
+    def epoch(self, epoch: int, records: Sequence[EpochRecord] = ()) -> Generator[Progress | None, None, EpochRecord]:
+        """Train on every row once, or on those that a resumed run has left, and return the recording.
+
+        In a long epoch it writes a checkpoint from time to time, with the `records` of the epochs before.
+        """
         count = len(self.plan.rows)
         batches = epoch_batches(
             self.plan.seed, epoch, count, self.settings.batch_size, fixed=self.settings.fixed_order, lengths=self.lengths
         )
         place = places(batches, count)
         self.network.train()
-        self.recorder.start()
-        started = told = perf_counter()
-        seen = 0
-        for positions in batches:
+        done = self.steps - epoch * self.epoch_steps
+        if not done:
+            self.recorder.start()
+        started = told = saved = perf_counter()
+        seen = sum(map(len, batches[:done]))
+        for positions in batches[done:]:
             self.step(positions)
             seen += len(positions)
+            if perf_counter() - saved >= CHECKPOINT_SECONDS and seen < count:
+                self.seconds += perf_counter() - started
+                self.save(records)
+                started = saved = perf_counter()
             tell = perf_counter() - told >= PROGRESS_SECONDS or seen == count
             yield self.progress(epoch, seen, positions) if tell else None
             told = perf_counter() if tell else told

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,6 +28,16 @@ class EpochRecorder:
         """Start an epoch."""
         self.measures.fill_(float("nan"))
         self.right.zero_()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return what an unfinished epoch has recorded so far."""
+        names = ("measures", "predicted", "correct", "right", *(() if self.wrong is None else ("wrong",)))
+        return {name: getattr(self, name) for name in names}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take over what `state` returned; nothing if it is empty."""
+        for name, values in state.items():
+            setattr(self, name, values.to(self.measures.device))
 
     def add(self, rows: torch.Tensor, result: Outcome, wrong: torch.Tensor | None = None) -> None:
         """Record one step's outcome; `rows` [n] are positions within the run's rows, `wrong` the wrong tokens, for generation."""

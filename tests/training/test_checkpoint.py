@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruning.records import EpochRecord, RunPlan, RunResult
+from pruning.records import EpochRecord, Progress, RunPlan, RunResult
 from pruning.settings import TrainSettings
-from pruning.training import checkpoint, train
+from pruning.training import checkpoint, loop, train
 from tests.support.tiny import tiny_data, tiny_model
 from tests.support.trainings import LENGTHS, recipe, same
 
@@ -53,6 +53,25 @@ def test_a_run_resumed_from_a_checkpoint_is_bit_identical(model: str, tmp_path: 
     assert all(same(a, b) for a, b in zip([*before, *records], [*expected[:after], *expected], strict=True))
     assert np.array_equal(result.outputs, end.outputs) and result.steps == end.steps
     assert result.seconds > 0
+
+
+@pytest.mark.parametrize("steps", [1, 5, 8])
+def test_a_run_stopped_within_a_long_epoch_goes_on_at_the_next_step(
+    steps: int, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the epoch had recorded comes back with it: the same bits as without a stop."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    *expected, end = reports(model, plan(None))
+    path, data = tmp_path / "runs" / "run 0.pt", tiny_data(LENGTHS)
+    stopped = loop.train_run(plan(path), data, data, model, recipe())
+    of_steps = (item for item in stopped if not isinstance(item, EpochRecord))
+    for _ in range(steps):
+        next(of_steps)
+    stopped.close()  # type: ignore[attr-defined]
+    items = list(loop.train_run(plan(path), data, data, model, recipe()))
+    *records, result = (item for item in items if isinstance(item, EpochRecord | RunResult))
+    assert all(same(a, b) for a, b in zip(records, expected, strict=True)) and np.array_equal(result.outputs, end.outputs)
+    assert sum(item is None or isinstance(item, Progress) for item in items) == end.steps - steps
 
 
 def test_every_flipped_bit_of_a_checkpoint_is_noticed(model: str, tmp_path: Path) -> None:

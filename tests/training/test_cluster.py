@@ -119,7 +119,7 @@ def test_a_lost_machine_or_process_is_named_and_changes_no_byte(
     assert job.wait(120) == 0, (tmp_path / "log").read_text()
     assert_same(local, folder)
     [note] = [event["message"] for event in events(folder) if " was lost and " in event.get("message", "")]
-    assert said in note and "starts again after its last saved epoch" in note
+    assert said in note and "starts again where it was last saved" in note
     assert list(shared.iterdir()) == []
     cluster.wait_for("127.0.0.4")
 

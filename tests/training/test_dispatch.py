@@ -122,7 +122,7 @@ def test_a_lost_run_is_given_again_before_any_other_and_its_slot_is_not_replaced
     items = list(machine.run([plan("a", 3, checkpoint="a.pt"), plan("b", 2), plan("c")], most=2))
     [lost] = [item for item in items if isinstance(item, RunLost)]
     assert lost == RunLost(
-        key="a", where="slot 0", sentence="a on slot 0 was lost and starts again after its last saved epoch: its process was killed."
+        key="a", where="slot 0", sentence="a on slot 0 was lost and starts again where it was last saved: its process was killed."
     )
     assert machine.given == [["a"], ["b", "c", "a"]] or machine.given == [["a"], ["b", "a", "c"]]
     assert ends(items).count("a") == 1 and sorted(ends(items)) == ["a", "b", "c"]

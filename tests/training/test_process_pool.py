@@ -87,7 +87,7 @@ def test_leaving_early_ends_every_process(model: str) -> None:
 
 
 def test_a_run_whose_process_is_killed_trains_again_with_the_same_numbers(model: str, tmp_path: Path) -> None:
-    """After its last saved epoch and in another process; the run beside it is left alone, and each epoch is there once at the end."""
+    """Where it was last saved, and in another process; the run beside it is left alone, and each epoch is there once at the end."""
     data, states = tiny_data(LENGTHS * 4), [str(tmp_path / f"{seed}.pt") for seed in (1, 2)]
     plans = [replace(plan(seed, 12, 44), checkpoint=state) for seed, state in zip((1, 2), states, strict=True)]
     running = train(plans, data, data, model, recipe(), workers=2)
@@ -100,7 +100,7 @@ def test_a_run_whose_process_is_killed_trains_again_with_the_same_numbers(model:
             next(child for child in children() if process_or_core(child) == where).kill()
     [lost] = [item for item in items if isinstance(item, RunLost)]
     assert (lost.key, lost.where) == ("run 1", where)
-    assert "run 1 on" in lost.sentence and "starts again after its last saved epoch: its process was killed" in lost.sentence
+    assert "run 1 on" in lost.sentence and "starts again where it was last saved: its process was killed" in lost.sentence
     assert [item.key for item in items if isinstance(item, RunStarted)] == ["run 1", "run 2", "run 1"]
     alone = [item for made in plans for item in train([replace(made, checkpoint=None)], data, data, model, recipe(), workers=0)]
     for key in ("run 1", "run 2"):
