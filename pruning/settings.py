@@ -41,6 +41,8 @@ FORMER = ("layers", "lora")
 """Approximations of earlier versions: half the layers (agreement .46, where as many full runs at the same cost reach .56) and LoRA adapters
 (.60 at the whole cost). Their recordings are read like those of another tool."""
 
+LATER: Mapping[str, Any] = {"load_in_4bit": False}
+"""Settings of the recipe with what they are where a recording does not name them, as those from before they existed do not."""
 
 AUTO = "auto"
 """Word for a learning rate that is fitted to the data and the model before scoring."""
@@ -116,9 +118,25 @@ class TrainSettings:
             at_least=0,
         ),
     ] = None
+    load_in_4bit: Annotated[
+        bool,
+        Option(
+            "Keep the model's frozen linear layers in four bits (QLoRA); for generation with LoRA adapters, needs bitsandbytes.",
+            label="Load in 4 bits (QLoRA)",
+            group=RECIPE,
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         check(self)
+        if self.load_in_4bit and self.lora_rank == 0:
+            raise UsageError(
+                "load_in_4bit needs adapters, because weights in four bits are not trained; use --lora 16, or leave it out.", "load_in_4bit"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; a setting in `LATER` is there only if it is set."""
+        return {name: value for name, value in asdict(self).items() if name not in LATER or value != LATER[name]}
 
     @property
     def peak(self) -> float:
@@ -365,7 +383,7 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; `from_dict` is the inverse."""
-        return {**asdict(self), "columns": dict(self.columns), "seeds": list(self.seeds)}
+        return {**asdict(self), "columns": dict(self.columns), "seeds": list(self.seeds), "train": self.train.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:

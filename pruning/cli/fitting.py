@@ -32,6 +32,9 @@ def fit(
     lora: Annotated[
         int | None, typer.Option(help="Rank of LoRA adapters; 0 trains every weight. Default: 16 for large generation.")
     ] = None,
+    load_in_4bit: Annotated[
+        bool, typer.Option("--load-in-4bit", help="Keep the model's frozen linear layers in four bits (QLoRA).")
+    ] = False,
     max_length: Annotated[int | None, typer.Option(help="Tokens per text. Default: the task's own.")] = None,
     on: On = None,
     workers: Workers = None,
@@ -57,7 +60,7 @@ def fit(
                 evaluation=evaluation,
                 model=model,
                 max_length=max_length,
-                train=TrainSettings(epochs=epochs, batch_size=batch_size, lora_rank=lora),
+                train=TrainSettings(epochs=epochs, batch_size=batch_size, lora_rank=lora, load_in_4bit=load_in_4bit),
             )
             fitted = worker.fit(settings, experiment or Path("experiments") / (title(named) or "experiment"), listen, on=place)
     if as_json:

@@ -93,7 +93,7 @@ def take_over(experiment: Experiment, other: Experiment) -> Experiment:
 
 
 def _recipes(ours: TrainSettings, theirs: TrainSettings) -> list[tuple[str, tuple[object, object]]]:
-    names = ("epochs", "batch_size", "weight_decay", "warmup_ratio", "max_grad_norm", "lora_rank")
+    names = ("epochs", "batch_size", "weight_decay", "warmup_ratio", "max_grad_norm", "lora_rank", "load_in_4bit")
     return [(name, (getattr(ours, name), getattr(theirs, name))) for name in names]
 
 

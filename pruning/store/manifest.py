@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pruning import __version__
 from pruning.data.models import changed_parts
 from pruning.errors import ExperimentError, UsageError
-from pruning.settings import Settings
+from pruning.settings import LATER, Settings
 
 if TYPE_CHECKING:
     from pruning.data.examples import Examples
@@ -53,6 +53,7 @@ FITTED = "scoring_learning_rate"
 
 def make(settings: Settings, train: Examples, evaluation: Examples, model: str | Mapping[str, Any]) -> dict[str, Any]:
     """Return the manifest of a new experiment; `model` is its fingerprint alone, or `pruning.data.models.identity`."""
+    libraries = (*LIBRARIES, *(["bitsandbytes"] if settings.train.load_in_4bit else []))
     return {
         "format": FORMAT,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -72,7 +73,7 @@ def make(settings: Settings, train: Examples, evaluation: Examples, model: str |
             },
         },
         "model": {"source": settings.model, **({"fingerprint": model} if isinstance(model, str) else model)},
-        "versions": {"winnow": __version__, **{name: found for name in LIBRARIES if (found := _version(name))}},
+        "versions": {"winnow": __version__, **{name: found for name in libraries if (found := _version(name))}},
     }
 
 
@@ -174,7 +175,8 @@ def _as_asked(old: Mapping[str, Any], before: float | None, after: float | None)
 def _settings_pairs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[tuple[str, Any, Any]]:
     for name in new:
         if name == "train":
-            yield from ((inner, old["train"].get(inner, value), value) for inner, value in new["train"].items() if _compared(inner, value))
+            before, after = ({**LATER, **side["train"]} for side in (old, new))
+            yield from ((inner, before.get(inner, value), value) for inner, value in after.items() if _compared(inner, value))
         elif name not in (*AFTERWARDS, FITTED):
             yield name, old.get(name, new[name]), new[name]
 

@@ -9,7 +9,8 @@ import logging
 import os
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ def fingerprint(plan: RunPlan, data: Encoded, network: nn.Module, settings: Trai
     if settings.lora_rank:
         words["order"] = "first factors first"  # of what AdamW's moments belong to
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    digest = hashlib.sha256(json.dumps({**words, **versions, **asdict(settings)}, sort_keys=True).encode())
+    if settings.load_in_4bit:
+        versions["bitsandbytes"] = version("bitsandbytes")
+    digest = hashlib.sha256(json.dumps({**words, **versions, **settings.to_dict()}, sort_keys=True).encode())
     for array in (plan.rows, data.tokens, data.offsets, data.unit_offsets, data.labels, data.token_types, data.answer):
         if array is not None:
             digest.update(np.ascontiguousarray(array).data)

@@ -135,7 +135,7 @@ class Layer:
     def forward(self, stream: Tensor, batch: Batch, layout: Layout, noise: Noise | None) -> tuple[Tensor, tuple[Any, ...]]:
         """[T, H] hidden states -> [T, H], and what `backward` needs."""
         blocks, cosine, sine = layout
-        dtype = self.project.weight.dtype
+        dtype = self.project.dtype
         normed, first = self.first_norm.forward(stream, dtype)
         rows = self.project.forward(normed)
         rotate(self.turned(rows), cosine, sine)
@@ -159,7 +159,7 @@ class Layer:
         inner_grad = torch.cat([aten.silu_backward(below * value, gate), active.mul_(below)], 1)
         self.second_norm.backward(self.up.backward(inner_grad, middle_normed, put), middle, second, put, into=grad)
         below = self.out.backward(grad.to(inner.dtype), context, put)
-        rows = inner.new_empty(len(stream), len(self.project.weight))
+        rows = inner.new_empty(len(stream), self.project.outputs)
         rows[batch.tokens :].zero_()
         for (block, _), one in zip(blocks, attended, strict=True):
             self.attention.backward(below[block.group.start : block.group.end], block, one, rows)

@@ -120,7 +120,7 @@ class Layer:
 
     def forward(self, stream: Tensor, batch: Batch, blocks: Sequence[Block], noise: Noise | None) -> tuple[Tensor, tuple[Any, ...]]:
         """[T, H] hidden states -> [T, H], or [S, H] if trimmed, and what `backward` needs."""
-        half = stream.to(self.project.weight.dtype)
+        half = stream.to(self.project.dtype)
         rows = self.project.forward(half)
         chosen, residual, query = half, stream, None
         if self.query is not None:
@@ -148,7 +148,7 @@ class Layer:
         below = self.up.backward(aten.gelu_backward(below, inner), middle_half, put)
         grad = self.middle_norm.backward(grad.add_(below), middle_kept, put)
         below = self.out.backward(_dropped(grad, first_mask, self.p, half.dtype), context, put)
-        rows = half.new_empty(len(half), len(self.project.weight))
+        rows = half.new_empty(len(half), self.project.outputs)
         rows[batch.tokens :].zero_()
         queries = []
         for block, one in zip(blocks, attended, strict=True):

@@ -1,8 +1,8 @@
 """Parts of layers whose forward and backward passes are written out, for the CPU.
 
 The computation of transformers' layers under autocast: matrix products in bf16; norms, softmax and the stream of hidden states in fp32.
-Weights are read from a copy in bf16 that follows each optimizer step, or, where they are frozen, are kept in bf16 only; so nothing is cast
-here. Layers with the same input are one product; gradients are written where AdamW reads them, and frozen weights have none.
+Weights are read from a copy in bf16 that follows each optimizer step, or, where they are frozen, are kept in bf16 (or four bits) only; so
+nothing is cast here. Layers with the same input are one product; gradients are written where AdamW reads them; frozen weights have none.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from pruning.training import four_bits
 from pruning.training.batches import Batch
 from pruning.training.dropout import Noise
 from pruning.training.flat import Flats
@@ -39,13 +40,24 @@ class Affine:
 
     def __init__(self, layers: Sequence[Any], flats: Flats) -> None:
         inner = [getattr(layer, "base_layer", layer) for layer in layers]
-        self.weight, self.weight_grad = flats.joined([layer.weight for layer in inner])
+        self.dtype, self.outputs = flats.dtype, sum(layer.out_features for layer in inner)
+        self.packed = four_bits.of(inner)
+        assert len(self.packed) in (0, len(inner)), "joined layers must be kept alike"
+        self.kept: Tensor | None = None
+        self.weight_grad: Tensor | None = None
+        if not self.packed:
+            self.kept, self.weight_grad = flats.joined([layer.weight for layer in inner])
         biases = [layer.bias for layer in inner if layer.bias is not None]
         self.bias: Tensor | None = None
         self.bias_grad: Tensor | None = None
         if biases:
             self.bias, self.bias_grad = flats.joined(biases)
         self.adapters = Adapters(layers, flats) if any(hasattr(layer, "lora_A") for layer in layers) else None
+
+    @property
+    def weight(self) -> Tensor:
+        """[out, in] in the type of matrix products; made for each use if it is kept in four bits."""
+        return torch.cat([packed.matrix() for packed in self.packed]) if self.kept is None else self.kept
 
     def forward(self, values: Tensor) -> Tensor:
         """[n, in] -> [n, out]."""

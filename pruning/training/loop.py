@@ -16,7 +16,7 @@ from torch import nn
 from pruning.errors import Cancelled, Diverged, TrainingError
 from pruning.records import Encoded, EpochRecord, Notice, Progress, RunDiverged, RunLost, RunPlan, RunResult, RunStarted
 from pruning.settings import TrainSettings
-from pruning.training import checkpoint, generation
+from pruning.training import checkpoint, four_bits, generation
 from pruning.training.base import Base
 from pruning.training.batches import Batch, make_batch, ragged, unit_lengths
 from pruning.training.causal import adapt, load
@@ -110,6 +110,8 @@ class Run:
         self.plan, self.settings, self.peak = plan, settings, settings.peak
         self.device = device or pick_device(settings.device)
         self.dtype = pick_precision(settings.precision, self.device)
+        if settings.load_in_4bit:
+            four_bits.check(self.device)
         torch.manual_seed(plan.seed)
         used = used_tokens(data, evaluation)
         network = load(model, data, used, frozen=bool(settings.lora_rank))
@@ -121,7 +123,7 @@ class Run:
         self.data, self.evaluation = data, evaluation
         self.answer_lengths = data.answer_lengths
         self.fingerprint = plan.checkpoint and checkpoint.fingerprint(plan, data, network, settings, self.dtype)
-        (base or Base()).hold(network, self.dtype, self.device)
+        (base or Base()).hold(network, self.dtype, self.device, in_4bit=settings.load_in_4bit)
         self.network = network.to(self.device)
         self.lengths = None if network.packed else unit_lengths(data)[plan.rows]
         graphs = not settings.deterministic and can_graph(data, network.packed, self.device, self.dtype)

@@ -151,7 +151,7 @@ def measure(
     have no gradients. The same bits each time. Raises TrainingError where gradients are not finite, Cancelled, and what training raises.
     """
     frozen = bool(settings.lora_rank)
-    settings = replace(settings, lora_rank=0, deterministic=True)
+    settings = replace(settings, lora_rank=0, load_in_4bit=False, deterministic=True)
     plan = replace(plan, epochs=1 if frozen else plan.epochs)
     with one_thread(), repeatable(True):
         run = _MeasuringRun(plan, data, model, settings, found, frozen=frozen)

@@ -22,7 +22,7 @@ FORM: Mapping[str, Setting] = {**settings_of(Settings), **settings_of(TrainSetti
 ELSEWHERE = ("data", "task", "columns", "model")
 """Settings that have a place of their own in the form."""
 
-OF_GENERATION = ("template", "success")
+OF_GENERATION = ("template", "success", "load_in_4bit")
 """Settings that only generated answers have."""
 
 TABS = {DATA: "Data details", MODEL: "Model details"}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pruning.errors import UsageError
 from pruning.jobs import usual, worker
+from pruning.jobs.narrow import narrow
 from pruning.settings import Settings
+from pruning.training import four_bits
 from tests.support.chats import settings_of
 from tests.support.generative import tiny_causal
+from tests.support.networks import NEEDS_BITSANDBYTES
 
 
 def test_large_causal_models_train_adapters_and_generation_two_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,6 +28,34 @@ def test_large_causal_models_train_adapters_and_generation_two_runs(tmp_path: Pa
     assert usual.decided(settings, "generation", model).train.lora_rank == 16
     assert usual.decided(settings, "classification", model).train.lora_rank == 0
     assert usual.decided(settings.with_changes(lora_rank=0), "generation", model).train.lora_rank == 0, "said by hand"
+
+
+def test_four_bits_bring_adapters_and_are_refused_where_they_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Path(tiny_causal(tmp_path))
+    settings = Settings(data="x.jsonl", model=str(model)).with_changes(load_in_4bit=True)
+    monkeypatch.setattr(four_bits, "find_spec", lambda name: object())
+    assert usual.decided(settings, "generation", model).train.lora_rank == 16
+    assert usual.decided(settings.with_changes(lora_rank=4), "generation", model).train.lora_rank == 4
+    with pytest.raises(UsageError, match=r"task generation.*the task is classification") as caught:
+        usual.decided(settings, "classification", model)
+    assert caught.value.field == "load_in_4bit"
+    monkeypatch.setattr(four_bits, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=re.escape("pip install 'winnow-pruning[qlora]'")) as caught:
+        usual.decided(settings, "generation", model)
+    assert caught.value.field == "load_in_4bit"
+
+
+@pytest.mark.process
+@NEEDS_BITSANDBYTES
+def test_four_bits_serve_scoring_the_frontier_and_a_narrower_model(tmp_path: Path) -> None:
+    experiment = worker.score(settings_of(tmp_path, load_in_4bit=True, seeds=(1,)), tmp_path / "experiment")
+    assert experiment.settings.train.load_in_4bit and experiment.settings.train.lora_rank == 16
+    losses = experiment.recorded.loss[0].mean(axis=1)
+    assert losses[-1] < losses[0]
+    assert "bitsandbytes" in experiment.info["versions"] and experiment.folder.base.exists()
+    measured = worker.frontier(tmp_path / "experiment", ["random@0.5"], [], 1)
+    assert [point.subset for point in measured.frontier() if point.subset == "random@0.5"]
+    assert narrow(tmp_path / "experiment", 0.5, tmp_path / "narrower").width == 24
 
 
 @pytest.mark.process

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+import pytest
 import torch
 
 from pruning.training.model import Network
@@ -14,6 +17,15 @@ CPU = torch.device("cpu")
 
 LENGTHS = [7, 1, 30, 12, 12, 3, 19, 2, 25]
 """One token, ties, and sequences longer than ModernBERT's tiny window."""
+
+
+NEEDS_BITSANDBYTES = pytest.mark.skipif(
+    find_spec("bitsandbytes") is None,
+    reason="bitsandbytes is not installed, so nothing is kept in four bits here: pip install -r requirements-qlora.txt",
+)
+
+IN_4BIT = [pytest.param(False, id="bf16"), pytest.param(True, id="4bit", marks=NEEDS_BITSANDBYTES)]
+"""Frozen layers as they are, and in four bits."""
 
 
 def gradients(network: torch.nn.Module) -> dict[str, torch.Tensor]:
