@@ -1,6 +1,6 @@
-"""What four bits cost and spare: SmolLM2-135M-Instruct with LoRA adapters, its frozen layers in bf16 and in four bits (QLoRA).
+"""What four bits cost and spare: SmolLM2-135M-Instruct with LoRA adapters, its frozen layers as they are and in four bits (QLoRA).
 
-    python -m benchmarks.qlora [--rows 256] [--epochs 3] [--answers word]
+    python -m benchmarks.qlora [--rows 96] [--epochs 3] [--batch-size 8] [--answers word]
 
 The sample's film sentences as conversations, adapters of rank 16 on every linear layer, two seeds each way. Each run trains alone in a
 process of its own with the environment and the one thread of a training process, one after another. The first table has what a run costs:
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import combinations
 from statistics import median
@@ -35,9 +35,10 @@ from pruning.jobs.demo_llm import LEARNING_RATE, RANK, small_model
 from pruning.records import Encoded, RunPlan
 from pruning.settings import TrainSettings
 from pruning.training.base import Base
+from pruning.training.devices import pick_precision
 from pruning.training.loop import Run
 
-WAYS = {"bf16": False, "4 bits": True}
+WAYS = {"whole": False, "4 bits": True}
 SEEDS = (0, 1)
 
 
@@ -62,16 +63,21 @@ class Trained:
 
 
 def main(
-    rows: Annotated[int, typer.Option(help="Conversations.")] = 256,
+    rows: Annotated[int, typer.Option(help="Conversations.")] = 96,
     epochs: Annotated[int, typer.Option(help="Epochs of a run.")] = 3,
+    batch_size: Annotated[int, typer.Option(help="Conversations per step.")] = 8,
     answers: Annotated[Answers, typer.Option(help="What the model learns to answer.")] = Answers.WORD,
 ) -> None:
     """Measure and print Markdown."""
     model = str(small_model())
     data = conversations(answers, rows, model)
-    print(heading("LoRA on frozen layers in four bits", f"python -m benchmarks.qlora --rows {rows} --epochs {epochs} --answers {answers}"))
-    print(f"bitsandbytes {version('bitsandbytes')}. {np.diff(data.offsets).mean():.1f} tokens a conversation on average.\n")
-    found = {(way, seed): trained(model, data, epochs, seed, in_4bit) for seed in SEEDS for way, in_4bit in WAYS.items()}
+    words = f"--rows {rows} --epochs {epochs} --batch-size {batch_size} --answers {answers}"
+    print(heading("LoRA on frozen layers in four bits", f"python -m benchmarks.qlora {words}"))
+    recipe = TrainSettings(epochs=epochs, batch_size=batch_size, device="cpu", learning_rate=LEARNING_RATE, lora_rank=RANK)
+    dtype = str(pick_precision(recipe.precision, torch.device("cpu"))).removeprefix("torch.")
+    print(f"bitsandbytes {version('bitsandbytes')}, products in {dtype}, {np.diff(data.offsets).mean():.1f} tokens a conversation.\n")
+    ways = {(way, seed): replace(recipe, load_in_4bit=in_4bit) for seed in SEEDS for way, in_4bit in WAYS.items()}
+    found = {(way, seed): trained(model, data, seed, settings) for (way, seed), settings in ways.items()}
     print("| frozen layers | seed | frozen matrices | memory, ready | at most | CPU to start | CPU a step | loss, first epoch | last |")
     print("|---|---|---|---|---|---|---|---|---|")
     for (way, seed), run in found.items():
@@ -87,13 +93,13 @@ def main(
             print(f"| {names} | {' | '.join(orders)} | {(first.right == second.right).mean():.0%} |")
 
 
-def trained(model: str, data: Encoded, epochs: int, seed: int, in_4bit: bool) -> Trained:
+def trained(model: str, data: Encoded, seed: int, settings: TrainSettings) -> Trained:
     """Train one run in a process of its own."""
     before = os.environ.copy()
     os.environ.update(training_environment())
     try:
         ours, theirs = multiprocessing.get_context("spawn").Pipe()
-        process = multiprocessing.get_context("spawn").Process(target=train, args=(theirs, model, data, epochs, seed, in_4bit))
+        process = multiprocessing.get_context("spawn").Process(target=train, args=(theirs, model, data, seed, settings))
         process.start()
         theirs.close()
         found: Trained = ours.recv()
@@ -104,17 +110,16 @@ def trained(model: str, data: Encoded, epochs: int, seed: int, in_4bit: bool) ->
         os.environ.update(before)
 
 
-def train(connection: Any, model: str, data: Encoded, epochs: int, seed: int, in_4bit: bool) -> None:
+def train(connection: Any, model: str, data: Encoded, seed: int, settings: TrainSettings) -> None:
     """Train one run in this process and send what it cost."""
     torch.set_num_threads(1)
-    plan = RunPlan(key=f"run {seed}", seed=seed, rows=np.arange(data.units), epochs=epochs)
-    settings = TrainSettings(device="cpu", learning_rate=LEARNING_RATE, lora_rank=RANK, load_in_4bit=in_4bit)
+    plan = RunPlan(key=f"run {seed}", seed=seed, rows=np.arange(data.units), epochs=settings.epochs)
     base = Base()
     run = Run(plan, data, None, model, settings, base=base)
     assert base.whole is not None
     start, ready = process_time(), held()
     times, sizes, records = [], [ready], []
-    for epoch in range(epochs):
+    for epoch in range(settings.epochs):
         steps, began = run.epoch(epoch), process_time()
         while True:
             try:

@@ -113,7 +113,7 @@ class TrainSettings:
             label="LoRA rank",
             metavar="RANK",
             none=AUTO,
-            default="auto: 16 for generation with more than 300M parameters, else 0",
+            default="auto: 16 for generation with more than 300M parameters or in 4 bits, else 0",
             group=RECIPE,
             at_least=0,
         ),
