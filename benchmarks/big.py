@@ -1,6 +1,8 @@
 """A synthetic experiment of any size, written straight into the folder's public format: no training, every file real.
 
 python -m benchmarks.big DIR [EXAMPLES]
+
+It prints what writing an epoch's record took, as the process that scores does, and what is on disk.
 """
 
 from __future__ import annotations
@@ -8,7 +10,9 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pyarrow as pa
@@ -28,8 +32,8 @@ LABELS = ("contradiction", "entailment", "neutral")
 TOPICS = ("travel", "fiction", "government", "slate", "telephone")
 
 
-def make(directory: Path, examples: int, seed: int = 0) -> Experiment:
-    """Write the experiment (6 runs x 3 epochs, three classes, one slice, the ladder's frontier) and open it."""
+def make(directory: Path, examples: int, seed: int = 0, tell: Callable[[str], object] = lambda line: None) -> Experiment:
+    """Write the experiment (6 runs x 3 epochs, three classes, one slice, the ladder's frontier) and open it; say what writing took."""
     random = np.random.default_rng(seed)
     directory.mkdir(parents=True)
     source = directory.with_name(directory.name + ".jsonl")
@@ -37,10 +41,22 @@ def make(directory: Path, examples: int, seed: int = 0) -> Experiment:
     settings = Settings(data=str(source), task="classification", model="sample", max_length=128)
     experiment = Experiment.create(directory, settings, train, evaluation, "synthetic")
     source.unlink()
-    ease = random.normal(1.2, 1.4, size=examples)
+    ease, labels = random.normal(1.2, 1.4, size=examples), train.labels
+    del train
+    spent = []
     for run in range(RUNS):
         for epoch in range(EPOCHS):
-            experiment.write_epoch(run, _record(random, run, epoch, ease, train.labels))
+            record = _record(random, run, epoch, ease, labels)
+            wall, cpu = time.perf_counter(), time.process_time()
+            experiment.write_epoch(run, record)
+            spent.append((time.perf_counter() - wall, time.process_time() - cpu))
+    wall, cpu = (median(each) for each in zip(*spent, strict=True))
+    file = experiment.folder.epoch(0, 0).stat().st_size
+    texts = experiment.folder.examples.stat().st_size
+    tell(
+        f"{examples:,} examples: an epoch's record takes {wall:.2f} s ({cpu:.2f} CPU s) to write and {file / examples:.1f} bytes an example,"
+    )
+    tell(f"texts and labels {texts / examples:.1f}; {RUNS} runs x {EPOCHS} epochs {RUNS * EPOCHS * file / 1e9:.2f} GB.")
     _frontier(experiment, random)
     return experiment
 
@@ -114,4 +130,4 @@ def _frontier(experiment: Experiment, random: np.random.Generator) -> None:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000)
+    make(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000, tell=print)
