@@ -53,10 +53,8 @@ def make(directory: Path, examples: int, seed: int = 0, tell: Callable[[str], ob
     wall, cpu = (median(each) for each in zip(*spent, strict=True))
     file = experiment.folder.epoch(0, 0).stat().st_size
     texts = experiment.folder.examples.stat().st_size
-    tell(
-        f"{examples:,} examples: an epoch's record takes {wall:.2f} s ({cpu:.2f} CPU s) to write and {file / examples:.1f} bytes an example,"
-    )
-    tell(f"texts and labels {texts / examples:.1f}; {RUNS} runs x {EPOCHS} epochs {RUNS * EPOCHS * file / 1e9:.2f} GB.")
+    tell(f"{examples:,} examples: an epoch's record takes {wall:.2f} s ({cpu:.2f} CPU s) to write, {file / examples:.1f} bytes an example.")
+    tell(f"Texts and labels: {texts / examples:.1f} bytes an example; {RUNS} runs x {EPOCHS} epochs: {RUNS * EPOCHS * file / 1e9:.2f} GB.")
     _frontier(experiment, random)
     return experiment
 

@@ -19,12 +19,16 @@ import numpy as np
 
 from pruning.errors import ModelError
 from pruning.records import Encoded
+from pruning.settings import TrainSettings
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 """Vocabulary files. A tokenizer has at least one; without any, transformers silently creates an empty tokenizer."""
 
 LONGEST_HEADER = 100_000_000
 """Bytes of the longest header that the safetensors format allows."""
+
+TRAINED, FROZEN, FOUR_BITS = 4, 2, 0.5
+"""Bytes that a weight takes at least where it is trained, frozen, or frozen in four bits."""
 
 MOST_LAYERS = 10_000
 """More layers than any model has; a configuration with more is refused."""
@@ -243,12 +247,25 @@ def _check_size(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]
     positions = _number(config, POSITIONS) if _rows(POSITION_TABLE, tensors) else 0
     embeddings = hidden * ((_number(config, ("vocab_size",)) or 0) + (positions or 0))
     described = embeddings + (1 if shared else layers or 0) * 2 * hidden * (hidden + inner)
-    needed, memory = 4 * max(parameters, described), _memory()
+    _check_fits(max(parameters, described), FOUR_BITS, name, "use a smaller model, or check the sizes in its config.json")
+
+
+def check_memory(path: Path, name: str, recipe: TrainSettings) -> None:
+    """Raise ModelError where this machine's memory cannot hold the weights as this recipe keeps them, with what would need less."""
+    parameters = shape(path, name).parameters
+    if recipe.load_in_4bit:
+        _check_fits(parameters, FOUR_BITS, name, "use a smaller model")
+    elif recipe.lora_rank:
+        _check_fits(parameters, FROZEN, name, "use a smaller model, or --load-in-4bit for prompts and answers, which needs a quarter")
+    else:
+        _check_fits(parameters, TRAINED, name, "use a smaller model, or adapters (--lora 16), which need half")
+
+
+def _check_fits(parameters: int, bytes_each: float, name: str, instead: str) -> None:
+    needed, memory = parameters * bytes_each, _memory()
     if needed > memory:
-        raise ModelError(
-            f"{name} needs {needed / 1e9:,.0f} GB for its weights in float32, but this machine has {memory / 1e9:,.0f} GB of memory; "
-            "use a smaller model, or check the sizes in its config.json."
-        )
+        kept = f"{parameters / 1e9:,.1f} billion weights of {bytes_each:g} bytes"
+        raise ModelError(f"{name} has {kept}, but this machine has {memory / 1e9:,.0f} GB of memory; {instead}.")
 
 
 def _memory() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pruning.data import model_checks
@@ -22,7 +23,7 @@ RUNS = 2
 def decided(settings: Settings, task: str, model: Path, runs_given: bool = True) -> Settings:
     """Return the settings with the task's usual length, adapters where nothing was said, and for generation 2 runs unless given.
 
-    Raises UsageError for four bits where they cannot be used.
+    Raises UsageError for four bits where they cannot be used, and ModelError for weights that this machine cannot hold.
     """
     generates = TASKS[task].kind == "generation"
     in_4bit, rank = settings.train.load_in_4bit, settings.train.lora_rank
@@ -31,6 +32,7 @@ def decided(settings: Settings, task: str, model: Path, runs_given: bool = True)
     if rank is None:
         large = generates and (in_4bit or model_checks.shape(model, settings.model).parameters > LARGE)
         rank = RANK if large else 0
+    model_checks.check_memory(model, settings.model, replace(settings.train, lora_rank=rank))
     seeds = settings.seeds if runs_given or not generates else settings.seeds[:RUNS]
     return settings.with_changes(max_length=settings.max_length or TASKS[task].max_length, lora_rank=rank, seeds=seeds)
 

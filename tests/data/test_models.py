@@ -183,7 +183,7 @@ FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "layers in words": (configured(num_hidden_layers="two"), 'num_hidden_layers = "two", which must be a whole number'),
     "a million layers": (configured(num_hidden_layers=1_000_000), "says 1,000,000 layers, but the weights hold 2"),
     "one layer more": (configured(num_hidden_layers=3), "says 3 layers, but the weights hold 2"),
-    "absurd width": (configured(hidden_size=10_000_000), r"needs [0-9,]+ GB for its weights in float32, but this machine has"),
+    "absurd width": (configured(hidden_size=10_000_000), r"has [0-9,.]+ billion weights of 0.5 bytes, but this machine has"),
     "an adapter": (adapter_only, "is an adapter for roberta-base, not a whole model; merge the two"),
     "an adapter beside a model": (write("adapter_config.json", "{}"), "is an adapter for another model"),
     "no tokenizer": (no_tokenizer, "has no tokenizer: it needs one of tokenizer.json"),
@@ -294,9 +294,9 @@ def test_a_head_of_another_size_is_refused(tmp_path: Path, kind: str) -> None:
     model_checks.check_data(tmp_path, "mine", tiny_questions("span", [[3], [4]]))
 
 
-def test_a_model_larger_than_the_memory_is_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    needed = 4 * model_checks.shape(copy, "mine").parameters
-    monkeypatch.setattr(model_checks, "_memory", lambda: needed)
+def test_a_model_larger_than_the_memory_even_in_four_bits_is_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = model_checks.shape(copy, "mine").parameters // 2
+    monkeypatch.setattr(model_checks, "_memory", lambda: needed + 1)
     models.locate(str(copy))
     model_checks._shape.cache_clear()
     monkeypatch.setattr(model_checks, "_memory", lambda: needed // 2)

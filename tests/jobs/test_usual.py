@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pruning.errors import UsageError
+from pruning.data import model_checks
+from pruning.errors import ModelError, UsageError
 from pruning.jobs import usual, worker
 from pruning.jobs.narrow import narrow
 from pruning.settings import Settings
@@ -43,6 +45,30 @@ def test_four_bits_bring_adapters_and_are_refused_where_they_cannot_be_used(tmp_
     with pytest.raises(UsageError, match=re.escape("pip install 'winnow-pruning[qlora]'")) as caught:
         usual.decided(settings, "generation", model)
     assert caught.value.field == "load_in_4bit"
+
+
+@pytest.mark.parametrize(
+    ("bytes_each", "recipe", "words"),
+    [
+        (3.9, {"lora_rank": 0}, "weights of 4 bytes.*; use a smaller model, or adapters"),
+        (1.9, {"lora_rank": 16}, "weights of 2 bytes.*; use a smaller model, or --load-in-4bit"),
+        (3.9, {"lora_rank": 16}, None),
+        (0.6, {"load_in_4bit": True}, None),
+    ],
+)
+def test_a_model_must_fit_into_memory_as_it_is_trained(
+    bytes_each: float, recipe: dict[str, Any], words: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Path(tiny_causal(tmp_path))
+    monkeypatch.setattr(four_bits, "find_spec", lambda name: object())
+    parameters = model_checks.shape(model, "tiny").parameters
+    monkeypatch.setattr(model_checks, "_memory", lambda: int(bytes_each * parameters))
+    settings = Settings(data="x.jsonl", model=str(model)).with_changes(**recipe)
+    if words is None:
+        usual.decided(settings, "generation", model)
+    else:
+        with pytest.raises(ModelError, match=words):
+            usual.decided(settings, "generation", model)
 
 
 @pytest.mark.process
