@@ -40,6 +40,9 @@ SKIP = "drop_invalid"
 TASK = "task"
 """Key of the task's box."""
 
+DETECTED = "detected-of"
+"""Key of the data whose task and columns the boxes show."""
+
 USUAL_TASK = "classification"
 """Task whose settings are shown before one is known."""
 
@@ -47,6 +50,9 @@ USUAL_TASK = "classification"
 def show(dialog: bool) -> None:
     """Draw the form; in a dialog, close it once scoring started."""
     chosen, name = source()
+    if st.session_state.get(DETECTED, chosen) != chosen:
+        _forget_columns()
+    st.session_state[DETECTED] = chosen
     if TASK not in st.session_state and answers_form.tool(chosen):
         st.session_state[TASK] = SAMPLED
     if st.session_state.get(TASK) == SAMPLED:
@@ -154,6 +160,12 @@ def columns(chosen: str) -> Detected | None:
     return Detected(preview=preview, task=task, mapping=mapping, skips=skips)
 
 
+def _forget_columns() -> None:
+    """Forget the task and the columns: they are those of other data."""
+    for key in [key for key in st.session_state if key == TASK or str(key).startswith("column-")]:
+        del st.session_state[key]
+
+
 def _task(place: DeltaGenerator) -> str | None:
     """The box with the tasks that are scored, and sampled answers, which are imported."""
     tasks = [name for name, task in TASKS.items() if task.scored]
@@ -256,6 +268,7 @@ def take_settings(folder: Path) -> None:
     address.put(**{address.DATA: settings.data, address.NEW: True})
     st.session_state.update(
         {
+            DETECTED: settings.data,
             TASK: settings.task,
             "model": settings.model,
             **{f"column-{settings.task}-{field}": column for field, column in settings.columns.items()},

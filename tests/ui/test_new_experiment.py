@@ -1,5 +1,6 @@
 """The form of a new experiment: in a dialog where one is shown, with a box for every setting, folded by theme."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -62,6 +63,22 @@ def test_how_the_file_is_read_is_said_in_its_boxes(tmp_path: Path, asked: list[S
     assert any("Labels: bad (2 rows, 50%), good (2 rows, 50%)" in text.value for text in app.text) and not app.warning and not app.exception
     press(app, "Start scoring")
     assert (asked[0].header, asked[0].missing_label, asked[0].id_column) == (False, "-1", names[2])
+
+
+def test_other_data_bring_their_own_task_and_columns(tmp_path: Path, asked: list[Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the data before stays in the boxes, and what a person changed by hand stays while the data do."""
+    turns = [{"role": "user", "content": "Say yes."}, {"role": "assistant", "content": "Yes."}]
+    (tmp_path / "chats.jsonl").write_text(f"{json.dumps({'messages': turns})}\n" * 3)
+    (tmp_path / "rows.csv").write_text("text,label\n" + "a film,good\na plot,bad\n" * 3)
+    app = opened(f"score?data={tmp_path / 'rows.csv'}", tmp_path / "experiments", monkeypatch)
+    assert app.selectbox(key="task").value == "classification" and app.selectbox(key="column-classification-text").value == "text"
+    app.text_input(key="data").set_value(str(tmp_path / "chats.jsonl")).run()
+    assert app.selectbox(key="task").value == GENERATION and not app.warning and not app.error
+    app.text_input(key="data").set_value("sample").run()
+    assert app.selectbox(key="task").value == "classification" and app.selectbox(key="column-classification-text").value == "sentence"
+    app.selectbox(key="column-classification-label").set_value("rating_mean").run()
+    app.text_input(key="name").set_value("mine").run()
+    assert app.selectbox(key="column-classification-label").value == "rating_mean"
 
 
 @pytest.mark.parametrize(
