@@ -4,13 +4,13 @@ import streamlit as st
 
 from pruning.analysis.recommendation import MARGIN, margin_of
 from pruning.reports import choices
-from pruning.ui import address, charts, frontier_controls, groups, reliability, state, widgets
+from pruning.ui import address, by_model, charts, frontier_controls, groups, reliability, state, widgets
 
 view = state.scored()
 subset = state.subset(view)
 reliability.caveat(view)
 address.among(address.BUDGET, ["epochs", "steps"], "budget")
-view = frontier_controls.ask_model(view)
+own, view = view, frontier_controls.ask_model(view)
 points = view.frontier(address.text(address.BUDGET, "epochs"))
 left, right = widgets.columns("frontier", [8, 5])
 with left:
@@ -51,3 +51,4 @@ with right:
     frontier_controls.cost(view, subset, points, metric if points else "")
 if points:
     groups.section(view, subset, budget)
+    by_model.section(own, subset, budget, metric)

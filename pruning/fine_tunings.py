@@ -56,6 +56,10 @@ class FineTuning:
     """True if nearly every evaluation example gets the same prediction, so that nothing was learned."""
     class_accuracy: Mapping[str, float] = field(default_factory=dict)
     """Class name -> share of its evaluation examples that were predicted right; empty where the task has no classes."""
+    compute_seconds: float = 0.0
+    """As `RunResult.compute_seconds`; 0 where it was not recorded."""
+    evaluation_seconds: float = 0.0
+    """As `RunResult.evaluation_seconds`; 0 where it was not recorded."""
     model: str = ""
     """sha256 of the model's files (`data.models.fingerprint`); empty = the experiment's own."""
     right: Sequence[bool] | None = None

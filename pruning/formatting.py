@@ -66,6 +66,15 @@ def bracketed(low: float, high: float, sign: str = "") -> str:
     return "" if isnan(low) else f"[{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
+def in_points(mean: float, low: float, high: float) -> str:
+    """A difference of shares in percentage points, with its interval where there is one.
+
+    >>> in_points(0.0123, -0.001, 0.0256), in_points(-0.5, float("nan"), float("nan"))
+    ('+1.2 [-0.1, +2.6]', '-50.0')
+    """
+    return f"{100 * mean:+.1f}" + ("" if isnan(low) else f" [{100 * low:+.1f}, {100 * high:+.1f}]")
+
+
 def from_to(ends: tuple[float, float], form: str) -> str:
     """A 95% interval in words, its ends in that format; nothing where there is none.
 

@@ -168,6 +168,10 @@ class RunResult:
     """As `EpochRecord.micro_batch`, of the whole run."""
     tokens: int = 0
     """Tokens trained on, over all epochs, padding not counted."""
+    compute_seconds: float = 0.0
+    """Time of training that other jobs on the machine do not change: CPU time on the CPU, wall clock on other devices."""
+    evaluation_seconds: float = 0.0
+    """The same of predicting the evaluation data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

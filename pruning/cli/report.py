@@ -19,7 +19,7 @@ from rich.table import Table
 
 from pruning.analysis.frontier import USUAL_SEEDS, headline_of, pareto, score_seconds
 from pruning.analysis.recommendation import MARGIN, cost, recommend
-from pruning.cli import generated
+from pruning.cli import by_model, generated
 from pruning.cli.base import say
 from pruning.errors import WinnowError
 from pruning.formatting import bracketed, counted, duration, one_line, printable, scientific
@@ -185,8 +185,14 @@ def show(experiment: Experiment, budget: str = "epochs", margin: float = MARGIN)
             rate = read.settings.measuring.learning_rate
             at = "" if rate is None else f" at learning rate {scientific(rate)}"
             _show_frontier(measured, budget, experiment.learned.majority, f"{name}{at}")
+    show_by_model(experiment, budget)
     for sentence in experiment.warnings():
         _line(sentence, "yellow")
+
+
+def show_by_model(experiment: Experiment, budget: str = "epochs") -> None:
+    """Print what each model makes of full data, a subset and random rows of its size, where several measured them."""
+    by_model.show(experiment, budget, console.print)
 
 
 def show_never_right(experiment: Experiment) -> None:

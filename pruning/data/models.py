@@ -64,8 +64,8 @@ def fingerprint(path: Path) -> str:
 
 
 def identity(path: Path) -> dict[str, Any]:
-    """Return what an experiment records of its model: the fingerprint, and since 0.1.0 each part's own."""
-    return {"fingerprint": fingerprint(path), "parts": parts(path)}
+    """Return what an experiment records of its model: the fingerprint, each part's own, and its number of parameters."""
+    return {"fingerprint": fingerprint(path), "parts": parts(path), "parameters": model_checks.shape(path, path.name).parameters}
 
 
 def changed_parts(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from pruning.analysis.frontier import equal_steps_epochs, of_subset, subset_sha256
-from pruning.errors import SubsetError, UsageError
+from pruning.errors import ExperimentError, SubsetError, UsageError
 from pruning.experiment import Experiment
 from pruning.fine_tunings import FineTuning
 from pruning.jobs.progress import JobProgress, Listener, Stop
 from pruning.jobs.runs import Done, train_runs
 from pruning.records import DECISIONS, RunDiverged, RunPlan, Subset
+from pruning.reports import choices
 from pruning.settings import Settings, default_seeds
 from pruning.subsets import rules
 from pruning.subsets.trainable import check_trainable, trainable
@@ -35,6 +36,13 @@ def tidy(experiment: Experiment) -> None:
 def checkpoint(experiment: Experiment, name: str) -> str | None:
     """Return the path of a checkpoint, or None where the settings want none."""
     return str(experiment.folder.checkpoint(name)) if experiment.settings.checkpoints else None
+
+
+def check_measurable(experiment: Experiment) -> None:
+    """Raise ExperimentError where no subset of the experiment can be fine-tuned."""
+    experiment.need_a_run()
+    if reason := choices.unmeasurable(experiment):
+        raise ExperimentError(f"{experiment.folder.root} {reason}")
 
 
 def choose(experiment: Experiment, wanted: Sequence[str], baselines: Sequence[str], refuse: bool) -> tuple[list[str], list[str]]:
@@ -195,5 +203,7 @@ def fine_tuning(subset: Subset, budget: str, burn_in: int, done: Done) -> FineTu
         tokens=done.result.tokens,
         stuck=done.stuck,
         class_accuracy=done.class_accuracy,
+        compute_seconds=done.result.compute_seconds,
+        evaluation_seconds=done.result.evaluation_seconds,
         right=done.right.tolist(),
     )

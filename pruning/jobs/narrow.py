@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pruning import __version__
+from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.neurons import RANDOM, SOURCES, TAYLOR, any_neurons, kept_width, most_important
 from pruning.data import model_checks, models
 from pruning.data.models import TOKENIZER_FILES
@@ -18,12 +23,20 @@ from pruning.data.tasks import TASKS
 from pruning.errors import Cancelled, ExperimentError, UsageError
 from pruning.experiment import Experiment
 from pruning.files import atomic_write, write_json
+from pruning.jobs import worker
+from pruning.jobs.measuring import check_measurable, choose
 from pruning.jobs.progress import JobProgress, Listener, stop_on_signals
 from pruning.jobs.runs import in_turn
 from pruning.records import Progress, RunPlan
 
+if TYPE_CHECKING:
+    from pruning.training.width import Blocks
+
 NOTES = "width.json"
 """File in the narrower model's folder that says how it was made."""
+
+BASELINE = "random"
+"""Baseline that a subset is measured beside, at its own size."""
 
 COPIED = (*TOKENIZER_FILES, "chat_template.jinja", "chat_template.json", "generation_config.json")
 
@@ -66,47 +79,148 @@ def narrow(
     is not possible, ExperimentError for an experiment without a model, ModelError for a model that cannot be narrowed, Cancelled, and what
     training raises.
     """
+    experiment, path = _opened(directory)
+    cut = _planned(experiment, path, share, Path(output), importance, seed)
+    _refuse(cut.folder)
+    return _written(cut, path, _kept(cut, experiment, path, listen, measured))
+
+
+def narrow_widths(
+    directory: str | Path,
+    shares: Sequence[float],
+    output: str | Path,
+    importance: str = TAYLOR,
+    listen: Listener = lambda progress: None,
+) -> list[Narrowed]:
+    """Write a model for each share: to `output`, or to a folder in it for each where there are several. Neurons are measured once.
+
+    A folder that the same request has written before is kept as it is. Raises what `narrow` raises, before anything is measured.
+    """
+    experiment, path = _opened(directory)
+    folders = {share: Path(output) if len(shares) == 1 else Path(output) / f"width-{share:g}" for share in shares}
+    cuts = [_planned(experiment, path, share, folder, importance, None) for share, folder in folders.items()]
+    before = [_made_before(cut) for cut in cuts]
+    for cut, made in zip(cuts, before, strict=True):
+        if made is None:
+            _refuse(cut.folder)
+    measured, narrowed = None, []
+    for cut, made in zip(cuts, before, strict=True):
+        if made is None and measured is None and cut.importance == TAYLOR and not cut.whole:
+            measured = _measured(experiment, path, listen, cut.seed)
+        narrowed.append(made or _written(cut, path, _kept(cut, experiment, path, listen, measured)))
+    return narrowed
+
+
+def check(directory: str | Path, subset: str) -> None:
+    """Raise what `measure_with` would raise of the experiment and the subset, before anything is trained."""
+    experiment = Experiment(directory)
+    check_measurable(experiment)
+    choose(experiment, [subset], [BASELINE], refuse=True)
+
+
+def measure_with(
+    directory: str | Path,
+    subset: str,
+    narrower: Sequence[Narrowed],
+    seeds: int = USUAL_SEEDS,
+    learning_rate: float | None = None,
+    listener: Callable[[str], AbstractContextManager[Listener]] = lambda title: nullcontext(lambda progress: None),
+) -> Experiment:
+    """Measure full data, a subset and random rows of its size with the experiment's model and with each narrower one.
+
+    What is measured already is kept, so that the same call continues. `learning_rate` is that of every narrower model (None: fitted to
+    each); `listener` follows each model's job under a title. Raises what `worker.frontier` raises.
+    """
+    for model in (None, *(str(each.folder) for each in narrower if each.width < each.width_before)):
+        rate = None if model is None else learning_rate
+        with listener(f"Measuring with {model or 'the whole model'}") as listen:
+            worker.frontier(directory, [subset], [BASELINE], seeds, listen=listen, model=model, learning_rate=rate)
+    return Experiment(directory)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cut:
+    """A narrower model to be written."""
+
+    folder: Path
+    source: str
+    """The experiment's model, as given."""
+    blocks: Blocks
+    width: int
+    importance: str
+    seed: int
+    notes: dict[str, Any]
+    """Contents of `NOTES`, except which neurons are kept and how many parameters that leaves."""
+
+    @property
+    def whole(self) -> bool:
+        """True if every neuron is kept."""
+        return self.width == self.blocks.width
+
+
+def _planned(experiment: Experiment, path: Path, share: float, output: Path, importance: str, seed: int | None) -> _Cut:
+    """Return the cut of that share. Raises UsageError for what is not possible, ModelError for a model that cannot be narrowed."""
     from pruning.training import width
 
     if importance not in SOURCES:
         raise UsageError(f"importance must be one of {', '.join(SOURCES)}, got {importance!r}.", "importance")
-    output = Path(output)
-    _refuse(output)
-    experiment, path = _opened(directory)
     if output.resolve().is_relative_to(experiment.folder.root.resolve()):
         raise UsageError(f"{output} is in the experiment's folder; choose a folder elsewhere for the narrower model.", "output")
     source = experiment.settings.model
     found = width.blocks(path, source)
-    count = kept_width(share, found.width)
-    seed = experiment.settings.seeds[0] if seed is None else seed
-    if count == found.width:
-        kept = np.tile(np.arange(count), (found.layers, 1))
-    elif importance == RANDOM:
-        kept = any_neurons(found.layers, found.width, count, seed)
-    else:
-        kept = most_important(_measured(experiment, path, listen, seed) if measured is None else measured, count)
-    before = model_checks.shape(path, source).parameters
+    count, draw = kept_width(share, found.width), experiment.settings.seeds[0] if seed is None else seed
     notes = {
         "share": share,
         "width": count,
         "width_before": found.width,
         "importance": importance,
         "importance_source": SOURCES[importance],
-        "seed": seed,
+        "seed": draw,
         "model": {"source": source, "fingerprint": experiment.info["model"]["fingerprint"]},
         "experiment": {"name": experiment.name, "data": experiment.info["data"]["fingerprint"]},
         "winnow": __version__,
     }
-    with stop_on_signals() as stop, atomic_write(output) as temporary:
+    return _Cut(folder=output, source=source, blocks=found, width=count, importance=importance, seed=draw, notes=notes)
+
+
+def _made_before(cut: _Cut) -> Narrowed | None:
+    """Return the model in the cut's folder if the same request wrote it: of the same model, data, width, importance and seed."""
+    try:
+        found = json.loads((cut.folder / NOTES).read_text(encoding="utf-8"))
+        same = all(found[name] == cut.notes[name] for name in ("width", "importance", "seed"))
+        same = same and found["model"]["fingerprint"] == cut.notes["model"]["fingerprint"]
+        same = same and found["experiment"]["data"] == cut.notes["experiment"]["data"]
+        made = Narrowed(cut.folder, cut.width, cut.blocks.width, int(found["parameters"]), int(found["parameters_before"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return made if same else None
+
+
+def _kept(cut: _Cut, experiment: Experiment, path: Path, listen: Listener, measured: NDArray[np.float64] | None) -> NDArray[np.int64]:
+    """Return [layers, width] the neurons that the cut keeps."""
+    layers = cut.blocks.layers
+    if cut.whole:
+        return np.tile(np.arange(cut.width), (layers, 1))
+    if cut.importance == RANDOM:
+        return any_neurons(layers, cut.blocks.width, cut.width, cut.seed)
+    return most_important(_measured(experiment, path, listen, cut.seed) if measured is None else measured, cut.width)
+
+
+def _written(cut: _Cut, path: Path, kept: NDArray[np.int64]) -> Narrowed:
+    """Write the model in the folder `path` with the neurons kept."""
+    from pruning.training import width
+
+    before = model_checks.shape(path, cut.source).parameters
+    with stop_on_signals() as stop, atomic_write(cut.folder) as temporary:
         temporary.mkdir()
-        width.write(path, temporary, found, kept, stop)
+        width.write(path, temporary, cut.blocks, kept, stop)
         for name in COPIED:
             if (path / name).is_file():
                 shutil.copyfile(path / name, temporary / name)
-        after = model_checks.shape(temporary, str(output)).parameters
-        write_json(temporary / NOTES, {**notes, "parameters": after, "parameters_before": before, "kept": kept.tolist()})
-        _refuse(output)
-    return Narrowed(output, count, found.width, after, before)
+        after = model_checks.shape(temporary, str(cut.folder)).parameters
+        write_json(temporary / NOTES, {**cut.notes, "parameters": after, "parameters_before": before, "kept": kept.tolist()})
+        _refuse(cut.folder)
+    return Narrowed(cut.folder, cut.width, cut.blocks.width, after, before)
 
 
 def measure_neurons(directory: str | Path, listen: Listener = lambda progress: None, seed: int | None = None) -> NDArray[np.float64]:

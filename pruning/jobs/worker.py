@@ -22,12 +22,11 @@ from pruning.interop import recorder
 from pruning.jobs import base_losses, cluster, divergence, mapping, rate_search, transfer
 from pruning.jobs import look as looking
 from pruning.jobs.cluster import Cluster
-from pruning.jobs.measuring import all_seeds, checkpoint, choose, fine_tune, fine_tuning, tidy
+from pruning.jobs.measuring import all_seeds, check_measurable, checkpoint, choose, fine_tune, fine_tuning, tidy
 from pruning.jobs.progress import JobProgress, Listener, Stop, job, stop_on_signals
 from pruning.jobs.runs import Done, train_runs
 from pruning.jobs.usual import decided
 from pruning.records import RunPlan
-from pruning.reports import choices
 from pruning.settings import FULL_RECIPE, Settings
 from pruning.store.layout import Folder
 from pruning.store.lock import own
@@ -150,9 +149,7 @@ def frontier(
     if seeds < 1:
         raise UsageError(f"seeds must be at least 1, got {seeds}; use at least 3 for a useful interval.", "seeds")
     experiment = Experiment(directory, burn_in, success=success)
-    experiment.need_a_run()
-    if reason := choices.unmeasurable(experiment):
-        raise ExperimentError(f"{experiment.folder.root} {reason}")
+    check_measurable(experiment)
     other = transfer.other_model(experiment, model, learning_rate, own)
     wanted = [*(names or experiment.ladder()), *([transfer.save_own_ticket(experiment, other)] if other and other.own else [])]
     if with_decisions:

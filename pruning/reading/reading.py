@@ -30,7 +30,7 @@ from pruning.store.dynamics import without_runs
 from pruning.store.meaning_map import MeaningMap, read_map
 from pruning.store.saved_subsets import save_subset
 from pruning.store.shared import shared
-from pruning.store.stored import MEASURED_WITH, OWN_MODEL
+from pruning.store.stored import MEASURED_WITH, OWN_MODEL, PARAMETERS
 from pruning.subsets import decisions as by_hand
 from pruning.subsets import rules
 from pruning.subsets.decisions import Decided
@@ -91,7 +91,7 @@ class Reading(Course):
         other.info = {
             **self.info,
             OWN_MODEL: self.own_model,
-            "model": {name: entry[name] for name in ("source", "fingerprint", "parts")},
+            "model": {name: entry[name] for name in ("source", "fingerprint", "parts", PARAMETERS) if name in entry},
             "settings": {**self.info["settings"], **given},
             "learning_rates": entry["learning_rates"],
         }

@@ -11,6 +11,7 @@ from pruning.analysis.recommendation import recommend
 from pruning.reading import Reading
 from pruning.records import FrontierPoint, Subset
 from pruning.reports import answers
+from pruning.reports.by_model import by_model
 from pruning.subsets.decisions import Decided, without_suffix
 from pruning.success import right_looks_histogram
 
@@ -24,7 +25,7 @@ def summary(reading: Reading, budget: str, margin: float) -> dict[str, Any]:
         The experiment; its burn-in and decisions made by hand count throughout, except that each point of the frontier says itself
         whether it is of decided rows.
     budget
-        The budget whose points the recommendation rests on; the frontier has those of every budget.
+        The budget whose points the recommendation and the comparison of models rest on; the frontier has those of every budget.
     margin
         Accuracy the recommended subset may lose, as a share.
     """
@@ -46,6 +47,7 @@ def summary(reading: Reading, budget: str, margin: float) -> dict[str, Any]:
         "frontier": [_point(point) for each in BUDGETS for point in reading.frontier(each) if each == BUDGETS[0] or point.subset != "full"],
         "groups": [{"budget": each, **found.to_dict()} for each in BUDGETS for found in reading.groups_of_points(each)],
         "other_models": [_other_model(reading, fingerprint) for fingerprint in reading.other_models],
+        "by_model": [row.to_dict() for row in by_model(reading, budget=budget)],
         "recommendation": {**asdict(recommended), "margin": margin, "budget": budget},
         "score_seconds": score_seconds(reading.finished(), reading.settings),
         "stability": None if reading.sampled else asdict(reading.stability()),

@@ -35,9 +35,9 @@
 
 The columns of frontier.parquet name the rows of a fine-tuning (subset, method, rule, kept, kept_fraction, rows_sha256, budget,
 burn_in), its training (seed, epochs, seconds, steps, and finished, in seconds since 1970), the metrics on the evaluation data (one
-column each), its course (micro_batch, tokens, stuck), the fingerprint of the model that was fine-tuned (model) and whether each evaluation
-example was predicted right, in the order of evaluation.parquet (right); `fine_tunings.FineTuning` describes each. Older files lack the
-last two.
+column each), its course (micro_batch, tokens, stuck), the time of training and of predicting the evaluation data, as CPU time on the CPU
+(compute_seconds, evaluation_seconds), the fingerprint of the model that was fine-tuned (model) and whether each evaluation example was
+predicted right, in the order of evaluation.parquet (right); `fine_tunings.FineTuning` describes each. Older files lack the last four.
 
 A saved subset has one column, id (int64, in source order), and in its schema's metadata, as "subset", one JSON value: rule (the name of the
 subset it was made from), words (that rule in words), burn_in, seed, runs (how many were complete), total (examples before pruning) and

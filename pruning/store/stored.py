@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 MEASURED_WITH = "measured_with"
 """Entry of experiment.json: other models that subsets were measured with, by fingerprint."""
 
+PARAMETERS = "parameters"
+"""Entry of a model in experiment.json: its number of parameters. Older experiments lack it."""
+
 OWN_MODEL = "own_model"
 """Entry of a reading with another model: the fingerprint of the model that scored the data. Never written."""
 
@@ -280,6 +283,12 @@ class Stored:
     def model(self) -> str:
         """Fingerprint of the model that fine-tunings are read and written of: the experiment's own, or that of `with_model`."""
         return str(self.info["model"].get("fingerprint", ""))
+
+    @property
+    def parameters(self) -> int | None:
+        """Parameters of the whole model that `model` is the fingerprint of; None where they were not recorded."""
+        found = self.info["model"].get(PARAMETERS)
+        return found if type(found) is int else None
 
     @property
     def own_model(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter, process_time
 
 import torch
 
@@ -118,6 +119,11 @@ def peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def clock(device: torch.device) -> float:
+    """Return seconds to take differences of: this process's CPU time on the CPU, which other jobs do not change, else wall clock."""
+    return process_time() if device.type == "cpu" else perf_counter()
 
 
 def _computes_bf16(device: torch.device) -> bool:

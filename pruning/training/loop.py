@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
+from math import nan
 from time import perf_counter
 from typing import Any
 
@@ -20,7 +21,7 @@ from pruning.training import checkpoint, four_bits, generation
 from pruning.training.base import Base
 from pruning.training.batches import Batch, make_batch, ragged, unit_lengths
 from pruning.training.causal import adapt, load
-from pruning.training.devices import autocast, peak_memory, pick_device, pick_precision
+from pruning.training.devices import autocast, clock, peak_memory, pick_device, pick_precision
 from pruning.training.dropout import Noise
 from pruning.training.flat import Flats
 from pruning.training.graphs import GraphedSteps, can_graph
@@ -73,8 +74,18 @@ def train_run(
     except Diverged as error:
         yield RunDiverged(key=plan.key, sentence=str(error))
         return
+    began = clock(run.device)
     outputs = run.evaluate()
-    yield RunResult(key=plan.key, seconds=run.seconds, steps=run.steps, outputs=outputs, micro_batch=run.micro_batch, tokens=run.tokens)
+    yield RunResult(
+        key=plan.key,
+        seconds=run.seconds,
+        steps=run.steps,
+        outputs=outputs,
+        micro_batch=run.micro_batch,
+        tokens=run.tokens,
+        compute_seconds=run.compute_seconds,
+        evaluation_seconds=clock(run.device) - began,
+    )
 
 
 def failed(key: str, error: str, message: str) -> TrainingError:
@@ -132,7 +143,7 @@ class Run:
         self.optimizer = make_optimizer(self.flats, settings, capturable=graphs)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
         self.recorder = EpochRecorder(plan.key, len(plan.rows), self.device)
-        self.steps, self.epochs_done, self.seconds = 0, 0, 0.0
+        self.steps, self.epochs_done, self.seconds, self.compute_seconds = 0, 0, 0.0, 0.0
         self.micro_batch = 0
         self.epoch_steps = -(-len(plan.rows) // settings.batch_size)
         self.total_steps = plan.epochs * self.epoch_steps
@@ -157,6 +168,7 @@ class Run:
         checkpoint.restore_generators(state["generators"], self.device)
         self.noise.state = state["noise"]
         self.steps, self.epochs_done, self.seconds = state["steps"], state["epochs_done"], state["seconds"]
+        self.compute_seconds = state.get("compute_seconds", nan)
         self.micro_batch = state["micro_batch"]
         self.recorder.restore(state.get("recorder", {}))
         logger.info("%s resumes after step %d, %d epochs done", self.plan.key, self.steps, self.epochs_done)
@@ -175,7 +187,8 @@ class Run:
             "generators": checkpoint.generators(self.device),
             "noise": self.noise.state,
             "recorder": self.recorder.state() if self.steps % self.epoch_steps else {},
-            **{"steps": self.steps, "epochs_done": self.epochs_done, "seconds": self.seconds, "micro_batch": self.micro_batch},
+            **{"steps": self.steps, "epochs_done": self.epochs_done, "micro_batch": self.micro_batch},
+            **{"seconds": self.seconds, "compute_seconds": self.compute_seconds},
         }
         checkpoint.save(self.plan.checkpoint, state, records)
 
@@ -193,22 +206,29 @@ class Run:
         done = self.steps - epoch * self.epoch_steps
         if not done:
             self.recorder.start()
-        started = told = saved = perf_counter()
+        since = perf_counter(), clock(self.device)
+        told = saved = since[0]
         seen = sum(map(len, batches[:done]))
         for positions in batches[done:]:
             self.step(positions)
             seen += len(positions)
             if perf_counter() - saved >= CHECKPOINT_SECONDS and seen < count:
-                self.seconds += perf_counter() - started
+                self.count_time(since)
                 self.save(records)
-                started = saved = perf_counter()
+                since = perf_counter(), clock(self.device)
+                saved = since[0]
             tell = perf_counter() - told >= PROGRESS_SECONDS or seen == count
             yield self.progress(epoch, seen, positions) if tell else None
             told = perf_counter() if tell else told
         record = replace(self.recorder.finish(epoch, place), micro_batch=self.micro_batch)
         self.epochs_done = epoch + 1
-        self.seconds += perf_counter() - started
+        self.count_time(since)
         return record
+
+    def count_time(self, since: tuple[float, float]) -> None:
+        """Add the time since then, by the wall clock and by `devices.clock`."""
+        self.seconds += perf_counter() - since[0]
+        self.compute_seconds += clock(self.device) - since[1]
 
     @property
     def tokens(self) -> int:

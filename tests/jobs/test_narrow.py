@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
@@ -17,9 +18,11 @@ from pruning.errors import Cancelled, ExperimentError, ModelError, UsageError
 from pruning.experiment import Experiment
 from pruning.interop.importers import take_over
 from pruning.jobs import worker
-from pruning.jobs.narrow import narrow
+from pruning.jobs.narrow import narrow, narrow_widths
 from pruning.jobs.progress import JobProgress
+from pruning.reports.by_model import by_model
 from tests.support.commands import winnow
+from tests.support.pages import open_page
 from tests.support.processes import room
 from tests.support.tiny import tiny_model
 
@@ -144,3 +147,62 @@ def test_a_changed_model_is_not_cut(scored: Experiment, tmp_path: Path, tiny: st
     tiny_model(copy, seed=5)
     with pytest.raises(ModelError, match=r"weights.* changed since"):
         narrow(experiment.folder.root, 0.5, tmp_path / "half")
+
+
+@pytest.mark.process
+def test_widths_are_measured_beside_the_whole_model(scored: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One command; the same again trains nothing, and the page has the table."""
+    root, folder = scored.folder.root, tmp_path / "models"
+    words = ["narrow", root, "--width", "0.75,0.5", "--output", folder, "--measure", "drop-hard", "--learning-rate", "5e-3", "--seeds", "2"]
+    done = winnow(*words)
+    assert done.returncode == 0, done.stderr
+    assert "Data x model" in done.stdout and "measured with" not in done.stderr
+    measured = Experiment(root)
+    rows = by_model(measured)
+    assert [row.model for row in rows] == [
+        name for name in (scored.settings.model, str(folder / "width-0.75"), str(folder / "width-0.5")) for _ in range(3)
+    ]
+    assert [row.point.subset for row in rows] == ["full", "drop-hard", "random@drop-hard"] * 3
+    sizes = [json.loads((folder / f"width-{share}" / "width.json").read_text())["parameters"] for share in (0.75, 0.5)]
+    assert [rows[place].parameters for place in (3, 6)] == sizes and (rows[0].parameters or 0) > sizes[0] > sizes[1]
+    assert all(row.milliseconds is not None and 0 < row.milliseconds < 100 for row in rows)
+    assert measured.finished()[["compute_seconds", "evaluation_seconds"]].gt(0).all(axis=None)
+    assert all(row.training_seconds is not None and 0 < row.training_seconds < 100 for row in rows)
+
+    trained = pd.read_parquet(measured.folder.frontier)["finished"]
+    before = contents(folder)
+    assert winnow(*words).returncode == 0
+    assert contents(folder) == before and pd.read_parquet(measured.folder.frontier)["finished"].equals(trained)
+
+    app = open_page("frontier", root.parent, monkeypatch)
+    app.selectbox(key="subset").set_value("drop-hard").run()
+    assert not app.exception
+    [table] = [frame.value for frame in app.dataframe if "parameters" in frame.value]
+    assert len(table) == 9 and not [code for code in app.code if "narrow" in code.value]
+    app.selectbox(key="subset").set_value("drop-easy").run()
+    assert [code.value for code in app.code] == [f"winnow narrow {root} --width 0.7,0.5 --output models --measure drop-easy"]
+
+
+def test_a_folder_of_another_request_is_kept(scored: Experiment, tmp_path: Path) -> None:
+    """Neither overwritten nor taken for the one that is asked for."""
+    narrow_widths(scored.folder.root, [0.5], tmp_path / "half", "random")
+    before = contents(tmp_path / "half")
+    [again] = narrow_widths(scored.folder.root, [0.5], tmp_path / "half", "random")
+    assert again.width == 24 and contents(tmp_path / "half") == before
+    with pytest.raises(UsageError, match=r"half exists; choose another folder"):
+        narrow_widths(scored.folder.root, [0.75], tmp_path / "half", "random")
+    (tmp_path / "half" / "width.json").write_text("[]")
+    with pytest.raises(UsageError, match=r"half exists; choose another folder"):
+        narrow_widths(scored.folder.root, [0.5], tmp_path / "half", "random")
+
+
+def test_nothing_is_measured_before_a_request_is_known_to_be_possible(scored: Experiment, tmp_path: Path) -> None:
+    for words, code, sentence in (
+        (["--width", "0.5,half"], 2, "width must be a number above 0 and at most 1, or several with commas, got 'half'"),
+        (["--width", "0.5,1.5"], 2, "width must be above 0 and at most 1, got 1.5"),
+        (["--width", ","], 2, "width names no share"),
+        (["--measure", "drop-everything"], 1, "drop-everything"),
+    ):
+        done = winnow("narrow", scored.folder.root, "--output", tmp_path / "models", *words)
+        assert done.returncode == code and sentence in " ".join(done.stderr.split()) and not done.stdout, words
+    assert not (tmp_path / "models").exists()

@@ -21,7 +21,7 @@ from pruning.settings_file import write_settings
 from tests.support.commands import winnow as command
 from tests.support.processes import wait_until, winnow
 
-CLOCKS = ["seconds", "finished"]
+CLOCKS = ["seconds", "finished", "compute_seconds", "evaluation_seconds"]
 
 
 @pytest.fixture

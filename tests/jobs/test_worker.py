@@ -109,6 +109,8 @@ def test_the_columns_of_the_frontier_are_those_of_the_public_format(scored: Expe
         ("stuck", "bool"),
         ("class_accuracy.negative", "double"),
         ("class_accuracy.positive", "double"),
+        ("compute_seconds", "double"),
+        ("evaluation_seconds", "double"),
         ("model", "large_string"),
         ("right", "list<element: bool>"),
     ]

@@ -24,7 +24,7 @@ from tests.support.ray_cluster import RayCluster, missing
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
-CLOCKS = ["seconds", "finished"]
+CLOCKS = ["seconds", "finished", "compute_seconds", "evaluation_seconds"]
 """Columns of the frontier that say how long something took and when it was: the only ones that may differ."""
 
 LONG = 24
