@@ -358,11 +358,11 @@ class Reading(Course):
         return self._groups(subset, self.measured(budget, right=True))
 
     def groups_of_points(self, budget: str = "epochs") -> list[Groups]:
-        """Return the same for every point of the frontier but full data and random draws, largest first."""
+        """Return the same for every point of the frontier but full data and baselines, largest first."""
         rows = self.measured(budget, right=True)
         if rows.empty:
             return []
-        subsets = [self.named(str(name)) for name in rows.loc[~rows["method"].isin(["full", "random"]), "subset"].unique()]
+        subsets = [self.named(str(name)) for name in rows.loc[~rows["method"].isin(rules.NOT_PROPOSED), "subset"].unique()]
         return [self._groups(subset, rows) for subset in sorted(subsets, key=lambda subset: -subset.size)]
 
     def _groups(self, subset: Subset, rows: pd.DataFrame) -> Groups:

@@ -12,6 +12,7 @@ import pandas as pd
 from pruning.analysis.frontier import headline_of, paired
 from pruning.reading import Reading
 from pruning.records import DECISIONS, Difference, FrontierPoint
+from pruning.subsets.rules import NOT_PROPOSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ def by_model(reading: Reading, names: Sequence[str] | None = None, budget: str =
         return []
     if names is None:
         elsewhere = {point.subset for _, points in frontiers[1:] for point in points}
-        names = [point.subset for point in frontiers[0][1] if point.subset in elsewhere and point.method not in ("full", "random")]
+        names = [point.subset for point in frontiers[0][1] if point.subset in elsewhere and point.method not in NOT_PROPOSED]
     compared = metric or headline_of(frontiers[0][1][0].metrics)
     own = reading.measured(budget)
     full = own[own["subset"] == "full"].set_index("seed")[compared]

@@ -11,6 +11,7 @@ from pruning.analysis.recommendation import payback, recommend
 from pruning.formatting import counted, duration
 from pruning.reading import Reading
 from pruning.records import FrontierPoint
+from pruning.subsets.rules import NOT_PROPOSED
 from pruning.subsets.titles import short
 
 
@@ -60,7 +61,7 @@ def next_step(
             detail=against_random(point),
             choose=point.subset,
         )
-    chosen = [point for point in measured if point.method != "random"] or measured
+    chosen = [point for point in measured if point.method not in NOT_PROPOSED] or measured
     best = max(chosen, key=lambda point: -1.0 if isnan(_mean(point)) else _mean(point))
     detail = f"The best so far keeps {best.kept_fraction:.0%} and {loss(best)}: {short(best.subset)}."
     headline = f"No smaller set is shown to hold accuracy within {margin * 100:g} pp"

@@ -310,6 +310,9 @@ _RULES: dict[str, tuple[_Choose, float | None]] = {
 BASELINES = tuple(_RULES)
 """Baselines that the frontier can measure at every subset's size."""
 
+NOT_PROPOSED = ("full", *BASELINES)
+"""Methods of subsets that others are compared with: full data and the baselines."""
+
 USUAL_BASELINES = ("random", "ambiguous")
 """Default baselines: random, and the paper's."""
 

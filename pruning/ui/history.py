@@ -22,6 +22,8 @@ def table(folders: Sequence[Path]) -> pd.DataFrame:
 
 
 COLUMNS = {
+    "experiment": st.column_config.TextColumn("experiment", width=160),
+    "latest job": st.column_config.TextColumn("latest job", width=260, help="A click on a cell shows a long one whole"),
     "runs": st.column_config.ProgressColumn("runs", format="percent", min_value=0, max_value=1, help="Runs that are complete"),
     "difficulty": st.column_config.BarChartColumn("difficulty", y_min=0, help="Examples by H, from never right to always right"),
     "accuracy": st.column_config.NumberColumn("accuracy", format="%.3f", help="Of full data on the evaluation data"),

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pruning.reports import next_step
+from pruning.subsets.rules import BASELINES
 from tests.support.points import FULL, point
 
 LADDER = ("winning-ticket", "remove-0-1-3")
@@ -31,8 +32,9 @@ def test_a_set_that_loses_too_much_is_not_chosen() -> None:
     assert found.detail == "The best so far keeps 50% and loses 5.0 pp: Drop H = 0. It beats random of the same size by 1.0 pp."
 
 
-def test_the_best_so_far_is_a_choice_and_no_random_draw() -> None:
-    drawn = replace(point("random@remove-0", 500, 0.79, mean=-0.01, half=0.02), method="random")
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_the_best_so_far_is_a_choice_and_no_baseline(baseline: str) -> None:
+    drawn = replace(point(f"{baseline}@remove-0", 500, 0.79, mean=-0.01, half=0.02), method=baseline)
     found = step(point("remove-0", 500, 0.75, mean=-0.05, half=0.001, random=-0.04), drawn)
     assert "loses 5.0 pp: Drop H = 0." in found.detail
 
