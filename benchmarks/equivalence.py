@@ -31,6 +31,7 @@ from scipy import stats
 from benchmarks.machine import heading
 from benchmarks.trainers import RECIPES, as_rows, load, train
 from pruning.analysis.scores import h_score
+from pruning.approximations import APPROXIMATIONS
 from pruning.cli import report
 from pruning.data import examples, models, sample
 from pruning.data.tasks import TASKS
@@ -38,7 +39,7 @@ from pruning.files import atomic_write
 from pruning.formatting import scientific
 from pruning.jobs import worker
 from pruning.records import Encoded, EpochRecord, Progress, RunPlan, RunResult
-from pruning.settings import APPROXIMATIONS, FULL_RECIPE, SAMPLE, Settings, TrainSettings, default_seeds
+from pruning.settings import FULL_RECIPE, SAMPLE, Settings, TrainSettings, default_seeds
 from pruning.training import train as train_ours
 from pruning.training.devices import cores
 

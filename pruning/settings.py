@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from pruning import success
+from pruning.approximations import APPROXIMATIONS, FORMER, OWN_AGREEMENT, WAYS
 from pruning.errors import UsageError
 from pruning.formatting import counted
 from pruning.options import Option, check, settings_of
@@ -20,26 +21,6 @@ SAMPLE = "sample"
 PAPER_SEEDS = (342, 4827, 1215, 98, 8128, 828)
 """Seeds of Tayaranian et al. (CoLLAs 2024), in their order; further runs draw theirs from `default_seeds`."""
 
-
-@dataclass(frozen=True, slots=True)
-class Approximation:
-    """A cheaper way to score."""
-
-    words: str
-    agreement: float
-    """Spearman's correlation of its H with that of the full recipe's other seeds, as measured (benchmarks/results/equivalence.md)."""
-
-
-APPROXIMATIONS = {
-    "epochs": Approximation("two thirds of the epochs", 0.63),
-}
-
-OWN_AGREEMENT = 0.63
-"""The same for the full recipe itself: the maximum that an approximation can reach."""
-
-FORMER = ("layers", "lora")
-"""Approximations of earlier versions: half the layers (agreement .46, where as many full runs at the same cost reach .56) and LoRA adapters
-(.60 at the whole cost). Their recordings are read like those of another tool."""
 
 LATER: Mapping[str, Any] = {"load_in_4bit": False}
 """Settings of the recipe with what they are where a recording does not name them, as those from before they existed do not."""
@@ -62,8 +43,6 @@ def default_seeds(runs: int) -> tuple[int, ...]:
     more = np.random.default_rng(PAPER_SEEDS).integers(1, 2**31 - 1, size=max(0, runs - len(PAPER_SEEDS)))
     return (PAPER_SEEDS + tuple(int(seed) for seed in more))[:runs]
 
-
-WAYS = ", ".join(f"{name} ({way.words}; rank agreement {way.agreement:.2f})" for name, way in APPROXIMATIONS.items())
 
 GROUPS = DATA, MODEL, RECIPE, RUNS, MACHINE = "Data", "Model", "Recipe", "Runs and scores", "Machine"
 """Headings in `--help`, in their order."""

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from pruning.approximations import APPROXIMATIONS, FORMER
 from pruning.errors import ModelError, UsageError
-from pruning.settings import APPROXIMATIONS, FORMER, Settings, TrainSettings
+from pruning.settings import Settings, TrainSettings
 from pruning.training import train
 from pruning.training.loop import Run
 from tests.support.tiny import tiny_data, tiny_model
