@@ -1,11 +1,14 @@
-"""Importance of feed-forward neurons, and which of them a narrower model keeps. Pure functions over arrays [layers, neurons]."""
+"""Importance of neurons and of groups of heads, and which of them a narrower model keeps. Pure functions over arrays [layers, n]."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pruning.errors import UsageError
+from pruning.formatting import counted
 
 MULTIPLE = 64
 """Kept widths are multiples of this, because matrix products of other widths are slower."""
@@ -15,6 +18,34 @@ TAYLOR, RANDOM = "taylor", "random"
 
 SOURCES = {TAYLOR: "first-order change of the loss without the neuron (Molchanov et al. 2019, gates)", RANDOM: "neurons drawn at random"}
 """Importance -> where it is from, for people."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Importance:
+    """How much the loss changes to first order without a neuron, or without a group of heads."""
+
+    neurons: NDArray[np.float64]
+    """[layers, neurons]."""
+    groups: NDArray[np.float64]
+    """[layers, groups]; [layers, 0] where heads were not measured."""
+
+
+def kept_groups(share: float, groups: int, queries: int, hidden: int) -> int:
+    """Return how many of a layer's `groups` of heads a share keeps: the nearest number whose heads, `queries` each, divide `hidden`.
+
+    Raises UsageError for a share that is not above 0 and at most 1, or a share below 1 that would keep every group.
+
+    >>> kept_groups(0.5, 4, 8, 2048), kept_groups(0.7, 4, 8, 2048), kept_groups(0.6, 3, 3, 576), kept_groups(1, 4, 8, 2048)
+    (2, 2, 2, 4)
+    """
+    if not 0 < share <= 1:
+        raise UsageError(f"heads must be above 0 and at most 1, got {share:g}; 0.5 keeps half of each layer's heads.", "heads")
+    if share == 1:
+        return groups
+    kept = min((n for n in range(1, groups + 1) if hidden % (n * queries) == 0), key=lambda n: (abs(n - share * groups), n), default=groups)
+    if kept == groups:
+        raise UsageError(f"heads {share:g} of {counted(groups, 'group')} of heads would keep all of them; use a smaller share.", "heads")
+    return kept
 
 
 def kept_width(share: float, width: int) -> int:

@@ -28,6 +28,9 @@ def narrow(
             metavar="SHARE,...", help="Share of each layer's feed-forward neurons to keep, above 0 and at most 1; commas separate several."
         ),
     ] = "0.5",
+    heads: Annotated[
+        float, typer.Option(help="Share of each layer's attention heads to keep, in whole groups; below 1 only for Llama's kind of models.")
+    ] = 1.0,
     importance: Annotated[str, typer.Option(help=f"Which neurons are kept: {', '.join(SOURCES)}.")] = TAYLOR,
     measure: Annotated[
         str | None,
@@ -48,7 +51,7 @@ def narrow(
     if measure is not None:
         job.check(directory, measure)
     with report.listener("Measuring neurons") as listen:
-        narrowed = job.narrow_widths(directory, shares, output, importance, listen)
+        narrowed = job.narrow_widths(directory, shares, output, importance, listen, heads)
     for made in narrowed:
         say(made.sentence)
     if measure is None:

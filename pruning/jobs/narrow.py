@@ -1,4 +1,4 @@
-"""A narrower model: the most important feed-forward neurons of an experiment's model, as a folder that `from_pretrained` loads."""
+"""A narrower model: the most important neurons and attention heads of an experiment's model, as a folder `from_pretrained` loads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pruning import __version__
 from pruning.analysis.frontier import USUAL_SEEDS
-from pruning.analysis.neurons import RANDOM, SOURCES, TAYLOR, any_neurons, kept_width, most_important
+from pruning.analysis.neurons import SOURCES, TAYLOR, Importance, any_neurons, kept_groups, kept_width, most_important
 from pruning.data import model_checks, models
 from pruning.data.models import TOKENIZER_FILES
 from pruning.data.tasks import TASKS
@@ -30,7 +30,7 @@ from pruning.jobs.runs import in_turn
 from pruning.records import Progress, RunPlan
 
 if TYPE_CHECKING:
-    from pruning.training.width import Blocks
+    from pruning.training.width import Blocks, Heads, Kept
 
 NOTES = "width.json"
 """File in the narrower model's folder that says how it was made."""
@@ -52,13 +52,16 @@ class Narrowed:
     parameters: int
     """Of the whole model."""
     parameters_before: int
+    heads: tuple[int, int] | None = None
+    """Attention heads of each layer, and before; None where all are kept."""
 
     @property
     def sentence(self) -> str:
         """The cut in words."""
         share = self.parameters / self.parameters_before
+        heads = "" if self.heads is None else f" and {self.heads[0]:,} of {self.heads[1]:,} attention heads"
         return (
-            f"{self.folder} keeps {self.width:,} of {self.width_before:,} neurons in each layer: {self.parameters:,} of "
+            f"{self.folder} keeps {self.width:,} of {self.width_before:,} neurons{heads} in each layer: {self.parameters:,} of "
             f"{self.parameters_before:,} parameters ({share:.0%} of the whole model)."
         )
 
@@ -70,9 +73,10 @@ def narrow(
     importance: str = TAYLOR,
     listen: Listener = lambda progress: None,
     seed: int | None = None,
-    measured: NDArray[np.float64] | None = None,
+    measured: Importance | None = None,
+    heads: float = 1.0,
 ) -> Narrowed:
-    """Write the experiment's model with that share of each layer's neurons to a new folder. The experiment is not changed.
+    """Write the experiment's model with that share of each layer's neurons, and of its `heads`, to a new folder; nothing else changes.
 
     The importance is measured in one run on the experiment's training data, with the recipe of its frontier and its first seed; `seed`
     is another one, `measured` the result of an earlier `measure_neurons`. Raises UsageError for a share, an importance or an output that
@@ -80,7 +84,7 @@ def narrow(
     training raises.
     """
     experiment, path = _opened(directory)
-    cut = _planned(experiment, path, share, Path(output), importance, seed)
+    cut = _planned(experiment, path, share, Path(output), importance, seed, heads)
     _refuse(cut.folder)
     return _written(cut, path, _kept(cut, experiment, path, listen, measured))
 
@@ -91,14 +95,17 @@ def narrow_widths(
     output: str | Path,
     importance: str = TAYLOR,
     listen: Listener = lambda progress: None,
+    heads: float = 1.0,
 ) -> list[Narrowed]:
     """Write a model for each share: to `output`, or to a folder in it for each where there are several. Neurons are measured once.
+
+    Each keeps that share of the `heads`.
 
     A folder that the same request has written before is kept as it is. Raises what `narrow` raises, before anything is measured.
     """
     experiment, path = _opened(directory)
     folders = {share: Path(output) if len(shares) == 1 else Path(output) / f"width-{share:g}" for share in shares}
-    cuts = [_planned(experiment, path, share, folder, importance, None) for share, folder in folders.items()]
+    cuts = [_planned(experiment, path, share, folder, importance, None, heads) for share, folder in folders.items()]
     before = [_made_before(cut) for cut in cuts]
     for cut, made in zip(cuts, before, strict=True):
         if made is None:
@@ -106,7 +113,7 @@ def narrow_widths(
     measured, narrowed = None, []
     for cut, made in zip(cuts, before, strict=True):
         if made is None and measured is None and cut.importance == TAYLOR and not cut.whole:
-            measured = _measured(experiment, path, listen, cut.seed)
+            measured = _measured(experiment, path, listen, cut.seed, cut.heads)
         narrowed.append(made or _written(cut, path, _kept(cut, experiment, path, listen, measured)))
     return narrowed
 
@@ -131,7 +138,7 @@ def measure_with(
     What is measured already is kept, so that the same call continues. `learning_rate` is that of every narrower model (None: fitted to
     each); `listener` follows each model's job under a title. Raises what `worker.frontier` raises.
     """
-    for model in (None, *(str(each.folder) for each in narrower if each.width < each.width_before)):
+    for model in (None, *(str(each.folder) for each in narrower if each.parameters < each.parameters_before)):
         rate = None if model is None else learning_rate
         with listener(f"Measuring with {model or 'the whole model'}") as listen:
             worker.frontier(directory, [subset], [BASELINE], seeds, listen=listen, model=model, learning_rate=rate)
@@ -147,6 +154,10 @@ class _Cut:
     """The experiment's model, as given."""
     blocks: Blocks
     width: int
+    heads: Heads | None
+    """None = all are kept."""
+    groups: int
+    """Groups of heads that are kept in each layer; 0 = all."""
     importance: str
     seed: int
     notes: dict[str, Any]
@@ -154,11 +165,18 @@ class _Cut:
 
     @property
     def whole(self) -> bool:
-        """True if every neuron is kept."""
-        return self.width == self.blocks.width
+        """True if everything is kept."""
+        return self.width == self.blocks.width and self.heads is None
+
+    def narrowed(self, parameters: int, before: int) -> Narrowed:
+        """Return the model that was written."""
+        heads = None if self.heads is None else (self.groups * self.heads.queries, self.heads.groups * self.heads.queries)
+        return Narrowed(self.folder, self.width, self.blocks.width, parameters, before, heads)
 
 
-def _planned(experiment: Experiment, path: Path, share: float, output: Path, importance: str, seed: int | None) -> _Cut:
+def _planned(
+    experiment: Experiment, path: Path, share: float, output: Path, importance: str, seed: int | None, share_of_heads: float
+) -> _Cut:
     """Return the cut of that share. Raises UsageError for what is not possible, ModelError for a model that cannot be narrowed."""
     from pruning.training import width
 
@@ -169,6 +187,8 @@ def _planned(experiment: Experiment, path: Path, share: float, output: Path, imp
     source = experiment.settings.model
     found = width.blocks(path, source)
     count, draw = kept_width(share, found.width), experiment.settings.seeds[0] if seed is None else seed
+    heads = None if share_of_heads == 1 else width.heads(path, source)
+    groups = 0 if heads is None else kept_groups(share_of_heads, heads.groups, heads.queries, heads.hidden)
     notes = {
         "share": share,
         "width": count,
@@ -180,37 +200,57 @@ def _planned(experiment: Experiment, path: Path, share: float, output: Path, imp
         "experiment": {"name": experiment.name, "data": experiment.info["data"]["fingerprint"]},
         "winnow": __version__,
     }
-    return _Cut(folder=output, source=source, blocks=found, width=count, importance=importance, seed=draw, notes=notes)
+    if heads is not None:
+        notes |= {"heads": groups * heads.queries, "heads_before": heads.groups * heads.queries}
+    return _Cut(
+        folder=output,
+        source=source,
+        blocks=found,
+        width=count,
+        heads=heads,
+        groups=groups,
+        importance=importance,
+        seed=draw,
+        notes=notes,
+    )
 
 
 def _made_before(cut: _Cut) -> Narrowed | None:
-    """Return the model in the cut's folder if the same request wrote it: of the same model, data, width, importance and seed."""
+    """Return the model in the cut's folder if the same request wrote it: of the same model, data, widths, importance and seed."""
     try:
         found = json.loads((cut.folder / NOTES).read_text(encoding="utf-8"))
-        same = all(found[name] == cut.notes[name] for name in ("width", "importance", "seed"))
+        same = all(found.get(name) == cut.notes.get(name) for name in ("width", "heads", "importance", "seed"))
         same = same and found["model"]["fingerprint"] == cut.notes["model"]["fingerprint"]
         same = same and found["experiment"]["data"] == cut.notes["experiment"]["data"]
-        made = Narrowed(cut.folder, cut.width, cut.blocks.width, int(found["parameters"]), int(found["parameters_before"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        return cut.narrowed(int(found["parameters"]), int(found["parameters_before"])) if same else None
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
         return None
-    return made if same else None
 
 
-def _kept(cut: _Cut, experiment: Experiment, path: Path, listen: Listener, measured: NDArray[np.float64] | None) -> NDArray[np.int64]:
-    """Return [layers, width] the neurons that the cut keeps."""
-    layers = cut.blocks.layers
-    if cut.whole:
-        return np.tile(np.arange(cut.width), (layers, 1))
-    if cut.importance == RANDOM:
-        return any_neurons(layers, cut.blocks.width, cut.width, cut.seed)
-    return most_important(_measured(experiment, path, listen, cut.seed) if measured is None else measured, cut.width)
+def _kept(cut: _Cut, experiment: Experiment, path: Path, listen: Listener, measured: Importance | None) -> Kept:
+    """Return what the cut keeps; neurons and groups are measured where they were not."""
+    from pruning.training import width
+
+    layers, chosen = cut.blocks.layers, cut.importance == TAYLOR and not cut.whole
+    if chosen and (measured is None or (cut.heads is not None and not measured.groups.size)):
+        measured = _measured(experiment, path, listen, cut.seed, cut.heads)
+
+    def keep(importance: NDArray[np.float64] | None, of: int, count: int) -> NDArray[np.int64]:
+        if count == of:
+            return np.tile(np.arange(count), (layers, 1))
+        return any_neurons(layers, of, count, cut.seed) if importance is None else most_important(importance, count)
+
+    neurons, groups = (measured.neurons, measured.groups) if chosen and measured is not None else (None, None)
+    of_heads = None if cut.heads is None else keep(groups, cut.heads.groups, cut.groups)
+    return width.Kept(keep(neurons, cut.blocks.width, cut.width), cut.heads, of_heads)
 
 
-def _written(cut: _Cut, path: Path, kept: NDArray[np.int64]) -> Narrowed:
-    """Write the model in the folder `path` with the neurons kept."""
+def _written(cut: _Cut, path: Path, kept: Kept) -> Narrowed:
+    """Write the model in the folder `path` with what is kept of it."""
     from pruning.training import width
 
     before = model_checks.shape(path, cut.source).parameters
+    chosen = {"kept": kept.neurons.tolist()} | ({} if kept.groups is None else {"kept_groups": kept.groups.tolist()})
     with stop_on_signals() as stop, atomic_write(cut.folder) as temporary:
         temporary.mkdir()
         width.write(path, temporary, cut.blocks, kept, stop)
@@ -218,13 +258,13 @@ def _written(cut: _Cut, path: Path, kept: NDArray[np.int64]) -> Narrowed:
             if (path / name).is_file():
                 shutil.copyfile(path / name, temporary / name)
         after = model_checks.shape(temporary, str(cut.folder)).parameters
-        write_json(temporary / NOTES, {**cut.notes, "parameters": after, "parameters_before": before, "kept": kept.tolist()})
+        write_json(temporary / NOTES, {**cut.notes, "parameters": after, "parameters_before": before, **chosen})
         _refuse(cut.folder)
-    return Narrowed(cut.folder, cut.width, cut.blocks.width, after, before)
+    return cut.narrowed(after, before)
 
 
-def measure_neurons(directory: str | Path, listen: Listener = lambda progress: None, seed: int | None = None) -> NDArray[np.float64]:
-    """Train one run on all rows and return [layers, neurons] the importance it measured, after waiting for the turn on the device.
+def measure_neurons(directory: str | Path, listen: Listener = lambda progress: None, seed: int | None = None) -> Importance:
+    """Train one run on all rows and return the importance of neurons that it measured, after waiting for the turn on the device.
 
     Raises what `narrow` raises.
     """
@@ -232,8 +272,8 @@ def measure_neurons(directory: str | Path, listen: Listener = lambda progress: N
     return _measured(experiment, path, listen, experiment.settings.seeds[0] if seed is None else seed)
 
 
-def _measured(experiment: Experiment, path: Path, listen: Listener, seed: int) -> NDArray[np.float64]:
-    """The same for an experiment that is open, whose model is in the folder `path`."""
+def _measured(experiment: Experiment, path: Path, listen: Listener, seed: int, heads: Heads | None = None) -> Importance:
+    """The same for an experiment that is open, whose model is in the folder `path`, and of the groups of its heads where they are given."""
     from pruning.training import width
     from pruning.training.devices import pick_device
 
@@ -251,7 +291,7 @@ def _measured(experiment: Experiment, path: Path, listen: Listener, seed: int) -
 
     with stop_on_signals() as stop, in_turn([device], say, str(experiment.folder.root), stop):
         progress.waiting = ""
-        for item in width.measure(plan, data, str(path), width.blocks(path, settings.model), recipe, stop):
+        for item in width.measure(plan, data, str(path), width.blocks(path, settings.model), recipe, stop, heads):
             if not isinstance(item, Progress):
                 return item
             progress.update(item)

@@ -1,7 +1,8 @@
-"""Narrower models: the importance of each feed-forward neuron measured in a training run, and neurons cut out of a model's files.
+"""Narrower models: the importance of neurons and attention heads measured in a training run, and both cut out of a model's files.
 
 A neuron is a row of each layer that widens (with its bias) and a column of the one that narrows again. All layers keep the same number, so
-that the configuration describes the cut model and plain `from_pretrained` loads it.
+that the configuration describes the cut model and plain `from_pretrained` loads it. Heads are cut in whole groups that share keys and
+values, and only where the configuration names a head's size: BERT's kind derives it from their number.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from pruning.analysis.neurons import Importance
 from pruning.data.model_checks import read_config, read_header
 from pruning.errors import Cancelled, ExperimentError, ModelError, TrainingError
 from pruning.records import Encoded, Progress, RunPlan
@@ -74,6 +76,49 @@ class Blocks:
         return (int(found["layer"]), 1) if found["part"] == self.kind.down and found["what"] == "weight" else None
 
 
+WITH_HEADS = ("llama", "mistral", "qwen2", "qwen3")
+"""Architectures whose configuration says how large a head is (head_dim)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """The attention heads of one model: in each layer `groups` keys and values, each shared by `queries` heads of `size` numbers."""
+
+    groups: int
+    queries: int
+    size: int
+    hidden: int
+    """Numbers in a token's hidden state; Llama's configuration takes only numbers of heads that divide it."""
+
+    def place(self, tensor: str) -> tuple[int, int, int] | None:
+        """Return layer, dimension and rows of a group in a tensor of that name; None for tensors that are not about heads.
+
+        >>> Heads(3, 3, 64, 576).place("model.layers.7.self_attn.o_proj.weight")
+        (7, 1, 192)
+        """
+        found = _PART.search(tensor)
+        if found is None:
+            return None
+        layer, whole = int(found["layer"]), self.queries * self.size
+        here = {"self_attn.q_proj": (layer, 0, whole), "self_attn.k_proj": (layer, 0, self.size), "self_attn.v_proj": (layer, 0, self.size)}
+        if found["what"] == "weight":
+            here["self_attn.o_proj"] = layer, 1, whole
+        return here.get(found["part"])
+
+
+def heads(path: Path, name: str) -> Heads:
+    """Return the heads of a model folder, by its configuration. Raises ModelError where heads cannot be cut."""
+    config = read_config(path / "config.json", name)
+    if config["model_type"] not in WITH_HEADS:
+        raise ModelError(
+            f"{name} keeps all its heads: the configuration of a {config['model_type']} model derives a head's size from their number; "
+            f"heads can be cut in {', '.join(WITH_HEADS)}."
+        )
+    count, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
+    groups = int(config.get("num_key_value_heads") or count)
+    return Heads(groups, count // groups, int(config.get("head_dim") or hidden // count), hidden)
+
+
 def blocks(path: Path, name: str) -> Blocks:
     """Return the feed-forward blocks of a model folder, by its configuration and the headers of its weights. Reads no weights.
 
@@ -107,19 +152,38 @@ def blocks(path: Path, name: str) -> Blocks:
     return found
 
 
-def cut(tensors: Mapping[str, torch.Tensor], found: Blocks, kept: NDArray[np.int64]) -> dict[str, torch.Tensor]:
-    """Return the tensors of a model with the `kept` [layers, n] neurons of each layer alone; all others are the same."""
-    places = {name: found.place(name) for name in tensors}
-    return {
-        name: tensor if (place := places[name]) is None else tensor.index_select(place[1], torch.from_numpy(kept[place[0]]))
-        for name, tensor in tensors.items()
-    }
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """The part of a model that is kept."""
+
+    neurons: NDArray[np.int64]
+    """[layers, n] of each layer, ascending."""
+    heads: Heads | None = None
+    groups: NDArray[np.int64] | None = None
+    """[layers, n] groups of heads of each layer, ascending; None = all."""
 
 
-def write(source: Path, folder: Path, found: Blocks, kept: NDArray[np.int64], stop: Callable[[], bool]) -> None:
+def cut(tensors: Mapping[str, torch.Tensor], found: Blocks, kept: Kept) -> dict[str, torch.Tensor]:
+    """Return the tensors of a model with the neurons and groups of heads kept alone; all others are the same."""
+    return {name: _cut(name, tensor, found, kept) for name, tensor in tensors.items()}
+
+
+def _cut(name: str, tensor: torch.Tensor, found: Blocks, kept: Kept) -> torch.Tensor:
+    if place := found.place(name):
+        return tensor.index_select(place[1], torch.from_numpy(kept.neurons[place[0]]))
+    if kept.heads is not None and kept.groups is not None and (group := kept.heads.place(name)):
+        layer, dimension, rows = group
+        return tensor.index_select(dimension, torch.from_numpy((kept.groups[layer][:, None] * rows + np.arange(rows)).ravel()))
+    return tensor
+
+
+def write(source: Path, folder: Path, found: Blocks, kept: Kept, stop: Callable[[], bool]) -> None:
     """Write config.json and the cut weights of a model to a folder, file by file as the source has them. Raises Cancelled."""
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    config[found.kind.size] = kept.shape[1]
+    config[found.kind.size] = kept.neurons.shape[1]
+    if kept.heads is not None and kept.groups is not None:
+        count = kept.groups.shape[1]
+        config |= {"num_attention_heads": count * kept.heads.queries, "num_key_value_heads": count, "head_dim": kept.heads.size}
     (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     numbers = size = 0
     for file in sorted(source.glob("*.safetensors")):
@@ -141,20 +205,27 @@ def write(source: Path, folder: Path, found: Blocks, kept: NDArray[np.int64], st
 
 
 def measure(
-    plan: RunPlan, data: Encoded, model: str, found: Blocks, settings: TrainSettings, stop: Callable[[], bool] = lambda: False
-) -> Iterator[Progress | NDArray[np.float64]]:
-    """Train one run in this process; yield its progress, and at last [layers, neurons] the importance of each neuron.
+    plan: RunPlan,
+    data: Encoded,
+    model: str,
+    found: Blocks,
+    settings: TrainSettings,
+    stop: Callable[[], bool] = lambda: False,
+    heads: Heads | None = None,
+) -> Iterator[Progress | Importance]:
+    """Train one run in this process; yield its progress, and at last the importance of each neuron, and of each group of `heads`.
 
-    It is |sum of weight x gradient over the neuron's outgoing weights|, which is how much the loss changes to first order without the
-    neuron, as a mean over the batches in the second half of the run: in the first half, a fresh head says little about the neurons below
-    it. Where the settings train adapters, one pass over the data measures the pretrained weights and nothing is trained: frozen weights
-    have no gradients. The same bits each time. Raises TrainingError where gradients are not finite, Cancelled, and what training raises.
+    It is |sum of weight x gradient over the outgoing weights|, which is how much the loss changes to first order without the neuron or
+    the group, as a mean over the batches in the second half of the run: in the first half, a fresh head says little about the neurons
+    below it. Where the settings train adapters, one pass over the data measures the pretrained weights and nothing is trained: frozen
+    weights have no gradients. The same bits each time. Raises TrainingError where gradients are not finite, Cancelled, and what training
+    raises.
     """
     frozen = bool(settings.lora_rank)
     settings = replace(settings, lora_rank=0, load_in_4bit=False, deterministic=True)
     plan = replace(plan, epochs=1 if frozen else plan.epochs)
     with one_thread(), repeatable(True):
-        run = _MeasuringRun(plan, data, model, settings, found, frozen=frozen)
+        run = _MeasuringRun(plan, data, model, settings, found, heads, frozen=frozen)
         for epoch in range(plan.epochs):
             for item in run.epoch(epoch):
                 if stop():
@@ -165,14 +236,21 @@ def measure(
 
 
 class _MeasuringRun(Run):
-    """A run that looks at the gradients of the neurons' weights before its optimizer does."""
+    """A run that looks at the gradients of outgoing weights before its optimizer does."""
 
-    def __init__(self, plan: RunPlan, data: Encoded, model: str, settings: TrainSettings, found: Blocks, *, frozen: bool) -> None:
+    def __init__(
+        self, plan: RunPlan, data: Encoded, model: str, settings: TrainSettings, found: Blocks, heads: Heads | None, *, frozen: bool
+    ) -> None:
         super().__init__(plan, data, None, model, settings)
         self.frozen, self.batches = frozen, 0
-        places = ((found.place(name), parameter) for name, parameter in self.network.model.named_parameters())
-        self.outgoing = [(place[0], parameter) for place, parameter in places if place is not None and place[1] == 1]
         self.sums = torch.zeros(found.layers, found.width, dtype=torch.float64, device=self.device)
+        self.group_sums = torch.zeros(found.layers, heads.groups if heads else 0, dtype=torch.float64, device=self.device)
+        self.outgoing: list[tuple[torch.Tensor, torch.nn.Parameter]] = []
+        for name, parameter in self.network.model.named_parameters():
+            if (place := found.place(name)) and place[1] == 1:
+                self.outgoing.append((self.sums[place[0]], parameter))
+            elif heads and (group := heads.place(name)) and group[1] == 1:
+                self.outgoing.append((self.group_sums[group[0]], parameter))
 
     def apply(self) -> None:
         if self.frozen or 2 * (self.steps + 1) > self.total_steps:
@@ -184,15 +262,16 @@ class _MeasuringRun(Run):
 
     @torch.no_grad()
     def look(self) -> None:
-        """Add the importance of each neuron in this batch."""
-        for layer, weights in self.outgoing:
+        """Add the importance of each neuron and group in this batch."""
+        for sums, weights in self.outgoing:
             assert weights.grad is not None
-            self.sums[layer] += (weights * weights.grad).double().sum(0).abs() / self.scaler.get_scale()
+            parts = (weights * weights.grad).double().sum(0).unflatten(0, (len(sums), -1)).sum(1)
+            sums += parts.abs() / self.scaler.get_scale()
         self.batches += 1
 
-    def importance(self) -> NDArray[np.float64]:
-        """Return the mean over batches."""
-        found = (self.sums / self.batches).cpu().numpy()
-        if not np.isfinite(found).all():
+    def importance(self) -> Importance:
+        """Return the means over batches."""
+        neurons, groups = ((sums / self.batches).cpu().numpy() for sums in (self.sums, self.group_sums))
+        if not (np.isfinite(neurons).all() and np.isfinite(groups).all()):
             raise TrainingError("The importance of neurons could not be measured: gradients are not finite; use --importance random.")
-        return np.asarray(found)
+        return Importance(neurons=neurons, groups=groups)

@@ -206,3 +206,31 @@ def test_nothing_is_measured_before_a_request_is_known_to_be_possible(scored: Ex
         done = winnow("narrow", scored.folder.root, "--output", tmp_path / "models", *words)
         assert done.returncode == code and sentence in " ".join(done.stderr.split()) and not done.stdout, words
     assert not (tmp_path / "models").exists()
+
+
+def test_heads_of_a_language_model(chats_once: Path, tmp_path: Path) -> None:
+    """Half of the neurons and one of two groups of heads; the cut model measures a subset like any other."""
+    folder = shutil.copytree(chats_once, tmp_path / "chats")
+    experiment = Experiment(folder / "experiments" / "chats")
+    done = winnow("narrow", experiment.folder.root, "--heads", "0.5", "--output", tmp_path / "half")
+    assert done.returncode == 0, done.stderr
+    assert "24 of 48 neurons and 2 of 4 attention heads in each layer" in " ".join(done.stdout.split())
+    notes = json.loads((tmp_path / "half" / "width.json").read_text())
+    assert (notes["heads"], notes["heads_before"], np.shape(notes["kept_groups"])) == (2, 4, (2, 1))
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "half").config.head_dim == 8
+    before = contents(tmp_path / "half")
+    [again] = narrow_widths(experiment.folder.root, [0.5], tmp_path / "half", heads=0.5)
+    assert again.heads == (2, 4) and contents(tmp_path / "half") == before
+    with pytest.raises(UsageError, match="exists"):
+        narrow_widths(experiment.folder.root, [0.5], tmp_path / "half")
+    measured = worker.frontier(experiment.folder.root, ["random@0.5"], [], seeds=1, model=str(tmp_path / "half"), learning_rate=1e-3)
+    [fingerprint] = measured.other_models
+    assert {point.subset for point in measured.with_model(fingerprint).frontier()} == {"full", "random@0.5"}
+    fewer = narrow(experiment.folder.root, 1, tmp_path / "fewer", "random", heads=0.5)
+    assert fewer.width == fewer.width_before and fewer.parameters < fewer.parameters_before
+
+
+def test_heads_that_cannot_be_cut_are_refused_in_a_sentence(scored: Experiment, tmp_path: Path) -> None:
+    done = winnow("narrow", scored.folder.root, "--heads", "0.5", "--output", tmp_path / "half")
+    assert done.returncode == 1 and "keeps all its heads: the configuration of a bert model" in " ".join(done.stderr.split())
+    assert not (tmp_path / "half").exists()
