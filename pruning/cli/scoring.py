@@ -51,14 +51,19 @@ def demo(
     say("Winnow's demo: movie-review sentences, the MiniLM model, all on this machine.")
     if train is None:
         train, seconds = affordable(directory, evaluation, runs, seeds)
-        if seconds and train < SIZES[0]:
-            say(f"{SIZES[0]:,} sentences would take about {duration(seconds)} here, so it takes {train:,} of them.")
+        _say_size(train, SIZES[0], seconds, "sentences")
     done = run_demo(directory, train, evaluation, runs, seeds, report.listener)
     report.show(done.experiment)
     say("")
     say(f"Exported {done.subset.size} of {done.subset.total} sentences to {done.output} and verified it against {done.manifest.name}.")
     say(f"{done.suspected:,} labels look wrong; the dashboard's Inspect page shows them.")
     _say_verdict(directory, done.verdict)
+
+
+def _say_size(taken: int, most: int, seconds: float | None, what: str) -> None:
+    """Say that a demo takes less than elsewhere, if it does."""
+    if seconds and taken < most:
+        say(f"{most:,} {what} would take about {duration(seconds)} here, so it takes {taken:,} of them.")
 
 
 def _say_verdict(directory: Path, verdict: tuple[str, str]) -> None:
@@ -73,16 +78,21 @@ def _say_verdict(directory: Path, verdict: tuple[str, str]) -> None:
 @one_sentence
 def demo_llm(
     directory: Annotated[Path, typer.Option("--experiment", help="Experiment folder.")] = Path("experiments/demo-llm"),
-    train: Annotated[int, typer.Option(help="Training conversations of the sample.")] = 150,
+    train: Annotated[
+        int | None, typer.Option(help="Training conversations of the sample. Default: 90 to 150, so that it takes at most 10 minutes here.")
+    ] = None,
     evaluation: Annotated[int, typer.Option(help="Evaluation conversations of the sample.")] = 120,
     runs: Annotated[int, typer.Option(help="Runs, one fine-tuning each.")] = 2,
     seeds: Annotated[int, typer.Option(help="Fine-tunings per point of the frontier.")] = USUAL_SEEDS,
 ) -> None:
     """Run everything on prompts and answers with a small language model. Needs the package gguf once, to unpack the model."""
-    from pruning.jobs.demo_llm import RANK, people
+    from pruning.jobs.demo_llm import RANK, SIZES, affordable, people
     from pruning.jobs.demo_llm import demo as run_demo
 
     say(f"Winnow's demo of prompts and answers: film sentences, SmolLM2-135M-Instruct, LoRA of rank {RANK}, all on this machine.")
+    if train is None:
+        train, seconds = affordable(directory, evaluation, runs, seeds)
+        _say_size(train, SIZES[0], seconds, "conversations")
     done = run_demo(directory, train, evaluation, runs, seeds, report.listener)
     report.show(done.experiment)
     report.show_never_right(done.experiment)

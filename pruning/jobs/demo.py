@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ SIZES = (1800, 1500, 1200, 900)
 """Training sentences of the demo: the most that end in time, else the fewest."""
 
 MINUTES = 5.0
+"""Time that the demo may take."""
 
 SUBSET_SHARE = 0.55
 """Time of a subset's fine-tuning, evaluation included, in those of full data."""
@@ -78,16 +79,23 @@ def concluded(experiment: Experiment, otherwise: str) -> Demo:
 
 
 def affordable(directory: str | Path, evaluation: int, runs: int, seeds: int) -> tuple[int, float | None]:
-    """Return how many training sentences the demo takes, and the seconds that the most of `SIZES` would take on this machine as it is now.
+    """Return how many training sentences the demo takes here; see `fitting`. Raises what `worker.score` raises."""
+    after = 2 * len(MEASURED) * seeds * SUBSET_SHARE
+    return fitting(directory, SIZES, MINUTES, lambda train: _settings(train, evaluation, runs), 1 + after / runs)
 
-    It fine-tunes for some seconds to measure the machine. An experiment that is there keeps its sentences; its seconds are None.
-    Raises what `worker.score` raises.
+
+def fitting(
+    directory: str | Path, sizes: Sequence[int], minutes: float, settings_of: Callable[[int], Settings], whole: float
+) -> tuple[int, float | None]:
+    """Return the largest size that this machine, as it is now, can do in so many minutes, else the smallest; and the largest's seconds.
+
+    It fine-tunes for some seconds to measure the machine; `whole` is the time of everything in that of scoring. An experiment that is there
+    keeps its examples; its seconds are None. Raises what `worker.score` raises.
     """
     if Folder(Path(directory)).manifest.exists():
         return len(Experiment(directory).ids), None
-    scoring = estimate(_settings(SIZES[0], evaluation, runs)).score_seconds
-    seconds = scoring * (1 + 2 * len(MEASURED) * seeds * SUBSET_SHARE / runs)
-    return next((size for size in SIZES if seconds * size / SIZES[0] <= 60 * MINUTES), SIZES[-1]), seconds
+    seconds = whole * estimate(settings_of(sizes[0])).score_seconds
+    return next((size for size in sizes if seconds * size / sizes[0] <= 60 * minutes), sizes[-1]), seconds
 
 
 def silence(progress: JobProgress) -> None:

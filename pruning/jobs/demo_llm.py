@@ -14,12 +14,21 @@ from pruning.data.sample import fetching
 from pruning.experiment import Experiment
 from pruning.files import atomic_write
 from pruning.jobs import worker
-from pruning.jobs.demo import Demo, Listening, concluded, silence
+from pruning.jobs.demo import Demo, Listening, concluded, fitting, silence
 from pruning.settings import Settings, TrainSettings, default_seeds
 from pruning.subsets.looks import SOMETIMES
 
 LEARNING_RATE = 5e-4
 """Rate of the demo, so that it need not search."""
+
+SIZES = (150, 120, 90)
+"""Training conversations of the demo: the most that end in time, else the fewest."""
+
+MINUTES = 10.0
+"""Time that the demo may take."""
+
+SUBSET_SHARE = 0.9
+"""Time of a subset's fine-tuning, evaluation included, in those of full data."""
 
 RATING = "source.rating_mean"
 
@@ -41,9 +50,15 @@ def small_model() -> Path:
     return folder
 
 
+def affordable(directory: str | Path, evaluation: int, runs: int, seeds: int) -> tuple[int, float | None]:
+    """Return how many training conversations the demo takes here; see `demo.fitting`. Raises as `small_model` and `worker.score` do."""
+    after = max(0, seeds - runs) + 2 * seeds * SUBSET_SHARE
+    return fitting(directory, SIZES, MINUTES, lambda train: _settings(train, evaluation, runs), 1 + after / runs)
+
+
 def demo(
     directory: str | Path,
-    train: int = 150,
+    train: int = SIZES[0],
     evaluation: int = 120,
     runs: int = 2,
     seeds: int = USUAL_SEEDS,

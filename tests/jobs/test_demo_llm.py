@@ -12,7 +12,7 @@ import pytest
 from pruning.data import sample_chats
 from pruning.errors import ModelError
 from pruning.export import writer
-from pruning.jobs import demo_llm
+from pruning.jobs import demo, demo_llm
 from pruning.jobs.demo import silence
 from pruning.training import gguf_weights
 from tests.support.chats import rows, settings_of
@@ -39,6 +39,14 @@ def test_it_measures_sometimes_right_and_exports_what_it_says(tiny_sample: Path)
     said = demo_llm.people(done.experiment)
     assert said.startswith("How far from neutral some 20 people rated") and "at some " in said
     assert writer.verify(done.output)["output"]["rows"] == done.subset.size and done.manifest.exists()
+
+
+@pytest.mark.parametrize(("scoring", "size"), [(100.0, 150), (170.0, 120), (1000.0, 90)])
+def test_a_slower_machine_takes_fewer_conversations(scoring: float, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_llm, "_settings", lambda train, evaluation, runs: train)
+    monkeypatch.setattr(demo, "estimate", lambda train: SimpleNamespace(score_seconds=scoring * train / 150))
+    taken, seconds = demo_llm.affordable(tmp_path / "demo", 120, runs=2, seeds=3)
+    assert taken == size and seconds == pytest.approx(scoring * (1 + (1 + 6 * 0.9) / 2))
 
 
 @pytest.mark.process
