@@ -27,10 +27,10 @@ from pruning.reading.course import Course
 from pruning.records import DECISIONS, FrontierPoint, Subset
 from pruning.store import cache
 from pruning.store.dynamics import without_runs
+from pruning.store.manifest import MEASURED_WITH, OWN_MODEL, PARAMETERS
 from pruning.store.meaning_map import MeaningMap, read_map
 from pruning.store.saved_subsets import save_subset
 from pruning.store.shared import shared
-from pruning.store.stored import MEASURED_WITH, OWN_MODEL, PARAMETERS
 from pruning.subsets import decisions as by_hand
 from pruning.subsets import rules
 from pruning.subsets.decisions import Decided

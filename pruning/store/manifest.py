@@ -28,6 +28,15 @@ FORMAT = 1
 OLDEST = 1
 """The oldest version that is read."""
 
+MEASURED_WITH = "measured_with"
+"""Entry of experiment.json: other models that subsets were measured with, by fingerprint."""
+
+PARAMETERS = "parameters"
+"""Entry of a model in experiment.json: its number of parameters. Older experiments lack it."""
+
+OWN_MODEL = "own_model"
+"""Entry of a reading with another model: the fingerprint of the model that scored the data. Never written."""
+
 LIBRARIES = ("torch", "transformers", "datasets", "numpy", "pyarrow")
 
 AFTERWARDS = (

@@ -30,6 +30,7 @@ from pruning.store.dynamics import Recording, epoch_accuracy, write_epoch
 from pruning.store.job_status import JobStatus
 from pruning.store.layout import Folder, column_names, read_table
 from pruning.store.look import Look, read_look
+from pruning.store.manifest import MEASURED_WITH, OWN_MODEL, PARAMETERS
 from pruning.store.saved_subsets import forget_subset, saved_files, saved_subsets
 from pruning.store.shared import shared
 from pruning.subsets import decisions as by_hand
@@ -37,16 +38,6 @@ from pruning.subsets.decisions import Decided, Decision
 
 if TYPE_CHECKING:
     from pruning.data.examples import Examples
-
-
-MEASURED_WITH = "measured_with"
-"""Entry of experiment.json: other models that subsets were measured with, by fingerprint."""
-
-PARAMETERS = "parameters"
-"""Entry of a model in experiment.json: its number of parameters. Older experiments lack it."""
-
-OWN_MODEL = "own_model"
-"""Entry of a reading with another model: the fingerprint of the model that scored the data. Never written."""
 
 
 class Stored:

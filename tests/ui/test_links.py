@@ -18,7 +18,7 @@ from pruning.fine_tunings import MODEL
 from pruning.records import DecisionKind
 from pruning.reports.browse import View
 from pruning.reports.conditions import Filter
-from pruning.store.stored import MEASURED_WITH
+from pruning.store.manifest import MEASURED_WITH
 from pruning.subsets.decisions import Decision
 from pruning.ui import address
 from pruning.ui.server.routes import ROUTES
