@@ -126,13 +126,20 @@ def spread_table(experiment: Experiment) -> list[str]:
     return lines
 
 
+def by_rule(experiment: Experiment) -> dict[str, Experiment]:
+    """The recording under `exact` and under the rule that Winnow proposes for it, by name."""
+    assert experiment.success is not None
+    names = dict.fromkeys((EXACT, experiment.success.name))
+    return {name: experiment.reading(burn_in=experiment.burn_in, success=name) for name in names}
+
+
 def orders(experiment: Experiment) -> dict[str, NDArray[np.float64]]:
     """Scores by name, higher = harder."""
-    exact = experiment.reading(burn_in=experiment.burn_in, success=EXACT)
-    dynamics = exact.dynamics
-    return {
-        "right looks (exact)": -dynamics.correct.sum(axis=(0, 1)).astype(float),
-        "H (exact)": -exact.h_score().astype(float),
+    dynamics, found = experiment.dynamics, dict[str, NDArray[np.float64]]()
+    for name, read in by_rule(experiment).items():
+        found[f"right looks ({name})"] = -read.dynamics.correct.sum(axis=(0, 1)).astype(float)
+        found[f"H ({name})"] = -read.h_score().astype(float)
+    return found | {
         "mean loss": dynamics.loss.mean(axis=(0, 1)).astype(float),
         "mean loss, first epoch": dynamics.loss[:, 0].mean(axis=0).astype(float),
         "worst token": -scores.compute("worst-token", dynamics),
@@ -141,19 +148,27 @@ def orders(experiment: Experiment) -> dict[str, NDArray[np.float64]]:
 
 
 def agreement_table(experiment: Experiment, classes: Experiment | None) -> list[str]:
-    """Rank correlations (Spearman) of each score with people's ratings, with H of the classification, and between halves of the runs."""
+    """Rank correlations (Spearman) of each score between two runs, and with people's ratings and H of the classification, if any."""
+    loss = experiment.dynamics.loss.mean(axis=1).astype(float)
+    halves = {"mean loss": (loss[0], loss[-1])}
+    for name, read in by_rule(experiment).items():
+        looks = -read.dynamics.correct.sum(axis=1).astype(float)
+        halves[f"right looks ({name})"] = looks[0], looks[-1]
     rated = RATING in experiment.examples().column_names
-    clear = np.abs(experiment.examples([RATING])[RATING].to_numpy()) if rated else np.zeros(len(experiment.ids))
+    clear = np.abs(experiment.examples([RATING])[RATING].to_numpy()) if rated else None
     usable = classes is not None and not classes.learned.refusal  # H of a model that has not learned ranks nothing
     difficulty = -scores.compute("h", classes.dynamics) if classes is not None and usable else None
-    lines = ["", "## Agreement (Spearman)", ""]
-    lines += ["| score | people's unsureness | H of the classification | first run against the last |", "|---|---|---|---|"]
-    correct, loss = experiment.reading(success=EXACT).dynamics.correct, experiment.dynamics.loss
-    halves = {"right looks (exact)": -correct.sum(axis=1).astype(float), "mean loss": loss.mean(axis=1).astype(float)}
-    for name, order in orders(experiment).items():
-        cells = [name, rho(order, -clear), "" if difficulty is None else rho(order, difficulty)]
-        cells.append(rho(halves[name][0], halves[name][-1]) if name in halves and len(correct) > 1 else "")
-        lines.append(f"| {' | '.join(cells)} |")
+    ranked, columns = orders(experiment), dict[str, dict[str, str]]()
+    if clear is not None:
+        columns["people's unsureness"] = {name: rho(order, -clear) for name, order in ranked.items()}
+    if difficulty is not None:
+        columns["H of the classification"] = {name: rho(order, difficulty) for name, order in ranked.items()}
+    if experiment.dynamics.runs > 1:
+        columns["first run against the last"] = {name: rho(*halves[name]) for name in ranked if name in halves}
+    lines = ["", "## Agreement (Spearman)", "", f"| score | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    lines += [f"| {' | '.join([name, *(each.get(name, '') for each in columns.values())])} |" for name in ranked]
+    if clear is None:
+        return lines
     if difficulty is not None:
         lines.append(f"| H of the classification | {rho(difficulty, -clear)} |  |  |")
     return [*lines, "", "People's unsureness: minus the distance of the mean rating (-4 to 4) from neutral; no training saw it."]
