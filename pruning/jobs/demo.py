@@ -34,7 +34,7 @@ SIZES = (1800, 1500, 1200, 900)
 MINUTES = 5.0
 """Time that the demo may take."""
 
-SUBSET_SHARE = 0.55
+SUBSET_SHARE = 0.65
 """Time of a subset's fine-tuning, evaluation included, in those of full data."""
 
 Listening = Callable[[str], AbstractContextManager[Listener]]
