@@ -30,7 +30,7 @@ from pruning.analysis.frontier import paired, paired_values
 from pruning.cli import report
 from pruning.errors import TrainingError
 from pruning.experiment import Experiment
-from pruning.formatting import scientific
+from pruning.formatting import in_points, scientific
 from pruning.jobs import worker
 from pruning.records import Difference, FrontierPoint
 from pruning.settings import Settings, default_seeds
@@ -167,9 +167,7 @@ def difference(values: Sequence[float]) -> Difference:
 
 def in_pp(found: Difference) -> str:
     """The same in percentage points, with its 95% interval where there is one."""
-    if np.isnan(found.low):
-        return f"{100 * found.mean:+.1f}"
-    return f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    return in_points(found.mean, found.low, found.high)
 
 
 def overview(found: dict[str, dict[str, Any]]) -> list[str]:

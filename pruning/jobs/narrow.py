@@ -112,7 +112,7 @@ def narrow_widths(
             _refuse(cut.folder)
     measured, narrowed = None, []
     for cut, made in zip(cuts, before, strict=True):
-        if made is None and measured is None and cut.importance == TAYLOR and not cut.whole:
+        if made is None and measured is None and cut.by_importance:
             measured = _measured(experiment, path, listen, cut.seed, cut.heads)
         narrowed.append(made or _written(cut, path, _kept(cut, experiment, path, listen, measured)))
     return narrowed
@@ -167,6 +167,11 @@ class _Cut:
     def whole(self) -> bool:
         """True if everything is kept."""
         return self.width == self.blocks.width and self.heads is None
+
+    @property
+    def by_importance(self) -> bool:
+        """True if what is kept follows from a measured importance."""
+        return self.importance == TAYLOR and not self.whole
 
     def narrowed(self, parameters: int, before: int) -> Narrowed:
         """Return the model that was written."""
@@ -231,8 +236,8 @@ def _kept(cut: _Cut, experiment: Experiment, path: Path, listen: Listener, measu
     """Return what the cut keeps; neurons and groups are measured where they were not."""
     from pruning.training import width
 
-    layers, chosen = cut.blocks.layers, cut.importance == TAYLOR and not cut.whole
-    if chosen and (measured is None or (cut.heads is not None and not measured.groups.size)):
+    layers = cut.blocks.layers
+    if cut.by_importance and (measured is None or (cut.heads is not None and not measured.groups.size)):
         measured = _measured(experiment, path, listen, cut.seed, cut.heads)
 
     def keep(importance: NDArray[np.float64] | None, of: int, count: int) -> NDArray[np.int64]:
@@ -240,7 +245,7 @@ def _kept(cut: _Cut, experiment: Experiment, path: Path, listen: Listener, measu
             return np.tile(np.arange(count), (layers, 1))
         return any_neurons(layers, of, count, cut.seed) if importance is None else most_important(importance, count)
 
-    neurons, groups = (measured.neurons, measured.groups) if chosen and measured is not None else (None, None)
+    neurons, groups = (measured.neurons, measured.groups) if cut.by_importance and measured is not None else (None, None)
     of_heads = None if cut.heads is None else keep(groups, cut.heads.groups, cut.groups)
     return width.Kept(keep(neurons, cut.blocks.width, cut.width), cut.heads, of_heads)
 
