@@ -157,10 +157,14 @@ def _runs(experiment: Experiment, status: JobStatus) -> None:
 
 
 def _curves(experiment: Experiment, accuracy: NDArray[np.float64]) -> None:
-    """Draw the training accuracy by epoch, [R, E]."""
+    """Draw the training accuracy by epoch, [R, E]; before there is any, say what it waits for."""
+    st.caption("Training accuracy by epoch: each run, and their mean")
+    if not np.isfinite(accuracy).any():
+        fitting = experiment.settings.recorded_by == "winnow" and experiment.settings.scoring.learning_rate is None
+        st.text("No run yet: short trials fit the learning rate first." if fitting else "No run has finished an epoch yet.")
+        return
     table = pd.DataFrame(accuracy.T, index=range(1, accuracy.shape[1] + 1), columns=[f"run {run}" for run in range(len(accuracy))])
     majority = _majority(str(experiment.folder.root), experiment.info["data"]["evaluation"]["fingerprint"])
-    st.caption("Training accuracy by epoch: each run, and their mean")
     st.plotly_chart(
         charts.learned(table, None if np.isnan(majority) else majority, "majority class"),
         key="learning-curves",

@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -326,3 +328,13 @@ def test_the_subset_of_a_view_is_saved_on_export_and_becomes_the_subset_of_every
     app.number_input(key=address.BURN_IN).set_value(0).run()
     assert {"Rows": f"{ticket.size - 1:,}"}.items() <= {metric.label: metric.value for metric in app.metric}.items()
     assert not app.exception and not app.error
+
+
+def test_before_the_first_epoch_the_page_says_what_it_waits_for(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of an empty chart: short trials first where the learning rate is fitted, else the first epoch."""
+    said: list[str] = []
+    monkeypatch.setattr(job_progress.st, "text", said.append)
+    for rate in (2e-4, None):
+        waiting: Any = SimpleNamespace(settings=scored.settings.with_changes(learning_rate=rate))
+        job_progress._curves(waiting, np.full((2, 3), np.nan))
+    assert said == ["No run has finished an epoch yet.", "No run yet: short trials fit the learning rate first."]
