@@ -11,10 +11,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
+from scipy.stats import spearmanr
 
 from benchmarks.machine import heading
 from benchmarks.study import in_pp
+from pruning.analysis.scores import h_score
+from pruning.analysis.sensitivity import by_chance
 from pruning.cli import report
 from pruning.data.sample import sample_split
 from pruning.experiment import Experiment
@@ -39,6 +43,7 @@ def main(
     options = f"--other {other} --train {train} --evaluation {evaluation} --model {model} --runs {runs} --seeds {seeds}"
     pair = [scored(name, train, evaluation, runs) for name in (model, other)]
     print(heading("How far a ticket travels", f"python -m benchmarks.travel {options} --variations {variations}"))
+    print(f"{alike(*pair)}\n")
     print("| scored by | measured by | rate | subset | kept | accuracy | against full data, pp | against random, pp |\n" + "|---" * 8 + "|")
     for experiment, beside in (pair, pair[::-1]):
         print("\n".join(travelled(experiment, beside, seeds)), flush=True)
@@ -67,6 +72,16 @@ def scored(model: str, train: int, evaluation: int, runs: int) -> Experiment:
     )
     with report.listener(f"Scoring with {Path(model).name}") as listen:
         return worker.score(settings, Path(f"experiments/travel-{train}-{Path(model).name.lower()}"), listen)
+
+
+def alike(one: Experiment, other: Experiment) -> str:
+    """How alike the two models' recordings are, in a sentence."""
+    agreement = spearmanr(h_score(one.dynamics.correct), h_score(other.dynamics.correct)).statistic
+    kept = [np.isin(np.arange(len(each.ids)), each.rule(TICKET).kept) for each in (one, other)]
+    overlap = (kept[0] & kept[1]).sum() / (kept[0] | kept[1]).sum()
+    expected = by_chance(*(float(each.mean()) for each in kept))
+    words = f"their tickets overlap by {overlap:.0%} (Jaccard), by chance {expected:.0%}"
+    return f"The two models' H agree to {agreement:.2f} (Spearman); {words}."
 
 
 def travelled(experiment: Experiment, beside: Experiment, seeds: int) -> list[str]:
