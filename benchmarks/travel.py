@@ -8,6 +8,7 @@ random sentences of the same number are measured by both models, and so is the o
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +56,7 @@ def main(
         )
         for row in found.rows:
             cells = [row.words, f"{row.rank_agreement:.2f}", f"{row.interval[0]:.2f} to {row.interval[1]:.2f}", f"{row.overlap:.0%}"]
-            cells += [f"{row.by_chance:.0%}", f"{row.kept_fraction:.0%}", f"{row.accuracy:.3f}"]
+            cells += [f"{row.by_chance:.0%}", f"{row.kept_fraction:.0%}", "" if isnan(row.accuracy) else f"{row.accuracy:.3f}"]
             print(f"| {' | '.join(cells if not row.problem else [row.words, row.problem, *[''] * 5])} |")
 
 
