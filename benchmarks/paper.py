@@ -24,7 +24,7 @@ from pruning.analysis.recommendation import recommend
 from pruning.cli import one_sentence, report
 from pruning.data.sample import sample_split
 from pruning.experiment import Experiment
-from pruning.formatting import bracketed
+from pruning.formatting import bracketed, possible
 from pruning.jobs import worker
 from pruning.records import FrontierPoint
 from pruning.settings import Settings, default_seeds
@@ -169,7 +169,7 @@ def table(points: list[FrontierPoint]) -> str:
     lines = ["| subset | kept | accuracy | 95% interval | minus full | minus random | seeds |", "|---|---|---|---|---|---|---|"]
     for point in points:
         differences = [
-            f"{d.mean:+.3f} {bracketed(d.low, d.high, sign='+')}" if d is not None and d.pairs else ""
+            f"{d.mean:+.3f} {bracketed(*possible(d.low, d.high), sign='+')}" if d is not None and d.pairs else ""
             for d in (point.vs_full, point.vs_random)
         ]
         headline = headline_of(point.metrics)

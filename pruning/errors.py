@@ -44,7 +44,11 @@ class UsageError(WinnowError):
 
 
 class DataError(WinnowError):
-    """A file or dataset cannot be read as labelled examples."""
+    """A file or dataset cannot be read as labelled examples. `field` names the setting that would help, as in `UsageError`."""
+
+    def __init__(self, sentence: str, field: str = "") -> None:
+        super().__init__(sentence)
+        self.field = field
 
 
 class ModelError(WinnowError):

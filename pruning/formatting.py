@@ -32,6 +32,15 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def runs_by_epochs(runs: int, epochs: int) -> str:
+    """How much was or will be trained.
+
+    >>> runs_by_epochs(3, 2), runs_by_epochs(1, 1)
+    ('3 runs x 2 epochs', '1 run x 1 epoch')
+    """
+    return f"{counted(runs, 'run')} x {counted(epochs, 'epoch')}"
+
+
 def duration(seconds: float | None) -> str:
     """Seconds in the unit a person would use.
 
@@ -69,10 +78,22 @@ def bracketed(low: float, high: float, sign: str = "") -> str:
 def in_points(mean: float, low: float, high: float) -> str:
     """A difference of shares in percentage points, with its interval where there is one.
 
-    >>> in_points(0.0123, -0.001, 0.0256), in_points(-0.5, float("nan"), float("nan"))
-    ('+1.2 [-0.1, +2.6]', '-50.0')
+    >>> in_points(0.0123, -0.001, 0.0256), in_points(-0.5, float("nan"), float("nan")), in_points(-0.5, -1.6, 0.6)
+    ('+1.2 [-0.1, +2.6]', '-50.0', '-50.0 [-100.0, +60.0]')
     """
-    return f"{100 * mean:+.1f}" + ("" if isnan(low) else f" [{100 * low:+.1f}, {100 * high:+.1f}]")
+    if isnan(low):
+        return f"{100 * mean:+.1f}"
+    low, high = possible(low, high)
+    return f"{100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def possible(low: float, high: float) -> tuple[float, float]:
+    """The part of an interval that a difference of two shares can take, -1..1; nan remains.
+
+    >>> possible(-1.6, 0.6), possible(float("nan"), float("nan"))
+    ((-1.0, 0.6), (nan, nan))
+    """
+    return (low, high) if isnan(low) else (max(low, -1.0), min(high, 1.0))
 
 
 def from_to(ends: tuple[float, float], form: str) -> str:

@@ -292,7 +292,7 @@ class FrontierPoint:
     metrics: Mapping[str, float]
     """Mean of each metric over seeds, e.g. {"accuracy": 0.81, "macro_f1": 0.80}."""
     ci95: Mapping[str, tuple[float, float]]
-    """Student-t 95% interval of each mean; (nan, nan) with one seed."""
+    """Student-t 95% interval of each mean, cut at the metric's range; (nan, nan) with one seed."""
     vs_full: Difference | None
     """Metric minus full data's, paired by seed; `frontier.points` chooses the metric."""
     vs_random: Difference | None
@@ -309,6 +309,12 @@ class FrontierPoint:
     """Number of times its difference to full data was evaluated: once per job that added seeds."""
     class_accuracy: Mapping[str, float] = field(default_factory=dict)
     """Class name -> accuracy on the evaluation examples of that class, mean over the seeds that recorded it."""
+    class_accuracy_vs_full: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Class name -> the same with full data and with this subset, over the seeds that both have."""
+
+    def plus_minus(self, metric: str) -> float:
+        """Return the distance from the metric's mean to the farther end of its interval; nan with one seed."""
+        return max(abs(end - self.metrics[metric]) for end in self.ci95[metric])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

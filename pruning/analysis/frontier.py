@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from math import ceil, inf, nan, sqrt
+from math import ceil, inf, isnan, nan, sqrt
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ from pruning.settings import Settings
 
 NOT_METRICS = frozenset(column.name for column in fields(FineTuning)) - {"metrics"}
 """Columns of the table of fine-tunings that say which one it is and what it cost; the others are metrics, or of one class."""
+
+RANGES = {"mcc": (-1.0, 1.0), "loss": (0.0, inf), "perplexity": (1.0, inf)}
+"""Range of each metric that is not a share, 0..1."""
 
 CONFIDENCE = 0.95
 
@@ -129,7 +132,7 @@ def _point(
         seeds=len(group),
         budget=str(group["budget"].iloc[0]),
         metrics={metric: float(group[metric].mean()) for metric in metrics},
-        ci95={metric: interval(group[metric].to_numpy(float)) for metric in metrics},
+        ci95={metric: _inside(metric, *interval(group[metric].to_numpy(float))) for metric in metrics},
         vs_full=None if full is None or name == "full" else paired(group[compared], full[compared]),
         vs_random=None if random is None else paired(group[compared], random[compared]),
         seconds=seconds,
@@ -138,12 +141,26 @@ def _point(
         steps_saved=full_steps - steps,
         tokens_saved=None if full is None else _tokens_saved(group, full),
         looks=_looks(group, full, starts) if starts and full is not None else 1,
-        class_accuracy={
-            str(column).removeprefix(CLASS_ACCURACY): float(group[column].mean())
-            for column in group.columns
-            if str(column).startswith(CLASS_ACCURACY) and group[column].notna().any()
-        },
+        class_accuracy=_class_accuracy(group),
+        class_accuracy_vs_full={} if full is None or name == "full" else _classes_of_both(group, full),
     )
+
+
+def _inside(metric: str, low: float, high: float) -> tuple[float, float]:
+    """An interval without what lies outside the metric's range: few seeds give wide ones."""
+    least, most = RANGES.get(metric, (0.0, 1.0))
+    return (nan, nan) if isnan(low) else (max(low, least), min(high, most))
+
+
+def _class_accuracy(group: pd.DataFrame) -> dict[str, float]:
+    columns = [str(column) for column in group.columns if str(column).startswith(CLASS_ACCURACY) and group[column].notna().any()]
+    return {column.removeprefix(CLASS_ACCURACY): float(group[column].mean()) for column in columns}
+
+
+def _classes_of_both(ours: pd.DataFrame, full: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    seeds = ours.index.intersection(full.index)
+    base, own = _class_accuracy(full.loc[seeds]), _class_accuracy(ours.loc[seeds])
+    return {name: (base[name], own[name]) for name in base if name in own}
 
 
 def _tokens_saved(ours: pd.DataFrame, full: pd.DataFrame) -> int | None:

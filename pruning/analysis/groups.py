@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pruning.formatting import counted
+from pruning.formatting import counted, possible
 from pruning.records import Difference
 
 LEVEL = 0.05
@@ -282,14 +282,15 @@ def _uncertainty(found: _Contrast, extra: float) -> tuple[float, float]:
 
 
 def _change(values: Floats) -> Difference:
-    """Return the mean change of a group [S, n] with its 95% interval; nan with one seed or one example."""
+    """Return the mean change of a group [S, n] with its 95% interval within -1..1; nan with one seed or one example."""
     mean, seeds = float(values.mean()), len(values)
     if min(values.shape) < 2:
         return Difference(mean=mean, low=nan, high=nan, pairs=seeds)
     found = _contrast(values)
     variance, freedom = _uncertainty(found, max(0.0, found.over_seeds - found.noise))
     half = float(stats.t.ppf(0.975, freedom)) * sqrt(variance)
-    return Difference(mean=mean, low=mean - half, high=mean + half, pairs=seeds)
+    low, high = possible(mean - half, mean + half)
+    return Difference(mean=mean, low=low, high=high, pairs=seeds)
 
 
 def _p_values(change: Floats, groups: Sequence[NDArray[np.bool_]]) -> Floats:

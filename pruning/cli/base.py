@@ -145,7 +145,10 @@ def _with_parameters(verb: Callable[..., None], parameters: list[Parameter]) -> 
 
 def with_flag(error: WinnowError, verb: Callable[..., None]) -> str:
     """Return an error's sentence, with the flag of the setting it names where the verb has one."""
-    sentence, flag = str(error), _flags(verb).get(getattr(error, "field", ""), "")
+    sentence, flags, field = str(error), _flags(verb), getattr(error, "field", "")
+    if field == "columns" and {"text", "label"} <= flags.keys():
+        return f"{sentence} For example: --text COLUMN --label COLUMN."
+    flag = flags.get(field, "")
     return f"{sentence.rstrip('.')} ({flag})." if flag and flag not in sentence else sentence
 
 

@@ -22,7 +22,7 @@ from pruning.analysis.recommendation import MARGIN, cost, recommend
 from pruning.cli import by_model, generated
 from pruning.cli.base import say
 from pruning.errors import WinnowError
-from pruning.formatting import bracketed, counted, duration, one_line, printable, scientific
+from pruning.formatting import bracketed, counted, duration, one_line, possible, printable, runs_by_epochs, scientific
 from pruning.records import Difference, FrontierPoint
 from pruning.reports import in_progress
 from pruning.settings import Settings
@@ -126,9 +126,12 @@ def _plain(title: str) -> Callable[[JobProgress], None]:
         if progress.step:
             say(f"{title}: {progress.step}")
             return
+        if not progress.total:
+            say(f"{title}: starting")
+            return
         runs = "; ".join(in_progress.sentence(run) for _, run in sorted(progress.runs.items()))
         left = f", {duration((progress.total - progress.done) / progress.rate)} left" if progress.rate else ""
-        say(f"{title}: {progress.done:,} of {progress.total:,} examples, {progress.rate:.0f}/s{left} ({runs})")
+        say(f"{title}: {progress.done:,} of {progress.total:,} examples, {progress.rate:.0f}/s{left}{f' ({runs})' if runs else ''}")
 
     return listen
 
@@ -212,7 +215,7 @@ def say_estimate(settings: Settings, as_json: bool = False) -> None:
         say(f"Looking at the data first: {duration(found.look_seconds)}, part of scoring (--no-look leaves it out).")
     if found.fit_seconds:
         say(f"Fitting the learning rate: {duration(found.fit_seconds)}, part of scoring.")
-    say(f"Scoring {found.examples:,} examples, {settings.runs} runs x {settings.scoring.epochs} epochs: {duration(found.score_seconds)}.")
+    say(f"Scoring {found.examples:,} examples, {runs_by_epochs(settings.runs, settings.scoring.epochs)}: {duration(found.score_seconds)}.")
     if fewer := fewer_runs(found.by_runs):
         say(fewer)
     say(f"The whole frontier with both baselines, {USUAL_SEEDS} seeds each: about {duration(found.frontier_seconds)}.")
@@ -260,8 +263,8 @@ def show_pruned(done: Pruned) -> None:
 
 
 def say_data(experiment: Experiment) -> None:
-    """Print the detected columns, and the rows that were skipped or split off."""
-    for note in (*experiment.info["data"]["notes"], *experiment.info["data"]["evaluation"]["notes"]):
+    """Print the detected columns, and the rows that were skipped or split off; what training and evaluation data share, once."""
+    for note in dict.fromkeys((*experiment.info["data"]["notes"], *experiment.info["data"]["evaluation"]["notes"])):
         say(note)
 
 
@@ -269,11 +272,12 @@ def _show_histogram(experiment: Experiment) -> None:
     dynamics = experiment.dynamics
     counts = experiment.h_histogram()
     epochs = dynamics.epochs - experiment.burn_in
-    console.print(f"\n[bold]{dynamics.examples:,} examples[/bold], {dynamics.runs} runs x {dynamics.epochs} epochs")
+    console.print(f"\n[bold]{dynamics.examples:,} examples[/bold], {runs_by_epochs(dynamics.runs, dynamics.epochs)}")
     show_learning_rates(experiment)
     if experiment.settings.caveat:
         _line(experiment.settings.caveat)
-    console.print(f"H = number of runs that got an example right in all {epochs} epochs counted")
+    counted_epochs = "the epoch counted" if epochs == 1 else f"all {epochs} epochs counted"
+    console.print(f"H = number of runs that got an example right in {counted_epochs}")
     if dynamics.runs < experiment.settings.runs:
         console.print(f"Only {dynamics.runs} of {experiment.settings.runs} runs are complete; these numbers use only those.")
     for h, count in enumerate(counts):
@@ -394,4 +398,4 @@ def compare(found: Comparison, changed: list[dict[str, Any]]) -> None:
 def _difference(difference: Difference | None) -> str:
     if difference is None or difference.pairs == 0:
         return ""
-    return f"{difference.mean:+.3f} {bracketed(difference.low, difference.high, sign='+')}"
+    return f"{difference.mean:+.3f} {bracketed(*possible(difference.low, difference.high), sign='+')}"

@@ -20,6 +20,7 @@ from pruning.data import readers
 from pruning.data.readers import Origin, Source
 from pruning.data.tasks import Fields, detect
 from pruning.errors import DataError, UsageError
+from pruning.formatting import counted
 from pruning.settings import SAMPLE, Settings
 from pruning.subsets.selection import stratified
 
@@ -220,7 +221,8 @@ def split_off(examples: Examples, fraction: float, seed: int) -> tuple[Examples,
     held_out = _part_of_each(strata, fraction, seed)
     if not held_out.any():
         raise DataError(f"{examples.source} has {len(examples)} examples, too few to split {fraction:.0%} off; give evaluation data.")
-    note = f"{int(held_out.sum())} of {len(examples)} examples were split off for evaluation, stratified by label (seed {seed})."
+    by_label = ", stratified by label" if examples.label_names else ""
+    note = f"{int(held_out.sum()):,} of {len(examples):,} examples were split off for evaluation at random{by_label} (seed {seed})."
     noted = replace(examples, notes=(*examples.notes, note))
     return noted.select(~held_out), noted.select(held_out)
 
@@ -257,7 +259,7 @@ def rows_kept(source: Source, fields: Fields, drop_invalid: bool) -> tuple[NDArr
     notes = list(fields.notes)
     if fields.unlabelled is not None and fields.unlabelled.any():
         keep &= ~fields.unlabelled
-        notes.append(f"{_rows(int(fields.unlabelled.sum()))} dropped as having no label ({fields.mark}).")
+        notes.append(f"{counted(int(fields.unlabelled.sum()), 'row')} dropped as having no label ({fields.mark}).")
     invalid = np.zeros_like(keep)
     for problem in fields.problems:
         rows = problem.rows & keep & ~invalid
@@ -265,16 +267,13 @@ def rows_kept(source: Source, fields: Fields, drop_invalid: bool) -> tuple[NDArr
             continue
         first, count = int(np.flatnonzero(rows)[0]), int(rows.sum())
         if not drop_invalid:
-            more = f" ({count} rows like it)" if count > 1 else ""
+            more = f" ({count:,} rows like it)" if count > 1 else ""
             words = problem.found.get(first, problem.what)
             raise DataError(f"{source.place(first)} {words}{more}; fix the row, or skip invalid rows (--drop-invalid).")
-        notes.append(f"{_rows(count)} dropped: {source.place(first)} {problem.what}{' and others' if count > 1 else ''}.")
+        words = problem.found.get(first, problem.what)
+        notes.append(f"{counted(count, 'row')} dropped: {source.place(first)} {words}{', others likewise' if count > 1 else ''}.")
         invalid |= rows
     return keep & ~invalid, tuple(notes)
-
-
-def _rows(count: int) -> str:
-    return f"{count} row{'' if count == 1 else 's'}"
 
 
 def ids_of(source: Source, id_column: str | None, keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], str]:

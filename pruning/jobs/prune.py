@@ -20,7 +20,7 @@ from pruning.errors import ExperimentError, ScoreError, SubsetError, TrainingErr
 from pruning.experiment import Experiment
 from pruning.export import target, writer
 from pruning.export.formats import find_format, of_output
-from pruning.formatting import counted
+from pruning.formatting import counted, possible
 from pruning.jobs import rate_search, worker
 from pruning.jobs.cluster import Cluster
 from pruning.jobs.measuring import all_seeds, fine_tune
@@ -226,10 +226,11 @@ class _Race:
         point = self._point(step.chosen)
         difference, metric = point.vs_full, headline_of(point.metrics)
         assert difference is not None
+        low, high = possible(difference.low, difference.high)
         words = (
             f"{short(point.subset)} keeps {point.kept:,} of {len(self.experiment.ids):,} examples ({point.kept_fraction:.0%}): {metric} "
             f"{point.metrics[metric]:.3f}, {difference.mean * 100:+.1f} pp from full data "
-            f"({difference.low * 100:+.1f} to {difference.high * 100:+.1f}, {counted(difference.pairs, 'seed')})."
+            f"({low * 100:+.1f} to {high * 100:+.1f}, {counted(difference.pairs, 'seed')})."
         )
         return (words, f"Each further fine-tuning takes {point.steps:,} steps instead of {self.full_steps:,}.", runs)
 

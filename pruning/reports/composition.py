@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -77,9 +75,8 @@ def class_shares_sentence(view: View, kept: NDArray[np.bool_], most: int = 6) ->
     return f"Class shares: {', '.join(changes)}{' ...' if len(table) > most else ''}."
 
 
-def class_accuracy(point: FrontierPoint, points: Sequence[FrontierPoint]) -> pd.DataFrame:
-    """Return the accuracy on each class's evaluation examples with full data and with the subset, most lost first."""
-    full = next((other.class_accuracy for other in points if other.subset == "full"), {})
-    names = [name for name in full if name in point.class_accuracy]
-    table = pd.DataFrame({"class": names, "full data": [full[n] for n in names], "this subset": [point.class_accuracy[n] for n in names]})
+def class_accuracy(point: FrontierPoint) -> pd.DataFrame:
+    """Return the accuracy on each class's evaluation examples with full data and with the subset, paired by seed, most lost first."""
+    rows = [(name, *both) for name, both in point.class_accuracy_vs_full.items()]
+    table = pd.DataFrame(rows, columns=["class", "full data", "this subset"])
     return table.assign(pp=((table["this subset"] - table["full data"]) * 100).round(1)).sort_values("pp", kind="stable")

@@ -8,7 +8,7 @@ from math import isnan
 
 from pruning.analysis.frontier import score_seconds
 from pruning.analysis.recommendation import payback, recommend
-from pruning.formatting import counted, duration
+from pruning.formatting import counted, duration, possible
 from pruning.reading import Reading
 from pruning.records import FrontierPoint
 from pruning.subsets.rules import NOT_PROPOSED
@@ -90,7 +90,8 @@ def against_random(point: FrontierPoint) -> str:
         return f"It beats random of the same size by {difference.mean * 100:.1f} pp."
     if difference.high < 0:
         return f"Random of the same size does better by {-difference.mean * 100:.1f} pp."
-    return f"No difference from random of the same size is shown ({difference.low * 100:+.1f} to {difference.high * 100:+.1f} pp)."
+    low, high = possible(difference.low, difference.high)
+    return f"No difference from random of the same size is shown ({low * 100:+.1f} to {high * 100:+.1f} pp)."
 
 
 def _mean(point: FrontierPoint) -> float:

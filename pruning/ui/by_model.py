@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from math import isnan, nan
+from math import nan
 
 import pandas as pd
 import streamlit as st
 
 from pruning.experiment import Experiment
+from pruning.formatting import possible
 from pruning.records import Subset
 from pruning.reports.browse import View
 from pruning.reports.by_model import ModelPoint, by_model
@@ -84,10 +85,10 @@ def table(rows: Sequence[ModelPoint]) -> pd.DataFrame:
             "model": row.name,
             "subset": "Random, same size" if row.point.method == "random" else short(row.point.subset),
             row.metric: round(row.point.metrics[row.metric], 4),
-            tables.PLUS_MINUS: _half(row.point.ci95[row.metric]),
+            tables.PLUS_MINUS: round(row.point.plus_minus(row.metric), 4),
             tables.VS_FULL: nan if row.change is None or not row.change.pairs else round(100 * row.change.mean, 1) + 0.0,
-            "low": nan if row.change is None else round(100 * row.change.low, 1) + 0.0,
-            "high": nan if row.change is None else round(100 * row.change.high, 1) + 0.0,
+            "low": nan if row.change is None else round(100 * possible(row.change.low, row.change.high)[0], 1) + 0.0,
+            "high": nan if row.change is None else round(100 * possible(row.change.low, row.change.high)[1], 1) + 0.0,
             "seeds": row.point.seeds,
             "keeps": row.point.kept,
             "parameters": nan if row.parameters is None else row.parameters / 1e6,
@@ -96,7 +97,3 @@ def table(rows: Sequence[ModelPoint]) -> pd.DataFrame:
         }
         for row in rows
     )
-
-
-def _half(ends: tuple[float, float]) -> float:
-    return nan if isnan(ends[0]) else round((ends[1] - ends[0]) / 2, 4)

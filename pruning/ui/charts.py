@@ -116,7 +116,7 @@ def _band(figure: go.Figure, group: Sequence[FrontierPoint], metric: str, colour
     for end, fill in ((1, None), (0, "tonexty")):
         figure.add_scatter(
             x=across,
-            y=[min(max(point.ci95[metric][end], 0.0), 1.0) for point in known],
+            y=[point.ci95[metric][end] for point in known],
             mode="lines",
             line={"width": 0, "color": colour},
             fill=fill,
@@ -130,11 +130,14 @@ def _band(figure: go.Figure, group: Sequence[FrontierPoint], metric: str, colour
 def _points(figure: go.Figure, group: Sequence[FrontierPoint], metric: str, method: str) -> None:
     colour = theme.METHODS.get(method, theme.OTHER)
     banded = method in BANDED and len(group) > 1
-    bars = [0.0 if banded or isnan(p.ci95[metric][0]) else p.metrics[metric] - p.ci95[metric][0] for p in group]
+    shown = [not banded and not isnan(point.ci95[metric][0]) for point in group]
+    up, down = (
+        [abs(p.ci95[metric][end] - p.metrics[metric]) if bar else 0.0 for p, bar in zip(group, shown, strict=True)] for end in (1, 0)
+    )
     figure.add_scatter(
         x=[point.kept_fraction for point in group],
         y=[point.metrics[metric] for point in group],
-        error_y={"type": "data", "array": bars, "thickness": 1, "width": 3},
+        error_y={"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1, "width": 3},
         mode="lines+markers" if len(group) > 1 else "markers",
         name={"h-score": "difficulty rule", "full": "full data", "random": "random, same size"}.get(method, plotly(method)),
         line={"color": colour, "width": 2},

@@ -82,7 +82,7 @@ def cost(view: View, subset: Subset, points: Sequence[FrontierPoint], metric: st
         else:
             _numbers(view, point, metric)
         if point is not None:
-            _by_class(point, points)
+            _by_class(point)
         _pruned(view, subset, kept)
         with st.container(horizontal=True, vertical_alignment="center"):
             pruned = st.button(
@@ -98,8 +98,8 @@ def cost(view: View, subset: Subset, points: Sequence[FrontierPoint], metric: st
 
 
 def _numbers(view: View, point: FrontierPoint, metric: str) -> None:
-    low, high = point.ci95[metric]
-    interval = "" if isnan(low) else f"\u00b1{(high - low) / 2:.3f} over {counted(point.seeds, 'seed')}"
+    half = point.plus_minus(metric)
+    interval = "" if isnan(half) else f"\u00b1{half:.3f} over {counted(point.seeds, 'seed')}"
     row = st.container(horizontal=True)
     row.metric("Keeps", f"{point.kept_fraction:.0%}", f"{point.kept:,} examples", delta_color="off", delta_arrow="off", width="stretch")
     row.metric(
@@ -112,9 +112,9 @@ def _numbers(view: View, point: FrontierPoint, metric: str) -> None:
         st.caption(words)
 
 
-def _by_class(point: FrontierPoint, points: Sequence[FrontierPoint]) -> None:
+def _by_class(point: FrontierPoint) -> None:
     """Accuracy on each class's evaluation examples, full data's and the subset's, most lost first."""
-    table = composition.class_accuracy(point, points)
+    table = composition.class_accuracy(point)
     if table.empty:
         return
     st.caption("Accuracy by class, on the evaluation data")

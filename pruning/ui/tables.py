@@ -78,7 +78,7 @@ def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
             "subset": short(point.subset),
             "keeps": round(point.kept_fraction, 3),
             metric: round(point.metrics[metric], 4),
-            PLUS_MINUS: round((point.ci95[metric][1] - point.ci95[metric][0]) / 2, 4),
+            PLUS_MINUS: round(point.plus_minus(metric), 4),
             VS_FULL: _points(point.vs_full),
             VS_RANDOM: _points(point.vs_random),
             "seeds": point.seeds,

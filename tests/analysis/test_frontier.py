@@ -7,6 +7,7 @@ import pytest
 
 from pruning.analysis import frontier
 from pruning.analysis.frontier import cost_in_words, expected
+from pruning.reports import composition
 from tests.support.points import FULL, finetunings, point
 
 
@@ -70,6 +71,25 @@ def test_only_jobs_that_added_to_three_or_more_paired_seeds_count_as_looks() -> 
     assert looks["a"] == 3 and frontier.points(table[table["seed"] < 4], 1000, starts=[0.0, 4.0, 6.0])[1].looks == 2
     assert frontier.points(table[table["seed"] < 3], 1000, starts=[0.0, 4.0, 6.0, 7.0])[1].looks == 1
     assert all(point.looks == 1 for point in frontier.points(table, 1000))
+
+
+def test_intervals_end_where_a_metric_ends() -> None:
+    """.9 and .5: mean .7, half 12.706 * .2 = 2.54; the difference keeps its own ends, from which bounds at other levels follow."""
+    table = finetunings(full=[0.9, 0.5], a=[0.5, 0.9]).assign(mcc=[0.9, -0.9, 0.1, -0.1], loss=[0.1, 3.0, 0.1, 3.0])
+    full, a = frontier.points(table, 1000)
+    assert full.ci95["accuracy"] == (0.0, 1.0) and full.ci95["mcc"] == (-1.0, 1.0)
+    assert full.ci95["loss"] == (0.0, pytest.approx(1.55 + 12.7062 * 1.45, abs=1e-3))
+    assert full.plus_minus("accuracy") == pytest.approx(0.7)
+    assert a.vs_full is not None and a.vs_full.high == pytest.approx(12.7062 * 0.4, abs=1e-3)
+
+
+def test_accuracy_by_class_is_paired_by_seed() -> None:
+    """Full data's third seed, which the subset lacks, counts in its own mean alone."""
+    table = finetunings(full=[0.9, 0.9, 0.9], a=[0.8, 0.8]).assign(**{"class_accuracy.x": [1.0, 1.0, 0.4, 0.5, 0.7]})
+    full, a = frontier.points(table, 1000)
+    assert full.class_accuracy == {"x": pytest.approx(0.8)} and full.class_accuracy_vs_full == {}
+    assert a.class_accuracy_vs_full == {"x": (pytest.approx(1.0), pytest.approx(0.6))}
+    assert composition.class_accuracy(a)["pp"].tolist() == [-40.0]
 
 
 def test_one_seed_has_no_interval() -> None:

@@ -196,7 +196,7 @@ def test_a_queued_job_says_once_what_it_waits_for(tmp_path: Path, capsys: pytest
         progress.waiting, progress.total = "", 360
         listen(progress)
     lines = capsys.readouterr().out.splitlines()
-    assert lines == ["Waiting for experiments/first, which trains on cpu.", "Scoring: 0 of 360 examples, 0/s ()"]
+    assert lines == ["Waiting for experiments/first, which trains on cpu.", "Scoring: 0 of 360 examples, 0/s"]
 
 
 def test_the_chosen_rate_is_marked_in_the_last_round(scored: Experiment, capsys: pytest.CaptureFixture[str]) -> None:

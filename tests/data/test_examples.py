@@ -223,7 +223,7 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
         r"line 2 has no text in 'text' \(2 rows",
     ),
     "missing label": ("a.jsonl", b'{"text": "a", "label": 1}\n{"text": "b"}\n', "line 2 has no label in 'label'"),
-    "nothing that fits": ("a.jsonl", b'{"x": 1, "y": 2, "z": 3}\n', "Its columns are x, y, z"),
+    "nothing that fits": ("a.jsonl", b'{"x": 1, "y": 2, "z": 3}\n', "columns of .*: 'x', 'y', 'z'. Name those of one task"),
 }
 
 
@@ -422,7 +422,7 @@ def test_a_preview_says_what_each_column_was_taken_for(tmp_path: Path) -> None:
 
 def test_a_preview_of_readable_data_says_what_keeps_it_from_being_scored(tmp_path: Path) -> None:
     seen = preview(write_jsonl(tmp_path / "a.jsonl", [{"x": 1, "y": 2, "z": 3}]))
-    assert seen.task is None and seen.total == 1 and "Its columns are x, y, z" in str(seen.problem)
+    assert seen.task is None and seen.total == 1 and "a.jsonl: 'x', 'y', 'z'. Name those of one task" in str(seen.problem)
     seen = preview(write_jsonl(tmp_path / "b.jsonl", [{"text": "a", "label": 1}, {"text": "", "label": 0}]))
     assert seen.mapping == {"text": "text", "label": "label"} and "has no text" in str(seen.problem)
     assert preview(tmp_path / "b.jsonl", drop_invalid=True, columns={"label": "label"}).label_counts == {"0": 0, "1": 1}

@@ -42,5 +42,6 @@ def detect(source: Source, task: str = "auto", columns: Mapping[str, str] | None
         guess = one.guess(source, given)
         if guess is not None:
             return one, guess
-    wanted = " or ".join(f"{one.wanted} ({one.name})" for one in candidates)
-    raise DataError(f"Cannot detect which columns of {source.name} are {wanted}; name them. Its columns are {', '.join(there[:20])}.")
+    wanted = ", or ".join(f"{one.name}: {one.wanted}" for one in sorted(candidates, key=lambda one: one.name != "classification"))
+    here = ", ".join(map(repr, there[:20]))
+    raise DataError(f"Cannot detect the columns of {source.name}: {here}. Name those of one task ({wanted}).", "columns")

@@ -152,7 +152,7 @@ def _guess_label(source: Source, given: Mapping[str, str]) -> tuple[str | None, 
 def _guess_texts(source: Source, given: Mapping[str, str], label: str | None) -> tuple[dict[str, str], str]:
     texts = {field: column for field, column in given.items() if field in ("text", "text_pair")}
     if "text" in texts:
-        return texts, f"text is {texts['text']!r} (as asked)"
+        return texts, f"text is {texts['text']!r} (as asked){_second(texts)}"
     there = {column.lower(): column for column in source.table.column_names if column != label}
     for first, second in PAIR_NAMES:
         if first in there and second in there and texts.get("text_pair", there[second]) == there[second]:
@@ -162,11 +162,15 @@ def _guess_texts(source: Source, given: Mapping[str, str], label: str | None) ->
             }, f"the pair is {there[first]!r} and {there[second]!r} (by their names)"
     named = first_named(source, (name for name in TEXT_NAMES if there.get(name, label) != label and there[name] not in texts.values()))
     if named is not None:
-        return {"text": named, **texts}, f"text is {named!r} (by its name)"
+        return {"text": named, **texts}, f"text is {named!r} (by its name){_second(texts)}"
     candidates = [column for column in there.values() if is_text(source, column) and column not in texts.values()]
     if len(candidates) == 1:
-        return {"text": candidates[0], **texts}, f"text is {candidates[0]!r} (the only column of text)"
+        return {"text": candidates[0], **texts}, f"text is {candidates[0]!r} (the only column of text){_second(texts)}"
     return texts, ""
+
+
+def _second(texts: Mapping[str, str]) -> str:
+    return f"; text_pair is {texts['text_pair']!r} (as asked)" if "text_pair" in texts else ""
 
 
 def correlation(gold: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
