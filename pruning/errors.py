@@ -56,7 +56,11 @@ class ModelError(WinnowError):
 
 
 class ExperimentError(WinnowError):
-    """An experiment's folder is missing, incomplete, from another version, or has other settings."""
+    """An experiment's folder is missing, incomplete, from another version, or has other settings. `field` as in `UsageError`."""
+
+    def __init__(self, sentence: str, field: str = "") -> None:
+        super().__init__(sentence)
+        self.field = field
 
 
 class BusyError(WinnowError):

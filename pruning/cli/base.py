@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -215,6 +217,22 @@ def _option(setting: Setting) -> Any:
 def program() -> str:
     """Return the command that this process was started as: winnow, or python -m pruning."""
     return "winnow" if Path(sys.argv[0]).name == "winnow" else "python -m pruning"
+
+
+def score_command(data: str, settings: Settings, folder: Path) -> str:
+    """Return the command that scores data with the model, the columns and the rows of these settings, into a folder."""
+    from pruning.data.tasks import TASKS
+
+    if settings.max_length == TASKS[settings.task].max_length:
+        settings = replace(settings, max_length=None)
+    found = [*program().split(), "score", data, "--model", settings.model]
+    for field, column in settings.columns.items():
+        found += ["--column", f"{field}={column}"]
+    for name in ("evaluation", "limit", "max_length", "id_column", "missing_label"):
+        if (value := getattr(settings, name)) is not None:
+            found += [settings_of(Settings)[name].flag, str(value)]
+    switches = {"--drop-invalid": settings.drop_invalid, "--no-header": settings.header is False}
+    return shlex.join([*found, *(flag for flag, on in switches.items() if on), "--experiment", str(folder)])
 
 
 def words(text: str) -> list[str]:

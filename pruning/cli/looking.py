@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pruning.cli import report
-from pruning.cli.base import Json, LabelColumn, TextColumn, TextPairColumn, app, columns_of, one_sentence, program, say
+from pruning.cli.base import (
+    Json,
+    LabelColumn,
+    TextColumn,
+    TextPairColumn,
+    app,
+    columns_of,
+    one_sentence,
+    program,
+    say,
+    score_command,
+    settings_options,
+)
 from pruning.settings import SAMPLE, Settings
 
 
 @app.command()
 @one_sentence
+@settings_options("columns", "drop_invalid", "id_column", "missing_label", "header")
 def look(
+    changes: dict[str, Any],
     data: Annotated[str, typer.Argument(metavar="DATA|DIR", help="The data, or the folder of an experiment.")],
     experiment: Annotated[
         Path | None, typer.Option("--experiment", help="Folder for the result. Default: experiments/NAME, named after the data.")
@@ -43,7 +59,7 @@ def look(
             settings = Settings(
                 data=data,
                 task=task,
-                **columns_of({}, text=text, text_pair=text_pair, label=label),
+                **columns_of(changes, text=text, text_pair=text_pair, label=label),
                 evaluation=evaluation,
                 limit=limit,
                 model=model or SAMPLE,
@@ -57,9 +73,12 @@ def look(
     report.say_data(looked)
     for sentence in found.sentences():
         say(sentence)
+    root = looked.folder.root
+    say(f"The look is in {root}.")
     if found.copies:
         output = f"{looked.name}.{DISTINCT}.jsonl"
-        say(f"One of each: {program()} export {looked.folder.root} --subset {DISTINCT} --output {output}")
-        say(f"Fine-tune on these: {program()} score {output}")
+        every = replace(looked.settings, limit=None, drop_invalid=False, header=None)
+        say(f"One of each: {program()} export {shlex.quote(str(root))} --subset {DISTINCT} --output {shlex.quote(output)}")
+        say(f"Fine-tune on these: {score_command(output, every, root.with_name(f'{root.name}-{DISTINCT}'))}")
     elif not looked.finished_runs():
-        say(f"Fine-tune to sharpen this: {program()} score {data} --experiment {looked.folder.root}")
+        say(f"Fine-tune to sharpen this: {score_command(looked.settings.data, looked.settings, root)}")

@@ -22,7 +22,10 @@ def applies(experiment: Experiment) -> str:
     task = TASKS[experiment.settings.task]
     if task.kind == "classification":
         return ""
-    return f"There is no look at {task.name} data: it embeds one text, or pair of texts, per example and probes its label."
+    return (
+        f"There is no look at {task.name} data: it embeds one text, or pair of texts, per example and probes its label. "
+        "Score it without a look."
+    )
 
 
 def step(experiment: Experiment, progress: JobProgress, listen: Listener, stop: Stop, later: int) -> Experiment:

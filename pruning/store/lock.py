@@ -142,7 +142,7 @@ def refuse_strange(folder: Folder) -> None:
     if folder.manifest.exists():
         manifest.read(folder.manifest)
     elif folder.root.exists() and not all(_begun(folder, path) for path in folder.root.iterdir()) and not folder.manifest.exists():
-        raise ExperimentError(f"{folder.root} is not empty and is not an experiment; choose a new folder.")
+        raise ExperimentError(f"{folder.root} is not empty and is not an experiment; choose a new folder.", "experiment")
 
 
 def _begun(folder: Folder, path: Path) -> bool:

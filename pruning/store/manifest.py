@@ -97,12 +97,14 @@ def merge(old: dict[str, Any], new: dict[str, Any], root: Path, recorded: bool =
     ):
         if before != after:
             raise ExperimentError(
-                f"{root} was made from different {place} (fingerprint {before[:12]}, now {after[:12]}); choose a new folder."
+                f"{root} was made from different {place} (fingerprint {before[:12]}, now {after[:12]}); choose a new folder.",
+                "experiment",
             )
     if changed := changed_parts(old["model"], new["model"]):
         raise ExperimentError(
             f"{root} was made with a different model: the {' and '.join(changed)} of {new['model']['source'] or 'the model'} changed; "
-            "restore the original files, or choose a new folder."
+            "restore the original files, or choose a new folder.",
+            "experiment",
         )
     if not recorded:
         return {**old, "settings": new["settings"]}
@@ -110,7 +112,9 @@ def merge(old: dict[str, Any], new: dict[str, Any], root: Path, recorded: bool =
         if name == "learning_rate":
             before, after = ("auto" if rate is None else rate for rate in (before, _as_asked(old, before, after)))
         if before != after:
-            raise ExperimentError(f"{root} was made with {name} = {before}, not {after}; choose a new folder or use {before}.")
+            raise ExperimentError(
+                f"{root} was made with {name} = {before}, not {after}; choose a new folder or use {before}.", "experiment"
+            )
     ours, theirs = old["settings"]["seeds"], new["settings"]["seeds"]
     for redone in old.get("redone", ()):
         theirs = [redone["with"] if seed == redone["seed"] else seed for seed in theirs]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from pruning.cli import app
+from pruning.cli.base import score_command
 from pruning.errors import Cancelled, DataError, ExperimentError, ModelError, UsageError
 from pruning.experiment import Experiment
 from pruning.jobs import mapping, worker
@@ -28,7 +31,7 @@ from tests.conftest import SEEDS
 from tests.support.processes import room
 from tests.support.sources import write_jsonl
 from tests.support.tasks import CASES
-from tests.support.tiny import tiny_model
+from tests.support.tiny import WORDS, tiny_model
 
 pytestmark = pytest.mark.process
 
@@ -201,8 +204,44 @@ def test_the_verb_prints_what_there_is_before_training(looked: Experiment) -> No
 def test_the_verb_makes_an_experiment_of_a_file(reviews: tuple[Path, Path], tiny: str, tmp_path: Path) -> None:
     words = ["look", str(reviews[0]), "--model", tiny, "--experiment", str(tmp_path / "new"), "--max-length", "32", "--limit", "40"]
     done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0 and "python -m pruning score" in done.output
+    assert done.exit_code == 0 and f"The look is in {tmp_path / 'new'}." in done.output
     assert Experiment(tmp_path / "new").look is not None
+    assert "python -m pruning score new.distinct.jsonl" in done.output
+
+
+def test_the_command_that_scores_names_what_the_look_was_given() -> None:
+    columns = {"text": "Customer message", "label": "team"}
+    settings = Settings(data="a b.csv", task="classification", columns=columns, model="m", limit=40, max_length=128, drop_invalid=True)
+    assert score_command("a b.csv", settings, Path("e")) == (
+        "python -m pruning score 'a b.csv' --model m --column 'text=Customer message' --column label=team --limit 40 --drop-invalid "
+        "--experiment e"
+    )
+    assert "--max-length 64 --no-header" in score_command(
+        "a.csv", replace(settings, max_length=64, drop_invalid=False, header=False), Path("e")
+    )
+
+
+def test_the_commands_it_prints_work_for_columns_of_any_name(tiny: str, tmp_path: Path) -> None:
+    """With copies: those that export one of each and score these, word for word; to a tiny model all texts are alike, so
+    that evaluation data is given."""
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(WORDS, 8)) for _ in range(40)]
+    rows = [{"Customer message": text, "Queue / Team": str(index % 2)} for index, text in enumerate([*texts, *texts[:4]])]
+    rows += [{"Customer message": "the plot", "Queue / Team": None}]
+    data, folder = write_jsonl(tmp_path / "my tickets.jsonl", rows), tmp_path / "looks" / "first"
+    words = ["look", str(data), "--model", tiny, "--text", "Customer message", "--label", "Queue / Team", "--experiment", str(folder)]
+    refused = CliRunner().invoke(app, words)
+    assert refused.exit_code == 1 and "skip invalid rows (--drop-invalid)" in refused.output
+    done = CliRunner().invoke(app, [*words, "--drop-invalid"])
+    export, score = (shlex.split(line.partition(": ")[2])[3:] for line in done.output.splitlines()[-2:])
+    written = tmp_path / "one-of-each.jsonl"
+    assert export[-2] == "--output" and score[1] == export[-1] == "first.distinct.jsonl"
+    assert CliRunner().invoke(app, [*export[:-1], str(written)]).exit_code == 0
+    held_out = write_jsonl(tmp_path / "held-out.jsonl", rows[:40])
+    short = ["--runs", "1", "--epochs", "1", "--learning-rate", "1e-3", "--eval", str(held_out)]
+    scored = CliRunner().invoke(app, [score[0], str(written), *score[2:], *short])
+    assert scored.exit_code == 0, scored.output
+    assert Experiment(tmp_path / "looks" / "first-distinct").dynamics.runs == 1
 
 
 def test_a_model_fine_tuned_for_classification_is_embedded(looked: Experiment, settings: Settings, tmp_path: Path) -> None:
