@@ -16,7 +16,7 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.models import OptionInfo
 
-from pruning import logs
+from pruning import __version__, logs
 from pruning.errors import Cancelled, UsageError, WinnowError
 from pruning.formatting import one_line, printable
 from pruning.options import Setting, parse, settings_of
@@ -26,6 +26,20 @@ from pruning.success import HELP as SUCCESS
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Find the part of a fine-tuning set that matters.", pretty_exceptions_enable=False
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"winnow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def winnow(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")] = False,
+) -> None:
+    """Find the part of a fine-tuning set that matters."""
+
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Experiment folder.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print the log to stderr.")]

@@ -227,6 +227,9 @@ ESCAPE_HELP = "CSV for spreadsheets: put an apostrophe before text that one woul
 ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 """Ending of an output -> the format that it names."""
 
+OTHER_TABLES = (".xlsx", ".xls", ".ods", ".feather", ".orc")
+"""Endings of tables that are neither read nor written."""
+
 
 def find_format(name: str) -> Format:
     """Return the format of that name. Raises UsageError listing the formats."""
@@ -248,7 +251,7 @@ def of_output(output: Path | None, format: str | None) -> str:
         raise UsageError(f"{output} names {named} by its ending, but format is {format}; change one of the two.", "format")
     if ending in PACKED and output is not None and kind_of(output) in KINDS:
         raise UsageError(f"{output} would not be compressed; leave the ending {ending} out.", "output")
-    if format is None and named is None and ending in KINDS:
+    if format is None and named is None and ending in (*KINDS, *OTHER_TABLES):
         raise UsageError(f"No format is written as {ending}; end {output} with {', '.join(ENDINGS)}, or name a format.", "format")
     return format or named or "jsonl"
 

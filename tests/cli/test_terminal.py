@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from rich.table import Table
+from typer.testing import CliRunner
 
-from pruning import cli, logs
+from pruning import __version__, cli, logs
 from pruning.cli import report
-from pruning.cli.base import Unbroken, say
+from pruning.cli.base import Unbroken, app, say
 from pruning.formatting import one_line
 from tests.support.commands import winnow
 from tests.support.tiny import tiny_model
@@ -81,3 +82,8 @@ def test_a_class_name_with_line_ends_is_one_line_on_the_terminal(tmp_path: Path)
     texts = [each.stdout + each.stderr for each in done]
     assert one_line(fake) in "".join(texts)
     assert not [line for text in texts for line in text.splitlines() if line.startswith("Error")]
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    printed = CliRunner().invoke(app, ["--version"])
+    assert printed.exit_code == 0 and printed.output == f"winnow {__version__}\n"

@@ -144,6 +144,7 @@ def test_an_export_of_before_still_verifies_and_is_out_of_date(tmp_path: Path) -
         ("o.parquet", "hf", "o.parquet names parquet by its ending, but format is hf"),
         ("o.tsv", None, "No format is written as .tsv"),
         ("o.json", None, "No format is written as .json"),
+        ("o.xlsx", None, "No format is written as .xlsx"),
         ("o.json", "jsonl", "jsonl"),
         ("o.jsonl.gz", None, "would not be compressed"),
         ("o.csv", "xlsx", "format must be one of"),

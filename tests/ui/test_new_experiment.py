@@ -10,6 +10,7 @@ import pytest
 
 from pruning.data import access
 from pruning.data.tasks.generation import GENERATION
+from pruning.errors import UsageError
 from pruning.experiment import Experiment
 from pruning.options import settings_of
 from pruning.settings import GROUPS, Settings, TrainSettings
@@ -111,3 +112,10 @@ def test_the_dashboard_opens_on_a_file(tmp_path: Path, monkeypatch: pytest.Monke
     app = opened(link[1], tmp_path / "experiments", monkeypatch)
     assert app.text_input(key="data").value == str(tmp_path / "own data" / "rows.csv") and not app.error
     assert any("2 rows." in text.value for text in app.text)
+
+
+def test_a_file_that_is_not_there_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "execv", lambda *words: None)
+    with pytest.raises(UsageError, match=r"nosuch\.csv does not exist; check the path\."):
+        launch.main(tmp_path / "experiments", 8501, data="nosuch.csv")
+    assert not (tmp_path / "experiments").exists()

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from starlette.middleware import Middleware
 
 from pruning.data import access
+from pruning.data.readers.files import KINDS
 from pruning.errors import UsageError
 from pruning.files import keep_private
 from pruning.formatting import one_line
@@ -33,12 +34,14 @@ def main(experiments: Path, port: int, address: str = LOOPBACK, hosts: Sequence[
 
     `address` is bound, `hosts` are additional host names. The printed link opens the form of a
     new experiment with `data`, if given. Raises UsageError for an address other than this machine's
-    without a password, or without a host name.
+    without a password, or without a host name, and for a data file that does not exist.
     """
     if problem := refusal_to_start(address, os.environ.get(PASSWORD)):
         raise UsageError(problem)
     if not is_loopback(address) and not hosts:
         raise UsageError(f"--address is {address}; add the host name in the browser's address with --host, e.g. --host winnow.example.org.")
+    if data is not None and Path(data).suffix in KINDS and not Path(data).exists():
+        raise UsageError(f"{data} does not exist; check the path.", "data")
     experiments.mkdir(parents=True, exist_ok=True)
     os.environ[EXPERIMENTS] = str(experiments.resolve())
     place = f"http://{hosts[0] if hosts else 'localhost'}:{port}"
