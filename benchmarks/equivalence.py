@@ -32,7 +32,7 @@ from benchmarks.machine import heading
 from benchmarks.trainers import RECIPES, as_rows, load, train
 from pruning.analysis.scores import h_score
 from pruning.approximations import APPROXIMATIONS
-from pruning.cli import report
+from pruning.cli import live
 from pruning.data import examples, models, sample
 from pruning.data.tasks import TASKS
 from pruning.files import atomic_write
@@ -122,7 +122,7 @@ def fit(train: int, evaluation: int, approximate: str, folder: Path) -> float:
     """The learning rate that the search fits to the sentences, for the full recipe or an approximation."""
     data, held_out = sample.sample_split(train, evaluation)
     asked = Settings(data=str(data), evaluation=str(held_out), approximate=approximate)
-    with report.listener(f"Fitting the learning rate of {approximate or FULL_RECIPE}") as listen:
+    with live.listener(f"Fitting the learning rate of {approximate or FULL_RECIPE}") as listen:
         found = worker.fit(asked, folder / f"fit{approximate}", listen).learning_rates[approximate or FULL_RECIPE].rate
     assert found is not None
     return found

@@ -25,7 +25,7 @@ from benchmarks.study import against, difference, in_pp
 from pruning.analysis.audit import label_errors
 from pruning.analysis.expected_success import expected_success
 from pruning.analysis.scores import h_score
-from pruning.cli import report
+from pruning.cli import live
 from pruning.experiment import Experiment
 from pruning.jobs import worker
 from pruning.records import Dynamics, Subset
@@ -53,7 +53,7 @@ def table(cell: Cell, evaluation: int, seeds: int, runs: int, folder: Path) -> l
     """Score, save and measure the subsets of one cell, and return the lines about it."""
     train, held_out = files(cell, evaluation, folder / "data")
     settings = Settings(data=str(train), evaluation=str(held_out), seeds=default_seeds(runs), checkpoints=False)
-    with report.listener(f"Scoring {cell.name}") as listen:
+    with live.listener(f"Scoring {cell.name}") as listen:
         experiment = worker.score(settings, folder / cell.name, listen)
     kept = {name: subset for count in (*FEWER, runs) for name, subset in subsets(experiment, count)}
     for name, subset in kept.items():
@@ -61,7 +61,7 @@ def table(cell: Cell, evaluation: int, seeds: int, runs: int, folder: Path) -> l
             experiment.save(name, subset)
     size = min(subset.size for subset in kept.values())
     names = {name: f"{name}@{size}" for name in kept}
-    with report.listener(f"Subsets of {cell.name}") as listen:
+    with live.listener(f"Subsets of {cell.name}") as listen:
         experiment = worker.frontier(folder / cell.name, [f"random@{size}", *names.values()], [], seeds, listen=listen)
     points, finished = {point.subset: point for point in experiment.frontier()}, experiment.finished()
     lines = [f"## {cell.name} ({cell.kind})", "", f"{size:,} of {len(experiment.ids):,} rows each. {experiment.learned.sentence}", ""]

@@ -26,7 +26,7 @@ from benchmarks.answer_sets import split
 from benchmarks.label_noise import RATING
 from benchmarks.machine import heading
 from pruning.analysis import scores
-from pruning.cli import report
+from pruning.cli import live
 from pruning.data.sample import sample_split
 from pruning.data.sample_chats import chat_folder
 from pruning.experiment import Experiment
@@ -95,7 +95,7 @@ def score(folder: Path, name: str, train: int, evaluation: int, runs: int, excha
         )
         wanted = {"classes": classification, **wanted}
     for kind, settings in wanted.items():
-        with report.listener(f"Scoring {kind}") as listen:
+        with live.listener(f"Scoring {kind}") as listen:
             worker.score(settings, folder / kind, listen)
 
 

@@ -24,7 +24,7 @@ from sklearn.metrics import average_precision_score
 from benchmarks.machine import heading
 from benchmarks.study import in_pp
 from pruning.analysis import audit, scores
-from pruning.cli import report
+from pruning.cli import live
 from pruning.data.sample import sample_split
 from pruning.experiment import Experiment
 from pruning.files import atomic_write
@@ -89,13 +89,13 @@ def scored(share: float, train: int, evaluation: int, seeds: int, learning_rate:
                 ),
                 encoding="utf-8",
             )
-    with report.listener(f"Scoring with {share:.0%} flipped") as listen:
+    with live.listener(f"Scoring with {share:.0%} flipped") as listen:
         experiment = worker.score(
             Settings(data=str(data), evaluation=str(held_out), train=TrainSettings(learning_rate=learning_rate)), folder, listen
         )
     if seeds:
         measured = experiment
-        with report.listener(f"Frontier with {share:.0%} flipped") as listen:
+        with live.listener(f"Frontier with {share:.0%} flipped") as listen:
             for way, relabelled in RELABELLED.items():
                 decided = decide(measured, folder.with_name(f"{folder.name}-{way}"), relabelled)
                 also = [f"random@{decided.subset(CLEANED).size}"] if way == DROPPED else []

@@ -20,7 +20,7 @@ import typer
 from benchmarks.cells import CELLS, files
 from benchmarks.machine import heading
 from pruning.analysis.learning_rate import candidates
-from pruning.cli import report
+from pruning.cli import live
 from pruning.experiment import Experiment
 from pruning.formatting import scientific
 from pruning.jobs import worker
@@ -43,10 +43,10 @@ def main(
         train, held_out = map(str, files(each, evaluation, folder / "data"))
         recipe = TrainSettings(lora_rank=lora)
         settings = Settings(data=train, evaluation=held_out, seeds=default_seeds(seeds), checkpoints=False, look=False, train=recipe)
-        with report.listener(f"Fitting the learning rate to {ways[each.name]}") as listen:
+        with live.listener(f"Fitting the learning rate to {ways[each.name]}") as listen:
             fitted = worker.fit(settings, folder / f"{ways[each.name]}-auto", listen).learning_rates[FULL_RECIPE].rate
         for one in sorted({*(rate or candidates(lora)), fitted}):
-            with report.listener(f"{ways[each.name]} at {scientific(one)}") as listen:
+            with live.listener(f"{ways[each.name]} at {scientific(one)}") as listen:
                 place = folder / f"{ways[each.name]}-{scientific(one)}"
                 worker.score(settings.with_changes(train=replace(recipe, learning_rate=one)), place, listen)
     options = [*(f"--cell {each.name}" for each in cells), *(f"--rate {scientific(one)}" for one in rate or ())]

@@ -23,7 +23,7 @@ from benchmarks.cells import CELLS, Cell, files
 from benchmarks.machine import heading
 from pruning.analysis.expected_success import expected_success
 from pruning.analysis.scores import confidence, h_score
-from pruning.cli import report
+from pruning.cli import live
 from pruning.experiment import Experiment
 from pruning.jobs import worker
 from pruning.records import QUANTITIES, Dynamics
@@ -65,7 +65,7 @@ def scored(cell: Cell, evaluation: int, model: str, train: TrainSettings, folder
     """The experiment on a training set, with a look."""
     source, held_out = files(cell, evaluation, folder / "data")
     settings = Settings(data=str(source), evaluation=str(held_out), model=model, seeds=default_seeds(RUNS), checkpoints=False, train=train)
-    with report.listener(f"Scoring {cell.name}") as listen:
+    with live.listener(f"Scoring {cell.name}") as listen:
         return worker.score(settings, folder / f"{cell.name}-{Path(model).name}-{train.learning_rate:g}", listen)
 
 

@@ -21,7 +21,7 @@ from benchmarks.machine import heading
 from pruning import presets
 from pruning.analysis.frontier import headline_of
 from pruning.analysis.recommendation import recommend
-from pruning.cli import one_sentence, report
+from pruning.cli import live, one_sentence
 from pruning.data.sample import sample_split
 from pruning.experiment import Experiment
 from pruning.formatting import bracketed, possible
@@ -77,9 +77,9 @@ def main(
     settings = chosen(preset, model, data, evaluation, limit).with_changes(seeds=default_seeds(runs))
     directory = directory or folder(preset, model, limit)
     names = [name.strip() for name in subsets.split(",") if name.strip()]
-    with report.listener("Scoring") as listen:
+    with live.listener("Scoring") as listen:
         experiment = worker.score(settings, directory, listen)
-    with report.listener("Frontier") as listen:
+    with live.listener("Frontier") as listen:
         experiment = worker.frontier(directory, names, seeds=seeds, listen=listen)
     asked = {
         "--model": model,

@@ -27,7 +27,7 @@ from benchmarks.cells import CELLS, Cell, files
 from benchmarks.forest import forest
 from benchmarks.machine import heading
 from pruning.analysis.frontier import paired, paired_values
-from pruning.cli import report
+from pruning.cli import live
 from pruning.errors import TrainingError
 from pruning.experiment import Experiment
 from pruning.formatting import in_points, scientific
@@ -88,9 +88,9 @@ def measure(cell: Cell, evaluation: int, seeds: int, runs: int, share: float, fo
     """Score the cell and fine-tune what is missing."""
     train, held_out = files(cell, evaluation, folder / "data")
     settings = Settings(data=str(train), evaluation=str(held_out), seeds=default_seeds(runs), checkpoints=False)
-    with report.listener(f"Scoring {cell.name}") as listen:
+    with live.listener(f"Scoring {cell.name}") as listen:
         experiment = worker.score(settings, folder / cell.name, listen)
-    with report.listener(f"Rules on {cell.name}") as listen:
+    with live.listener(f"Rules on {cell.name}") as listen:
         worker.frontier(folder / cell.name, [*names(experiment, share).values(), *whole(experiment)], [], seeds, listen=listen)
 
 

@@ -20,7 +20,7 @@ from benchmarks.machine import heading
 from benchmarks.study import in_pp
 from pruning.analysis.scores import h_score
 from pruning.analysis.sensitivity import by_chance
-from pruning.cli import report
+from pruning.cli import live
 from pruning.data.sample import sample_split
 from pruning.experiment import Experiment
 from pruning.formatting import scientific
@@ -49,7 +49,7 @@ def main(
     for experiment, beside in (pair, pair[::-1]):
         print("\n".join(travelled(experiment, beside, seeds)), flush=True)
     if names := [name for name in variations.split(",") if name]:
-        found = sensitivity(pair[0].folder.root, names, listener=report.listener)
+        found = sensitivity(pair[0].folder.root, names, listener=live.listener)
         print(f"\n{found.sentence}\n")
         print(
             "| changed | rank agreement | 95% over examples | ticket overlap | by chance | ticket keeps | accuracy |\n" + "|---" * 7 + "|"
@@ -71,7 +71,7 @@ def scored(model: str, train: int, evaluation: int, runs: int) -> Experiment:
         checkpoints=False,
         train=TrainSettings(),
     )
-    with report.listener(f"Scoring with {Path(model).name}") as listen:
+    with live.listener(f"Scoring with {Path(model).name}") as listen:
         return worker.score(settings, Path(f"experiments/travel-{train}-{Path(model).name.lower()}"), listen)
 
 
@@ -88,9 +88,9 @@ def alike(one: Experiment, other: Experiment) -> str:
 def travelled(experiment: Experiment, beside: Experiment, seeds: int) -> list[str]:
     """The lines of one model's ticket: measured by itself, then by the other beside that one's own ticket."""
     root, source = experiment.folder.root, beside.settings.model
-    with report.listener(f"Measuring with {experiment.settings.model}") as listen:
+    with live.listener(f"Measuring with {experiment.settings.model}") as listen:
         own = worker.frontier(root, [TICKET], ["random"], seeds, listen=listen)
-    with report.listener(f"Measuring with {source}") as listen:
+    with live.listener(f"Measuring with {source}") as listen:
         measured = worker.frontier(root, [TICKET], ["random"], seeds, listen=listen, model=source, own=str(beside.folder.root))
     read = measured.with_model(beside.own_model)
     return [line(experiment, each, point) for each in (own, read) for point in each.frontier()]

@@ -27,7 +27,7 @@ from benchmarks.machine import heading
 from benchmarks.study import in_pp
 from pruning.analysis.frontier import paired_values
 from pruning.analysis.neurons import RANDOM, TAYLOR
-from pruning.cli import report
+from pruning.cli import live
 from pruning.data import model_checks, models
 from pruning.data.tasks import TASKS
 from pruning.experiment import Experiment
@@ -81,7 +81,7 @@ def measure(settings: Settings, runs: int, seeds: int, folder: Path) -> None:
             model = folder / "models" / f"{share:g}-{rule}"
             if not model.exists():
                 if rule != RANDOM and neurons is None:
-                    with report.listener("Measuring neurons") as listen:
+                    with live.listener("Measuring neurons") as listen:
                         neurons = measure_neurons(full.folder.root, listen)
                 print(narrow(full.folder.root, share, model, rule, measured=neurons).sentence, flush=True)
             if rule == TAYLOR:
@@ -92,13 +92,13 @@ def measure(settings: Settings, runs: int, seeds: int, folder: Path) -> None:
 
 def scored(settings: Settings, folder: Path) -> Experiment:
     """An experiment with these settings."""
-    with report.listener(f"Scoring {folder.name}") as listen:
+    with live.listener(f"Scoring {folder.name}") as listen:
         return worker.score(settings, folder, listen)
 
 
 def frontier(full: Experiment, names: tuple[list[str], list[str], int], model: str | None) -> Experiment:
     """The subsets measured with that model, read with it."""
-    with report.listener(f"Measuring with {model or 'the full model'}") as listen:
+    with live.listener(f"Measuring with {model or 'the full model'}") as listen:
         found = worker.frontier(full.folder.root, *names, listen=listen, model=model)
     return found if model is None else found.with_model(models.fingerprint(Path(model)))
 

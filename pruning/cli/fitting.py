@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pruning.cli import report
+from pruning.cli import live, report
 from pruning.cli.base import Json, On, Shared, Workers, app, one_sentence, several
 from pruning.settings import Settings, TrainSettings
 
@@ -48,7 +48,7 @@ def fit(
     from pruning.store.library import title
 
     place = cluster(on, workers, shared)
-    with report.listener("Fitting the learning rate") as listen:
+    with live.listener("Fitting the learning rate") as listen:
         named = several(data) or ""
         if (Path(named) / "experiment.json").exists():
             fitted: Experiment = worker.fit_again(named, listen, place)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pruning.cli import report
+from pruning.cli import live, report
 from pruning.cli.base import (
     Json,
     LabelColumn,
@@ -52,7 +52,7 @@ def look(
     from pruning.store.library import title
     from pruning.subsets.findings import DISTINCT
 
-    with report.listener("Looking") as listen:
+    with live.listener("Looking") as listen:
         if (Path(data) / "experiment.json").exists():
             looked = worker.look_again(data, listen, model)
         else:

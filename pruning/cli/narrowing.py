@@ -9,7 +9,7 @@ import typer
 
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.neurons import SOURCES, TAYLOR
-from pruning.cli import report
+from pruning.cli import live, report
 from pruning.cli.base import Directory, app, one_sentence, program, say, words
 from pruning.errors import UsageError
 from pruning.jobs import narrow as job
@@ -50,14 +50,14 @@ def narrow(
         raise UsageError("width names no share; 0.5 keeps half of each layer's neurons.", "width")
     if measure is not None:
         job.check(directory, measure)
-    with report.listener("Measuring neurons") as listen:
+    with live.listener("Measuring neurons") as listen:
         narrowed = job.narrow_widths(directory, shares, output, importance, listen, heads)
     for made in narrowed:
         say(made.sentence)
     if measure is None:
         say(f"Measure subsets with it: {program()} frontier {directory} --model {narrowed[-1].folder}")
         return
-    report.show_by_model(job.measure_with(directory, measure, narrowed, seeds, rate, report.listener))
+    report.show_by_model(job.measure_with(directory, measure, narrowed, seeds, rate, live.listener))
 
 
 def _share(word: str) -> float:

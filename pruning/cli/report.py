@@ -1,19 +1,16 @@
-"""Output of the command line: a progress bar while a job runs, then the histogram, the subsets and the frontier."""
+"""Output of the command line about an experiment: the histogram, the subsets and the frontier."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.table import Table
 
@@ -21,10 +18,8 @@ from pruning.analysis.frontier import USUAL_SEEDS, headline_of, pareto, score_se
 from pruning.analysis.recommendation import MARGIN, cost, recommend
 from pruning.cli import by_model, generated
 from pruning.cli.base import say
-from pruning.errors import WinnowError
 from pruning.formatting import bracketed, counted, duration, one_line, possible, printable, runs_by_epochs, scientific
 from pruning.records import Difference, FrontierPoint
-from pruning.reports import in_progress
 from pruning.settings import Settings
 from pruning.store.saved_subsets import saved_names
 from pruning.subsets.looks import SOMETIMES
@@ -32,11 +27,7 @@ from pruning.subsets.looks import SOMETIMES
 if TYPE_CHECKING:
     from pruning.analysis.comparison import Comparison
     from pruning.experiment import Experiment
-    from pruning.jobs.progress import JobProgress
     from pruning.jobs.prune import Pruned
-
-PLAIN_INTERVAL = 10.0
-"""Seconds between two lines without a terminal."""
 
 MOST_CHANGED, LONGEST_TEXT = 10, 100
 """Examples that a printed comparison lists, and characters of their texts."""
@@ -60,114 +51,16 @@ class _Clean(Console):
 console = _Clean(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
-def _line(sentence: str, style: str = "") -> None:
+def print_line(sentence: str, style: str = "") -> None:
     """Print a sentence as one line, whatever it quotes from data."""
     console.print(one_line(sentence), style=style or None, markup=False)
-
-
-@contextmanager
-def listener(title: str) -> Iterator[Callable[[JobProgress], None]]:
-    """Follow a job: a bar on a terminal, a line every ten seconds elsewhere, and a line for each new fact about it (see `_news`)."""
-    news = _news()
-    if not console.is_terminal:
-        line = _plain(title)
-
-        def in_lines(progress: JobProgress) -> None:
-            for sentence in news(progress):
-                say(sentence)
-            if not progress.waiting:
-                line(progress)
-
-        yield in_lines
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("examples"),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task(title, total=None, note="")
-
-        def above_bar(progress: JobProgress) -> None:
-            for sentence in news(progress):
-                _line(sentence)
-            bar.update(task, total=progress.total, completed=progress.done, note=progress.step or f"{progress.rate:.0f}/s")
-
-        yield above_bar
-
-
-def _news() -> Callable[[JobProgress], Iterator[str]]:
-    """Sentences to print once each: which job a queued one waits for, a lost run, and how stable H is after one more complete run."""
-    steady, said, lost = _steady(), "", 0
-
-    def news(progress: JobProgress) -> Iterator[str]:
-        nonlocal said, lost
-        yield from progress.lost[lost:]
-        lost = len(progress.lost)
-        if progress.waiting and progress.waiting != said:
-            said = progress.waiting
-            yield said
-        if sentence := steady(progress):
-            yield sentence
-
-    return news
-
-
-def _plain(title: str) -> Callable[[JobProgress], None]:
-    last = -math.inf
-
-    def listen(progress: JobProgress) -> None:
-        nonlocal last
-        if time.monotonic() - last < PLAIN_INTERVAL:
-            return
-        last = time.monotonic()
-        if progress.step:
-            say(f"{title}: {progress.step}")
-            return
-        if not progress.total:
-            say(f"{title}: starting")
-            return
-        runs = "; ".join(in_progress.sentence(run) for _, run in sorted(progress.runs.items()))
-        left = f", {duration((progress.total - progress.done) / progress.rate)} left" if progress.rate else ""
-        say(f"{title}: {progress.done:,} of {progress.total:,} examples, {progress.rate:.0f}/s{left}{f' ({runs})' if runs else ''}")
-
-    return listen
-
-
-def _steady() -> Callable[[JobProgress], str]:
-    """Return a function that gives the stability of H, once for each number of complete runs from two on, else an empty string.
-
-    It reads the folder only when a run has ended since the last call.
-    """
-    ended = said = 0
-
-    def steady(progress: JobProgress) -> str:
-        nonlocal ended, said
-        if progress.verb != "score" or progress.ended == ended:
-            return ""
-        from pruning.experiment import Experiment
-
-        ended = progress.ended
-        try:
-            experiment = Experiment(progress.folder.root)
-            complete = len(experiment.finished_runs())
-            if complete < 2 or complete == said:
-                return ""
-            said = complete
-            return experiment.stability().so_far
-        except (WinnowError, OSError, MemoryError):  # the job itself reports what is wrong with its folder
-            return ""
-
-    return steady
 
 
 def show(experiment: Experiment, budget: str = "epochs", margin: float = MARGIN) -> None:
     """Print histogram, subsets and frontier. `margin` is the accuracy that the recommended subset may lose, as a share."""
     experiment.need_a_run()
     console.print()
-    _line(experiment.learned.sentence)
+    print_line(experiment.learned.sentence)
     if experiment.sampled:
         _show_rates(experiment)
     else:
@@ -179,7 +72,7 @@ def show(experiment: Experiment, budget: str = "epochs", margin: float = MARGIN)
         _show_recommendation(experiment, points, margin)
         for found in experiment.groups_of_points(budget):
             if found.losing:
-                _line(
+                print_line(
                     f"{found.sentence} They are {', '.join(row.name for row in found.losing[:MOST_GROUPS])}; see the verb groups.", "yellow"
                 )
     for fingerprint, name in experiment.other_models.items():
@@ -190,7 +83,7 @@ def show(experiment: Experiment, budget: str = "epochs", margin: float = MARGIN)
             _show_frontier(measured, budget, experiment.learned.majority, f"{name}{at}")
     show_by_model(experiment, budget)
     for sentence in experiment.warnings():
-        _line(sentence, "yellow")
+        print_line(sentence, "yellow")
 
 
 def show_by_model(experiment: Experiment, budget: str = "epochs") -> None:
@@ -200,7 +93,7 @@ def show_by_model(experiment: Experiment, budget: str = "epochs") -> None:
 
 def show_never_right(experiment: Experiment) -> None:
     """Print the generated answers that are right at no look, highest loss first."""
-    generated.show_never_right(experiment, _line)
+    generated.show_never_right(experiment, print_line)
 
 
 def say_estimate(settings: Settings, as_json: bool = False) -> None:
@@ -248,18 +141,18 @@ def say_whole_estimate(settings: Settings, budget: float) -> None:
 def show_pruned(done: Pruned) -> None:
     """Print the verdict of the whole job: did the model learn, what was measured, which subset, what it cost, where the file is."""
     console.print()
-    _line(done.experiment.learned.sentence)
+    print_line(done.experiment.learned.sentence)
     for fit in done.experiment.learning_rates.values():
-        _line(fit.sentence)
+        print_line(fit.sentence)
     table = Table("candidate", "keeps", "seeds", "to full data", "", title="Candidates", title_justify="left", box=None)
     for found in done.step.standings:
         mean = f"{found.mean * 100:+.1f} pp" if found.seeds else ""
         table.add_row(found.candidate.name, f"{found.candidate.kept:,}", str(found.seeds), mean, str(found.state))
     console.print(table)
     for sentence in done.sentences:
-        _line(sentence)
+        print_line(sentence)
     if done.output is not None:
-        _line(f"Wrote {done.output} and verified it; its manifest is {done.output.name}.manifest.json.")
+        print_line(f"Wrote {done.output} and verified it; its manifest is {done.output.name}.manifest.json.")
 
 
 def say_data(experiment: Experiment) -> None:
@@ -275,7 +168,7 @@ def _show_histogram(experiment: Experiment) -> None:
     console.print(f"\n[bold]{dynamics.examples:,} examples[/bold], {runs_by_epochs(dynamics.runs, dynamics.epochs)}")
     show_learning_rates(experiment)
     if experiment.settings.caveat:
-        _line(experiment.settings.caveat)
+        print_line(experiment.settings.caveat)
     counted_epochs = "the epoch counted" if epochs == 1 else f"all {epochs} epochs counted"
     console.print(f"H = number of runs that got an example right in {counted_epochs}")
     if dynamics.runs < experiment.settings.runs:
@@ -284,12 +177,12 @@ def _show_histogram(experiment: Experiment) -> None:
         bar = "█" * round(40 * count / counts.max())
         meaning = {0: "never right", dynamics.runs: "always right"}.get(h, "")
         console.print(f"  H = {h:<2} {count:>8,}  {bar} {meaning}")
-    generated.show(experiment, console.print, _line)
+    generated.show(experiment, console.print, print_line)
     if experiment.stopped:
-        _line(experiment.stopped)
+        print_line(experiment.stopped)
     steady = experiment.stability()
     for sentence in filter(None, (steady.sentence, steady.about_halves, steady.about_more)):
-        _line(sentence)
+        print_line(sentence)
 
 
 def _show_rates(experiment: Experiment) -> None:
@@ -303,18 +196,18 @@ def _show_rates(experiment: Experiment) -> None:
     for name, count in bars:
         console.print(f"  {name:<12} {count:>8,}  {'█' * round(40 * count / most)}")
     for sentence in answers.sentences(found):
-        _line(sentence)
+        print_line(sentence)
 
 
 def show_learning_rates(experiment: Experiment) -> None:
     """Print each fitted learning rate and the held-out losses it was chosen by."""
     for fit in experiment.learning_rates.values():
-        _line(fit.sentence + (f" Taken from {fit.taken_from}." if fit.taken_from else ""))
+        print_line(fit.sentence + (f" Taken from {fit.taken_from}." if fit.taken_from else ""))
         for number, each in enumerate(fit.rounds, 1):
             marks = {fit.best: " (the best)"} if number == len(fit.rounds) else {}
             rates = [(one["rate"], one["loss"]) for one in each["candidates"]]
             losses = ", ".join(f"{scientific(rate)} {_loss(loss)}{marks.get(rate, '')}" for rate, loss in rates)
-            _line(f"  round {number}, {each['rows']:,} rows, {each['steps']:,} steps: held-out loss {losses}")
+            print_line(f"  round {number}, {each['rows']:,} rows, {each['steps']:,} steps: held-out loss {losses}")
 
 
 def _loss(value: float | None) -> str:
@@ -328,9 +221,9 @@ def _show_subsets(experiment: Experiment) -> None:
         table.add_row(subset.name, " ".join(map(str, subset.removes or ())), f"{subset.size:,}", f"{subset.kept_fraction:.1%}")
     console.print(table)
     if experiment.applied.sentence:
-        _line(f"Decisions count here: {experiment.applied.sentence} (--without-decisions leaves them out).")
+        print_line(f"Decisions count here: {experiment.applied.sentence} (--without-decisions leaves them out).")
     if saved := saved_names(experiment.folder):
-        _line(f"Saved: {', '.join(saved)}")
+        print_line(f"Saved: {', '.join(saved)}")
 
 
 def _show_frontier(points: list[FrontierPoint], budget: str, majority: float, model: str = "") -> None:
@@ -369,12 +262,12 @@ def _show_frontier(points: list[FrontierPoint], budget: str, majority: float, mo
 
 def _show_recommendation(experiment: Experiment, points: list[FrontierPoint], margin: float) -> None:
     recommended = recommend(points, margin, measuring=experiment.status().measuring, refusal=experiment.learned.refusal)
-    _line(recommended.sentence)
+    print_line(recommended.sentence)
     smaller = [point for point in points if point.subset != "full"]
     seconds = score_seconds(experiment.finished(), experiment.settings)
     if smaller and seconds is not None:
         point = next((point for point in smaller if point.subset == recommended.subset), min(smaller, key=lambda point: point.kept))
-        _line(cost(seconds, point))
+        print_line(cost(seconds, point))
 
 
 def compare(found: Comparison, changed: list[dict[str, Any]]) -> None:

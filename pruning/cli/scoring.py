@@ -10,7 +10,7 @@ import typer
 
 from pruning import presets
 from pruning.analysis.frontier import USUAL_SEEDS
-from pruning.cli import report
+from pruning.cli import live, report
 from pruning.cli.base import (
     Json,
     LabelColumn,
@@ -52,7 +52,7 @@ def demo(
     if train is None:
         train, seconds = affordable(directory, evaluation, runs, seeds)
         _say_size(train, SIZES[0], seconds, "sentences")
-    done = run_demo(directory, train, evaluation, runs, seeds, report.listener)
+    done = run_demo(directory, train, evaluation, runs, seeds, live.listener)
     report.show(done.experiment)
     say("")
     say(f"Exported {done.subset.size} of {done.subset.total} sentences to {done.output} and verified it against {done.manifest.name}.")
@@ -93,7 +93,7 @@ def demo_llm(
     if train is None:
         train, seconds = affordable(directory, evaluation, runs, seeds)
         _say_size(train, SIZES[0], seconds, "conversations")
-    done = run_demo(directory, train, evaluation, runs, seeds, report.listener)
+    done = run_demo(directory, train, evaluation, runs, seeds, live.listener)
     report.show(done.experiment)
     report.show_never_right(done.experiment)
     say(people(done.experiment))
@@ -144,7 +144,7 @@ def score(
         return
     if experiment is None:
         raise UsageError("Missing --experiment DIR: where to store the experiment.", "experiment")
-    with report.listener("Scoring") as listen:
+    with live.listener("Scoring") as listen:
         given = runs is not None or "seeds" in changes or preset is not None or settings is not None
         scored = worker.score(chosen, experiment, listen, learning_rate_from, given, place)
     report.say_data(scored)

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pruning.analysis.sensitivity import Sensitivity
-from pruning.cli import report
+from pruning.cli import live, report
 from pruning.cli.base import Directory, Json, app, one_sentence, say, words
 from pruning.formatting import duration
 from pruning.jobs import sensitivity as job
@@ -45,7 +45,7 @@ def sensitivity(
     _say_estimate(expected, as_json)
     if estimate:
         return
-    found = job.sensitivity(directory, asked, model) if as_json else job.sensitivity(directory, asked, model, report.listener)
+    found = job.sensitivity(directory, asked, model) if as_json else job.sensitivity(directory, asked, model, live.listener)
     if as_json:
         print(json.dumps(without_nan(found.to_dict())))
     else:

@@ -12,7 +12,7 @@ import typer
 from pruning import presets
 from pruning.analysis.racing import BUDGET
 from pruning.analysis.recommendation import MARGIN
-from pruning.cli import report
+from pruning.cli import live, report
 from pruning.cli.base import (
     LabelColumn,
     On,
@@ -78,7 +78,7 @@ def prune(
     if not (folder / "experiment.json").exists():
         job.check_output(folder, chosen, order)
         report.say_whole_estimate(chosen, budget_runs)
-    with _way_on(folder), report.listener("Pruning") as listen:
+    with _way_on(folder), live.listener("Pruning") as listen:
         done = job.prune(chosen, folder, order, listen, place)
     finish(done)
 

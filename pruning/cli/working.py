@@ -10,7 +10,7 @@ import typer
 
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.recommendation import MARGIN, margin_of
-from pruning.cli import report
+from pruning.cli import live, report
 from pruning.cli.base import (
     Budget,
     BurnIn,
@@ -76,7 +76,7 @@ def frontier(
         seconds = transfer.estimated(directory, names, words(baselines), seeds, budget, model, rate, beside)
         say(f"Measuring with {model}: about {duration(seconds)}.")
         return
-    with report.listener("Measuring the frontier") as listen:
+    with live.listener("Measuring the frontier") as listen:
         experiment = worker.frontier(
             directory, names, words(baselines), seeds, budget, burn_in, listen, with_decisions, success, model, rate, beside, place
         )
@@ -124,7 +124,7 @@ def resume(
     from pruning.jobs.cluster import cluster, remembered
 
     place = remembered(Experiment(directory)) if (on, workers, shared) == (None, None, None) else cluster(on, workers, shared)
-    with report.listener("Resuming") as listen:
+    with live.listener("Resuming") as listen:
         done = (worker.redo if redo else prune.resume)(directory, listen, place)
     if isinstance(done, prune.Pruned):
         finish(done)

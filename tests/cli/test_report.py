@@ -16,7 +16,7 @@ from pruning.analysis.frontier import score_seconds
 from pruning.analysis.learning_rate import RateFit
 from pruning.analysis.recommendation import margin_of
 from pruning.analysis.stability import stability
-from pruning.cli import report
+from pruning.cli import live, report
 from pruning.cli.report import PLAIN_WIDTH
 from pruning.experiment import Experiment
 from pruning.files import write_json
@@ -135,7 +135,7 @@ def test_after_each_run_a_line_says_how_steady_h_is(scored: Experiment, tmp_path
     apart = tmp_path / "apart"
     apart.mkdir()
     plan = RunPlan(key="run 0", seed=SEEDS[0], rows=np.arange(EXAMPLES), epochs=EPOCHS)
-    with report.listener("Scoring") as listen:
+    with live.listener("Scoring") as listen:
 
         def told(ended: int = 0) -> list[str]:
             for _ in range(ended):
@@ -162,7 +162,7 @@ def test_after_each_run_a_line_says_how_steady_h_is(scored: Experiment, tmp_path
 def test_the_line_stands_above_the_bar_and_only_while_scoring(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Console(force_terminal=True, width=PLAIN_WIDTH, highlight=False, file=StringIO())
     monkeypatch.setattr(report, "console", terminal)
-    with report.listener("Going on") as listen:
+    with live.listener("Going on") as listen:
         worker.score(settings, tmp_path / "x", listen)
         worker.frontier(tmp_path / "x", ["remove-0"], [], seeds=1, listen=listen)
     assert isinstance(terminal.file, StringIO)
@@ -189,7 +189,7 @@ def test_an_estimate_is_printed(settings: Settings, monkeypatch: pytest.MonkeyPa
 
 def test_a_queued_job_says_once_what_it_waits_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     progress = JobProgress(Folder(tmp_path), "score")
-    with report.listener("Scoring") as listen:
+    with live.listener("Scoring") as listen:
         for _ in range(3):
             progress.queue("Waiting for experiments/first, which trains on cpu.")
             listen(progress)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruning.cli import report
+from pruning.cli import live
 from pruning.cli.working import status
 from pruning.experiment import Experiment
 from pruning.jobs import progress as jobs
@@ -53,7 +53,7 @@ def test_status_has_a_line_for_each_run_with_its_silence_and_says_which_was_lost
     scored: Experiment, clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lost = "run 2 on cuda:0 was lost and starts again: its process was killed."
-    with job(scored.folder, "score") as progress, report.listener("Scoring") as listen:
+    with job(scored.folder, "score") as progress, live.listener("Scoring") as listen:
         for key, where in (("run 1", "cuda:1"), ("run 2", "cuda:0"), ("run 3", "cuda:2")):
             progress.start(RunPlan(key=key, seed=0, rows=np.arange(300), epochs=3), where)
         for examples in (300, 400):
