@@ -84,7 +84,7 @@ def _plain(title: str) -> Callable[[JobProgress], None]:
         if progress.step:
             say(f"{title}: {progress.step}")
             return
-        if not progress.total:
+        if not (progress.total or progress.runs):
             say(f"{title}: starting")
             return
         runs = "; ".join(in_progress.sentence(run) for _, run in sorted(progress.runs.items()))

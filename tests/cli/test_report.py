@@ -161,7 +161,8 @@ def test_after_each_run_a_line_says_how_steady_h_is(scored: Experiment, tmp_path
 @pytest.mark.process
 def test_the_line_stands_above_the_bar_and_only_while_scoring(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Console(force_terminal=True, width=PLAIN_WIDTH, highlight=False, file=StringIO())
-    monkeypatch.setattr(report, "console", terminal)
+    for module in (report, live):
+        monkeypatch.setattr(module, "console", terminal)
     with live.listener("Going on") as listen:
         worker.score(settings, tmp_path / "x", listen)
         worker.frontier(tmp_path / "x", ["remove-0"], [], seeds=1, listen=listen)

@@ -46,7 +46,7 @@ def test_data_with_line_breaks_stays_on_one_printed_line(
     say(fake, error=True)
     printed = io.StringIO()
     monkeypatch.setattr(report, "console", type(report.console)(file=printed, width=200))
-    report._line(fake)
+    report.print_line(fake)
     with logs.to_stderr():
         logging.getLogger("pruning.test").info("read %s", fake)
     out, err = capsys.readouterr()
