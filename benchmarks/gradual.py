@@ -1,10 +1,12 @@
 """Measure APT's ways beside the plain ones: neurons cut little by little or at once, adapters that grow or do not.
 
     python -m benchmarks.gradual [--train 1000] [--evaluation 2000] [--seeds 5] [--width 0.5] [--learning-rate 2e-4]
+        [--only "by APT's salience, cut at once"]
 
 Narrower models: the sample's model with a share of its feed-forward neurons, cut before it is trained (what `winnow narrow` does; by
-importance and at random), or while it is trained: on APT's cubic schedule (Zhao et al. 2024, and their published code), each neuron's
-output shrunk to nothing over some steps, the importance smoothed over steps as theirs. The importance is the same first-order one in both.
+importance, by APT's salience, and at random), or while it is trained: on APT's cubic schedule (Zhao et al. 2024, and their published
+code), each neuron's output shrunk to nothing over some steps, the importance smoothed over steps as theirs. The importance is the same
+first-order one in both.
 Adapters: of a fixed rank, and of a small rank that grows to the same one in the more important half of the layers, whose optimizer then
 starts afresh, after the same paper. All arms of a kind have the same seeds, rows and epochs. Nothing is kept: it starts over.
 """
@@ -44,6 +46,11 @@ DECAY_STEPS = 10
 """Steps in which a cut neuron's output shrinks to nothing (APT: 100, in runs some hundred times as long)."""
 SMOOTHING = 0.85
 """Weight of the importance so far, beside that of the latest step, as in APT."""
+
+AT_ONCE = "by importance, cut at once"
+
+SALIENCE = "salience"
+"""APT's importance, without the term for outliers, which their published code has for Llama alone."""
 
 SMALL, LARGE = 4, 16
 """Rank of the adapters before and after they grow; APT's largest is four times its first, too."""
@@ -90,6 +97,42 @@ class GradualRun(Run):
         self.flats.renew()
 
 
+class SalienceRun(Run):
+    """A run that measures APT's salience of neurons in the second half of its steps, as `winnow narrow` does its own importance.
+
+    In each batch it is the sum of |gradient| of a neuron's output over all tokens, times the sum of |output|.
+    """
+
+    def __init__(self, plan: RunPlan, data: Encoded, model: str, settings: TrainSettings) -> None:
+        super().__init__(plan, data, None, model, settings)
+        self.network.stack = None  # transformers' own layers, whose activations can be seen
+        found = width.blocks(Path(model), model)
+        self.salience, self.gradients, self.outputs = (torch.zeros(found.layers, found.width) for _ in range(3))
+        for name, module in self.network.model.named_modules():
+            if name.endswith(".intermediate"):
+                layer = int(name.split("layer.")[1].split(".")[0])
+                module.register_forward_hook(partial(self.see, layer))
+
+    def see(self, layer: int, module: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
+        """Note a layer's activations, and ask for their gradients."""
+        if output.requires_grad:
+            self.outputs[layer] = output.detach().abs().flatten(0, -2).sum(0)
+            output.register_hook(partial(self.note, layer))
+
+    def note(self, layer: int, gradient: torch.Tensor) -> None:
+        """Note the gradient of a layer's activations."""
+        self.gradients[layer] = gradient.abs().flatten(0, -2).sum(0)
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Add the batch's salience, and take the step."""
+        if 2 * (self.steps + 1) > self.total_steps:
+            self.salience += self.gradients * self.outputs
+        super().apply()
+        for flat in self.flats.groups.values():  # those that the written-out layers would overwrite
+            flat.grads.zero_()
+
+
 class GrowingRun(Run):
     """A run whose adapters have the rank `SMALL` at first; the more important half of them has all its ranks after `GROWS` of the steps.
 
@@ -127,6 +170,7 @@ def main(
     share: Annotated[float, typer.Option("--width", help="Share of the neurons that is kept.")] = 0.5,
     learning_rate: Annotated[float, typer.Option(help="Of the whole model and the narrower ones.")] = 2e-4,
     adapters_rate: Annotated[float, typer.Option(help="Of the adapters.")] = 2e-3,
+    only: Annotated[list[str] | None, typer.Option(help="Arm to train beside the cut at once; may be given more than once.")] = None,
 ) -> None:
     """Run the comparison and print its Markdown."""
     job = prepare(train, evaluation)
@@ -137,14 +181,18 @@ def main(
     print(f"{train:,} sentences, {EPOCHS} epochs; majority class {common:.3f} of {evaluation:,} to evaluate.\n")
     whole = TrainSettings(learning_rate=learning_rate, epochs=EPOCHS)
     with TemporaryDirectory() as folder:
-        cut, random = (narrowed(job, whole, share, Path(folder) / name, measured=name == TAYLOR) for name in (TAYLOR, RANDOM))
+        cut, salient, random = (narrowed(job, whole, share, Path(folder) / rule, rule) for rule in (TAYLOR, SALIENCE, RANDOM))
         arms: dict[str, Arm] = {
             "the whole model": (job, Run, whole),
             "neurons at random, cut at once": (replace(job, model=random), Run, whole),
-            "by importance, cut at once": (replace(job, model=cut), Run, whole),
+            "by APT's salience, cut at once": (replace(job, model=salient), Run, whole),
+            AT_ONCE: (replace(job, model=cut), Run, whole),
             "by importance, cut little by little": (job, partial(GradualRun, share=share), whole),
         }
-        print("\n".join(table(arms, seeds, "by importance, cut at once")), flush=True)
+        chosen = {name: arm for name, arm in arms.items() if not only or name in (AT_ONCE, *only)}
+        print("\n".join(table(chosen, seeds, AT_ONCE)), flush=True)
+    if only:
+        return
     adapted = {rank: replace(whole, learning_rate=adapters_rate, lora_rank=rank) for rank in (SMALL, LARGE)}
     arms = {
         f"adapters of rank {SMALL}": (job, Run, adapted[SMALL]),
@@ -154,17 +202,24 @@ def main(
     print("\n".join(["", *table(arms, seeds, f"adapters of rank {LARGE}")]))
 
 
-def narrowed(job: Job, settings: TrainSettings, share: float, folder: Path, *, measured: bool) -> str:
-    """The folder of a model with that share of the neurons: by the importance that one run measures, or any."""
+def narrowed(job: Job, settings: TrainSettings, share: float, folder: Path, rule: str) -> str:
+    """The folder of a model with that share of the neurons: by what one run measures, or any."""
     path = Path(job.model)
     found, seed = width.blocks(path, job.model), default_seeds(1)[0]
     count = kept_width(share, found.width)
-    kept = any_neurons(found.layers, found.width, count, seed)
-    if measured:
-        plan = RunPlan(key="importance", seed=seed, rows=np.arange(job.train.units), epochs=EPOCHS, record=False)
+    plan = RunPlan(key="importance", seed=seed, rows=np.arange(job.train.units), epochs=EPOCHS, record=False)
+    if rule == TAYLOR:
         *_, importance = width.measure(plan, job.train, job.model, found, settings)
         assert isinstance(importance, Importance)
         kept = most_important(importance.neurons, count)
+    elif rule == SALIENCE:
+        run = SalienceRun(plan, job.train, job.model, settings)
+        for epoch in range(EPOCHS):
+            for _ in run.epoch(epoch):
+                pass
+        kept = most_important(run.salience.double().numpy(), count)
+    else:
+        kept = any_neurons(found.layers, found.width, count, seed)
     folder.mkdir()
     width.write(path, folder, found, width.Kept(kept), lambda: False)
     return str(folder)
