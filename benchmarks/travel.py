@@ -12,13 +12,10 @@ from math import isnan
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
-from scipy.stats import spearmanr
 
 from benchmarks.machine import heading
 from benchmarks.study import in_pp
-from pruning.analysis.scores import h_score
 from pruning.analysis.sensitivity import by_chance
 from pruning.cli import live
 from pruning.data.sample import sample_split
@@ -27,6 +24,7 @@ from pruning.formatting import scientific
 from pruning.jobs import worker
 from pruning.jobs.sensitivity import DEFAULT, sensitivity
 from pruning.records import Difference, FrontierPoint
+from pruning.reports.comparison import compare
 from pruning.settings import Settings, TrainSettings, default_seeds
 from pruning.subsets.rules import TICKET
 
@@ -77,12 +75,10 @@ def scored(model: str, train: int, evaluation: int, runs: int) -> Experiment:
 
 def alike(one: Experiment, other: Experiment) -> str:
     """How alike the two models' recordings are, in a sentence."""
-    agreement = spearmanr(h_score(one.dynamics.correct), h_score(other.dynamics.correct)).statistic
-    kept = [np.isin(np.arange(len(each.ids)), each.rule(TICKET).kept) for each in (one, other)]
-    overlap = (kept[0] & kept[1]).sum() / (kept[0] | kept[1]).sum()
-    expected = by_chance(*(float(each.mean()) for each in kept))
-    words = f"their tickets overlap by {overlap:.0%} (Jaccard), by chance {expected:.0%}"
-    return f"The two models' H agree to {agreement:.2f} (Spearman); {words}."
+    found = compare(one, other)
+    expected = by_chance(*(float(side.ticket.mean()) for side in (found.first, found.second)))
+    words = f"their tickets overlap by {found.overlap:.0%} (Jaccard), by chance {expected:.0%}"
+    return f"The two models' H agree to {found.rank_agreement:.2f} (Spearman); {words}."
 
 
 def travelled(experiment: Experiment, beside: Experiment, seeds: int) -> list[str]:
