@@ -13,6 +13,7 @@ starts afresh, after the same paper. All arms of a kind have the same seeds, row
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -176,6 +177,7 @@ def main(
     job = prepare(train, evaluation)
     options = f"--train {train} --evaluation {evaluation} --seeds {seeds} --width {share:g}"
     rates = f"--learning-rate {scientific(learning_rate)} --adapters-rate {scientific(adapters_rate)}"
+    rates += "".join(f" --only {shlex.quote(name)}" for name in only or ())
     print(heading("Cut little by little, and adapters that grow", f"python -m benchmarks.gradual {options} {rates}"))
     common = np.bincount(job.evaluation.labels).max() / job.evaluation.units
     print(f"{train:,} sentences, {EPOCHS} epochs; majority class {common:.3f} of {evaluation:,} to evaluate.\n")
