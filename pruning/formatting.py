@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from math import isnan
 
 
@@ -39,6 +40,20 @@ def runs_by_epochs(runs: int, epochs: int) -> str:
     ('3 runs x 2 epochs', '1 run x 1 epoch')
     """
     return f"{counted(runs, 'run')} x {counted(epochs, 'epoch')}"
+
+
+def ended(code: int | None) -> str:
+    """How a process ended, by its exit code; negative ones are signals.
+
+    >>> ended(3), ended(-9), ended(-11), ended(-40)
+    ('exited with code 3', 'was killed, usually for lack of memory', 'was ended by SIGSEGV', 'was ended by signal 40')
+    """
+    if code is None or code >= 0:
+        return f"exited with code {code}"
+    if code == -signal.SIGKILL:
+        return "was killed, usually for lack of memory"
+    names = {number.value: number.name for number in signal.Signals}
+    return f"was ended by {names.get(-code, f'signal {-code}')}"
 
 
 def duration(seconds: float | None) -> str:

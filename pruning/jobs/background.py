@@ -24,6 +24,7 @@ from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.errors import BusyError, ExperimentError
 from pruning.experiment import Experiment
 from pruning.files import make_folder, package_environment
+from pruning.formatting import ended
 from pruning.logs import JOB_LOG, last_words, new_log
 from pruning.records import JobState
 from pruning.settings import Settings
@@ -206,8 +207,9 @@ def _watch(process: subprocess.Popen[bytes], root: Path, log: Path) -> None:
         return
     with suppress(BusyError, ExperimentError), own(experiment.folder, wait=0.0, named=False):  # and remove what it left half-written
         message = last_words(log) or _silent(code, log)
-        experiment.log("died", state=JobState.INTERRUPTED, pid=process.pid, log=log.name, message=message)
+        so_far = {"verb": status.verb, "started": status.started, "done": status.done, "total": status.total}
+        experiment.log("died", state=JobState.INTERRUPTED, pid=process.pid, log=log.name, message=message, **so_far)
 
 
 def _silent(code: int | None, log: Path) -> str:
-    return f"The worker exited with code {code} and without an error message; see its log: {log}"
+    return f"The worker {ended(code)}, and left no error message; see its log: {log}"

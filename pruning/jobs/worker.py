@@ -187,7 +187,8 @@ def _opened(
 
 def resume(directory: str | Path, listen: Listener = lambda progress: None, on: Cluster | None = None) -> Experiment:
     """Resume the latest job: first restore data and finish scoring (unfinished, damaged or missing files), then the latest frontier."""
-    verb = Experiment(directory).status().verb
+    begun = Experiment(directory).started()
+    verb = begun[-1].get("verb") if begun else ""
     if verb in ("fit", "look"):
         return fit_again(directory, listen, on) if verb == "fit" else look_again(directory, listen)
     experiment = _restored(Experiment(directory), listen, on)

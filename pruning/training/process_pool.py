@@ -20,6 +20,7 @@ from typing import Any
 from pruning import errors
 from pruning.errors import TrainingError
 from pruning.files import package_environment, training_environment
+from pruning.formatting import ended
 from pruning.records import Encoded, RunDiverged, RunPlan, RunResult
 from pruning.settings import TrainSettings
 from pruning.training.checkpoint import discard_parts
@@ -249,10 +250,8 @@ def child_environment(gpu: str = "") -> dict[str, str]:
 
 def _obituary(process: subprocess.Popen[bytes]) -> str:
     code = process.wait()
-    if code == -signal.SIGKILL:
-        return "its process was killed, usually for lack of memory; a smaller --batch-size or --max-length needs less."
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-    return f"its process {how}; its error message is on standard error."
+    remedy = "a smaller --batch-size or --max-length needs less" if code == -signal.SIGKILL else "its error message is on standard error"
+    return f"its process {ended(code)}; {remedy}."
 
 
 def error_of(failure: Failure) -> errors.WinnowError:

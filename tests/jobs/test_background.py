@@ -23,6 +23,7 @@ from pruning.store import lock
 from pruning.store.layout import Folder
 from pruning.store.lock import own, owned, owner
 from tests.conftest import EPOCHS
+from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.process
 
@@ -105,8 +106,12 @@ def test_a_killed_worker_shows_as_interrupted_and_ran_at_low_priority(settings: 
     pid = running.status().pid
     assert pid is not None
     assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + background.NICENESS)
+    wait_until(lambda: running.status().total, 60)
     os.kill(pid, signal.SIGKILL)
-    wait_for(folder, JobState.INTERRUPTED, seconds=10)
+    wait_until(lambda: any(event["event"] == "died" for event in running.events()), 10)
+    status = running.status()
+    assert (status.state, status.verb, status.pid) == (JobState.INTERRUPTED, "score", pid) and status.total and status.started
+    assert status.sentence.startswith("score interrupted, ") and "was killed, usually for lack of memory, and left no" in status.sentence
 
 
 @contextmanager

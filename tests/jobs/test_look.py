@@ -54,6 +54,14 @@ def looked(once: Path, settings: Settings, tmp_path: Path) -> Experiment:
     return Experiment(shutil.copytree(once, tmp_path / "reviews"))
 
 
+def test_a_look_that_was_killed_is_resumed_as_a_look(looked: Experiment) -> None:
+    """The last event of a worker that died may not say what it was doing; the first one does."""
+    looked.log("started", state="running", verb="look", pid=1)
+    looked.log("died", state="interrupted", pid=1, message="The worker was killed.")
+    found = worker.resume(looked.folder.root)
+    assert found.status().verb == "look" and not found.finished_runs()
+
+
 def test_embeddings_and_probabilities_are_kept_in_the_documented_form(looked: Experiment) -> None:
     look, examples = looked.look, len(looked.ids)
     assert look is not None and look.probe is not None and look.probabilities is not None
