@@ -52,10 +52,26 @@ def keep_private() -> None:
     os.umask(umask())
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's error in writing `path` into an ExperimentError; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if not error.errno:
+            raise
+        elsewhere = f" ({error.filename})" if isinstance(error.filename, str) and Path(error.filename).parent != path.parent else ""
+        raise ExperimentError(f"{path} could not be written: {system_words(error)}{elsewhere}.") from error
+
+
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents with the permissions that `umask` allows; existing folders keep theirs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir(mode=0o777 & ~umask(), exist_ok=True)
+    """Create a folder and its parents with the permissions that `umask` allows; existing folders keep theirs.
+
+    Raises ExperimentError, naming the folder, if the system cannot create it.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o777 & ~umask(), exist_ok=True)
 
 
 @contextmanager
@@ -77,7 +93,7 @@ def atomic_write(path: str | Path, temporary: Path | None = None) -> Iterator[Pa
     path = Path(path)
     temporary = (temporary or path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")).absolute()  # pyarrow takes "a:b/c" for a URI
     try:
-        with _in_words(path):
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             _sync_tree(temporary)
@@ -108,7 +124,7 @@ def append_line(path: str | Path, line: str | Callable[[int], str]) -> None:
     if isinstance(line, str) and "\n" in line:
         raise ValueError("append_line takes one line")
     path = Path(path)
-    with _in_words(path):
+    with writing(path):
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666 & ~umask())
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)  # or the end read below may be a partial line of another writer; closing releases it
@@ -167,18 +183,6 @@ def visible_gpu(number: int) -> str:
     """Return the machine's name of the GPU that this process counts as `number`: processes may see other GPUs in another order."""
     visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     return visible[number] if any(visible[number : number + 1]) else str(number)
-
-
-@contextmanager
-def _in_words(path: Path) -> Iterator[None]:
-    """Turn the system's error in writing `path` into an ExperimentError; other errors pass."""
-    try:
-        yield
-    except OSError as error:
-        if not error.errno:
-            raise
-        elsewhere = f" ({error.filename})" if isinstance(error.filename, str) and Path(error.filename).parent != path.parent else ""
-        raise ExperimentError(f"{path} could not be written: {system_words(error)}{elsewhere}.") from error
 
 
 def _sync_tree(path: Path) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.errors import BusyError, ExperimentError
 from pruning.experiment import Experiment
-from pruning.files import make_folder, package_environment
+from pruning.files import make_folder, package_environment, writing
 from pruning.formatting import ended
 from pruning.logs import JOB_LOG, last_words, new_log
 from pruning.records import JobState
@@ -124,7 +124,7 @@ def start(words: Sequence[str], directory: str | Path, settings: Settings | None
 
     What it writes to stderr is its log, in the folder's jobs/; settings are written beside the log and passed with --settings. When it
     dies without an event of its own, the thread records the end of that log as the reason. Raises BusyError when the experiment is in
-    use, ExperimentError when the folder holds something other than an experiment.
+    use, ExperimentError when the folder holds something other than an experiment, or cannot be written.
     """
     root = Path(directory)
     make_folder(root)
@@ -132,7 +132,8 @@ def start(words: Sequence[str], directory: str | Path, settings: Settings | None
     if owned(folder):
         raise in_use(folder)
     refuse_strange(folder)
-    log = new_log(folder.jobs)
+    with writing(folder.jobs):
+        log = new_log(folder.jobs)
     if settings is not None:
         write_settings(log.with_suffix(".json"), settings)
         words = [*words, "--settings", str(log.with_suffix(".json"))]

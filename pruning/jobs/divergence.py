@@ -6,6 +6,7 @@ from itertools import count
 
 from pruning.analysis.divergence import DivergedRun
 from pruning.experiment import Experiment
+from pruning.files import writing
 from pruning.settings import PAPER_SEEDS, default_seeds
 from pruning.store import manifest
 from pruning.store.checksums import write_manifest
@@ -22,9 +23,10 @@ def set_aside(experiment: Experiment, diverged: DivergedRun) -> None:
     seed = next(seed for seed in default_seeds(len(used) + len(PAPER_SEEDS) + 1) if seed not in used)
     recording = experiment.folder.epoch(diverged.run, 0).parent
     if recording.exists():
-        experiment.folder.diverged.mkdir(exist_ok=True)
-        places = (experiment.folder.aside(diverged.seed, again) for again in count(1))
-        recording.rename(next(place for place in places if not place.exists()))
+        with writing(experiment.folder.diverged):
+            experiment.folder.diverged.mkdir(exist_ok=True)
+            places = (experiment.folder.aside(diverged.seed, again) for again in count(1))
+            recording.rename(next(place for place in places if not place.exists()))
     experiment.folder.checkpoint(f"run={diverged.run}").unlink(missing_ok=True)
     info["settings"]["seeds"][diverged.run] = seed
     times = sum(event["key"] == f"run {diverged.run}" for event in experiment.nan_events())

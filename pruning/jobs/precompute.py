@@ -10,12 +10,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from pruning.experiment import Experiment
 from pruning.files import package_environment
 from pruning.jobs import mapping
+from pruning.store import cache
 
 
 class _Child(NamedTuple):
@@ -25,12 +27,24 @@ class _Child(NamedTuple):
 
 
 _latest: dict[tuple[Path, str], _Child] = {}
+_here: dict[Path, threading.Thread] = {}
+
+UNWRITTEN = 3
+"""Exit code of a child process that could not write the cache."""
 
 
 def begin(directory: Path, what: str = "") -> None:
-    """Fill the experiment's cache in a child process, or make its "map"; while one is running, do nothing."""
+    """Fill the experiment's cache in a child process, or make its "map"; while one is running, do nothing.
+
+    A cache that the child process cannot write is filled in this process, by a thread.
+    """
     child = _latest.get((directory, what))
-    if child is None or child.process.poll() is not None:
+    code = None if child is None else child.process.poll()
+    if not what and code == UNWRITTEN:
+        if directory not in _here or not _here[directory].is_alive():
+            _here[directory] = threading.Thread(target=_fill, args=(directory,), name=f"cache of {directory.name}", daemon=True)
+            _here[directory].start()
+    elif child is None or code is not None:
         command = ["nice", sys.executable, "-m", "pruning.jobs.precompute", str(directory), *([what] if what else [])]
         printed = tempfile.TemporaryFile()  # noqa: SIM115  (read while the child writes)
         process = subprocess.Popen(command, env=package_environment(), stdin=subprocess.DEVNULL, stdout=printed)
@@ -61,6 +75,13 @@ def main(directory: Path, what: str = "") -> None:
     if what == "map":
         mapping.ensure(experiment, lambda done, total: print(done, total, flush=True))
         return
+    _fill(directory)
+    if cache.unwritten(experiment.folder.cache("any").parent):
+        sys.exit(UNWRITTEN)
+
+
+def _fill(directory: Path) -> None:
+    experiment = Experiment(directory)
     _ = experiment.duplicates, experiment.same_meaning
     if experiment.label_errors and experiment.finished_runs():
         _ = experiment.rarity

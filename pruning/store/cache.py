@@ -1,7 +1,11 @@
-"""Arrays that take long to compute, kept in the folder's cache/, which may be deleted at any time."""
+"""Arrays that take long to compute, kept in the folder's cache/, which may be deleted at any time.
+
+Where that folder cannot be written (read-only, a full disk) they are kept in this process.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,18 +14,32 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from pruning.errors import ExperimentError
 from pruning.files import atomic_write
 
+logger = logging.getLogger(__name__)
+
 Arrays = Mapping[str, NDArray[Any]]
+
+_UNWRITTEN: dict[Path, tuple[str, Arrays]] = {}
+"""The stamp and arrays of files that could not be written."""
 
 
 def remembered(path: Path, stamp: str) -> Arrays | None:
     """The arrays kept at `path` (.npz) for this stamp; None when there are none, or only of another stamp."""
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files} if str(kept["stamp"]) == stamp else None
+            if str(kept["stamp"]) == stamp:
+                return {name: kept[name] for name in kept.files}
     except (OSError, KeyError, ValueError, BadZipFile):
-        return None
+        pass
+    of, arrays = _UNWRITTEN.get(path, ("", None))
+    return arrays if of == stamp else None
+
+
+def unwritten(folder: Path) -> bool:
+    """True if this process has arrays of that cache folder that could not be written."""
+    return any(path.parent == folder for path in _UNWRITTEN)
 
 
 def remember(path: Path, stamp: str, make: Callable[[], Arrays]) -> Arrays:
@@ -37,6 +55,11 @@ def remember(path: Path, stamp: str, make: Callable[[], Arrays]) -> Arrays:
     if kept is not None:
         return kept
     made = make()
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, stamp=np.array(stamp), **made)  # type: ignore[arg-type]
+    try:
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, stamp=np.array(stamp), **made)  # type: ignore[arg-type]
+        _UNWRITTEN.pop(path, None)
+    except ExperimentError as error:
+        logger.warning("computed but not kept: %s", error)
+        _UNWRITTEN[path] = (stamp, made)
     return made

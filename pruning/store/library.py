@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from pruning.data.readers import files
 from pruning.errors import BusyError, DataError, ExperimentError, UsageError
-from pruning.files import LEFTOVER, atomic_write, sha256, write_text
+from pruning.files import LEFTOVER, atomic_write, sha256, write_text, writing
 from pruning.store.layout import Folder
 from pruning.store.lock import owned
 
@@ -33,7 +33,7 @@ def free(root: Path, name: str) -> Path:
     if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot be an experiment's name; use letters, digits, dots, dashes and underscores, at most 64.")
     folder = root / name
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExperimentError(f"The experiment {name} already exists; choose another name.")
     return folder
 
@@ -41,9 +41,10 @@ def free(root: Path, name: str) -> Path:
 def rename(root: Path, old: str, new: str) -> None:
     """Rename an experiment. Raises what `free` raises, and BusyError while a job uses it."""
     folder, target = _idle(root, old), free(root, new)
-    if target.exists():
-        target.rmdir()
-    folder.rename(target)
+    with writing(root):
+        if target.exists():
+            target.rmdir()
+        folder.rename(target)
 
 
 def duplicate(root: Path, old: str, new: str) -> Path:
@@ -83,8 +84,9 @@ def discard(root: Path, name: str) -> Path:
     """Move an experiment to the trash, a folder beside the experiments, and return its place. Raises BusyError while a job uses it."""
     folder = _idle(root, name)
     target = root / TRASH / f"{name}.{time.strftime('%Y%m%d-%H%M%S')}.{time.time_ns() % 1000:03d}"
-    target.parent.mkdir(exist_ok=True)
-    folder.rename(target)
+    with writing(root):
+        target.parent.mkdir(exist_ok=True)
+        folder.rename(target)
     return target
 
 

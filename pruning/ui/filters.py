@@ -16,6 +16,7 @@ from pruning.reports import choices, conditions, review
 from pruning.reports.browse import View
 from pruning.reports.conditions import Filter
 from pruning.store import saved_filters
+from pruning.store.layout import Folder
 from pruning.subsets.decisions import DECIDED_BY_HAND
 from pruning.subsets.titles import title
 from pruning.ui import address, escaping, state
@@ -275,14 +276,22 @@ def _views(view: View) -> None:
     chosen = st.selectbox("Saved views", list(saved), index=None, key="view", placeholder="open one" if saved else "none yet")
     name = st.text_input("Name of this view", key="view-name", placeholder="suspects to read")
     with st.container(horizontal=True):
-        st.button("Save", icon=":material/bookmark_add:", disabled=not name, on_click=lambda: saved_filters.save(folder, name, _now()))
+        st.button("Save", icon=":material/bookmark_add:", disabled=not name, on_click=_save, args=(folder, name))
         st.button("Open", icon=":material/bookmark:", disabled=not chosen, on_click=lambda: _open(saved[chosen or ""]))
-        st.button(
-            "Delete",
-            icon=":material/bookmark_remove:",
-            disabled=not chosen,
-            on_click=lambda: saved_filters.save(folder, chosen or "", None),
-        )
+        st.button("Delete", icon=":material/bookmark_remove:", disabled=not chosen, on_click=_delete, args=(folder, chosen or ""))
+
+
+@state.in_words
+def _save(folder: Folder, name: str) -> None:
+    replaced = name in saved_filters.saved(folder)
+    saved_filters.save(folder, name, _now())
+    state.say(f"{'Replaced' if replaced else 'Saved'} the view {name}.")
+
+
+@state.in_words
+def _delete(folder: Folder, name: str) -> None:
+    saved_filters.save(folder, name, None)
+    state.say(f"Deleted the view {name}.")
 
 
 def _now() -> dict[str, object]:

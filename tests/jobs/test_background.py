@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from pruning.errors import Cancelled, ExperimentError
 from pruning.experiment import Experiment
 from pruning.files import package_environment
-from pruning.jobs import background
+from pruning.jobs import background, precompute
 from pruning.jobs.progress import job
 from pruning.logs import tail
 from pruning.records import JobState
@@ -61,7 +62,29 @@ def test_a_worker_that_fails_at_once_says_why(settings: Settings, tmp_path: Path
     assert "nowhere.jsonl" in worker.failure() and "no file" in worker.failure() and not worker.failure().startswith("Error")
 
 
-@pytest.mark.process
+def test_no_worker_starts_where_nothing_can_be_written(scored: Experiment, settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way of a folder")
+    with pytest.raises(ExperimentError, match="file/x could not be written: file exists"):
+        background.score(settings, tmp_path / "file" / "x")
+    shutil.rmtree(scored.folder.jobs)
+    scored.folder.jobs.write_text("in the way of a folder")
+    with pytest.raises(ExperimentError, match="jobs could not be written: "):
+        background.resume(scored.folder.root)
+
+
+def test_a_cache_that_cannot_be_written_is_filled_in_this_process(scored: Experiment) -> None:
+    """So that a page that waits for it comes to an end on a read-only or full disk too."""
+    root, place = scored.folder.root, scored.folder.cache("any").parent
+    shutil.rmtree(place, ignore_errors=True)
+    place.write_text("in the way of a folder")
+    precompute.begin(root)
+    wait_until(lambda: precompute.failed(root), 60)
+    assert not Experiment(root).audited
+    precompute.begin(root)
+    wait_until(lambda: Experiment(root).audited, 60)
+    assert place.read_text() == "in the way of a folder"
+
+
 def test_the_error_of_a_second_worker_is_not_reported_for_the_first(scored: Experiment) -> None:
     """It finds the experiment in use and exits; the job that it met dies later, without an error message."""
     scored.log("progress", state="running", verb="score", pid=2**22 + 1, log="first.log")

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import shutil
@@ -69,6 +70,21 @@ def test_the_trash_keeps_what_was_deleted(scored: Experiment) -> None:
     assert Experiment(gone).settings == scored.settings
 
 
+def test_a_folder_that_cannot_be_written_is_said_and_nothing_is_lost(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **keywords: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(scored.folder.root))
+
+    root, seen = scored.folder.root.parent, sorted(scored.folder.root.rglob("*"))
+    monkeypatch.setattr(Path, "rename", refuse)
+    for act in (lambda: library.rename(root, "reviews", "films"), lambda: library.discard(root, "reviews")):
+        with pytest.raises(ExperimentError, match="could not be written: read-only file system"):
+            act()
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(ExperimentError, match="could not be written: read-only file system"):
+        library.discard(root, "reviews")
+    assert sorted(scored.folder.root.rglob("*")) == seen
+
+
 def test_a_worker_is_not_disturbed(scored: Experiment) -> None:
     root = scored.folder.root.parent
     with own(scored.folder), pytest.raises(BusyError, match="cancel it first"):
@@ -84,8 +100,10 @@ def test_unsafe_experiment_names_are_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_taken(scored: Experiment) -> None:
-    with pytest.raises(ExperimentError, match="already"):
-        library.free(scored.folder.root.parent, "reviews")
+    (scored.folder.root.parent / "notes").write_text("a file")
+    for name in ("reviews", "notes"):
+        with pytest.raises(ExperimentError, match="already"):
+            library.free(scored.folder.root.parent, name)
     with pytest.raises(ExperimentError, match="The experiment nothing does not exist"):
         library.rename(scored.folder.root.parent, "nothing", "films")
 

@@ -21,6 +21,7 @@ from pruning.records import DecisionKind, JobState, Progress
 from pruning.reports import in_progress
 from pruning.reports.audit_report import findings
 from pruning.settings import FULL_RECIPE, Settings
+from pruning.store import lines
 from pruning.store.job_status import JobStatus
 from pruning.subsets.decisions import Decision
 from pruning.ui import charts, escaping, score_form, setting_boxes
@@ -43,6 +44,33 @@ def test_a_page_shows_a_real_experiment(page: str, scored: Experiment, monkeypat
     assert app.title[0].value.lower() == page
     assert app.selectbox(key="experiment").value == "reviews"
     assert not [error.value for error in app.error]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_needs_no_room_on_the_disk(page: str, scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = scored.folder.cache("any").parent
+    shutil.rmtree(place, ignore_errors=True)
+    place.write_text("in the way of a folder")
+    app = open_page(page, scored.folder.root.parent, monkeypatch)
+    assert not app.exception and not app.error
+
+
+def test_a_view_that_cannot_be_saved_is_said(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_page("inspect", scored.folder.root.parent, monkeypatch)
+    app.text_input(key="view-name").input("mine").run()
+    press(app, "Save")
+    assert "Saved the view mine" in app.toast[0].value
+    press(app, "Save")
+    assert "Replaced the view mine" in app.toast[0].value
+
+    def refuse(*arguments: object) -> None:
+        raise ExperimentError("views.jsonl could not be written: no space left on device.")
+
+    monkeypatch.setattr(lines, "append", refuse)
+    press(app, "Save")
+    assert not app.exception and [toast.value for toast in app.toast] == [
+        "views.jsonl could not be written:\u2060 no space left on device."
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES)
