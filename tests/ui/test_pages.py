@@ -68,9 +68,7 @@ def test_a_view_that_cannot_be_saved_is_said(scored: Experiment, monkeypatch: py
 
     monkeypatch.setattr(lines, "append", refuse)
     press(app, "Save")
-    assert not app.exception and [toast.value for toast in app.toast] == [
-        "views.jsonl could not be written:\u2060 no space left on device."
-    ]
+    assert not app.exception and "no space left on device" in app.toast[0].value
 
 
 @pytest.mark.parametrize("page", PAGES)
