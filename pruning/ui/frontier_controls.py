@@ -257,7 +257,7 @@ def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -
 
 
 def start(view: View, names: Sequence[str], baselines: Sequence[str] | None, seeds: int, budget: str) -> None:
-    """Measure these subsets in the background."""
+    """Measure these subsets in the background. Raises ExperimentError where no job can start, as another one runs."""
     root = view.experiment.folder.root
     for name in names:
         view.subset(name)
@@ -266,6 +266,6 @@ def start(view: View, names: Sequence[str], baselines: Sequence[str] | None, see
     model = experiment.settings.model if other else None
     rate = experiment.asked.train.learning_rate if other else None
     command = background.frontier_command(root, names, baselines, seeds, budget, view.burn_in, experiment.asked_success, model, rate)
-    background.start(command, root)
+    worker = background.start(command, root)
     st.toast("Measuring in the background; the bar at the top shows the progress.")
-    job_progress.begun(view.experiment)
+    job_progress.begun(view.experiment, worker)

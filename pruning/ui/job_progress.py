@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pruning import logs
 from pruning.analysis.learned import Learned
-from pruning.errors import WinnowError
+from pruning.errors import ExperimentError, WinnowError
 from pruning.experiment import Experiment
 from pruning.formatting import counted, duration, scientific
 from pruning.jobs import background
@@ -197,22 +197,23 @@ def _resumable(experiment: Experiment) -> None:
     if not st.button("Resume", icon=":material/resume:", help="Continue after the last finished epoch."):
         return
     try:
-        background.resume(experiment.folder.root)
+        begun(experiment, background.resume(experiment.folder.root))
     except WinnowError as error:
         st.error(escaping.markdown(error))
-        return
-    begun(experiment)
 
 
-def begun(experiment: Stored) -> None:
-    """Wait until the worker that was just started writes an event or ends, then rerun the page."""
-    began = time.time()
+def begun(experiment: Stored, worker: background.Worker) -> None:
+    """Wait until the worker that was just started writes an event, then rerun the page.
+
+    Raises ExperimentError with its error where it ends before that: another job may have been faster.
+    """
+    end = time.monotonic() + STARTING
     with st.spinner("Starting the worker ..."):
-        while time.time() < began + STARTING:
-            status = experiment.status()
-            if status.state.under_way or (status.updated or 0.0) > began:
-                break
+        while experiment.status().pid != worker.process.pid and worker.process.poll() is None and time.monotonic() < end:
             time.sleep(0.2)
+    problem = worker.failure()
+    if problem and experiment.status().pid != worker.process.pid:
+        raise ExperimentError(problem)
     st.rerun()
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pruning.reports.audit_report import findings
 from pruning.settings import FULL_RECIPE, Settings
 from pruning.store import lines
 from pruning.store.job_status import JobStatus
+from pruning.store.lock import own
 from pruning.subsets.decisions import Decision
 from pruning.ui import charts, escaping, score_form, setting_boxes
 from tests.support.pages import MAIN, PAGES, ROOT, open_page, opened, press
@@ -53,6 +55,28 @@ def test_a_page_needs_no_room_on_the_disk(page: str, scored: Experiment, monkeyp
     place.write_text("in the way of a folder")
     app = open_page(page, scored.folder.root.parent, monkeypatch)
     assert not app.exception and not app.error
+
+
+@pytest.mark.parametrize(("page", "button"), [("frontier", "Measure"), ("score", "Resume")])
+def test_a_job_that_another_tab_was_faster_with_is_not_said_to_run(
+    page: str, button: str, scored: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other tab's job owns the experiment by the time this tab's worker asks for it."""
+    scored.log("cancelled", state="cancelled", verb="score", pid=1, message="Cancelled; finished work is kept.")
+    scored.folder.epoch(2, 2).unlink()
+    app, start = open_page(page, scored.folder.root.parent, monkeypatch), background.start
+    with ExitStack() as until_the_end:
+
+        def slower(*arguments: Any) -> background.Worker:
+            worker = start(*arguments)
+            until_the_end.enter_context(own(scored.folder))
+            scored.log("started", state="running", verb="frontier", pid=os.getpid())
+            return worker
+
+        monkeypatch.setattr(background, "start", slower)
+        press(app, button)
+        assert any(f"in use by another job (process {os.getpid()}" in error.value.replace("\\", "") for error in app.error)
+        assert scored.status().pid == os.getpid()
 
 
 def test_a_view_that_cannot_be_saved_is_said(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:

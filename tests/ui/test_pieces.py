@@ -101,7 +101,7 @@ def test_what_is_recommended_is_a_click_away(scored: Experiment, monkeypatch: py
     """To make it the subset of every page, and to measure what would settle it."""
     asked: list[list[str]] = []
     monkeypatch.setattr(background, "start", lambda words, folder: asked.append([str(word) for word in words]))
-    monkeypatch.setattr(job_progress, "begun", lambda experiment: None)
+    monkeypatch.setattr(job_progress, "begun", lambda experiment, worker: None)
     made = measure(scored, ours=0.02, random=0.0)
     app = open_page("frontier", made.folder.root.parent, monkeypatch)
     take = f"Use {escaping.markdown(titles.short('random@remove-0'))}"
