@@ -37,8 +37,9 @@ _AT, _KNOWN, _NOTES, _FRESH = "_page", "_known", "_notes", "_fresh"
 _MISSING, _OPEN, _USUAL = "_missing", "_open", "_usual"
 """Session keys: an experiment that does not exist, one to open next, default values that are not written."""
 
-ACTS, DECIDED, TICKED, FILTERED = "_acts", "_decided", "_ticked", "_filter"
-"""Session keys: the decisions of this tab, True if one was just made, the rows ticked before, the filter of the last run."""
+ACTS, SEEN, DECIDED, TICKED, FILTERED = "_acts", "_seen", "_decided", "_ticked", "_filter"
+"""Session keys: the decisions of this tab, those that the page showed, True if one was just made, the rows ticked before, the filter of
+the last run."""
 
 SAYINGS = "_sayings"
 """Session key: sentences of callbacks to show."""

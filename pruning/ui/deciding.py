@@ -38,6 +38,11 @@ WORDS = {
 }
 
 
+def seen(view: View) -> None:
+    """Remember the decisions that the page shows, so that an act can name those made elsewhere since."""
+    st.session_state[address.SEEN] = {decision.key for decision in view.standing}
+
+
 def one(view: View, position: int, then: Callable[[], None]) -> None:
     """Show the decisions on the open example, by button or key; each opens the next example."""
     names, other = view.experiment.label_names, review.suggested(view, position)
@@ -188,13 +193,23 @@ def _and_then(view: View, ids: NDArray[np.int64], then: Callable[[], None], kind
 def _act(view: View, ids: NDArray[np.int64], kind: DecisionKind, value: str = "") -> None:
     if not len(ids):
         raise UsageError("No row is ticked; tick rows in the list, or choose all that match.")
-    decision = Decision(kind=kind, ids=tuple(ids.tolist()), value=value)
+    decision, elsewhere = Decision(kind=kind, ids=tuple(ids.tolist()), value=value), _elsewhere(view, ids)
     view.experiment.decide(decision)
     st.session_state.setdefault(address.ACTS, []).append(decision.key)
     st.session_state[address.DECIDED] = True
     what = f"example {ids[0]}" if len(ids) == 1 else counted(len(ids), "example")
-    words = f"{WORDS[kind]} {what}{f' to {value}' if kind is DecisionKind.RELABEL else ''}. Press U to undo."
-    state.say(words)
+    words = f"{WORDS[kind]} {what}{f' to {value}' if kind is DecisionKind.RELABEL else ''}."
+    if elsewhere is None:
+        state.say(f"{words} Press U to undo.")
+    else:
+        state.say(f"{words} Meanwhile decided elsewhere: {described(elsewhere)}. Press U to undo.", ":material/warning:", lasting=True)
+
+
+def _elsewhere(view: View, ids: NDArray[np.int64]) -> Decision | None:
+    """Return the latest decision on one of these examples that the page did not show yet: another tab, or person, made it."""
+    shown = {*st.session_state.get(address.SEEN, ()), *st.session_state.get(address.ACTS, ())}
+    new = (decision for decision in reversed(view.standing) if decision.key not in shown)
+    return next((decision for decision in new if np.isin(decision.ids, ids).any()), None)
 
 
 @state.in_words

@@ -102,4 +102,8 @@ def _duplicate(old: str, suggested: str) -> None:
 
 @state.in_words
 def _discard(name: str) -> None:
-    st.toast(escaping.markdown(f"Moved to {library.discard(state.root(), name)}"))
+    place = library.discard(state.root(), name)
+    if address.value(address.EXPERIMENT) == name:
+        address.other_experiment()
+        address.put(**{address.EXPERIMENT: None})
+    st.toast(escaping.markdown(f"Moved to {place}"))

@@ -40,6 +40,7 @@ def _panes(view: View, subset: Subset, wanted: Filter, versus: str | None) -> No
         st.rerun()  # what is kept and what a queue holds changed: everything above says so too
     if _in_fragment() and not view.experiment.folder.manifest.exists():
         st.rerun()  # renamed or deleted while the page was open: the page says so
+    deciding.seen(view)
     kept = view.kept(subset)
     matching = view.matching(wanted, kept, _kept_by(view, versus))
     size = address.number(address.SIZE, address.PAGE_SIZE)

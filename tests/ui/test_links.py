@@ -346,6 +346,17 @@ def test_undo_in_a_stale_tab_undoes_what_it_showed_and_nothing_else(scored: Expe
     assert len(scored.decisions()) == lines and "already undone" in stale.toast[0].value
 
 
+def test_a_decision_over_one_that_another_tab_made_meanwhile_names_it(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened("inspect?experiment=reviews&example=0", scored.folder.root.parent, monkeypatch)
+    scored.decide(Decision(kind=DecisionKind.TAG, ids=(1,), value="of no interest here"))
+    scored.decide(Decision(kind=DecisionKind.DROP, ids=(0, 5)))
+    app.button(key="keep-this").click().run()
+    said = app.toast[0].value.replace("\\", "").replace("\u2060", "")
+    assert said == "Kept example 0. Meanwhile decided elsewhere: drop: 2 examples (0, 5). Press U to undo."
+    app.button(key="drop-this").click().run()
+    assert "Dropped example 1" in app.toast[0].value and "Meanwhile" not in app.toast[0].value  # its tag is shown by now
+
+
 def test_one_key_acts_go_on_to_the_next_example(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     root = scored.folder.root.parent
     app = opened("inspect?experiment=reviews&queue=suspected", root, monkeypatch)

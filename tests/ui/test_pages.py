@@ -148,6 +148,15 @@ def test_one_experiment_that_cannot_be_read_blocks_nothing(tmp_path: Path, monke
     assert not folder.exists() and not app.exception
 
 
+def test_after_the_open_experiment_was_deleted_another_one_is_open(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = scored.folder.root.parent
+    shutil.copytree(scored.folder.root, root / "films")
+    app = opened("score?experiment=reviews", root, monkeypatch)
+    press(app, "Move it to the trash")
+    assert not app.exception and not app.error
+    assert app.selectbox(key="experiment").value == "films" and not scored.folder.root.exists()
+
+
 def test_the_newest_experiment_that_can_be_read_is_shown_first(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that cannot is shown by its reason to whoever asks for it by its address."""
     unreadable(scored.folder.root.parent)
