@@ -1,7 +1,8 @@
-"""Fit the learning rate by successive halving: the rounds, the choice from held-out losses, and the correction for steps. Pure.
+"""Fit the learning rate in rounds: what each of them tries, the choice from held-out losses, and the correction for steps. Pure.
 
-Every candidate trains on a small draw of the training rows with its own whole schedule; the best ones train on larger draws. The
-choice follows the one-standard-error rule (Breiman et al. 1984, Classification and Regression Trees), with paired differences.
+Candidates train on a small draw of the training rows, each with its own whole schedule: those in the middle first, then the neighbour
+of the best one as long as the best is at an end. The next round does the same on a larger draw, from that best one downwards. The choice
+follows the one-standard-error rule (Breiman et al. 1984, Classification and Regression Trees), with paired differences.
 """
 
 from __future__ import annotations
@@ -25,13 +26,12 @@ ADAPTERS = 10
 FEWEST_HELD_OUT, MOST_HELD_OUT = 200, 2000
 """Bounds of the held-out tenth of the training rows; a fifth of them is never exceeded."""
 
-LADDERS: tuple[tuple[float, tuple[tuple[int, float], ...]], ...] = (
-    (1500, ((7, 0.1), (3, 0.35))),
-    (4000, ((7, 0.1), (3, 0.25))),
-    (inf, ((7, 0.05), (3, 0.15), (2, 0.35))),
-)
-"""Below how many rows: the candidates of each round and the share of the rows that each of them trains on, 1.5 runs in all from 2,000
-rows on. Of few rows a first round favours high rates, so three are tried again."""
+LADDERS: tuple[tuple[float, tuple[float, ...]], ...] = ((1500, (0.1, 0.35)), (4000, (0.1, 0.25)), (inf, (0.05, 0.15, 0.35)))
+"""Below how many rows: the share of the rows that a candidate trains on in each round."""
+
+FIRST, LATER = 4, 2
+"""Candidates that the first round starts with, those in the middle; and a later one: the best of the round before and the next smaller
+one, since more steps want smaller rates."""
 
 EXPONENT = 0.3
 """The best rate falls like steps to the power of minus this: with it, what won in draws of 33 to 48 steps is the best or next to the best
@@ -54,7 +54,7 @@ class Round:
     """One round of the search."""
 
     candidates: int
-    """Rates that enter it."""
+    """Rates that it starts with."""
     rows: int
     """Training rows that each of them is trained on."""
     seeds: tuple[int, ...]
@@ -153,13 +153,40 @@ def rounds(rows: int) -> tuple[Round, ...]:
     """Return the rounds of a search on so many training rows; what is held out trains in none of them.
 
     >>> [(each.candidates, each.rows) for each in rounds(4000)]
-    [(7, 200), (3, 600), (2, 1400)]
+    [(4, 200), (2, 600), (2, 1400)]
     >>> [(each.candidates, each.rows) for each in rounds(1000)]
-    [(7, 200), (3, 350)]
+    [(4, 200), (2, 350)]
     """
     pool = rows - held_out_size(rows)
-    ladder = next(ladder for below, ladder in LADDERS if rows < below)
-    return tuple(Round(candidates=count, rows=min(pool, max(FEWEST_ROWS, round(share * rows))), seeds=SEEDS[:1]) for count, share in ladder)
+    shares = next(shares for below, shares in LADDERS if rows < below)
+    sizes = [min(pool, max(FEWEST_ROWS, round(share * rows))) for share in shares]
+    return tuple(Round(candidates=LATER if number else FIRST, rows=size, seeds=SEEDS[:1]) for number, size in enumerate(sizes))
+
+
+def start(offered: Sequence[float], best: float | None = None) -> tuple[float, ...]:
+    """Return the rates that a round starts with, ascending: those in the middle, or after another round its best and the next smaller.
+
+    >>> start(CANDIDATES), start(CANDIDATES, best=1e-4)
+    ((5e-05, 0.0001, 0.0002, 0.0005), (5e-05, 0.0001))
+    """
+    if best is None:
+        first = max(0, (len(offered) - FIRST + 1) // 2)
+        return tuple(offered[first : first + FIRST])
+    return below(offered, best)[-LATER:]
+
+
+def below(offered: Sequence[float], best: float | None) -> tuple[float, ...]:
+    """Return the rates that a round may try: after another round those up to its best."""
+    return tuple(rate for rate in offered if best is None or rate <= best)
+
+
+def further(trials: Sequence[Trial], offered: Sequence[float]) -> float | None:
+    """Return the rate to try next, the neighbour of the best one; None where the best is at no end of those tried, or there is no other."""
+    tried, best = sorted({trial.rate for trial in trials}), lowest(trials)
+    smaller, larger = [rate for rate in offered if rate < tried[0]], [rate for rate in offered if rate > tried[-1]]
+    if best == tried[0] and smaller:
+        return smaller[-1]
+    return larger[0] if best == tried[-1] and larger else None
 
 
 def mean_loss(trials: Sequence[Trial], rate: float) -> float:
@@ -168,10 +195,9 @@ def mean_loss(trials: Sequence[Trial], rate: float) -> float:
     return inf if not own or any(trial.diverged for trial in own) else float(np.mean([trial.loss.mean() for trial in own]))
 
 
-def survivors(trials: Sequence[Trial], keep: int) -> tuple[float, ...]:
-    """Return the `keep` candidates of the lowest mean held-out loss, ascending; of equal losses the smaller rates."""
-    rates = sorted({trial.rate for trial in trials})
-    return tuple(sorted(sorted(rates, key=lambda rate: mean_loss(trials, rate))[:keep]))
+def lowest(trials: Sequence[Trial]) -> float:
+    """Return the candidate of the lowest mean held-out loss; of equal losses the smaller rate."""
+    return min(sorted({trial.rate for trial in trials}), key=lambda rate: mean_loss(trials, rate))
 
 
 def choose(trials: Sequence[Trial]) -> float | None:
@@ -179,7 +205,7 @@ def choose(trials: Sequence[Trial]) -> float | None:
 
     The standard error is that of the difference to the best candidate, paired by example, with losses averaged over seeds.
     """
-    best, *_ = survivors(trials, 1)
+    best = lowest(trials)
     if mean_loss(trials, best) == inf:
         return None
     reference = _by_example(trials, best)
@@ -224,13 +250,9 @@ def steps(rows: int, epochs: int, batch_size: int) -> int:
     return epochs * ceil(rows / batch_size)
 
 
-def cost_in_runs(planned: Sequence[Round], rows: int) -> float:
-    """Return what the rounds train, in runs on all the rows.
-
-    >>> round(cost_in_runs(rounds(4000), 4000), 2)
-    1.5
-    """
-    return sum(each.candidates * len(each.seeds) * each.rows for each in planned) / rows
+def cost_in_runs(told: Sequence[Mapping[str, Any]], rows: int) -> float:
+    """Return what the rounds trained, each as `round_dict` gives it, in runs on all the rows."""
+    return sum(len(each["candidates"]) * len(each["seeds"]) * each["rows"] for each in told) / rows
 
 
 def round_dict(trials: Sequence[Trial], rows: int, steps_each: int) -> dict[str, Any]:

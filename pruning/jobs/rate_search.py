@@ -98,11 +98,11 @@ def _recipes(ours: TrainSettings, theirs: TrainSettings) -> list[tuple[str, tupl
 
 
 def planned(rows: int, recipe: TrainSettings) -> list[list[RunPlan]]:
-    """Return the runs of each round as an estimate needs them: their sizes, not their rows."""
+    """Return the runs that each round starts with as an estimate needs them: their sizes, not their rows."""
     return [
         [
             RunPlan(key=f"{rate} {seed}", seed=seed, rows=np.arange(each.rows), epochs=recipe.epochs, record=False)
-            for rate in search.candidates(recipe.lora_rank)[: each.candidates]
+            for rate in search.start(search.candidates(recipe.lora_rank))[: each.candidates]
             for seed in each.seeds
         ]
         for each in search.rounds(rows)
@@ -121,29 +121,33 @@ def ahead(experiment: Experiment) -> int:
 def _search(experiment: Experiment, name: str, progress: JobProgress, listen: Listener, stop: Stop, later: int) -> RateFit:
     recipe, total = experiment.asked.recipe(name), len(experiment.ids)
     draws = _Draws(experiment, name, recipe)
-    offered = rates = search.candidates(recipe.lora_rank)
+    offered = search.candidates(recipe.lora_rank)
     rounds = search.rounds(total)
     left = [recipe.epochs * each.candidates * len(each.seeds) * each.rows for each in rounds]
-    told, everything = [], list[Trial]()
+    told, everything, trials, before = [], list[Trial](), list[Trial](), None
     for number, each in enumerate(rounds):
-        trials = draws.train(number, each, rates, progress, listen, stop, sum(left[number + 1 :]) + later)
+        trials, rates = [], search.start(offered, before)
+        while rates:
+            trials += draws.train(number, each, rates, progress, listen, stop, sum(left[number + 1 :]) + later)
+            another = search.further(trials, search.below(offered, before))
+            rates = () if another is None else (another,)
         told.append(search.round_dict(trials, each.rows, search.steps(each.rows, recipe.epochs, recipe.batch_size)))
         everything += trials
-        if number + 1 < len(rounds):
-            rates = search.survivors(trials, rounds[number + 1].candidates)
+        before = search.lowest(trials)
+    tried = sorted({trial.rate for trial in everything})
     best, baseline = search.choose(trials), draws.baseline
     diverged = sorted({trial.rate for trial in everything if trial.diverged})
-    held_out, runs = len(draws.held_out), search.cost_in_runs(rounds, total)
+    held_out, runs = len(draws.held_out), search.cost_in_runs(told, total)
     few = held_out < search.FEWEST_HELD_OUT
     rate: float | None = None
     if best is None or baseline is None:
-        sentence = search.nothing_learned(offered, held_out, None, 0.0)
+        sentence = search.nothing_learned(tried, held_out, None, 0.0)
     elif not search.beats_majority(trials, best, baseline):
-        sentence = _nothing(experiment, trials, best, baseline, offered)
+        sentence = _nothing(experiment, trials, best, baseline, tried)
     else:
         searched, full = (search.steps(size, recipe.epochs, recipe.batch_size) for size in (rounds[-1].rows, total))
         rate = search.corrected(best, searched, full, offered)
-        sentence = search.praise(rate, len(offered), held_out, runs, diverged, few)
+        sentence = search.praise(rate, len(tried), held_out, runs, diverged, few)
     return RateFit(
         rate=rate,
         sentence=sentence,
@@ -159,13 +163,13 @@ def _search(experiment: Experiment, name: str, progress: JobProgress, listen: Li
     )
 
 
-def _nothing(experiment: Experiment, trials: Sequence[Trial], best: float, baseline: Baseline, offered: Sequence[float]) -> str:
+def _nothing(experiment: Experiment, trials: Sequence[Trial], best: float, baseline: Baseline, tried: Sequence[float]) -> str:
     """Return the sentence where even the best candidate learned nothing, in the words of its kind of task."""
     held_out = len(baseline.correct)
     if TASKS[experiment.settings.task].kind == "generation":
-        return search.nothing_generated(offered, held_out, search.mean_loss(trials, best), float(baseline.loss.mean()))
+        return search.nothing_generated(tried, held_out, search.mean_loss(trials, best), float(baseline.loss.mean()))
     accuracy = float(np.mean([trial.correct.mean() for trial in trials if trial.rate == best]))
-    return search.nothing_learned(offered, held_out, accuracy, float(baseline.correct.mean()))
+    return search.nothing_learned(tried, held_out, accuracy, float(baseline.correct.mean()))
 
 
 class _Draws:

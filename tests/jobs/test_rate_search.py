@@ -31,7 +31,7 @@ RATES = (1e-30, 1e-3, 5e-3)
 def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three candidates instead of seven, so that a search takes a second or two."""
     monkeypatch.setattr(search, "CANDIDATES", RATES)
-    monkeypatch.setattr(search, "LADDERS", ((inf, ((3, 0.05), (2, 0.35))),))
+    monkeypatch.setattr(search, "LADDERS", ((inf, (0.05, 0.35)),))
 
 
 @pytest.fixture
@@ -94,6 +94,19 @@ def test_progress_counts_the_search_and_the_scoring(auto: Settings, tmp_path: Pa
     worker.score(auto, tmp_path / "x", lambda progress: totals.append((progress.done, progress.total)))
     assert all(done <= total for done, total in totals)
     assert totals[-1][0] == totals[-1][1] == totals[0][1]
+
+
+def test_a_search_goes_on_from_a_best_rate_at_its_end_and_the_total_grows(
+    auto: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "CANDIDATES", (1e-30, 1e-29, 1e-28, 1e-27, 1e-3, 5e-3))
+    totals: list[tuple[int, int]] = []
+    fit = worker.fit(auto, tmp_path / "x", lambda progress: totals.append((progress.done, progress.total))).learning_rates[FULL_RECIPE]
+    first = [each["rate"] for each in fit.rounds[0]["candidates"]]
+    assert first == [1e-29, 1e-28, 1e-27, 1e-3, 5e-3], "1e-3 was the best of the middle ones"
+    assert "the best of 5 candidates" in fit.sentence and fit.rate in (1e-3, 5e-3)
+    done, total = np.array(totals).T
+    assert (done <= total).all() and (np.diff(total) >= 0).all() and done[-1] == total[-1] > total[0]
 
 
 def test_random_labels_stop_scoring_with_a_sentence(auto: Settings, tmp_path: Path) -> None:
