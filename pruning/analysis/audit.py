@@ -37,6 +37,12 @@ flagged whatever chance would do: nothing can be learned of it."""
 MOST = 20
 """Slices of one column; rarer values count together."""
 
+OTHERS = "(others)"
+"""Their name."""
+
+REPEATED = 5
+"""Examples that a value needs on average for its column to have groups; fewer, and it is an id or a name."""
+
 NEEDED = frozenset(["gold_prob", "gold_margin", "predicted"])
 """Quantities needed for class probabilities, and so for label errors."""
 
@@ -141,9 +147,22 @@ def slices(column: str, values: pd.Series) -> tuple[str, pd.Series]:
         return f"words in {column}", _quarters(words.reindex(values.index).astype(float))
     counts = text.value_counts()
     if len(counts) > MOST:
-        text = text.where(text.isin(counts.index[: MOST - 1]), "(others)")
+        text = text.where(text.isin(counts.index[: MOST - 1]), OTHERS)
     filled = text.reindex(values.index).fillna("(missing)")
     return column, filled.astype(pd.CategoricalDtype(list(filled.value_counts().index)))
+
+
+def names_each(found: pd.Series) -> bool:
+    """Return True for slices of a column whose values hardly repeat, such as an id: those named hold too few examples to compare.
+
+    >>> names_each(slices("ticket", pd.Series([f"t{i // 2}" for i in range(100)]))[1])
+    True
+    >>> names_each(slices("source", pd.Series([f"s{i % 10}" for i in range(100)]))[1])
+    False
+    """
+    sizes = found[found != OTHERS].value_counts()
+    sizes = sizes[sizes > 0]
+    return len(found.cat.categories) >= MOST and bool(sizes.mean() < REPEATED)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -66,6 +66,8 @@ class Evidence:
     """[N] class of each training example; None where the task has no classes."""
     base_loss: float = float("nan")
     """Mean loss of the model before training, for generated answers."""
+    fall_error: NDArray[np.float64] | None = None
+    """[R] standard error, over answers, of the fall from that to the loss of the last epoch; None where there is no such loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,8 @@ def judge(evidence: Evidence) -> Learned:
     - *not learned*: evaluation accuracy less than two standard errors above the most frequent answer's, in the mean or in more than half
       of the runs; or gold probabilities of the last epoch within `NARROW` and not `SURE`; or H follows the label (`follows_label`).
     - *memorised*: training accuracy of the last epoch above `BY_HEART` and evaluation accuracy more than `GAP` below it.
-    - for generated answers: *learned* where their mean loss in the last epoch is below that of the model before training.
+    - for generated answers: *learned* where their mean loss in the last epoch is more than two standard errors below that of the model
+      before training.
     - *still rising*: the training loss fell by more than `STILL_FALLING` in the last epoch, and training accuracy there is not above
       evaluation accuracy by more than two standard errors: what it learned of its examples holds for others.
 
@@ -200,9 +203,12 @@ def _of(evidence: Evidence, runs: list[int]) -> tuple[Verdict, str]:
 
 
 def _of_answers(evidence: Evidence, runs: list[int]) -> tuple[Verdict, str]:
-    """Return the verdict on generated answers: their mean loss in the last epoch must be below the model's before training."""
+    """Return the verdict on generated answers: their mean loss must have fallen by two standard errors since before training."""
     last = float(evidence.training_loss[runs, -1].mean())
+    doubt = 0.0 if evidence.fall_error is None else 2 * float(evidence.fall_error[runs].max())
     numbers = f"mean loss {last:.2f} nats a token in the last epoch, {evidence.base_loss:.2f} before training"
+    if 0 < evidence.base_loss - last <= doubt:
+        return Verdict.NOT_LEARNED, f"{numbers}, a fall of less than two standard errors"
     return (Verdict.LEARNED if last < evidence.base_loss else Verdict.NOT_LEARNED), numbers
 
 

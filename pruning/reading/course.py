@@ -36,11 +36,14 @@ class Course(Judged):
         runs, last = self.finished_runs(), self.settings.scoring.epochs - 1
         majority, evaluated = self.majority
         spread, confidence = np.full(len(runs), np.nan), np.full(len(runs), np.nan)
-        loss = np.full((len(runs), last + 1), np.nan)
+        loss, before = np.full((len(runs), last + 1), np.nan), self.extras.get(LOSS0)
+        fall_error = np.full(len(runs), np.nan)
         for index, run in enumerate(runs):
             for epoch in range(max(0, last - 1), last + 1):
                 table = read_table(self.folder.epoch(run, epoch), ["gold_prob", "loss"])
                 loss[index, epoch] = np.asarray(table["loss"]).mean()
+            if before is not None and len(before) > 1:
+                fall_error[index] = (before - np.asarray(table["loss"])).std(ddof=1) / len(before) ** 0.5
             probabilities = np.asarray(table["gold_prob"], dtype=np.float64)
             spread[index], confidence[index] = np.subtract(*np.percentile(probabilities, [95, 5])), probabilities.mean()
         return Evidence(
@@ -53,7 +56,8 @@ class Course(Judged):
             majority=majority,
             h=score_registry.h_score(self.dynamics.correct, self.settings.burn_in) if runs else np.zeros(0, dtype=np.int64),
             labels=self.labels,
-            base_loss=float(self.extras[LOSS0].mean()) if LOSS0 in self.extras else float("nan"),
+            base_loss=float("nan") if before is None else float(before.mean()),
+            fall_error=None if before is None or len(before) < 2 else fall_error,
         )
 
     @shared

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pruning.analysis.audit import slices
+from pruning.analysis.audit import names_each, slices
 from pruning.analysis.frontier import subset_sha256
 from pruning.analysis.groups import Slicing
 from pruning.data.examples import SOURCE_PREFIX
@@ -64,7 +64,7 @@ def slicings(stored: Stored) -> list[Slicing]:
         codes = [np.concatenate([one.evaluation, np.zeros(0, int) if one.training is None else one.training]) for one in made]
         return {"names": np.array(json.dumps(names)), **{f"codes{place}": each.astype(np.int32) for place, each in enumerate(codes)}}
 
-    kept = cache.remember(stored.folder.cache("slices"), f"{data['fingerprint']} {data['evaluation']['fingerprint']}", found)
+    kept = cache.remember(stored.folder.cache("slices"), f"2 {data['fingerprint']} {data['evaluation']['fingerprint']}", found)
     evaluated = stored.evaluation(["id"]).num_rows
     return [
         Slicing(column=column, names=tuple(names), evaluation=codes[:evaluated], training=codes[evaluated:] if trained else None)
@@ -91,6 +91,8 @@ def _made(stored: Stored) -> Iterator[Slicing]:
         if trained:
             values = pd.concat([values, stored.examples([name])[name].to_pandas()], ignore_index=True)
         column, found = slices(name.removeprefix(SOURCE_PREFIX), values)
+        if names_each(found):
+            continue
         codes = found.cat.codes.to_numpy(dtype=np.int64)
         size = evaluation.num_rows
         yield Slicing(

@@ -236,7 +236,9 @@ def _shares(experiment: Reading, kept: NDArray[np.bool_]) -> Iterator[audit.Shar
     for field in experiment.schema:
         if field.name.startswith(SOURCE_PREFIX) and field.name != label:
             column = experiment.examples([field.name])[field.name].to_pandas()
-            yield audit.kept_shares(*audit.slices(field.name.removeprefix(SOURCE_PREFIX), column), kept)
+            title, found = audit.slices(field.name.removeprefix(SOURCE_PREFIX), column)
+            if not audit.names_each(found):
+                yield audit.kept_shares(title, found, kept)
 
 
 def _hard(experiment: Reading) -> dict[str, int] | None:

@@ -95,6 +95,14 @@ def test_h_follows_the_label_beyond_what_unequal_classes_explain() -> None:
     assert follows_label(np.where(labels, 0, 3), labels.astype(np.int64), 3)
 
 
+def test_generated_answers_must_become_likelier_by_two_standard_errors() -> None:
+    answers = {"labels": None, "training_loss": np.tile([5.58, 5.56, 5.54], (3, 1)), "base_loss": 5.59}
+    assert judge(evidence(**answers, fall_error=np.full(3, 0.02))).verdict is Verdict.LEARNED
+    unsure = judge(evidence(**answers, fall_error=np.full(3, 0.03)))
+    assert unsure.verdict is Verdict.NOT_LEARNED and "a fall of less than two standard errors" in unsure.sentence
+    assert judge(evidence(**{**answers, "base_loss": 5.5})).verdict is Verdict.NOT_LEARNED
+
+
 def test_nothing_is_recommended_from_a_model_that_has_not_learned() -> None:
     points = [FULL, point("a", 500, 0.8, mean=0.0)]
     assert recommend(points).subset == "a"

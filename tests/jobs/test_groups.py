@@ -27,7 +27,7 @@ PLANTED = "kind = rare"
 
 
 def write_kinds(path: Path, examples: int, seed: int) -> None:
-    """Reviews of two kinds with words of their own; a quarter is of the rare kind. `shop` says nothing."""
+    """Reviews of two kinds with words of their own; a quarter is rare. `shop` says nothing, and `ticket` is an id of two reviews."""
     random = np.random.default_rng(seed)
     words = {
         ("usual", 1): ["good", "great", "fun", "best"],
@@ -39,8 +39,8 @@ def write_kinds(path: Path, examples: int, seed: int) -> None:
         for index in range(examples):
             kind, label = "rare" if index % 4 == 3 else "usual", int(random.integers(2))
             text = " ".join(random.choice(words[kind, label], 3)) + " film"
-            shop = f"shop {random.integers(3)}"
-            file.write(json.dumps({"text": text, "label": ["negative", "positive"][label], "kind": kind, "shop": shop}) + "\n")
+            row = {"text": text, "label": ["negative", "positive"][label], "kind": kind, "shop": f"shop {random.integers(3)}"}
+            file.write(json.dumps({**row, "ticket": f"{path.stem} {index // 2}"}) + "\n")
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +90,7 @@ def test_a_planted_group_is_flagged_and_its_floor_keeps_it(measured: Experiment)
 def test_the_loss_is_in_the_audit_the_summary_and_the_manifest(measured: Experiment, tmp_path: Path) -> None:
     audit = measured.audit("usual-only")
     assert any(sentence.startswith(f"! {PLANTED} loses") for sentence in audit.sentences())
+    assert {each["column"] for each in audit.to_dict()["shares"]} == {"label", "words in text", "kind", "shop"}, "no groups of two"
     assert audit.to_dict()["by_group"]["losing"][0]["value"] == "rare"
     summary = {each["subset"]: each for each in measured.summary()["groups"] if each["budget"] == "epochs"}
     assert summary["usual-only"]["losing"][0]["value"] == "rare" and not summary["two-thirds"]["losing"]
