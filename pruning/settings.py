@@ -39,7 +39,7 @@ def default_seeds(runs: int) -> tuple[int, ...]:
     (342, 4827, 1215)
     """
     if runs < 1:
-        raise UsageError(f"runs must be at least 1, got {runs} (the paper uses 6).", "runs")
+        raise UsageError(f"runs must be at least 1, got {runs}; the paper uses 6.", "runs")
     more = np.random.default_rng(PAPER_SEEDS).integers(1, 2**31 - 1, size=max(0, runs - len(PAPER_SEEDS)))
     return (PAPER_SEEDS + tuple(int(seed) for seed in more))[:runs]
 

@@ -1,15 +1,14 @@
 """Fit the learning rate in rounds: what each of them tries, the choice from held-out losses, and the correction for steps. Pure.
 
 Candidates train on a small draw of the training rows, each with its own whole schedule: those in the middle first, then the neighbour
-of the best one as long as the best is at an end. The next round does the same on a larger draw, from that best one downwards. The choice
-follows the one-standard-error rule (Breiman et al. 1984, Classification and Regression Trees), with paired differences.
+of the best one as long as the best is at an end. The next round does the same on a larger draw, from that best one downwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from math import ceil, inf, log, sqrt
+from math import ceil, exp, inf, log, sqrt
 from typing import Any
 
 import numpy as np
@@ -44,7 +43,7 @@ SEEDS = (7919, 104729)
 """Seeds of the search; no scoring run uses them."""
 
 RULE = (
-    "lowest mean held-out loss; among candidates within one standard error of it (paired by example) the smallest rate; "
+    "lowest mean held-out loss, between candidates by a parabola through the best one and its neighbours; "
     "every seed must beat the majority class"
 )
 
@@ -113,7 +112,7 @@ class RateFit:
     """Training time of all its runs together."""
     rule: str = RULE
     best: float | None = None
-    """The choice of the last round, before the correction for steps."""
+    """The best candidate of the last round, before the correction for steps."""
     taken_from: str = ""
     """Name of the experiment that the rate was taken over from."""
     diverged: tuple[float, ...] = field(default=())
@@ -200,23 +199,37 @@ def lowest(trials: Sequence[Trial]) -> float:
     return min(sorted({trial.rate for trial in trials}), key=lambda rate: mean_loss(trials, rate))
 
 
-def choose(trials: Sequence[Trial]) -> float | None:
-    """Return the smallest rate within one standard error of the lowest mean held-out loss; None where every candidate diverged.
+def handed_on(trials: Sequence[Trial]) -> float:
+    """Return the rate that the next round starts from: the smallest within one standard error of the lowest mean held-out loss.
 
-    The standard error is that of the difference to the best candidate, paired by example, with losses averaged over seeds.
+    The standard error is that of the difference to the best candidate, paired by example, with losses averaged over seeds (Breiman et al.
+    1984, Classification and Regression Trees). Few rows favour rates at which a whole run is unstable.
     """
     best = lowest(trials)
-    if mean_loss(trials, best) == inf:
-        return None
     reference = _by_example(trials, best)
-    for rate in sorted({trial.rate for trial in trials}):
-        if mean_loss(trials, rate) == inf:
-            continue
+    for rate in sorted({trial.rate for trial in trials if mean_loss(trials, trial.rate) < inf}):
         difference = _by_example(trials, rate) - reference
-        error = float(difference.std(ddof=1)) / sqrt(len(difference)) if len(difference) > 1 else 0.0
-        if difference.mean() <= error:
+        if difference.mean() <= (difference.std(ddof=1) / sqrt(len(difference)) if len(difference) > 1 else 0.0):
             return rate
     return best
+
+
+def optimum(trials: Sequence[Trial]) -> float | None:
+    """Return the rate of the lowest mean held-out loss, not only among candidates; None where every candidate diverged.
+
+    It is where a parabola over log rates through the best candidate and its two neighbours is lowest, or the best one itself where a
+    neighbour was not tried or diverged.
+    """
+    rates, best = sorted({trial.rate for trial in trials}), lowest(trials)
+    place = rates.index(best)
+    near = rates[max(0, place - 1) : place + 2]
+    losses = [mean_loss(trials, rate) for rate in near]
+    if mean_loss(trials, best) == inf:
+        return None
+    if len(near) < 3 or max(losses) == inf or min(losses[0], losses[2]) == losses[1]:
+        return best
+    bend, slope, _ = np.polyfit(np.log(near) - log(best), losses, 2)
+    return best * exp(-slope / (2 * bend))
 
 
 def beats_majority(trials: Sequence[Trial], rate: float, baseline: Baseline) -> bool:
@@ -233,16 +246,15 @@ def beats_majority(trials: Sequence[Trial], rate: float, baseline: Baseline) -> 
     return _above_zero(right) or _above_zero(baseline.loss - _by_example(trials, rate))
 
 
-def corrected(rate: float, steps: int, full_steps: int, offered: Sequence[float], exponent: float = EXPONENT) -> float:
-    """Return the candidate nearest to `rate` after it was scaled from `steps` to `full_steps` optimizer steps.
+def corrected(rate: float, steps: int, full_steps: int, exponent: float = EXPONENT) -> float:
+    """Return `rate` scaled from `steps` to `full_steps` optimizer steps, with two digits.
 
-    The best rate falls with the steps of a run like steps to the power of -`exponent`. Nearest by ratio; of two as near the smaller.
+    The best rate falls with the steps of a run like steps to the power of -`exponent`.
 
-    >>> corrected(5e-4, steps=100, full_steps=400, offered=CANDIDATES, exponent=0.5)
-    0.0002
+    >>> corrected(5e-4, steps=100, full_steps=400, exponent=0.5)
+    0.00025
     """
-    target = log(rate) - exponent * log(max(1, full_steps) / max(1, steps))
-    return min(sorted(offered), key=lambda each: abs(log(each) - target))
+    return float(f"{rate * (max(1, full_steps) / max(1, steps)) ** -exponent:.1e}")
 
 
 def steps(rows: int, epochs: int, batch_size: int) -> int:
@@ -269,7 +281,7 @@ def round_dict(trials: Sequence[Trial], rows: int, steps_each: int) -> dict[str,
 def praise(rate: float, count: int, held_out: int, runs: float, diverged: Sequence[float], few: bool) -> str:
     """Return the sentence about a fitted rate."""
     text = (
-        f"Learning rate {scientific(rate)}, fitted: the best of {count} candidates on {counted(held_out, 'held-out training example')}, "
+        f"Learning rate {scientific(rate)}, fitted with {count} candidates on {counted(held_out, 'held-out training example')}, "
         f"at the cost of {runs:.1f} runs."
     )
     if few:

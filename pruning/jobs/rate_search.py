@@ -133,20 +133,20 @@ def _search(experiment: Experiment, name: str, progress: JobProgress, listen: Li
             rates = () if another is None else (another,)
         told.append(search.round_dict(trials, each.rows, search.steps(each.rows, recipe.epochs, recipe.batch_size)))
         everything += trials
-        before = search.lowest(trials)
+        before = search.handed_on(trials)
     tried = sorted({trial.rate for trial in everything})
-    best, baseline = search.choose(trials), draws.baseline
+    best, optimum, baseline = search.lowest(trials), search.optimum(trials), draws.baseline
     diverged = sorted({trial.rate for trial in everything if trial.diverged})
     held_out, runs = len(draws.held_out), search.cost_in_runs(told, total)
     few = held_out < search.FEWEST_HELD_OUT
     rate: float | None = None
-    if best is None or baseline is None:
+    if optimum is None or baseline is None:
         sentence = search.nothing_learned(tried, held_out, None, 0.0)
     elif not search.beats_majority(trials, best, baseline):
         sentence = _nothing(experiment, trials, best, baseline, tried)
     else:
         searched, full = (search.steps(size, recipe.epochs, recipe.batch_size) for size in (rounds[-1].rows, total))
-        rate = search.corrected(best, searched, full, offered)
+        rate = search.corrected(optimum, searched, full)
         sentence = search.praise(rate, len(tried), held_out, runs, diverged, few)
     return RateFit(
         rate=rate,
@@ -158,7 +158,7 @@ def _search(experiment: Experiment, name: str, progress: JobProgress, listen: Li
         few_rows=few,
         runs=round(runs, 3),
         seconds=round(sum(trial.seconds for trial in everything), 3),
-        best=best,
+        best=None if optimum is None else best,
         diverged=tuple(diverged),
     )
 

@@ -158,7 +158,8 @@ def read(path: Path) -> dict[str, Any]:
         info = json.loads(content)
         _check_own(path, content)
     except (FileNotFoundError, NotADirectoryError):
-        raise ExperimentError(f"{path.parent} is not an experiment: it has no experiment.json.") from None
+        why = "it has no experiment.json" if path.parent.is_dir() else "there is no such folder"
+        raise ExperimentError(f"{path.parent} is not an experiment: {why}.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ExperimentError(f"{path} cannot be read: {error}.") from None
     if isinstance(info, dict):

@@ -16,13 +16,14 @@ from pruning.analysis.learning_rate import (
     beats_majority,
     below,
     candidates,
-    choose,
     corrected,
     cost_in_runs,
     further,
+    handed_on,
     held_out_size,
     lowest,
     nothing_learned,
+    optimum,
     round_dict,
     rounds,
     start,
@@ -62,7 +63,9 @@ def test_the_planted_best_is_found_in_every_round_and_chosen(planted: float) -> 
     assert lowest(first) == planted
     for later in CANDIDATES[CANDIDATES.index(planted) :]:
         second = walked(planted, below(CANDIDATES, later))
-        assert choose(second) == planted, "a later round finds it below the best of the round before"
+        assert lowest(second) == planted, "a later round finds it below the best of the round before"
+        found = optimum(second)
+        assert found is not None and abs(np.log(found / planted)) < np.log(1.3)
 
 
 def test_only_neighbours_of_the_best_are_tried() -> None:
@@ -76,23 +79,33 @@ def test_only_neighbours_of_the_best_are_tried() -> None:
 
 def test_ties_go_to_the_smaller_rate() -> None:
     trials = table({1e-4: 0.4, 2e-4: 0.4, 5e-4: 0.4}, noise=0, own=0)
-    assert choose(trials) == lowest(trials) == 1e-4
+    assert optimum(trials) == lowest(trials) == 1e-4
 
 
-def test_a_smaller_rate_within_one_standard_error_is_chosen_and_one_beyond_is_not() -> None:
+def test_the_next_round_starts_from_a_smaller_rate_within_one_standard_error_and_not_beyond() -> None:
     """Paired differences have a standard deviation of own * sqrt(2): one standard error of 400 examples is 0.0035."""
-    assert choose(table({1e-4: 0.403, 2e-4: 0.4})) == 1e-4
-    assert choose(table({1e-4: 0.405, 2e-4: 0.4})) == 2e-4
+    assert handed_on(table({1e-4: 0.403, 2e-4: 0.4})) == 1e-4
+    assert handed_on(table({1e-4: 0.405, 2e-4: 0.4})) == 2e-4
+
+
+def test_the_optimum_lies_between_candidates() -> None:
+    """By hand: over log rates, y = (x - x0)^2 is lowest at x0 whatever three points of it are known."""
+    planted = 1.4e-4
+    losses = {rate: 0.4 + np.log(rate / planted) ** 2 for rate in (5e-5, 1e-4, 2e-4, 5e-4)}
+    assert optimum(table(losses, noise=0, own=0)) == pytest.approx(planted)
+    assert optimum(table({1e-4: 0.5, 2e-4: 0.4}, noise=0, own=0)) == 2e-4, "without a larger neighbour the best one stands"
+    flat = optimum(table({5e-5: 0.64, 1e-4: 0.496, 2e-4: 0.5}))
+    assert flat is not None and 1.3e-4 < flat < 1.5e-4, "two that are as good mean the rate between them"
 
 
 def test_a_candidate_that_diverged_loses() -> None:
     trials = table({1e-4: 0.6, 2e-4: 0.5, 1e-3: 0.1}, seeds=(1, 2))
     trials[-1].loss[7] = np.nan
-    assert lowest(trials) == choose(trials) == 2e-4 and further(trials, CANDIDATES) is None
+    assert lowest(trials) == optimum(trials) == 2e-4 and further(trials, CANDIDATES) is None
     assert round_dict(trials, 100, 12)["candidates"][-1] == {"rate": 1e-3, "loss": None, "accuracy": None}
     for trial in trials:
         trial.loss[:] = np.nan
-    assert choose(trials) is None and further(trials, CANDIDATES) == 5e-5, "where all diverged, the next smaller is tried"
+    assert optimum(trials) is None and further(trials, CANDIDATES) == 5e-5, "where all diverged, the next smaller is tried"
 
 
 def test_every_seed_must_beat_the_majority_class() -> None:
@@ -128,8 +141,7 @@ def test_random_labels_hardly_ever_pass() -> None:
         for rate in (1e-4, 2e-4):
             logit = rng.normal(0, 0.5, 200)
             trials.append(Trial(rate=rate, seed=1, loss=np.logaddexp(0, np.where(labels, -logit, logit)), correct=(logit > 0) == labels))
-        chosen = choose(trials)
-        passed += chosen is not None and beats_majority(trials, chosen, baseline)
+        passed += beats_majority(trials, lowest(trials), baseline)
     assert passed / 400 < 0.09
 
 
@@ -152,9 +164,10 @@ def test_tiny_sets_train_on_what_is_not_held_out() -> None:
 
 
 def test_more_steps_move_the_rate_down_by_the_exponent() -> None:
-    assert corrected(5e-4, 100, 400, CANDIDATES, exponent=0.5) == 2e-4
-    assert corrected(5e-4, 100, 400, CANDIDATES, exponent=0.0) == 5e-4
-    assert corrected(1e-5, 100, 10**6, CANDIDATES, exponent=1.0) == 1e-5
+    assert corrected(5e-4, 100, 400, exponent=0.5) == 2.5e-4
+    assert corrected(5e-4, 100, 400, exponent=0.0) == 5e-4
+    assert corrected(1e-5, 100, 10**4, exponent=1.0) == 1e-7
+    assert corrected(1.4e-4, 48, 189) == 9.3e-5, "1.4e-4 * (48 / 189) ** 0.3 = 9.28e-5"
 
 
 def test_adapters_get_ten_times_the_rates() -> None:

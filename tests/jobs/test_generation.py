@@ -128,7 +128,7 @@ def test_the_command_line_says_the_rule_and_changes_it(scored: Experiment, tmp_p
 @pytest.mark.parametrize("rank", [0, 4])
 def test_a_rate_is_fitted_to_answers_and_scored_with(rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "CANDIDATES", (1e-30, 1e-2) if rank == 0 else (1e-30, 3e-3))
-    monkeypatch.setattr(search, "LADDERS", ((inf, ((2, 0.5), (2, 0.8))),))
+    monkeypatch.setattr(search, "LADDERS", ((inf, (0.5, 0.8)),))
     settings = settings_of(tmp_path)
     (tmp_path / "train.jsonl").write_text("".join(rows(120)))
     if rank:  # adapters change a model that knows something already
@@ -136,7 +136,7 @@ def test_a_rate_is_fitted_to_answers_and_scored_with(rank: int, tmp_path: Path, 
     recipe = replace(settings.train, learning_rate=None, lora_rank=rank, epochs=6)
     scored = worker.score(settings.with_changes(train=recipe), tmp_path / "fitted")
     fit = scored.learning_rates[FULL_RECIPE]
-    assert fit.rate == search.candidates(rank)[1] == scored.settings.scoring.learning_rate, "the one that learns"
+    assert fit.best == search.candidates(rank)[1] and fit.rate == scored.settings.scoring.learning_rate, "the one that learns"
     first, second = fit.rounds[-1]["candidates"]
     assert second["loss"] < first["loss"] and fit.sentence in scored.notes()
     losses = scored.dynamics.loss.mean(axis=(0, 2))
@@ -145,7 +145,7 @@ def test_a_rate_is_fitted_to_answers_and_scored_with(rank: int, tmp_path: Path, 
 
 def test_where_no_rate_writes_answers_the_sentence_is_about_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "CANDIDATES", (1e-30, 2e-30))
-    monkeypatch.setattr(search, "LADDERS", ((inf, ((2, 0.5), (2, 0.8))),))
+    monkeypatch.setattr(search, "LADDERS", ((inf, (0.5, 0.8)),))
     settings = settings_of(tmp_path)
     recipe = replace(settings.train, learning_rate=None, epochs=1)
     with pytest.raises(TrainingError, match=r"predicts 3 held-out answers better than the frequencies of their tokens do \(loss 5\.\d+,"):
