@@ -32,9 +32,9 @@ from pruning.errors import TrainingError
 from pruning.experiment import Experiment
 from pruning.formatting import in_points, scientific
 from pruning.jobs import worker
-from pruning.records import Difference, FrontierPoint
+from pruning.records import DISTINCT, Difference, FrontierPoint
 from pruning.settings import Settings, default_seeds
-from pruning.subsets.findings import CHOICE, DISTINCT, MANY_COPIES, SUSPECTS
+from pruning.subsets.findings import CHOICE, MANY_COPIES, SUSPECTS
 from pruning.subsets.ladder import TICKET
 from pruning.subsets.trainable import trainable
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -14,6 +14,9 @@ DECISIONS = "+decisions"
 """Suffix of a subset's name: the subset with the decisions made by hand."""
 
 Kind = Literal["classification", "multiple_choice", "span", "generation", "rollouts"]
+
+FULL, DISTINCT = "full", "distinct"
+"""Names of the subsets that scoring may train on: all examples, or one of each near-duplicate."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -128,6 +131,11 @@ class EpochRecord(Quantities):
     epoch: int
     micro_batch: int = 0
     """Examples per forward pass if memory did not suffice for whole batches; 0 if it did."""
+
+    def take(self, places: NDArray[np.int64]) -> EpochRecord:
+        """Return the recording of the examples at these places, each as often as it is named."""
+        arrays = {name: getattr(self, name)[places] for name in QUANTITIES}
+        return replace(self, **arrays, wrong=None if self.wrong is None else self.wrong[places])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

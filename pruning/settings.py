@@ -14,6 +14,7 @@ from pruning.approximations import APPROXIMATIONS, FORMER, OWN_AGREEMENT, WAYS
 from pruning.errors import UsageError
 from pruning.formatting import counted
 from pruning.options import Option, check, settings_of
+from pruning.records import DISTINCT, FULL
 
 SAMPLE = "sample"
 """Name of the data and of the model that come with Winnow."""
@@ -266,6 +267,15 @@ class Settings:
             group=RUNS,
         ),
     ] = True
+    one_of_each: Annotated[
+        bool,
+        Option(
+            "Train the scoring runs on one of each group of near-duplicates that the look finds; the others get the scores of the one that "
+            "stands for them.",
+            label="Score one of each near-duplicate",
+            group=RUNS,
+        ),
+    ] = False
     approximate: Annotated[
         str, Option(f"Score at lower cost than the full recipe: {WAYS}.", choices=("", *APPROXIMATIONS), group=RUNS, default="off")
     ] = ""
@@ -294,6 +304,8 @@ class Settings:
             raise UsageError("seeds must not be empty; each run needs a seed (the paper uses 6).", "seeds")
         if len(set(self.seeds)) != len(self.seeds):
             raise UsageError(f"seeds must differ, got {', '.join(map(str, self.seeds))}.", "seeds")
+        if self.one_of_each and not self.look:
+            raise UsageError("one_of_each needs the look, which finds near-duplicates; leave out --no-look.", "one_of_each")
         epochs = self.scoring.epochs
         if not 0 <= self.burn_in < epochs:
             raise UsageError(f"burn_in must be 0 to {epochs - 1} with {counted(epochs, 'epoch')}, got {self.burn_in}.", "burn_in")
@@ -352,13 +364,27 @@ class Settings:
         return self.train if self.frontier_learning_rate is None else replace(self.train, learning_rate=self.frontier_learning_rate)
 
     @property
-    def caveat(self) -> str:
-        """A warning about approximate scores, in a sentence; empty for the full recipe."""
-        if not self.approximate:
+    def scored_subset(self) -> str:
+        """Name of the subset that the scoring runs measure too, "full" or "distinct"; empty where their recipe is another.
+
+        >>> Settings(data="x.jsonl").scored_subset, Settings(data="x.jsonl", approximate="epochs").scored_subset
+        ('full', '')
+        """
+        if self.scoring != self.measuring:
             return ""
-        way = APPROXIMATIONS[self.approximate]
-        measured = f"rank agreement (Spearman) {way.agreement:.2f} with it, {OWN_AGREEMENT:.2f} between its own seeds"
-        return f"Scores are approximate ({way.words}); ranks differ from the full recipe's: {measured}."
+        return DISTINCT if self.one_of_each else FULL
+
+    @property
+    def caveat(self) -> str:
+        """A warning about scores that do not come from the full recipe on all examples, in a sentence; empty where they do."""
+        said = []
+        if self.approximate:
+            way = APPROXIMATIONS[self.approximate]
+            measured = f"rank agreement (Spearman) {way.agreement:.2f} with it, {OWN_AGREEMENT:.2f} between its own seeds"
+            said.append(f"Scores are approximate ({way.words}); ranks differ from the full recipe's: {measured}.")
+        if self.one_of_each:
+            said.append("Scoring trained on one of each near-duplicate; the others have the scores of the one that stands for them.")
+        return " ".join(said)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; `from_dict` is the inverse."""

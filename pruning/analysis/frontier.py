@@ -246,7 +246,7 @@ def score_seconds(finished: pd.DataFrame, settings: Settings) -> float | None:
 
     `finished` is as in `points`.
     """
-    if settings.scoring != settings.measuring or settings.recorded_by != "winnow" or finished.empty:
+    if not settings.scored_subset or settings.recorded_by != "winnow" or finished.empty:
         return None
-    seconds = finished.loc[(finished["subset"] == "full") & finished["seed"].isin(settings.seeds), "seconds"]
+    seconds = finished.loc[(finished["subset"] == settings.scored_subset) & finished["seed"].isin(settings.seeds), "seconds"]
     return float(seconds.sum()) if len(seconds) else None

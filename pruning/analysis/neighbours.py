@@ -108,9 +108,18 @@ def repeats(groups: NDArray[np.int64], labels: NDArray[np.int64] | None) -> NDAr
     >>> repeats(np.array([0, -1, 0, 0, -1]), np.array([1, 1, 1, 0, 1])).tolist()
     [False, False, True, False, False]
     """
+    return stand_ins(groups, labels) != np.arange(len(groups))
+
+
+def stand_ins(groups: NDArray[np.int64], labels: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """[N] position of the example that stands for each: the first of its group (-1 = none) and label, or itself.
+
+    >>> stand_ins(np.array([0, -1, 0, 0, -1]), np.array([1, 1, 1, 0, 1])).tolist()
+    [0, 1, 0, 3, 4]
+    """
     pairs = np.stack([groups, np.zeros_like(groups) if labels is None else labels])
     _, first, which = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
-    return (groups >= 0) & (first[which.ravel()] != np.arange(len(groups)))
+    return np.where(groups >= 0, first[which.ravel()], np.arange(len(groups)))
 
 
 def _indistinct(embeddings: NDArray[Any], threshold: float) -> bool:

@@ -48,9 +48,9 @@ def look(
 ) -> None:
     """Show how hard the data is before training: one pass of the pretrained model, a linear probe, suspected labels, duplicates."""
     from pruning.jobs import worker
+    from pruning.records import DISTINCT
     from pruning.reports import first_look
     from pruning.store.library import title
-    from pruning.subsets.findings import DISTINCT
 
     with live.listener("Looking") as listen:
         if (Path(data) / "experiment.json").exists():

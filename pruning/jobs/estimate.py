@@ -20,7 +20,7 @@ from pruning.formatting import counted, duration
 from pruning.jobs.measuring import left
 from pruning.jobs.rate_search import planned
 from pruning.jobs.usual import decided
-from pruning.records import RunPlan
+from pruning.records import FULL, RunPlan
 from pruning.settings import Settings, TrainSettings
 from pruning.subsets.rules import USUAL_BASELINES, ladder
 
@@ -149,7 +149,7 @@ def _at_some_rate(recipe: TrainSettings) -> TrainSettings:
 
 def frontier_plans(settings: Settings, rows: NDArray[np.int64]) -> list[RunPlan]:
     """Return the fine-tunings that the whole frontier of these rows is expected to need after scoring."""
-    measured = settings.runs if settings.scoring == settings.measuring else 0
+    measured = settings.runs if settings.scored_subset == FULL else 0
     half = rows[: max(1, round(MEAN_KEPT * len(rows)))]
     of_subsets = len(ladder(settings.runs)) * (1 + len(USUAL_BASELINES)) * USUAL_SEEDS
     sizes = [rows] * max(0, USUAL_SEEDS - measured) + [half] * of_subsets

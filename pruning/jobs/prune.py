@@ -25,7 +25,7 @@ from pruning.jobs import rate_search, worker
 from pruning.jobs.cluster import Cluster
 from pruning.jobs.measuring import all_seeds, fine_tune
 from pruning.jobs.progress import JobProgress, Listener, Stop
-from pruning.records import FrontierPoint, Subset
+from pruning.records import FULL, FrontierPoint, Subset
 from pruning.settings import FULL_RECIPE, Settings
 from pruning.store.layout import Folder
 from pruning.subsets.findings import CHOICE, SUSPECTS
@@ -192,7 +192,7 @@ class _Race:
         self.seeds = all_seeds(settings, max(FEWEST_SEEDS, min(MOST_SEEDS, settings.runs)))
         self.full_steps = self._steps(len(experiment.ids))
         self.candidates = self._candidates(order.candidates)
-        own = settings.seeds if settings.scoring == settings.measuring else ()
+        own = settings.seeds if settings.scored_subset == FULL else ()
         self.beside = float(len(set(self.seeds) - set(own)))
         self.rules = Rules(seeds=len(self.seeds), margin=order.give_up, budget=order.budget - self.beside)
 

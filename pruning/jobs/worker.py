@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pruning.analysis import neighbours
 from pruning.analysis.frontier import USUAL_SEEDS, check_budget
 from pruning.data import examples as datasource
 from pruning.data import models
@@ -26,7 +28,7 @@ from pruning.jobs.measuring import all_seeds, check_measurable, checkpoint, choo
 from pruning.jobs.progress import JobProgress, Listener, Stop, job, stop_on_signals
 from pruning.jobs.runs import Done, train_runs
 from pruning.jobs.usual import decided
-from pruning.records import RunPlan
+from pruning.records import DISTINCT, RunPlan
 from pruning.settings import FULL_RECIPE, Settings
 from pruning.store.layout import Folder
 from pruning.store.lock import own
@@ -243,7 +245,10 @@ def score_within(experiment: Experiment, progress: JobProgress, listen: Listener
     experiment = base_losses.ensure(experiment, progress, listen, stop)
     settings = experiment.settings
     unfinished = _unfinished_runs(experiment)
-    rows = np.arange(len(experiment.ids))
+    stand_ins = _stand_ins(experiment)
+    rows, places = np.unique(stand_ins, return_inverse=True)
+    if len(rows) < len(stand_ins):
+        progress.say("note", message=f"Scoring trains on {len(rows):,} of {len(stand_ins):,} examples, one of each near-duplicate.")
     plans = [
         RunPlan(
             key=f"run {run}",
@@ -255,13 +260,13 @@ def score_within(experiment: Experiment, progress: JobProgress, listen: Listener
         for run in unfinished
     ]
     run_of = {plan.key: run for plan, run in zip(plans, unfinished, strict=True)}
-    full = full_subset(experiment.ids)
+    scored = experiment.subset(DISTINCT) if settings.scored_subset == DISTINCT else full_subset(experiment.ids)
     trained: set[str] = set()
 
     def keep(done: Done) -> None:
         trained.add(done.plan.key)
-        if settings.scoring == settings.measuring:  # trained in any other way, they do not say what full data is worth
-            experiment.add_finished(fine_tuning(full, "epochs", 0, done).row)
+        if settings.scored_subset:  # trained in any other way, they do not say what the subset is worth
+            experiment.add_finished(fine_tuning(scored, "epochs", 0, done).row)
 
     progress.plan(plans, found=(settings.runs - len(unfinished)) * len(rows) * settings.scoring.epochs, later=after)
     while plans and not _stopped_early(experiment):
@@ -272,7 +277,7 @@ def score_within(experiment: Experiment, progress: JobProgress, listen: Listener
             progress,
             listen,
             stop,
-            on_epoch=lambda plan, record: experiment.write_epoch(run_of[plan.key], record),
+            on_epoch=lambda plan, record: experiment.write_epoch(run_of[plan.key], record.take(places)),
             on_result=keep,
             enough=lambda: bool(_settled(experiment)),
         )
@@ -280,6 +285,21 @@ def score_within(experiment: Experiment, progress: JobProgress, listen: Listener
     if plans:
         progress.total = progress.done + after
     tidy(experiment)
+
+
+def _stand_ins(experiment: Experiment) -> NDArray[np.int64]:
+    """Return [N] which example scoring trains on for each: itself, or the near-duplicate that stands for it.
+
+    Raises ExperimentError where near-duplicates are not known.
+    """
+    if not experiment.settings.one_of_each:
+        return np.arange(len(experiment.ids))
+    if experiment.same_meaning is None:
+        raise ExperimentError(
+            "Near-duplicates are not known: there is no look at this data, or its model's embeddings do not tell texts apart; score "
+            "without --one-of-each, or into a new folder with another --model."
+        )
+    return neighbours.stand_ins(experiment.same_meaning, experiment.labels)
 
 
 def _stopped_early(experiment: Experiment) -> bool:
@@ -312,8 +332,8 @@ def _unfinished_runs(experiment: Experiment) -> list[int]:
     if experiment.settings.recorded_by != "winnow":
         return []
     finished = experiment.finished()
-    evaluated = set(finished.loc[finished["subset"] == "full", "seed"])
+    evaluated = set(finished.loc[finished["subset"] == experiment.settings.scored_subset, "seed"])
     complete = set(experiment.finished_runs()) - experiment.damaged_runs()
-    if experiment.settings.scoring != experiment.settings.measuring:
+    if not experiment.settings.scored_subset:
         return [run for run in range(experiment.settings.runs) if run not in complete]
     return [run for run, seed in enumerate(experiment.settings.seeds) if run not in complete or seed not in evaluated]

@@ -71,9 +71,10 @@ class Course(Judged):
     def _evaluation_accuracy(self, runs: list[int]) -> NDArray[np.float64]:
         """Return [runs] accuracy of the scoring runs on the evaluation data; nan for runs without evaluation."""
         finished = self.finished()
-        if "accuracy" not in finished or self.settings.scoring != self.settings.measuring:
+        subset = self.settings.scored_subset
+        if "accuracy" not in finished or not subset:
             return np.full(len(runs), np.nan)
-        full = finished[finished["subset"] == "full"].drop_duplicates("seed", keep="last").set_index("seed")["accuracy"]
+        full = finished[finished["subset"] == subset].drop_duplicates("seed", keep="last").set_index("seed")["accuracy"]
         return full.reindex([self.settings.seeds[run] for run in runs]).to_numpy(float)
 
     # -- what went wrong -------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from pruning.data.texts import flat, joined, stacked, text_fields
 from pruning.errors import ExperimentError, ScoreError, SubsetError, UsageError
 from pruning.reading import grouping
 from pruning.reading.course import Course
-from pruning.records import DECISIONS, FrontierPoint, Subset
+from pruning.records import DECISIONS, DISTINCT, FrontierPoint, Subset
 from pruning.store import cache
 from pruning.store.dynamics import without_runs
 from pruning.store.manifest import MEASURED_WITH, OWN_MODEL, PARAMETERS
@@ -34,7 +34,7 @@ from pruning.store.shared import shared
 from pruning.subsets import decisions as by_hand
 from pruning.subsets import rules
 from pruning.subsets.decisions import Decided
-from pruning.subsets.findings import DISTINCT, SUSPECTS, Finding
+from pruning.subsets.findings import SUSPECTS, Finding
 from pruning.subsets.ladder import ladder_names
 from pruning.success import EXACT_RULE
 

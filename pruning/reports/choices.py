@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pruning.reading import Reading
-from pruning.records import DECISIONS, Subset
+from pruning.records import DECISIONS, DISTINCT, Subset
 from pruning.reports.browse import View, at_hand
 from pruning.store.saved_subsets import saved_names
 from pruning.subsets import findings
@@ -28,7 +28,7 @@ def subset_names(experiment: Reading) -> list[str]:
     quick = at_hand(experiment)
     choice = [findings.CHOICE] if quick else []
     found = [findings.SUSPECTS] if experiment.finds_label_errors else []
-    found += [findings.DISTINCT] if quick and experiment.same_meaning is not None and experiment.same_meaning.max() >= 0 else []
+    found += [DISTINCT] if quick and experiment.same_meaning is not None and experiment.same_meaning.max() >= 0 else []
     saved = saved_names(experiment.folder)
     return list(dict.fromkeys([*ladder(experiment), *choice, *saved, *found, "drop-easy", "drop-hard", SOMETIMES, *measured, "full"]))
 

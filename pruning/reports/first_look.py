@@ -11,7 +11,8 @@ from pruning.analysis.neighbours import SAME_MEANING
 from pruning.errors import ExperimentError
 from pruning.formatting import counted
 from pruning.reading import Reading
-from pruning.subsets.findings import DISTINCT, many
+from pruning.records import DISTINCT
+from pruning.subsets.findings import many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,10 @@ from pruning.analysis.audit import LABEL_EPOCHS, Hard
 from pruning.analysis.scores import SCORES
 from pruning.data.tasks import TASKS
 from pruning.formatting import counted
-from pruning.records import Subset
+from pruning.records import DISTINCT, Subset
 from pruning.reports.browse import View
 from pruning.subsets import decisions as by_hand
-from pruning.subsets.findings import CHOICE, DISTINCT, SUSPECTS, chosen
+from pruning.subsets.findings import CHOICE, SUSPECTS, chosen
 from pruning.subsets.grammar import Name, parse
 from pruning.subsets.looks import looks_rule
 from pruning.subsets.rules import parse_removes

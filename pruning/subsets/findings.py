@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pruning.errors import SubsetError
-from pruning.records import Subset
+from pruning.records import DISTINCT, Subset
 from pruning.subsets.ladder import TICKET
 
 SUSPECTS = "drop-suspects"
-DISTINCT = "distinct"
 CHOICE = "choice"
 
 MANY_COPIES = 0.05

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from pruning.records import DECISIONS
-from pruning.subsets.findings import CHOICE, DISTINCT, SUSPECTS
+from pruning.records import DECISIONS, DISTINCT
+from pruning.subsets.findings import CHOICE, SUSPECTS
 from pruning.subsets.ladder import TICKET
 from pruning.subsets.looks import BAND, SOMETIMES
 

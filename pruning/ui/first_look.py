@@ -12,10 +12,10 @@ from pruning.experiment import Experiment
 from pruning.export import writer
 from pruning.formatting import counted
 from pruning.jobs import precompute
+from pruning.records import DISTINCT
 from pruning.reports.browse import at_hand
 from pruning.reports.first_look import FirstLook, first_look
 from pruning.store.layout import Folder
-from pruning.subsets.findings import DISTINCT
 from pruning.ui import address, charts, escaping, score_form, state, theme, widgets
 
 SHOWN = 20

@@ -369,3 +369,44 @@ def test_a_pair_is_embedded_as_one_text(tiny: str, tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "rows.jsonl", [CASES["pair"][0](draw) for _ in range(60)])
     looked = worker.look(Settings(data=str(path), model=tiny, max_length=32), tmp_path / "x")
     assert looked.look is not None and looked.look.embeddings.shape == (48, 32) and looked.look.probe is not None
+
+
+def test_scoring_can_train_on_one_of_each_near_duplicate(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = [json.loads(line)["label"] for line in Path(settings.data).read_text(encoding="utf-8").splitlines()]
+    first, *copies = [row for row, label in enumerate(labels) if label == labels[0]][:3]
+    other = next(row for row, label in enumerate(labels) if label != labels[0])
+    groups = np.full(len(labels), -1)
+    groups[[first, *copies, other]] = 0  # of another label: it stands for itself
+    monkeypatch.setattr("pruning.analysis.neighbours.same_meaning", lambda embeddings: groups)
+    asked = settings.with_changes(one_of_each=True, seeds=SEEDS[:2])
+    scored = worker.score(asked, tmp_path / "x")
+    alone = worker.score(settings.with_changes(seeds=SEEDS[:2]), tmp_path / "all")
+    kept = np.delete(np.arange(len(labels)), copies)
+    for name in ("correct", "gold_prob", "loss"):
+        recorded = getattr(scored.dynamics, name)
+        assert all(np.array_equal(recorded[..., copy], recorded[..., first]) for copy in copies)
+    assert scored.dynamics.position.max() == len(kept) - 1 < alone.dynamics.position.max()
+    assert not np.array_equal(scored.dynamics.gold_prob[..., kept], alone.dynamics.gold_prob[..., kept]), "copies were not trained on"
+    [point] = scored.frontier()
+    assert (point.subset, point.kept, point.seeds) == ("distinct", len(kept), 2) and point.subset == asked.scored_subset
+    assert scored.learned.accuracy == pytest.approx(point.metrics["accuracy"])
+    assert any(f"{len(kept)} of {len(labels)} examples, one of each near-duplicate" in note for note in scored.notes())
+    manifest = scored.export("drop-hard", tmp_path / "out.jsonl")
+    assert any("one of each near-duplicate" in sentence for sentence in manifest["warnings"])
+
+    lost = scored.folder.epoch(1, 0)
+    before = scored.dynamics.gold_prob
+    lost.unlink()
+    again = worker.resume(tmp_path / "x")
+    assert lost.exists() and np.array_equal(again.dynamics.gold_prob, before)
+    measured = worker.frontier(tmp_path / "x", ["distinct"], [], seeds=2)
+    assert {point.subset: point.seeds for point in measured.frontier()} == {"full": 2, "distinct": 2}
+    assert measured.finished()["subset"].value_counts()["distinct"] == 2, "the scoring runs are its points; none is trained again"
+
+
+def test_one_of_each_needs_near_duplicates_that_are_known(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="leave out --no-look"):
+        settings.with_changes(one_of_each=True, look=False)
+    monkeypatch.setattr("pruning.analysis.neighbours.same_meaning", lambda embeddings: None)
+    with pytest.raises(ExperimentError, match=r"Near-duplicates are not known.*--one-of-each"):
+        worker.score(settings.with_changes(one_of_each=True), tmp_path / "x")

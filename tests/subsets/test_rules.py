@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pruning.analysis.neighbours import repeats
 from pruning.analysis.scores import SCORES, h_score
 from pruning.errors import ScoreError, SubsetError
-from pruning.records import Subset
+from pruning.records import DISTINCT, Subset
 from pruning.subsets import rules
-from pruning.subsets.findings import CHOICE, DISTINCT, SUSPECTS, Finding
+from pruning.subsets.findings import CHOICE, SUSPECTS, Finding
 from pruning.subsets.trainable import check_trainable
 from tests.support.recordings import gold_labels, recording
 
