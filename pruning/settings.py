@@ -304,8 +304,6 @@ class Settings:
             raise UsageError("seeds must not be empty; each run needs a seed (the paper uses 6).", "seeds")
         if len(set(self.seeds)) != len(self.seeds):
             raise UsageError(f"seeds must differ, got {', '.join(map(str, self.seeds))}.", "seeds")
-        if self.one_of_each and not self.look:
-            raise UsageError("one_of_each needs the look, which finds near-duplicates; leave out --no-look.", "one_of_each")
         epochs = self.scoring.epochs
         if not 0 <= self.burn_in < epochs:
             raise UsageError(f"burn_in must be 0 to {epochs - 1} with {counted(epochs, 'epoch')}, got {self.burn_in}.", "burn_in")

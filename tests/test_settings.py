@@ -32,6 +32,7 @@ MEANT = Settings(
     template="chatml",
     checkpoints=False,
     look=False,
+    one_of_each=True,
     stop_when_stable=0.9,
     limit=10,
     approximate="epochs",
@@ -89,7 +90,19 @@ def test_every_setting_has_its_flag(tmp_path: Path, read: list[Settings]) -> Non
     flags = ["--task", "pair", "--column", "text=a", "--text-pair", "b=c", "--eval", "held out.jsonl", "--eval-fraction", "0.3"]
     flags += ["--id", "key", "--missing-label", "none", "--no-header"]
     flags += ["--eval-seed", "1", "--drop-invalid", "--model", "a folder/with spaces", "--max-length", "9", "--seed-list", "3, 4"]
-    flags += ["--burn-in", "1", "--no-checkpoints", "--stop-when-stable", "0.9", "--no-look", "--limit", "10", "--approximate", "epochs"]
+    flags += [
+        "--burn-in",
+        "1",
+        "--no-checkpoints",
+        "--stop-when-stable",
+        "0.9",
+        "--no-look",
+        "--one-of-each",
+        "--limit",
+        "10",
+        "--approximate",
+        "epochs",
+    ]
     flags += ["--lora", "4", "--load-in-4bit", "--success", "tokens>=0.9", "--template", "chatml"]
     flags += ["--frontier-learning-rate", "1e-4", "--epochs", "4", "--batch-size", "5", "--learning-rate", "1e-3", "--weight-decay", "0.1"]
     flags += ["--warmup-ratio", "0.15", "--max-grad-norm", "2.5", "--fixed-order", "--deterministic", "--precision", "fp32"]

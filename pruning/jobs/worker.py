@@ -296,8 +296,8 @@ def _stand_ins(experiment: Experiment) -> NDArray[np.int64]:
         return np.arange(len(experiment.ids))
     if experiment.same_meaning is None:
         raise ExperimentError(
-            "Near-duplicates are not known: there is no look at this data, or its model's embeddings do not tell texts apart; score "
-            "without --one-of-each, or into a new folder with another --model."
+            "Near-duplicates are not known: there is no look at this data (leave out --no-look), or its model's embeddings do not tell "
+            "texts apart; score without --one-of-each, or into a new folder with another --model."
         )
     return neighbours.stand_ins(experiment.same_meaning, experiment.labels)
 

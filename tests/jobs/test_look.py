@@ -405,8 +405,8 @@ def test_scoring_can_train_on_one_of_each_near_duplicate(settings: Settings, tmp
 
 
 def test_one_of_each_needs_near_duplicates_that_are_known(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="leave out --no-look"):
-        settings.with_changes(one_of_each=True, look=False)
+    with pytest.raises(ExperimentError, match="leave out --no-look"):
+        worker.score(settings.with_changes(one_of_each=True, look=False), tmp_path / "y")
     monkeypatch.setattr("pruning.analysis.neighbours.same_meaning", lambda embeddings: None)
     with pytest.raises(ExperimentError, match=r"Near-duplicates are not known.*--one-of-each"):
         worker.score(settings.with_changes(one_of_each=True), tmp_path / "x")
