@@ -15,6 +15,7 @@ points = view.frontier(address.text(address.BUDGET, "epochs"))
 left, right = widgets.columns("frontier", [8, 5])
 with left:
     st.subheader("How small can it get?", anchor=False)
+    frontier_controls.ended(own)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         budget = (
             st.segmented_control(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,7 @@ def _announce(data: _Data, plans: Sequence[RunPlan], progress: JobProgress) -> N
         progress.say("note", message=sentence)
     if any(plan.checkpoint for plan in plans):
         size = models.checkpoint_bytes(data.model) / 1e6
-        progress.say("note", message=f"Each run saves its state on disk, up to {size:,.0f} MB; --no-checkpoints turns this off.")
+        progress.say("note", message=f"Each run saves its state on disk, up to {ceil(size):,} MB; --no-checkpoints turns this off.")
     for plan in plans:
         if plan.checkpoint and (problem := checkpoint.discard_damaged(plan.checkpoint)):
             progress.say("note", message=problem)

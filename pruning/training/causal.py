@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from pruning.data.access import as_typed
 from pruning.errors import ModelError
+from pruning.formatting import counted
 from pruning.records import Encoded
 from pruning.training import model as networks
 from pruning.training.batches import Batch
@@ -83,7 +84,8 @@ def load_causal(path: str, data: Encoded, *, frozen: bool = False) -> CausalNetw
         raise
     if missing:
         raise ModelError(
-            f"{as_typed(path)} lacks {len(missing)} tensors of a causal language model, first {missing[0]}; generation needs the head too: "
+            f"{as_typed(path)} lacks {counted(len(missing), 'tensor')} of a causal language model, first {missing[0]}; "
+            "generation needs the head too: "
             "save the model with AutoModelForCausalLM."
         )
     model.config.use_cache = False

@@ -14,7 +14,7 @@ from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.recommendation import recommend
 from pruning.formatting import counted, scientific
 from pruning.jobs import background
-from pruning.records import DECISIONS, FrontierPoint, Subset
+from pruning.records import DECISIONS, FrontierPoint, JobState, Subset
 from pruning.reports import choices, composition, next_step
 from pruning.reports.browse import View
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES
@@ -215,6 +215,14 @@ def advise(view: View, points: Sequence[FrontierPoint], margin: float, chosen: s
             if st.button(f"{counted(found.more_seeds, 'more seed')} of {of}", icon=":material/add:", disabled=running):
                 fewest = min(seeds[name] for name in found.measure)
                 start(view, found.measure, ["random"] if one else [], fewest + found.more_seeds, budget)
+
+
+def ended(view: View) -> None:
+    """Say why the latest measurement was not completed, and where it is resumed."""
+    status = view.experiment.status()
+    if status.verb in ("frontier", "prune") and status.state in (JobState.FAILED, JobState.INTERRUPTED):
+        st.error(escaping.markdown(f"Measuring {status.state}: {setting_boxes.in_boxes(status.message)}"), icon=":material/error:")
+        st.page_link(state.page("score"), label="Resume it on Score", icon=":material/resume:")
 
 
 def unmeasured(view: View) -> None:

@@ -79,9 +79,9 @@ def _headline(status: JobStatus, learned: Learned | None) -> None:
         st.subheader(escaping.markdown(verdict.removesuffix(".")), anchor=False)
         if advice:
             st.text(setting_boxes.without_flags(advice))
-        st.caption(escaping.markdown(_begun(status.sentence)))
+        st.caption(escaping.markdown(_begun(setting_boxes.in_boxes(status.sentence))))
         return
-    st.subheader(escaping.markdown(_begun(status.sentence)), anchor=False)
+    st.subheader(escaping.markdown(_begun(setting_boxes.in_boxes(status.sentence))), anchor=False)
     if status.total:
         st.progress(min(1.0, status.done / status.total))
     elif status.state.under_way and not status.message:

@@ -68,6 +68,7 @@ def _experiment(experiment: Experiment) -> None:
         answers_overview.show(view, _histogram, _queues)
         return
     step = standing.step(view, points)
+    frontier_controls.ended(view)
     with st.container(border=True):
         _verdict(view, points, step)
     _five(view, points, step)

@@ -148,6 +148,14 @@ def test_one_experiment_that_cannot_be_read_blocks_nothing(tmp_path: Path, monke
     assert not folder.exists() and not app.exception
 
 
+@pytest.mark.parametrize("page", ["overview", "frontier"])
+def test_the_pages_that_measure_say_why_it_was_not_completed(page: str, scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored.log("failed", state="failed", verb="frontier", pid=1, message="No space left; use --no-checkpoints.")
+    app = open_page(page, scored.folder.root.parent, monkeypatch)
+    said = "Measuring failed: No space left; use the setting Checkpoints."
+    assert [error.value.replace("\\", "").replace("\u2060", "") for error in app.error] == [said]
+
+
 def test_after_the_open_experiment_was_deleted_another_one_is_open(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     root = scored.folder.root.parent
     shutil.copytree(scored.folder.root, root / "films")
