@@ -40,6 +40,9 @@ MOST = 20
 OTHERS = "(others)"
 """Their name."""
 
+EMPTY = "(empty)"
+"""Name of the slice of texts without a letter."""
+
 REPEATED = 5
 """Examples that a value needs on average for its column to have groups; fewer, and it is an id or a name."""
 
@@ -130,7 +133,8 @@ def slices(column: str, values: pd.Series) -> tuple[str, pd.Series]:
     """A column as at most MOST comparable slices: what they are called, and a categorical [N].
 
     Numbers and times with many values become quarters of the examples, text becomes quarters by its number of words, other columns
-    keep their most frequent values and put the rest together. Lists and structures are taken as the JSON they are.
+    keep their most frequent values and put the rest together. Lists and structures are taken as the JSON they are; text without a
+    letter is called "(empty)".
 
     >>> name, found = slices("review", pd.Series(["so good", "a much longer text than the other one", "bad"]))
     >>> name, list(found.cat.categories)
@@ -142,6 +146,7 @@ def slices(column: str, values: pd.Series) -> tuple[str, pd.Series]:
     if known.nunique() > MOST and (numbers := _as_numbers(known)) is not None:
         return column, _quarters(numbers.reindex(values.index), _as_times if _is_time(known) else _named)
     text = known.astype(str)
+    text = text.mask(text.str.strip() == "", EMPTY)
     words = text.str.count(r"\S+")
     if (known.nunique() > MOST and words.mean() > 3) or (known.nunique() > len(known) / 2 and words.max() > 3):
         return f"words in {column}", _quarters(words.reindex(values.index).astype(float))

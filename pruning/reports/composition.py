@@ -70,9 +70,9 @@ def class_shares_sentence(view: View, kept: NDArray[np.bool_], most: int = 6) ->
     table = class_shares(view, kept)
     if table is None:
         return ""
-    largest = table.sort_values("before", ascending=False, kind="stable").head(most)
+    largest, more = table.sort_values("before", ascending=False, kind="stable").head(most), len(table) - most
     changes = [f"\u2068{name}\u2069 {before:.0%} to {after:.0%}" for name, before, after, _ in largest.itertuples(index=False)]
-    return f"Class shares: {', '.join(changes)}{' ...' if len(table) > most else ''}."
+    return f"Class shares: {', '.join(changes)}{f', and {more} more' if more > 0 else ''}."
 
 
 def class_accuracy(point: FrontierPoint) -> pd.DataFrame:

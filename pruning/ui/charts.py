@@ -282,7 +282,7 @@ def learned(table: pd.DataFrame, chance: float | None, dotted: str = "chance") -
         figure.add_hline(y=chance, line={"dash": "dot", "color": theme.NEUTRAL, "width": 1}, annotation_text=dotted)
     figure.update_layout(margin=MARGIN, height=200, showlegend=False)
     figure.update_xaxes(title="epoch", dtick=1, range=[0.5, 1.5] if len(table) == 1 else None)
-    figure.update_yaxes(tickformat=".3~g", range=[0, 1] if table.isna().all(axis=None) else None)
+    figure.update_yaxes(tickformat=".3~g", range=[0, 1] if not table.fillna(0.0).any(axis=None) else None)
     return figure
 
 

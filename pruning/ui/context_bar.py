@@ -148,4 +148,4 @@ def _job(page: str) -> None:
         return
     icon = ":material/autorenew:" if status.state.under_way else ":material/info:"
     done = f" {status.done / status.total:.0%}" if status.total and status.state is JobState.RUNNING else ""
-    st.badge(escaping.markdown(f"{status.verb} {status.state}{done}"), icon=icon, color="gray", help=escaping.markdown(status.sentence))
+    st.badge(escaping.badge(f"{status.verb} {status.state}{done}"), icon=icon, color="gray", help=escaping.markdown(status.sentence))

@@ -18,6 +18,15 @@ def markdown(text: object) -> str:
     return re.sub(r"(:|@|www)", rf"\1{JOINER}", escaped)
 
 
+def badge(text: object) -> str:
+    """Text for `st.badge`, which reads Markdown too but escapes square brackets itself.
+
+    >>> badge("[no] $z$").replace(chr(92), "|")
+    '[no] |$z|$'
+    """
+    return re.sub(r"\\([\[\]])", r"\1", markdown(text))
+
+
 def plotly(text: object) -> str:
     """Text for names, ticks and hovers of a chart, which take tags for markup.
 

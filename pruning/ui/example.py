@@ -75,9 +75,9 @@ def _head(view: View, matching: NDArray[np.int64], position: int, kept: bool, si
         st.badge("kept" if kept else "pruned", color="blue" if kept else "orange")
         labels, names = view.labels, view.experiment.label_names
         if labels is not None:
-            st.badge(escaping.markdown(f"label: {names[labels[position]]}"), color="gray")
+            st.badge(escaping.badge(f"label: {names[labels[position]]}"), color="gray")
         if words := tables.by_hand(decided, example):
-            st.badge(escaping.markdown(words), icon=":material/gavel:", color="violet")
+            st.badge(escaping.badge(words), icon=":material/gavel:", color="violet")
 
 
 def _why(view: View, subset: Subset, position: int, kept: bool) -> None:

@@ -17,7 +17,7 @@ from pruning.reports import choices, review
 from pruning.reports.browse import View
 from pruning.store.saved_subsets import NAMING
 from pruning.subsets.titles import short, spoken, title
-from pruning.ui import address, escaping, state, tables, widgets
+from pruning.ui import address, escaping, setting_boxes, state, tables, widgets
 from pruning.ui.server import signed_links
 
 
@@ -140,7 +140,8 @@ def downloads(view: View, subset: Subset, format: str, manifest: dict[str, Any])
     output = writer.default_output(view.experiment, subset, format)
     st.success(f"{manifest['output']['rows']:,} rows, verified against the manifest.", icon=":material/verified:")
     for sentence in writer.format_warnings(view.experiment, format, manifest.get("cells", {}).get("formulas_escaped", False)):
-        st.warning(escaping.markdown(sentence), icon=":material/warning:")
+        words = setting_boxes.without_flags(sentence).replace("--escape-formulas", "Escape formulas on")
+        st.warning(escaping.markdown(words), icon=":material/warning:")
     file = output if output.is_file() else writer.archived(output)
     with st.container(horizontal=True):
         if file:

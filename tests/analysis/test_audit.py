@@ -80,6 +80,11 @@ def test_flipped_labels_are_found_from_epoch_zero(classes: int) -> None:
     assert (found.suggested[hits] == truth[hits]).mean() > 0.8
 
 
+def test_text_without_a_letter_has_a_name() -> None:
+    _, found = audit.slices("source", pd.Series(["web", "", "  ", "web", None, "web"]))
+    assert found.value_counts().to_dict() == {"web": 3, "(empty)": 2, "(missing)": 1}
+
+
 @pytest.mark.parametrize("start", [1_700_000_000.0, 0.12345678, 1e15])
 def test_numbers_that_are_close_together_have_slices_of_their_own(start: float) -> None:
     _, found = audit.slices("when", pd.Series(start + np.arange(100) * start * 1e-9))

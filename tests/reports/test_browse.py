@@ -220,6 +220,7 @@ def test_class_shares_follow_labels_changed_by_hand(view: View) -> None:
     view.experiment.decide(Decision(kind=DecisionKind.RELABEL, ids=tuple(ids.tolist()), value="positive"))
     assert (view.labels != negative).all()
     assert all(words in class_shares_sentence(view, everything) for words in ("to 100%", "to 0%"))
+    assert class_shares_sentence(view, everything, most=1).endswith(", and 1 more.")
 
 
 def test_one_row_is_read_from_its_part_of_the_file(view: View) -> None:

@@ -258,6 +258,7 @@ def test_the_export_page_offers_to_escape_formulas_in_csv(audited: Experiment, m
     app.run()
     app.button(key="build").click().run()
     assert said(app, "verified against the manifest") and said(app, "Cells are written as they are")
+    assert said(app, "only after exporting with Escape formulas on")
     app.toggle(key="escape").set_value(True).run()
     assert said(app, "is out of date")
     app.button(key="build").click().run()

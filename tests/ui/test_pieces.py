@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -338,3 +339,17 @@ def test_before_the_first_epoch_the_page_says_what_it_waits_for(scored: Experime
         waiting: Any = SimpleNamespace(settings=scored.settings.with_changes(learning_rate=rate))
         job_progress._curves(waiting, np.full((2, 3), np.nan))
     assert said == ["No run has finished an epoch yet.", "No run yet: short trials fit the learning rate first."]
+
+
+def test_the_curves_of_runs_that_were_never_right_lie_between_none_and_all() -> None:
+    never = charts.learned(pd.DataFrame({"run 0": [0.0, 0.0], "run 1": [0.0, np.nan]}), None)
+    assert never.layout.yaxis.range == (0, 1)
+    assert charts.learned(pd.DataFrame({"run 0": [0.0, 0.2]}), None).layout.yaxis.range is None
+
+
+def test_a_label_with_brackets_is_its_badge_letter_by_letter() -> None:
+    """Streamlit escapes the brackets of a badge itself; with ours before them, a backslash is seen and the bracket ends the badge."""
+    app = AppTest.from_string(
+        "import streamlit as st\nfrom pruning.ui import escaping\nst.badge(escaping.badge('label: :red[no] ]'))"
+    ).run()
+    assert app.markdown[0].value == ":blue-badge[label\\:\u2060 \\:\u2060red\\[no\\] \\]]"
