@@ -45,5 +45,5 @@ def test_a_demo_that_is_there_keeps_its_sentences(scored: Experiment) -> None:
 def test_the_demo_trains_at_its_shipped_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pruning.data.sample.sample_split", lambda train, evaluation: (Path(f"{train}"), Path(f"{evaluation}")))
     asked = demo._settings(2000, 1000, 4)
-    assert asked.train.learning_rate == demo.LEARNING_RATE == 1e-4
+    assert asked.train.learning_rate == demo.LEARNING_RATE == 1.2e-4
     assert (asked.data, asked.evaluation, asked.runs) == ("2000", "1000", 4)
