@@ -42,7 +42,7 @@ class Slicing:
     """One column as groups of examples."""
 
     column: str
-    """As `audit.slices` calls it; "label" for the classes."""
+    """As `slices.slices` calls it; "label" for the classes."""
     names: tuple[str, ...]
     evaluation: NDArray[np.int64]
     """[E] index in `names` of each evaluation example."""

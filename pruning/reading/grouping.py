@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pruning.analysis.audit import names_each, slices
 from pruning.analysis.frontier import subset_sha256
 from pruning.analysis.groups import Slicing
+from pruning.analysis.slices import names_each, slices
 from pruning.data.examples import SOURCE_PREFIX
 from pruning.fine_tunings import RIGHT
 from pruning.records import Subset
@@ -52,7 +52,7 @@ def _right(rows: pd.DataFrame, evaluated: int) -> dict[int, NDArray[np.bool_]]:
 
 
 def slicings(stored: Stored) -> list[Slicing]:
-    """Return the classes and the slices of every column of the evaluation data, as `audit.slices` cuts both parts of the data together.
+    """Return the classes and the slices of every column of the evaluation data, as `slices.slices` cuts both parts of the data together.
 
     The result is kept in the experiment's cache.
     """

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning.analysis import answer_audit, audit
+from pruning.analysis import answer_audit, audit, slices
 from pruning.analysis.duplicates import conflicting, leaks, one_each, together
 from pruning.analysis.groups import Groups
 from pruning.data.examples import SOURCE_PREFIX
@@ -79,7 +79,7 @@ class Findings:
     """Counts of the decisions applied to the subset; empty if there are none, or they are left out."""
     kept: int
     total: int
-    shares: tuple[audit.Shares, ...]
+    shares: tuple[slices.Shares, ...]
     """Kept shares by label and by every column: numbers by quarters, text by length."""
     hard: dict[str, int] | None
     """Number of examples with H = 0 by cause; None if the recording lacks what it takes."""
@@ -224,21 +224,21 @@ def settlement(experiment: Reading, subset: Subset, how: str, among: NDArray[np.
     return Decision(kind=kind, ids=tuple(ids.tolist()), value=SETTLEMENTS[how].lower())
 
 
-def _plain(shares: audit.Shares) -> dict[str, Any]:
+def _plain(shares: slices.Shares) -> dict[str, Any]:
     rows = [{**asdict(row), "kept_fraction": row.kept_fraction} for row in shares.rows]
     return {**asdict(shares), "rows": rows, "p_value": None if isnan(shares.p_value) else shares.p_value}
 
 
-def _shares(experiment: Reading, kept: NDArray[np.bool_]) -> Iterator[audit.Shares]:
+def _shares(experiment: Reading, kept: NDArray[np.bool_]) -> Iterator[slices.Shares]:
     label = SOURCE_PREFIX + experiment.settings.label_column
     if experiment.labels is not None:
-        yield audit.kept_shares("label", np.asarray(experiment.label_names)[experiment.labels], kept, classes=True)
+        yield slices.kept_shares("label", np.asarray(experiment.label_names)[experiment.labels], kept, classes=True)
     for field in experiment.schema:
         if field.name.startswith(SOURCE_PREFIX) and field.name != label:
             column = experiment.examples([field.name])[field.name].to_pandas()
-            title, found = audit.slices(field.name.removeprefix(SOURCE_PREFIX), column)
-            if not audit.names_each(found):
-                yield audit.kept_shares(title, found, kept)
+            title, found = slices.slices(field.name.removeprefix(SOURCE_PREFIX), column)
+            if not slices.names_each(found):
+                yield slices.kept_shares(title, found, kept)
 
 
 def _hard(experiment: Reading) -> dict[str, int] | None:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pruning.analysis import audit, ranges, scores
+from pruning.analysis import audit, ranges, scores, slices
 from pruning.analysis.audit import LabelErrors
 from pruning.analysis.comparison import Comparison
 from pruning.analysis.confusion import confusion
@@ -144,13 +144,13 @@ class View:
         return [*[LABEL] * bool(self.experiment.label_names), *source_columns(self.experiment)]
 
     def slices(self, column: str) -> tuple[str, pd.Series]:
-        """Return the title of a column's slices and a categorical [N] (see `audit.slices`)."""
+        """Return the title of a column's slices and a categorical [N] (see `slices.slices`)."""
         labels = self.labels
         if column == LABEL and labels is not None:
             return LABEL, pd.Series(pd.Categorical.from_codes(labels, list(self.experiment.label_names)))
         if column not in self._slices:
             name = SOURCE_PREFIX + column
-            self._slices[column] = audit.slices(column, self.experiment.examples([name])[name].to_pandas())
+            self._slices[column] = slices.slices(column, self.experiment.examples([name])[name].to_pandas())
         return self._slices[column]
 
     def rows(self, positions: NDArray[np.int64]) -> pd.DataFrame:

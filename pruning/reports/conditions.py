@@ -72,7 +72,7 @@ class Filter:
     """Predictions wanted from at least one run in its last epoch."""
     column: str = ""
     values: tuple[str, ...] = ()
-    """Slices of `column` (see `audit.slices`)."""
+    """Slices of `column` (see `slices.slices`)."""
     only: str | None = None
     """One of ONLY."""
     beside: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pruning.analysis.audit import Shares
+from pruning.analysis.slices import Shares
 from pruning.formatting import counted
 from pruning.records import Subset
 from pruning.reports.audit_report import WORST, Findings, findings

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pruning.analysis.audit import Shares
 from pruning.analysis.frontier import pareto
+from pruning.analysis.slices import Shares
 from pruning.formatting import bracketed
 from pruning.records import Difference, FrontierPoint
 from pruning.reports.browse import View

@@ -13,9 +13,9 @@ import streamlit as st
 from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 
-from pruning.analysis import audit
-from pruning.analysis.audit import Shares
+from pruning.analysis import slices
 from pruning.analysis.frontier import cost_in_words
+from pruning.analysis.slices import Shares
 from pruning.export.text_values import csv_text
 from pruning.reports import composition
 from pruning.reports.browse import View
@@ -98,7 +98,7 @@ def parts(view: View, kept: NDArray[np.bool_], column: str) -> tuple[pd.Series, 
 
 def shares(view: View, column: str, kept: NDArray[np.bool_]) -> Shares:
     """How evenly the kept examples cover a column (numbers in four parts)."""
-    return audit.kept_shares(*view.slices(column), kept, classes=column == LABEL)
+    return slices.kept_shares(*view.slices(column), kept, classes=column == LABEL)
 
 
 def estimate(view: View, name: str, size: int) -> str:
