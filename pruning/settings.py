@@ -22,7 +22,6 @@ SAMPLE = "sample"
 PAPER_SEEDS = (342, 4827, 1215, 98, 8128, 828)
 """Seeds of Tayaranian et al. (CoLLAs 2024), in their order; further runs draw theirs from `default_seeds`."""
 
-
 LATER: Mapping[str, Any] = {"load_in_4bit": False}
 """Settings of the recipe with what they are where a recording does not name them, as those from before they existed do not."""
 
@@ -178,11 +177,7 @@ class Settings:
     ] = None
     drop_invalid: Annotated[
         bool,
-        Option(
-            "Skip and count rows without text or label instead of refusing them.",
-            label="Skip invalid rows",
-            group=DATA,
-        ),
+        Option("Skip and count rows without text or label instead of refusing them.", label="Skip invalid rows", group=DATA),
     ] = False
     id_column: Annotated[
         str | None,
@@ -270,10 +265,7 @@ class Settings:
     one_of_each: Annotated[
         bool,
         Option(
-            "Train the scoring runs on one of each group of near-duplicates that the look finds; the others get the scores of the one that "
-            "stands for them.",
-            label="Score one of each near-duplicate",
-            group=RUNS,
+            "Score one of each group of near-duplicates that the look finds; the others get its scores.", label="One of each", group=RUNS
         ),
     ] = False
     approximate: Annotated[
@@ -329,9 +321,7 @@ class Settings:
         >>> Settings(data="x.jsonl", approximate="epochs").scoring.epochs
         2
         """
-        rate = self.train.learning_rate
-        if self.scoring_learning_rate is not None:
-            rate = self.scoring_learning_rate
+        rate = self.train.learning_rate if self.scoring_learning_rate is None else self.scoring_learning_rate
         return replace(self.recipe(self.approximate or FULL_RECIPE), learning_rate=rate)
 
     def recipe(self, name: str) -> TrainSettings:
@@ -375,13 +365,11 @@ class Settings:
     @property
     def caveat(self) -> str:
         """A warning about scores that do not come from the full recipe on all examples, in a sentence; empty where they do."""
-        said = []
+        said = ["Scoring trained on one of each near-duplicate; the others have its scores."] if self.one_of_each else []
         if self.approximate:
             way = APPROXIMATIONS[self.approximate]
             measured = f"rank agreement (Spearman) {way.agreement:.2f} with it, {OWN_AGREEMENT:.2f} between its own seeds"
             said.append(f"Scores are approximate ({way.words}); ranks differ from the full recipe's: {measured}.")
-        if self.one_of_each:
-            said.append("Scoring trained on one of each near-duplicate; the others have the scores of the one that stands for them.")
         return " ".join(said)
 
     def to_dict(self) -> dict[str, Any]:
