@@ -93,7 +93,7 @@ def _about(page: str) -> str:
             _subset(experiment)
             _burn_in(experiment)
             _keeps(state.view(experiment))
-        st.fragment(_job, run_every=2 if running else None)(page)
+        st.fragment(_job, run_every=2 if running else None)(page, running)
         if not address.value(address.NEW):  # one dialog at a time
             keys.button(experiment.label_names)
     except WinnowError as error:
@@ -138,12 +138,14 @@ def _keeps(view: View) -> None:
     st.badge(f"keeps {subset.kept_fraction:.0%}{decided}", color="primary", help=escaping.markdown(f"{subset.name}: {subset.rule}"))
 
 
-def _job(page: str) -> None:
-    """The job under way, or how it ended when it was not as asked."""
+def _job(page: str, was_running: bool) -> None:
+    """The job under way, or how it ended when it was not as asked; the page is drawn again at its end, with what it measured."""
     experiment = state.chosen()
     if experiment is None:
         return
     status = experiment.status()
+    if was_running and not status.state.under_way and page != "score":
+        st.rerun()
     if status.state in (JobState.DONE, JobState.NEW) or page == "score":
         return
     icon = ":material/autorenew:" if status.state.under_way else ":material/info:"

@@ -22,10 +22,23 @@ from pruning.records import DecisionKind
 from pruning.reports import conditions, next_step
 from pruning.reports.audit_report import findings
 from pruning.reports.browse import View
+from pruning.store.lock import own
 from pruning.subsets import titles
 from pruning.subsets.decisions import Decision
 from pruning.subsets.rules import BASELINES, USUAL_BASELINES, ladder
-from pruning.ui import address, charts, deciding, difficulty_selection, escaping, job_progress, reliability, tables, widgets
+from pruning.ui import (
+    address,
+    charts,
+    context_bar,
+    deciding,
+    difficulty_selection,
+    escaping,
+    job_progress,
+    reliability,
+    state,
+    tables,
+    widgets,
+)
 from tests.conftest import SEEDS
 from tests.support.frontiers import measure
 from tests.support.pages import open_page, press
@@ -353,3 +366,18 @@ def test_a_label_with_brackets_is_its_badge_letter_by_letter() -> None:
         "import streamlit as st\nfrom pruning.ui import escaping\nst.badge(escaping.badge('label: :red[no] ]'))"
     ).run()
     assert app.markdown[0].value == ":blue-badge[label\\:\u2060 \\:\u2060red\\[no\\] \\]]"
+
+
+def test_an_open_page_is_drawn_again_when_its_job_ends(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(state, "chosen", lambda: scored)
+    monkeypatch.setattr(context_bar.st, "rerun", lambda: drawn.append("again"))
+    with own(scored.folder):
+        scored.log("started", state="running", verb="frontier", pid=1)
+        context_bar._job("frontier", True)
+        assert not drawn
+    context_bar._job("frontier", False)
+    context_bar._job("score", True)  # its own panel does that
+    assert not drawn
+    context_bar._job("frontier", True)
+    assert drawn == ["again"]
