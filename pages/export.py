@@ -11,7 +11,7 @@ with left.container(border=True):
     exporting.summary(view, subset)
     if not subset.size:
         exporting.nothing(view, subset)
-        st.stop()
+        state.end()
     format, escape = exporting.ask_format()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         exporting.write(view, subset, format, escape)

@@ -10,7 +10,7 @@ subset = state.subset(view)
 reliability.caveat(view)
 wanted, versus = filters.ask(view)
 if not filters.ready(view, wanted):
-    st.stop()
+    state.end()
 reading.panes(view, subset, wanted, versus)
 kept = view.kept(subset)
 st.caption(escaping.markdown(f"{composition.class_shares_sentence(view, kept)} {widgets.estimate(view, subset.name, subset.size)}"))

@@ -40,6 +40,8 @@ def main() -> None:
             state.report(problem)
         if not problem or name in WITHOUT:
             page.run()
+    except state.PageEnd:
+        pass
     except WinnowError as error:
         state.report(error)
     finally:

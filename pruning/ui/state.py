@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec
+from typing import NoReturn, ParamSpec
 
 import streamlit as st
 
@@ -22,6 +22,15 @@ from pruning.success import parse
 from pruning.ui import address, escaping
 
 P = ParamSpec("P")
+
+
+class PageEnd(Exception):
+    """A page has shown all that there is to show."""
+
+
+def end() -> NoReturn:
+    """End the page here. After `st.stop` Streamlit shows nothing more, neither notes on the address nor what callbacks had to say."""
+    raise PageEnd
 
 
 def root() -> Path:
@@ -52,14 +61,14 @@ def scored() -> View:
     if experiment is None:
         st.info("No experiment yet. Score your data, or the sample, on the Score page.", icon=":material/info:")
         st.page_link(page("score"), label="Go to Score", icon=":material/play_circle:")
-        st.stop()
+        end()
     if not experiment.finished_runs():
         st.info(
             escaping.markdown(f"{experiment.name} has no complete run yet: {experiment.status().sentence}."),
             icon=":material/hourglass_top:",
         )
         st.page_link(page("score"), label="Watch it on Score", icon=":material/play_circle:")
-        st.stop()
+        end()
     folder = experiment.folder.root
     for sentence in _warnings(str(folder), Folder(folder).stamp()):
         st.warning(escaping.markdown(sentence), icon=":material/warning:")
@@ -78,7 +87,7 @@ def subset(view: View) -> Subset:
         return view.subset(subset_name())
     except WinnowError as error:
         st.error(escaping.markdown(error))
-        st.stop()
+        end()
 
 
 def subset_name() -> str:

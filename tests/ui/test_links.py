@@ -22,6 +22,7 @@ from pruning.store.manifest import MEASURED_WITH
 from pruning.subsets.decisions import Decision
 from pruning.ui import address
 from pruning.ui.server.routes import ROUTES
+from tests.support.kinds import left
 from tests.support.pages import ROOT, opened
 
 OVERVIEW = ROOT / "pages" / "overview.py"
@@ -70,6 +71,15 @@ def test_a_comparison_keeps_what_it_shows(scored: Experiment, monkeypatch: pytes
     kept, other = view.kept(view.subset("drop-easy")), view.kept(view.subset("winning-ticket"))
     expected = scored.ids[kept & ~other].tolist()
     assert app.dataframe[0].value["id"].tolist() == expected[:50] and app.query_params["show"] == "only here"
+
+
+def test_a_page_that_ends_early_shows_its_notes_and_writes_its_address(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = scored.folder.root.parent
+    app = opened("inspect?experiment=reviews&subset=nosuch&burn_in=x", root, monkeypatch)
+    assert "no subset" in app.error[0].value and warned(app, "burn_in=x, which is not a whole number") and not app.exception
+    assert app.query_params["burn_in"] == str(scored.settings.burn_in)
+    left(scored, "no-run-yet")
+    assert opened("inspect", root, monkeypatch).query_params["experiment"] == "reviews"
 
 
 @pytest.mark.parametrize("page", ["overview", "difficulty", "frontier", "inspect", "export"])
