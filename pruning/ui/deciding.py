@@ -231,7 +231,9 @@ def _from(act: Callable[[DecisionKind, str], None], kind: DecisionKind, key: str
 @state.in_words
 def _undo(view: View, key: str, redo: bool = False) -> None:
     """Undo exactly this decision, even if another tab has made others since; it may have been undone there already."""
-    if not redo and key not in {decision.key for decision in view.standing}:
+    undone = next((decision for decision in view.standing if decision.key == key), None)
+    if not redo and undone is None:
         raise UsageError("That decision was already undone in another tab.")
     view.experiment.decide(Decision(kind=DecisionKind.UNDO, value=key))
+    state.say("Redone." if undone is None else f"Undone: {described(undone)}.")
     st.session_state[address.DECIDED] = True

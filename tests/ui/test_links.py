@@ -348,6 +348,7 @@ def test_undo_in_a_stale_tab_undoes_what_it_showed_and_nothing_else(scored: Expe
     scored.decide(other)  # in another tab, which the first has not seen
     assert first.button(key="undo").label.startswith("Undo drop")
     first.button(key="undo").click().run()
+    assert "Undone" in first.toast[0].value
     assert scored.decisions()[-1].value == mine.key and scored.decided.dropped == {int(scored.ids[5])}
     stale = opened(f"inspect?experiment=reviews&example={scored.ids[5]}", root, monkeypatch)
     scored.decide(Decision(kind=DecisionKind.UNDO, value=other.key))
