@@ -195,7 +195,7 @@ def test_what_is_no_causal_language_model_is_refused_in_one_sentence(tmp_path: P
     for family in ("bert", "deberta-v2"):
         with pytest.raises(ModelError, match=f"is a {family} model, which reads a text as a whole"):
             load_causal(tiny_model(tmp_path / family, family), data)
-    with pytest.raises(ModelError, match=r"lacks 1 tensors .*, first lm_head\.weight"):
+    with pytest.raises(ModelError, match=r"lacks 1 tensor of .*, first lm_head\.weight"):
         load_causal(tiny_model(tmp_path / "qwen2", "qwen2"), data)
     with pytest.raises(ModelError, match="use --max-length 256 or less"):
         load_causal(tiny_causal(tmp_path / "m"), tiny_answers([("a", "b" * 400)], 1000))
