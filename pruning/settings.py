@@ -264,9 +264,7 @@ class Settings:
     ] = True
     one_of_each: Annotated[
         bool,
-        Option(
-            "Score one of each group of near-duplicates that the look finds; the others get its scores.", label="One of each", group=RUNS
-        ),
+        Option("Score one of each group of near-duplicates in the look; the others get its scores.", label="Copies count once", group=RUNS),
     ] = False
     approximate: Annotated[
         str, Option(f"Score at lower cost than the full recipe: {WAYS}.", choices=("", *APPROXIMATIONS), group=RUNS, default="off")

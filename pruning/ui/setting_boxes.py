@@ -25,6 +25,9 @@ ELSEWHERE = ("data", "task", "columns", "model")
 OF_GENERATION = ("template", "success", "load_in_4bit")
 """Settings that only generated answers have."""
 
+OF_CLASSES = ("one_of_each",)
+"""Settings that generated answers do not have."""
+
 TABS = {DATA: "Data details", MODEL: "Model details"}
 """Titles of tabs that would have the name of a box of the form."""
 
@@ -43,7 +46,7 @@ def themes(task: str) -> dict[str, list[Setting]]:
     >>> [setting.label for setting in themes("classification")["Model"]]
     ['Tokens per text']
     """
-    hidden = ELSEWHERE if task == GENERATION else (*ELSEWHERE, *OF_GENERATION)
+    hidden = (*ELSEWHERE, *OF_CLASSES) if task == GENERATION else (*ELSEWHERE, *OF_GENERATION)
     shown = [setting for setting in FORM.values() if setting.option.flag is not None and setting.name not in hidden]
     return {group: [setting for setting in shown if setting.option.group == group] for group in GROUPS}
 

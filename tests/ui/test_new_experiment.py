@@ -43,7 +43,7 @@ def test_the_page_leads_with_the_run_and_a_button_opens_the_form(
 def test_every_setting_of_the_command_line_has_a_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = {setting.name for group in GROUPS for setting in setting_boxes.themes(GENERATION)[group]}
     settable = {name for kind in (Settings, TrainSettings) for name, setting in settings_of(kind).items() if setting.flag}
-    assert shown | set(setting_boxes.ELSEWHERE) == settable | {"data"}
+    assert shown | {*setting_boxes.ELSEWHERE, *setting_boxes.OF_CLASSES} == settable | {"data"}
     app = open_page("score", tmp_path, monkeypatch)
     labels = {one.label for kind in ("text_input", "number_input", "selectbox", "toggle") for one in app.get(kind)}
     missing = {setting_boxes.FORM[name].label for name in shown - set(setting_boxes.OF_GENERATION)} - labels
