@@ -67,7 +67,7 @@ class Evidence:
     base_loss: float = float("nan")
     """Mean loss of the model before training, for generated answers."""
     fall_error: NDArray[np.float64] | None = None
-    """[R] standard error, over answers, of the fall from that to the loss of the last epoch; None where there is no such loss."""
+    """[R] standard error, over answers, of the fall from that to the loss of the last epoch; nan, or None, where it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -247,7 +247,8 @@ def score_within(experiment: Experiment, progress: JobProgress, listen: Listener
     unfinished = _unfinished_runs(experiment)
     stand_ins = _stand_ins(experiment)
     rows, places = np.unique(stand_ins, return_inverse=True)
-    if len(rows) < len(stand_ins):
+    copied = len(rows) < len(stand_ins)
+    if copied:
         progress.say("note", message=f"Scoring trains on {len(rows):,} of {len(stand_ins):,} examples, one of each near-duplicate.")
     plans = [
         RunPlan(
@@ -277,7 +278,7 @@ def score_within(experiment: Experiment, progress: JobProgress, listen: Listener
             progress,
             listen,
             stop,
-            on_epoch=lambda plan, record: experiment.write_epoch(run_of[plan.key], record.take(places)),
+            on_epoch=lambda plan, record: experiment.write_epoch(run_of[plan.key], record.take(places) if copied else record),
             on_result=keep,
             enough=lambda: bool(_settled(experiment)),
         )

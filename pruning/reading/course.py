@@ -57,7 +57,7 @@ class Course(Judged):
             h=score_registry.h_score(self.dynamics.correct, self.settings.burn_in) if runs else np.zeros(0, dtype=np.int64),
             labels=self.labels,
             base_loss=float("nan") if before is None else float(before.mean()),
-            fall_error=None if before is None or len(before) < 2 else fall_error,
+            fall_error=fall_error,
         )
 
     @shared

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pruning.analysis.frontier import subset_sha256
 from pruning.analysis.groups import Slicing
-from pruning.analysis.slices import names_each, slices
+from pruning.analysis.slices import REPEATED, names_each, slices
 from pruning.data.examples import SOURCE_PREFIX
 from pruning.fine_tunings import RIGHT
 from pruning.records import Subset
@@ -64,7 +64,7 @@ def slicings(stored: Stored) -> list[Slicing]:
         codes = [np.concatenate([one.evaluation, np.zeros(0, int) if one.training is None else one.training]) for one in made]
         return {"names": np.array(json.dumps(names)), **{f"codes{place}": each.astype(np.int32) for place, each in enumerate(codes)}}
 
-    kept = cache.remember(stored.folder.cache("slices"), f"2 {data['fingerprint']} {data['evaluation']['fingerprint']}", found)
+    kept = cache.remember(stored.folder.cache("slices"), f"{REPEATED} {data['fingerprint']} {data['evaluation']['fingerprint']}", found)
     evaluated = stored.evaluation(["id"]).num_rows
     return [
         Slicing(column=column, names=tuple(names), evaluation=codes[:evaluated], training=codes[evaluated:] if trained else None)

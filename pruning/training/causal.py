@@ -85,8 +85,7 @@ def load_causal(path: str, data: Encoded, *, frozen: bool = False) -> CausalNetw
     if missing:
         raise ModelError(
             f"{as_typed(path)} lacks {counted(len(missing), 'tensor')} of a causal language model, first {missing[0]}; "
-            "generation needs the head too: "
-            "save the model with AutoModelForCausalLM."
+            "generation needs the head too: save the model with AutoModelForCausalLM."
         )
     model.config.use_cache = False
     networks.check_lengths(path, model, int(np.diff(data.offsets).max()))
