@@ -12,8 +12,13 @@ from pathlib import Path
 def heading(title: str, command: str) -> str:
     """Markdown heading with the command, the date and the kind of machine (never its name)."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
+    return f"# {title}\n\n`{command}`\n\n{today()}, Python {platform.python_version()}, {libraries}.\n"
+
+
+def today() -> str:
+    """The date and the kind of machine."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"# {title}\n\n`{command}`\n\n{date.today()}, {cores} cores of {processor()}, Python {platform.python_version()}, {libraries}.\n"
+    return f"{date.today()}, {cores} cores of {processor()}"
 
 
 def processor() -> str:

@@ -1,13 +1,15 @@
 """Which rule beats chance, and where? Every rule at one size, on real training sets and on the same sets changed on purpose.
 
     python -m benchmarks.study [--cell movies-2000 --cell ...] [--seeds 3] [--runs 4] [--share 0.5] [--folder DIR]
+    python -m benchmarks.study --confirm --seeds 10 --cell movies-2000-copied ...
     python -m benchmarks.study --measured --chart assets/study.svg > benchmarks/results/study.md
 
 For each cell (`benchmarks.cells.CELLS`) the learning rate is fitted, the set is scored, and each rule keeps the same number of rows:
 `--share` of the set, or fewer where a subset to draw from has fewer. Every rule is fine-tuned for as many epochs as full data. The table
-gives each rule's accuracy minus that of random rows of the same number, and minus full data's, paired by seed. It resumes where it was
-stopped. What was found in a cell is kept in `benchmarks/results/study.json`, so that cells can be measured one by one, on any machine;
---measured trains nothing and prints what is kept there.
+gives each rule's accuracy minus that of random rows of the same number, and minus full data's, paired by seed. --confirm measures only
+Winnow's choice, random rows of its size and full data, with more seeds. It resumes where it was stopped. What was found in a cell is kept
+in `benchmarks/results/study.json`, so that cells can be measured one by one, on any machine; --measured trains nothing and prints what is
+kept there.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import typer
 
 from benchmarks.cells import CELLS, Cell, files
 from benchmarks.forest import forest
-from benchmarks.machine import heading
+from benchmarks.machine import today
 from pruning.analysis.frontier import paired, paired_values
 from pruning.cli import live
 from pruning.errors import TrainingError
@@ -39,7 +41,9 @@ from pruning.subsets.ladder import TICKET
 from pruning.subsets.trainable import trainable
 
 KEPT = Path(__file__).parent / "results" / "study.json"
-"""Cell -> what was found in it: kind, a sentence about it, and for each rule its size, accuracy and differences."""
+"""What was found: "screened" and "confirmed", each cell -> its kind, words about it, and each rule's size, accuracy and differences."""
+
+SCREENED, CONFIRMED = "screened", "confirmed"
 
 BOTH = f"({TICKET} and {SUSPECTS})"
 
@@ -59,39 +63,66 @@ def main(
     runs: Annotated[int, typer.Option(help="Fine-tunings that score.")] = 4,
     share: Annotated[float, typer.Option(help="Share of the rows that every rule keeps.")] = 0.5,
     folder: Annotated[Path, typer.Option(help="Where every run is kept.")] = Path("experiments/study"),
+    confirm: Annotated[bool, typer.Option("--confirm", help="Only Winnow's choice, random rows of its size and full data.")] = False,
     measured: Annotated[bool, typer.Option("--measured", help="Train nothing.")] = False,
     chart: Annotated[Path | None, typer.Option(help="Also draw a rule against random rows in every cell, as SVG.")] = None,
 ) -> None:
     """Run the study and print its Markdown."""
-    found: dict[str, dict[str, Any]] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    found: dict[str, dict[str, Any]] = json.loads(KEPT.read_text()) if KEPT.exists() else {SCREENED: {}, CONFIRMED: {}}
     for wanted in CELLS if not measured else ():
         if cell and wanted.name not in cell:
             continue
         start = time.perf_counter()
         try:
-            measure(wanted, evaluation, seeds, runs, share, folder)
+            experiment = scored(wanted, evaluation, runs, folder)
+            wanted_names = confirming(experiment) if confirm else screening(experiment, share)
+            points = fine_tuned(experiment, wanted_names, seeds, f"{'Confirming' if confirm else 'Rules on'} {wanted.name}")
         except TrainingError as error:
             print(f"{wanted.name}: {error}", file=sys.stderr, flush=True)
             continue
         print(f"{wanted.name}: {(time.perf_counter() - start) / 60:.1f} minutes", file=sys.stderr, flush=True)
-        found[wanted.name] = summary(wanted, measured_points(wanted, seeds, share, folder), Experiment(folder / wanted.name))
+        found[CONFIRMED if confirm else SCREENED][wanted.name] = summary(wanted, points, Experiment(folder / wanted.name))
         KEPT.write_text(json.dumps(found, indent=1) + "\n")
-    print(heading("Which rule beats chance", "python -m benchmarks.study --measured"))
-    for name, each in found.items():
+    print("# Which rule beats chance\n\n`python -m benchmarks.study --measured`\n")
+    for name, each in found[SCREENED].items():
         print("\n".join(table(name, each)))
-    print("\n".join(overview(found)))
+    print("\n".join([*overview(found[SCREENED]), *confirmation(found[CONFIRMED])]))
     if chart is not None:
-        draw(found, chart)
+        draw(found[SCREENED] | found[CONFIRMED], chart)
 
 
-def measure(cell: Cell, evaluation: int, seeds: int, runs: int, share: float, folder: Path) -> None:
-    """Score the cell and fine-tune what is missing."""
+def scored(cell: Cell, evaluation: int, runs: int, folder: Path) -> Experiment:
+    """Return the scored cell."""
     train, held_out = files(cell, evaluation, folder / "data")
     settings = Settings(data=str(train), evaluation=str(held_out), seeds=default_seeds(runs), checkpoints=False)
     with live.listener(f"Scoring {cell.name}") as listen:
-        experiment = worker.score(settings, folder / cell.name, listen)
-    with live.listener(f"Rules on {cell.name}") as listen:
-        worker.frontier(folder / cell.name, [*names(experiment, share).values(), *whole(experiment)], [], seeds, listen=listen)
+        return worker.score(settings, folder / cell.name, listen)
+
+
+def fine_tuned(experiment: Experiment, subsets: dict[str, str], seeds: int, title: str) -> dict[str, FrontierPoint]:
+    """Rule -> the point of its subset, fine-tuned with at least that many seeds."""
+    wanted = [name for name in dict.fromkeys(subsets.values()) if name != "full"]
+    with live.listener(title) as listen:
+        measured = worker.frontier(experiment.folder.root, wanted, [], seeds, listen=listen)
+    points = {point.subset: point for point in measured.frontier() if point.seeds >= seeds}
+    return {rule: points[name] for rule, name in subsets.items() if name in points}
+
+
+def screening(experiment: Experiment, share: float) -> dict[str, str]:
+    """Rule -> its subset of the cell's size, random first, then what is measured whole; rules that cannot be trained on are left out."""
+    reading = experiment.reading(decisions=False)
+    sizes = {name: reading.rule(name.strip("()")).size for name in drawn(reading)}
+    size = min(round(share * len(experiment.ids)), *(size for size in sizes.values() if size))
+    found = {"random": f"random@{size}", **{rule: f"{rule}@{size}" for rule in (*drawn(reading), *RULES)}}
+    found = {rule: name for rule, name in found.items() if trainable(reading.rule(name), experiment.labels, experiment.ids)}
+    whole = {f"all of {name}": name for name in drawn(reading) if name != BOTH}
+    copied = DISTINCT in sizes
+    return {**found, "full": "full", **whole, **({f"all of {CHOICE}": CHOICE} if copied else {}), CHOICE: CHOICE if copied else found[BOTH]}
+
+
+def confirming(experiment: Experiment) -> dict[str, str]:
+    """Rule -> its subset: random rows of the size of Winnow's choice, the choice, and full data."""
+    return {"random": f"random@{experiment.rule(CHOICE).size}", CHOICE: CHOICE, "full": "full"}
 
 
 def drawn(experiment: Experiment) -> tuple[str, ...]:
@@ -100,41 +131,18 @@ def drawn(experiment: Experiment) -> tuple[str, ...]:
     return (*DRAWN, DISTINCT) if copied else DRAWN
 
 
-def names(experiment: Experiment, share: float) -> dict[str, str]:
-    """Rule -> the subset's name at the size of the cell, random first; rules that cannot be trained on are left out."""
-    reading = experiment.reading(decisions=False)
-    sizes = [reading.rule(name.strip("()")).size for name in drawn(reading)]
-    size = min(round(share * len(experiment.ids)), *(size for size in sizes if size))
-    found = {"random": f"random@{size}", **{rule: f"{rule}@{size}" for rule in (*drawn(reading), *RULES)}}
-    return {rule: name for rule, name in found.items() if trainable(reading.rule(name), experiment.labels, experiment.ids)}
-
-
-def whole(experiment: Experiment) -> list[str]:
-    """Return the subsets that are measured whole too; where there are copies, Winnow's choice is none of those that are drawn from."""
-    names = [name for name in drawn(experiment) if " " not in name]
-    return [*names, CHOICE] if DISTINCT in names else names
-
-
-def measured_points(cell: Cell, seeds: int, share: float, folder: Path) -> dict[str, FrontierPoint]:
-    """Rule -> its point of at least that many seeds."""
-    experiment = Experiment(folder / cell.name)
-    points = {point.subset: point for point in experiment.frontier() if point.seeds >= seeds}
-    wanted = names(experiment, share) | {"full": "full", **{f"all of {name}": name for name in whole(experiment)}}
-    found = {rule: points[name] for rule, name in wanted.items() if name in points}
-    return {**found, CHOICE: found.get(f"all of {CHOICE}", found[BOTH])}
-
-
 def summary(cell: Cell, points: dict[str, FrontierPoint], experiment: Experiment) -> dict[str, Any]:
     """Return what is kept of a cell. Differences are [mean, low, high], or nothing where sizes are not alike."""
     full, random, finished = points["full"], points["random"], experiment.finished()
     assert full.kept == len(experiment.ids)
     rate = experiment.settings.scoring.learning_rate or float("nan")
-    about = f"{full.kept:,} rows, fitted learning rate {scientific(rate)}. {experiment.learned.sentence}"
+    about = f"{full.kept:,} rows, fitted learning rate {scientific(rate)}. {experiment.learned.sentence} Measured: {today()}."
     rules = {}
     for rule, point in points.items():
         alike = abs(point.kept - random.kept) <= ALIKE * random.kept and point is not random
         rules[rule] = {
             "kept": point.kept,
+            "seeds": point.seeds,
             "accuracy": round(point.metrics["accuracy"], 4),
             "random": against(random, point, finished) if alike else None,
             "full": against(full, point, finished) if point is not full else None,
@@ -189,6 +197,22 @@ def overview(found: dict[str, dict[str, Any]]) -> list[str]:
             row += [str(sum(one.low > 0 for one in each)), str(sum(one.high < 0 for one in each))]
         lines.append(f"| {' | '.join(row)} |")
     return [*lines, "", *NOTES, *(f"{cell.name} is not measured." for cell in CELLS if cell.name not in found)]
+
+
+def confirmation(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the lines about Winnow's choice with more seeds."""
+    lines = [f"## `{CHOICE}` alone, with more seeds", ""]
+    lines += [
+        "| cell | rows | kept | accuracy: all, random, choice | against random of its size, pp | against full data, pp | seeds |",
+        "|---" * 7 + "|",
+    ]
+    for name, cell in found.items():
+        full, random, choice = (cell["rules"][rule] for rule in ("full", "random", CHOICE))
+        accuracy = ", ".join(f"{each['accuracy']:.3f}" for each in (full, random, choice))
+        differences = [in_pp(difference(choice[other])) for other in ("random", "full")]
+        row = [f"{name} ({cell['kind']})", f"{full['kept']:,}", f"{choice['kept']:,}", accuracy, *differences, str(choice["seeds"])]
+        lines.append(f"| {' | '.join(row)} |")
+    return [*lines, "", *(f"{name}: {cell['about']}" for name, cell in found.items()), ""] if found else []
 
 
 NOTES = (
