@@ -85,12 +85,15 @@ def equal_steps_epochs(full: int, kept: int, epochs: int, batch_size: int) -> in
     return max(epochs, round(steps / ceil(kept / batch_size)))
 
 
-def points(finished: pd.DataFrame, total: int, metric: str | None = None, starts: Sequence[float] = ()) -> list[FrontierPoint]:
+def points(
+    finished: pd.DataFrame, total: int, metric: str | None = None, starts: Sequence[float] = (), evaluated: int = 0
+) -> list[FrontierPoint]:
     """One point per subset in `finished` (one row per fine-tuning), largest first.
 
     `finished` has the columns of `FineTuning.row`; `total` is the number of examples before pruning. Intervals are Student's t over
     seeds, nan with one seed. Differences are paired by seed, in `metric` (None: the headline). `starts` are the times at which jobs
-    that measured started, in seconds since 1970 as in the column `finished`.
+    that measured started, in seconds since 1970 as in the column `finished`. `evaluated` is the number of evaluation examples: intervals
+    are no narrower than that number allows (`interval`).
     """
     measured = [name for name in finished.columns if name not in NOT_METRICS and finished[name].notna().any()]
     metrics = [name for name in measured if not name.startswith(CLASS_ACCURACY)]
@@ -100,7 +103,10 @@ def points(finished: pd.DataFrame, total: int, metric: str | None = None, starts
     groups = {str(name): group.set_index("seed") for name, group in finished.groupby("subset", sort=False)}
     a_step = float(finished["seconds"].sum()) / max(1, int(finished["steps"].sum()))
     full = groups.get("full")
-    made = [_point(name, group, _random_of(name, groups), full, metrics, compared, total, starts, a_step) for name, group in groups.items()]
+    made = [
+        _point(name, group, _random_of(name, groups), full, metrics, compared, total, starts, a_step, evaluated)
+        for name, group in groups.items()
+    ]
     return sorted(made, key=lambda point: -point.kept)
 
 
@@ -120,10 +126,12 @@ def _point(
     total: int,
     starts: Sequence[float],
     a_step: float,
+    evaluated: int,
 ) -> FrontierPoint:
     kept = round(float(group["kept"].mean()))
     seconds, steps = float(group["seconds"].mean()), round(float(group["steps"].mean()))
     full_steps = round(float(full["steps"].mean())) if full is not None else steps
+    a_row = 1 / evaluated if evaluated else 0.0
     return FrontierPoint(
         subset=name,
         method=str(group["method"].iloc[0]),
@@ -132,9 +140,9 @@ def _point(
         seeds=len(group),
         budget=str(group["budget"].iloc[0]),
         metrics={metric: float(group[metric].mean()) for metric in metrics},
-        ci95={metric: _inside(metric, *interval(group[metric].to_numpy(float))) for metric in metrics},
-        vs_full=None if full is None or name == "full" else paired(group[compared], full[compared]),
-        vs_random=None if random is None else paired(group[compared], random[compared]),
+        ci95={metric: _inside(metric, *interval(group[metric].to_numpy(float), step=a_row)) for metric in metrics},
+        vs_full=None if full is None or name == "full" else paired(group[compared], full[compared], evaluated),
+        vs_random=None if random is None else paired(group[compared], random[compared], evaluated),
         seconds=seconds,
         seconds_saved=nan if full is None else (full_steps - steps) * a_step,
         steps=steps,
@@ -187,26 +195,32 @@ def _random_of(name: str, groups: dict[str, pd.DataFrame]) -> pd.DataFrame | Non
     return same.get(f"random@{name}", next(iter(same.values()), None))
 
 
-def interval(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float]:
+def interval(values: NDArray[np.float64], confidence: float = CONFIDENCE, step: float = 0.0) -> tuple[float, float]:
     """Student's t interval of the mean; (nan, nan) with one value.
+
+    `step` is the least by which two values can differ: one evaluation example of 50 moves accuracy by 0.02. Values that agree may differ
+    by less than that, so their variance counts as at least that of rounding to it, step ** 2 / 12.
 
     >>> [round(end, 3) for end in interval(np.array([0.80, 0.81, 0.82]))]
     [0.785, 0.835]
+    >>> [round(end, 3) for end in interval(np.array([0.80, 0.80, 0.80]), step=0.02)]
+    [0.786, 0.814]
     """
     if len(values) < 2:
         return nan, nan
-    half = float(stdtrit(len(values) - 1, 0.5 + confidence / 2) * values.std(ddof=1) / sqrt(len(values)))
+    spread = sqrt(max(values.var(ddof=1), step**2 / 12))
+    half = float(stdtrit(len(values) - 1, 0.5 + confidence / 2) * spread / sqrt(len(values)))
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def paired(ours: pd.Series, theirs: pd.Series) -> Difference:
-    """Mean and 95% interval of ours - theirs over the seeds (the index) that both have."""
-    return paired_values((ours - theirs).dropna().to_numpy(float))
+def paired(ours: pd.Series, theirs: pd.Series, evaluated: int = 0) -> Difference:
+    """Mean and 95% interval of ours - theirs over the seeds (the index) that both have; `evaluated` as in `paired_values`."""
+    return paired_values((ours - theirs).dropna().to_numpy(float), evaluated)
 
 
-def paired_values(differences: NDArray[np.float64]) -> Difference:
-    """Mean and 95% interval of differences, one per seed."""
-    low, high = interval(differences)
+def paired_values(differences: NDArray[np.float64], evaluated: int = 0) -> Difference:
+    """Mean and 95% interval of differences, one per seed; both sides were measured on `evaluated` examples (0: not known)."""
+    low, high = interval(differences, step=sqrt(2) / evaluated if evaluated else 0.0)
     return Difference(mean=float(differences.mean()) if len(differences) else nan, low=low, high=high, pairs=len(differences))
 
 

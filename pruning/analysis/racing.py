@@ -76,6 +76,8 @@ class Rules:
     budget: float = BUDGET
     """Most fine-tunings of full data that the candidates may cost together."""
     confidence: float = CONFIDENCE
+    evaluated: int = 0
+    """Evaluation examples; 0 if not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +215,7 @@ class _Race:
         return HONEST * (1 - at_look(test, self.rules.confidence))
 
     def _passes(self, values: NDArray[np.float64], confidence: float) -> bool:
-        return lower_bound(paired_values(values), confidence) > -self.rules.margin
+        return lower_bound(paired_values(values, self.rules.evaluated), confidence) > -self.rules.margin
 
     def _chance(self, values: NDArray[np.float64], test: int) -> float:
         """Estimate the probability that a candidate with these differences passes the last look."""

@@ -194,7 +194,8 @@ class _Race:
         self.candidates = self._candidates(order.candidates)
         own = settings.seeds if settings.scored_subset == FULL else ()
         self.beside = float(len(set(self.seeds) - set(own)))
-        self.rules = Rules(seeds=len(self.seeds), margin=order.give_up, budget=order.budget - self.beside)
+        budget, evaluated = order.budget - self.beside, experiment.evaluated
+        self.rules = Rules(seeds=len(self.seeds), margin=order.give_up, budget=budget, evaluated=evaluated)
 
     def run(self) -> Step:
         """Train what the race asks for until it ends."""

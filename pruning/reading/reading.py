@@ -337,7 +337,7 @@ class Reading(Course):
         if chosen.empty:
             return []
         exact = metric is None and self.success == EXACT_RULE and EXACT_MATCH in chosen
-        found = frontiers.points(chosen, len(self.ids), EXACT_MATCH if exact else metric, self._measurements())
+        found = frontiers.points(chosen, len(self.ids), EXACT_MATCH if exact else metric, self._measurements(), self.evaluated)
         return [replace(point, metrics={EXACT_MATCH: point.metrics[EXACT_MATCH], **point.metrics}) for point in found] if exact else found
 
     def measured(self, budget: str = "epochs", right: bool = False) -> pd.DataFrame:

@@ -95,7 +95,7 @@ def _asked(points: Sequence[FrontierPoint], names: Sequence[str]) -> list[Fronti
 def _of_model(read: Reading, points: Sequence[FrontierPoint], budget: str, metric: str, full: pd.Series) -> list[ModelPoint]:
     rows = read.measured(budget)
     once = rows.drop_duplicates(["rows_sha256", "seed", "epochs"])
-    a_step, milliseconds = _a_step(once), _milliseconds(once, int(read.info["data"]["evaluation"]["rows"]))
+    a_step, milliseconds = _a_step(once), _milliseconds(once, read.evaluated)
     found = []
     for point in points:
         own = rows[rows["subset"] == point.subset].set_index("seed")
@@ -109,7 +109,7 @@ def _of_model(read: Reading, points: Sequence[FrontierPoint], budget: str, metri
                 learning_rate=read.settings.measuring.learning_rate,
                 point=point,
                 metric=metric,
-                change=None if reference or metric not in own else paired(own[metric], full),
+                change=None if reference or metric not in own else paired(own[metric], full, read.evaluated),
                 training_seconds=None if a_step is None else point.steps * a_step,
                 tokens=round(float(tokens.mean())) if len(tokens) and (tokens > 0).all() else None,
                 milliseconds=milliseconds,

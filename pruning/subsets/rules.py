@@ -327,7 +327,7 @@ def _ruled(word: str) -> tuple[str, float, _Choose | None]:
         return "", 0.0, None
     choose, share = _RULES[rule]
     given = _number(argument) if dash else share
-    if dash and (share is None or given is None or given >= 1):
+    if dash and (share is None or given is None or not 0 <= given < 1):
         raise SubsetError(
             f"{word} is not a rule; " + (f"{rule}- needs a share below 1." if share is not None else f"{rule} takes no share.")
         )
@@ -357,4 +357,4 @@ def _size(of: Name, recording: _Recording) -> int:
 
 
 def _number(word: str) -> float | None:
-    return float(word) if re.fullmatch(r"\d+(\.\d+)?|\.\d+", word, re.ASCII) else None
+    return float(word) if re.fullmatch(r"-?(\d+(\.\d+)?|\.\d+)", word, re.ASCII) else None

@@ -103,3 +103,17 @@ def test_a_worse_than_margin_subset_is_rarely_recommended(truth: float) -> None:
         table = finetunings(full=list(0.8 + noise[0]), a=list(0.8 + truth - 1e-9 + noise[1]), b=list(0.8 + truth - 1e-9 + noise[2]))
         wrong += recommend(points(table, 1000)).subset is not None
     assert wrong / 400 <= 0.08
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("evaluated", [30, 50, 100, 200])
+def test_seeds_that_agree_on_few_evaluation_rows_recommend_nothing(evaluated: int) -> None:
+    """Where a row is more than seeds differ by, most seeds have the very same accuracy; that does not make them certain."""
+    random = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(400):
+        truth = np.array([0.8, 0.792, 0.792])[:, None]
+        full, a, b = np.round((truth + random.normal(0, 0.005, size=(3, 4))) * evaluated) / evaluated
+        table = finetunings(full=list(full), a=list(a), b=list(b))
+        wrong += recommend(points(table, 1000, evaluated=evaluated)).subset is not None
+    assert wrong / 400 <= 0.08

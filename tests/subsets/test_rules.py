@@ -254,6 +254,7 @@ def test_what_is_drawn_changes_with_the_seed_and_nothing_else_does() -> None:
         ("winning-ticket", r"winning-ticket \(remove H = 0 and 1\) keeps no examples; there is nothing to train on."),
         ("aum-low@21", "A subset cannot keep 21 of 20 examples."),
         ("aum-low@0", "A subset cannot keep 0; use a share between 0 and 1, or a whole number of examples."),
+        ("random@-1", "A subset cannot keep -1; use a share between 0 and 1, or a whole number of examples."),
         ("floor-0.3@full", "floor-0.3@full needs classes; this task has none."),
     ],
 )
