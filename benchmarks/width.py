@@ -61,7 +61,7 @@ def main(
     full = Experiment(folder / "full")
     options = f"--cell {cell} --rows {rows} --evaluation {evaluation} --runs {runs} --seeds {seeds}"
     print(heading("Narrower models", f"python -m benchmarks.width {options}"))
-    print(f"{len(full.ids):,} rows, {full.majority[1]:,} to evaluate, {runs} scoring runs, {seeds} seeds. {full.learned.sentence}\n")
+    print(f"{len(full.ids):,} rows, {full.evaluated:,} to evaluate, {runs} scoring runs, {seeds} seeds. {full.learned.sentence}\n")
     costs = timings(full, folder)
     print("\n".join(["## As the model that scores", "", *agreement(folder, costs), "", "## As the model that is trained", ""]))
     print("\n".join(trained(full, folder, costs)))
@@ -202,7 +202,7 @@ def trained(full: Experiment, folder: Path, costs: dict[str, tuple[float, float]
             low, high = point.ci95["accuracy"]
             training = point.kept / len(full.ids) * costs[name][0] / costs["full"][0]
             cells = [width, f"{parameters / 1e6:.1f} M", scientific(rate) if rate else "", point.subset, f"{point.kept:,}"]
-            cells += [f"{point.metrics['accuracy']:.3f} [{low:.3f}, {high:.3f}]", f"{full.majority[0]:.3f}", f"{training:.0%}"]
+            cells += [f"{point.metrics['accuracy']:.3f} [{low:.3f}, {high:.3f}]", f"{full.majority:.3f}", f"{training:.0%}"]
             lines.append(f"| {' | '.join([*cells, f'{costs[name][1]:.1f}'])} |")
     return lines
 

@@ -34,7 +34,6 @@ class Course(Judged):
     def evidence(self) -> Evidence:
         """Measurements of the complete scoring runs that the verdict is based on."""
         runs, last = self.finished_runs(), self.settings.scoring.epochs - 1
-        majority, evaluated = self.majority
         spread, confidence = np.full(len(runs), np.nan), np.full(len(runs), np.nan)
         loss, before = np.full((len(runs), last + 1), np.nan), self.extras.get(LOSS0)
         fall_error = np.full(len(runs), np.nan)
@@ -52,8 +51,8 @@ class Course(Judged):
             spread=spread,
             confidence=confidence,
             accuracy=self._evaluation_accuracy(runs),
-            evaluated=evaluated,
-            majority=majority,
+            evaluated=self.evaluated,
+            majority=self.majority,
             h=score_registry.h_score(self.dynamics.correct, self.settings.burn_in) if runs else np.zeros(0, dtype=np.int64),
             labels=self.labels,
             base_loss=float("nan") if before is None else float(before.mean()),
@@ -61,12 +60,12 @@ class Course(Judged):
         )
 
     @shared
-    def majority(self) -> tuple[float, int]:
-        """Share of the most frequent class in the evaluation data (nan without classes), and the number of evaluation examples."""
+    def majority(self) -> float:
+        """Share of the most frequent class in the evaluation data; nan without classes."""
         labels = self.evaluation(["label"])["label"]
         if not len(labels) or not pa.types.is_integer(labels.type):
-            return float("nan"), len(labels)
-        return float(np.unique(np.asarray(labels), return_counts=True)[1].max() / len(labels)), len(labels)
+            return float("nan")
+        return float(np.unique(np.asarray(labels), return_counts=True)[1].max() / len(labels))
 
     def _evaluation_accuracy(self, runs: list[int]) -> NDArray[np.float64]:
         """Return [runs] accuracy of the scoring runs on the evaluation data; nan for runs without evaluation."""

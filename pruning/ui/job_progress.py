@@ -140,7 +140,7 @@ def _beside(learned: Learned | None) -> str:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _majority(directory: str, fingerprint: str) -> float:
     """Return the share of the most frequent class in the evaluation data; read once, though the panel is drawn each second."""
-    return Experiment(directory).majority[0]
+    return Experiment(directory).majority
 
 
 def _runs(experiment: Experiment, status: JobStatus) -> None:
