@@ -31,6 +31,9 @@ CONFIDENCE = 0.95
 FEWEST_SEEDS = 3
 """Fewer pairs are no ground for a judgement: two that happen to agree would look certain."""
 
+ALIKE = 0.01
+"""Difference of two sizes, as a share of the larger, up to which subsets share a random one."""
+
 USUAL_SEEDS = FEWEST_SEEDS
 """Fine-tunings per point where nobody says how many."""
 
@@ -185,14 +188,33 @@ def _looks(ours: pd.DataFrame, full: pd.DataFrame, starts: Sequence[float]) -> i
     return max(1, len(np.unique(np.maximum(jobs, jobs[FEWEST_SEEDS - 1 : FEWEST_SEEDS].max(initial=0)))))
 
 
+def alike(size: float, other: float) -> bool:
+    """Return whether two subsets are near enough in size to be compared with the same random subset.
+
+    >>> alike(590, 593), alike(500, 510)
+    (True, False)
+    """
+    return abs(size - other) <= ALIKE * max(size, other)
+
+
+def random_of(name: str, size: float, drawn: Mapping[str, float]) -> str | None:
+    """Return the random subset to compare `name` with: its own, else the nearest in size; None where none is near enough.
+
+    `drawn` has the size of each random subset.
+    """
+    near = [other for other in drawn if alike(drawn[other], size)]
+    return min(near, key=lambda other: (other != f"random@{name}", abs(drawn[other] - size)), default=None)
+
+
 def _random_of(name: str, groups: dict[str, pd.DataFrame]) -> pd.DataFrame | None:
-    """The fine-tunings of a random subset of the very size of `name`, its own first; None where there is none, or it is random itself."""
-    drawn = {other: group for other, group in groups.items() if group["method"].iloc[0] == "random" and DECISIONS not in other}
-    if name in drawn:
-        return None
-    size = groups[name]["kept"].mean()
-    same = {other: group for other, group in drawn.items() if group["kept"].mean() == size}
-    return same.get(f"random@{name}", next(iter(same.values()), None))
+    """The fine-tunings of the random subset that `name` is compared with; None where there is none, or it is random itself."""
+    drawn = {
+        other: float(group["kept"].mean())
+        for other, group in groups.items()
+        if group["method"].iloc[0] == "random" and DECISIONS not in other
+    }
+    found = None if name in drawn else random_of(name, float(groups[name]["kept"].mean()), drawn)
+    return None if found is None else groups[found]
 
 
 def interval(values: NDArray[np.float64], confidence: float = CONFIDENCE, step: float = 0.0) -> tuple[float, float]:

@@ -41,7 +41,7 @@ def demo(
         int | None, typer.Option(help="Training sentences of the sample. Default: 900 to 1800, so that it takes some 5 minutes here.")
     ] = None,
     evaluation: Annotated[int, typer.Option(help="Evaluation sentences of the sample.")] = 1000,
-    runs: Annotated[int, typer.Option(help="Runs, one fine-tuning each.")] = 4,
+    runs: Annotated[int, typer.Option(help="Runs, one fine-tuning each.")] = 6,
     seeds: Annotated[int, typer.Option(help="Fine-tunings per point of the frontier.")] = USUAL_SEEDS,
 ) -> None:
     """Run everything on real text: score the sample, measure the frontier, export a subset, verify it."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pruning.analysis.frontier import USUAL_SEEDS
+from pruning.analysis.learning_rate import corrected
 from pruning.analysis.recommendation import recommend
 from pruning.data import sample
 from pruning.experiment import Experiment
@@ -23,11 +24,11 @@ from pruning.subsets.ladder import TICKET
 from pruning.subsets.trainable import trainable
 
 MEASURED = (TICKET, CHOICE)
-"""Subsets that the demo measures, with random sentences of their sizes; the last is exported where none is recommended."""
+"""Subsets that the demo measures, with random sentences of their size; the last is exported where none is recommended."""
 
-LEARNING_RATE = 1.2e-4
-"""Rate of the demo, so that it need not search: between those that `python -m benchmarks.learning_rate` fits to 1,000 (1.5e-4) and 2,000
-(9.2e-5) of its sentences."""
+LEARNING_RATE, FITTED_TO = 1.5e-4, 1000
+"""Rate of the demo, so that it need not search, and the number of its sentences that `python -m benchmarks.learning_rate` fits it to; more
+sentences are more steps, which want a smaller rate."""
 
 SIZES = (1800, 1500, 1200, 900)
 """Training sentences of the demo: the most that end in time, else the fewest."""
@@ -81,7 +82,7 @@ def concluded(experiment: Experiment, otherwise: str) -> Demo:
 
 def affordable(directory: str | Path, evaluation: int, runs: int, seeds: int) -> tuple[int, float | None]:
     """Return how many training sentences the demo takes here; see `fitting`. Raises what `worker.score` raises."""
-    after = 2 * len(MEASURED) * seeds * SUBSET_SHARE
+    after = (len(MEASURED) + 1) * seeds * SUBSET_SHARE
     return fitting(directory, SIZES, MINUTES, lambda train: _settings(train, evaluation, runs), 1 + after / runs)
 
 
@@ -107,7 +108,7 @@ def demo(
     directory: str | Path,
     train: int = SIZES[0],
     evaluation: int = 1000,
-    runs: int = 4,
+    runs: int = 6,
     seeds: int = USUAL_SEEDS,
     listening: Listening = lambda title: nullcontext(silence),
 ) -> Demo:
@@ -140,5 +141,5 @@ def demo(
 def _settings(train: int, evaluation: int, runs: int) -> Settings:
     """Return the settings of the demo's scoring."""
     train_file, evaluation_file = sample.sample_split(train, evaluation)
-    recipe = TrainSettings(learning_rate=LEARNING_RATE)
+    recipe = TrainSettings(learning_rate=corrected(LEARNING_RATE, FITTED_TO, train))
     return Settings(data=str(train_file), evaluation=str(evaluation_file), seeds=default_seeds(runs), train=recipe)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pruning.analysis.frontier import equal_steps_epochs, of_subset, subset_sha256
+from pruning.analysis.frontier import alike, equal_steps_epochs, of_subset, subset_sha256
 from pruning.errors import ExperimentError, SubsetError, UsageError
 from pruning.experiment import Experiment
 from pruning.fine_tunings import FineTuning
@@ -48,12 +48,13 @@ def check_measurable(experiment: Experiment) -> None:
 def choose(experiment: Experiment, wanted: Sequence[str], baselines: Sequence[str], refuse: bool) -> tuple[list[str], list[str]]:
     """Return the subsets to measure with their baselines, full data first, and those that cannot be trained on.
 
-    With `refuse`, a subset of `wanted` that cannot be trained on raises SubsetError.
+    Subsets of nearly one size share their baselines. With `refuse`, a subset of `wanted` that cannot be trained on raises SubsetError.
     """
     for baseline in baselines:
         if baseline not in rules.BASELINES:
             raise UsageError(f"baselines must be any of {', '.join(rules.BASELINES)}, got {baseline!r}.", "baselines")
     chosen, left_out = ["full"], []
+    sizes: list[int] = []
     for name in wanted:
         subset = experiment.named(name)
         if refuse:
@@ -62,7 +63,8 @@ def choose(experiment: Experiment, wanted: Sequence[str], baselines: Sequence[st
             left_out.append(name)
             continue
         chosen.append(name)
-        if name != "full" and subset.method != "random":
+        if name != "full" and subset.method != "random" and not any(alike(subset.size, size) for size in sizes):
+            sizes.append(subset.size)
             size = _size_in_words(experiment, subset)
             for beside in (f"{baseline}@{size}" for baseline in baselines):
                 fits = trainable(experiment.named(beside), experiment.labels, experiment.ids)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from pruning.analysis.frontier import headline_of, paired
+from pruning.analysis.frontier import headline_of, paired, random_of
 from pruning.reading import Reading
 from pruning.records import DECISIONS, Difference, FrontierPoint
 from pruning.subsets.rules import NOT_PROPOSED
@@ -86,9 +86,9 @@ def _asked(points: Sequence[FrontierPoint], names: Sequence[str]) -> list[Fronti
     for name in names:
         if (point := by_name.get(name)) is None or point in found:
             continue
-        drawn = [each for each in points if each.method == "random" and each.kept == point.kept and DECISIONS not in each.subset]
-        drawn.sort(key=lambda each: each.subset != f"random@{name}")
-        found += [each for each in (point, *drawn[:1]) if each not in found]
+        drawn = {each.subset: each.kept for each in points if each.method == "random" and DECISIONS not in each.subset}
+        beside = None if point.method == "random" else random_of(name, point.kept, drawn)
+        found += [each for each in (point, by_name.get(beside or "")) if each is not None and each not in found]
     return found
 
 
