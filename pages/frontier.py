@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from pruning.analysis.frontier import BUDGETS
 from pruning.analysis.recommendation import MARGIN, margin_of
 from pruning.reports import choices
 from pruning.ui import address, by_model, charts, frontier_controls, groups, reliability, state, widgets
@@ -9,7 +10,7 @@ from pruning.ui import address, by_model, charts, frontier_controls, groups, rel
 view = state.scored()
 subset = state.subset(view)
 reliability.caveat(view)
-address.among(address.BUDGET, ["epochs", "steps"], "budget")
+address.among(address.BUDGET, [*BUDGETS], "budget")
 own, view = view, frontier_controls.ask_model(view)
 points = view.frontier(address.text(address.BUDGET, "epochs"))
 left, right = widgets.columns("frontier", [8, 5])
@@ -19,11 +20,13 @@ with left:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         budget = (
             st.segmented_control(
-                "Compare at equal",
-                ["epochs", "steps"],
+                "Compare",
+                [*BUDGETS],
                 default="epochs",
                 key=address.BUDGET,
-                help="Epochs: as the paper. Steps: every subset gets as many optimizer steps as full data.",
+                format_func=BUDGETS.__getitem__,
+                help="Equal epochs: as the paper. Equal steps: every subset gets as many optimizer steps as full data. "
+                "Enough steps: as many as full data needed to stop improving.",
             )
             or "epochs"
         )

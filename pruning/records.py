@@ -296,7 +296,8 @@ class FrontierPoint:
     seeds: int
     """Number of fine-tunings behind the mean."""
     budget: str
-    """"epochs" = as many epochs as full data (the paper); "steps" = as many optimizer steps as full data."""
+    """"epochs" = as many epochs as full data (the paper); "steps" = as many optimizer steps as full data; "enough" = as many steps as full
+    data took to learn nearly all that it would, and at least its epochs."""
     metrics: Mapping[str, float]
     """Mean of each metric over seeds, e.g. {"accuracy": 0.81, "macro_f1": 0.80}."""
     ci95: Mapping[str, tuple[float, float]]

@@ -119,7 +119,7 @@ def test_the_frontier_is_shown_at_the_budget_asked_for(scored: Experiment) -> No
     wrong = winnow("show", scored.folder.root, "--budget", "days")
     assert (
         wrong.returncode == 2
-        and wrong.stderr.startswith("Error: budget must be epochs or steps (as many as full data), got 'days' (--budget).")
+        and wrong.stderr.startswith("Error: budget must be epochs, steps or enough, got 'days' (--budget).")
         and not wrong.stdout
     )
 

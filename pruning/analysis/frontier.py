@@ -38,14 +38,14 @@ USUAL_SEEDS = FEWEST_SEEDS
 """Fine-tunings per point where nobody says how many."""
 
 
-BUDGETS = ("epochs", "steps")
-"""How long each subset trains; see `FrontierPoint.budget`."""
+BUDGETS = {"epochs": "at equal epochs", "steps": "at equal steps", "enough": "with enough steps"}
+"""How long each subset trains, in words; see `FrontierPoint.budget`."""
 
 
 def check_budget(budget: str) -> None:
     """Raise UsageError for an unknown budget; see `FrontierPoint.budget`."""
     if budget not in BUDGETS:
-        raise UsageError(f"budget must be epochs or steps (as many as full data), got {budget!r}.", "budget")
+        raise UsageError(f"budget must be epochs, steps or enough, got {budget!r}.", "budget")
 
 
 def rows_sha256(kept: NDArray[np.int64], labels: Mapping[int, str] | None = None) -> str:
@@ -78,13 +78,18 @@ def of_subset(subset: Subset, budget: str, burn_in: int) -> dict[str, Any]:
     }
 
 
-def equal_steps_epochs(full: int, kept: int, epochs: int, batch_size: int) -> int:
-    """Epochs over `kept` examples that come closest to as many optimizer steps as `epochs` over `full` ones, at least `epochs`.
+def epochs_within(budget: str, full: int, kept: int, epochs: int, plateau: int, batch_size: int) -> int:
+    """Return the epochs over `kept` examples within a budget, at least those of full data.
 
-    >>> equal_steps_epochs(2000, 654, 3, 32)
-    9
+    For "steps" they come closest to as many optimizer steps as `epochs` over `full` examples, for "enough" to those of the first `plateau`
+    of them (`analysis.learned.plateau`).
+
+    >>> [epochs_within(budget, 2000, 654, epochs=5, plateau=3, batch_size=32) for budget in BUDGETS]
+    [5, 15, 9]
     """
-    steps = epochs * ceil(full / batch_size)
+    if budget == "epochs":
+        return epochs
+    steps = (plateau if budget == "enough" else epochs) * ceil(full / batch_size)
     return max(epochs, round(steps / ceil(kept / batch_size)))
 
 

@@ -93,6 +93,20 @@ class Learned:
         return {**asdict(self), "verdict": str(self.verdict), "runs": [str(run) for run in self.runs]}
 
 
+def plateau(accuracy: NDArray[np.float64], loss: NDArray[np.float64]) -> int:
+    """Return after how many epochs a run had learned nearly all that it would, from its [E] online accuracy and loss.
+
+    No later epoch brought the loss down by more than `STILL_FALLING`, or accuracy was above `BY_HEART` before.
+
+    >>> plateau(np.array([0.5, 0.7, 0.8, 0.8]), np.array([0.69, 0.5, 0.4, 0.39]))
+    3
+    """
+    last = len(loss)
+    while last > 1 and (accuracy[last - 2] > BY_HEART or loss[last - 1] > (1 - STILL_FALLING) * loss[last - 2]):
+        last -= 1
+    return last
+
+
 def judge(evidence: Evidence) -> Learned:
     """Return the verdict: not learned, still rising, memorised or learned; unknown without any evidence.
 

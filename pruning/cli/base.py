@@ -54,7 +54,12 @@ SuccessRule = Annotated[
 SubsetName = Annotated[str, typer.Option("--subset", help="A subset's name. Decisions made by hand count.")]
 WithoutDecisions = Annotated[bool, typer.Option("--without-decisions", help="Leave out the decisions made by hand.")]
 Budget = Annotated[
-    str, typer.Option("--budget", help="epochs = as many as full data (the paper); steps = as many optimizer steps as full data.")
+    str,
+    typer.Option(
+        "--budget",
+        help="epochs = as many as full data (the paper); steps = as many optimizer steps as full data; "
+        "enough = as many steps as full data needed to stop improving.",
+    ),
 ]
 Margin = Annotated[
     float,

@@ -12,7 +12,8 @@ from pruning.formatting import bracketed, duration, in_points
 from pruning.reports.by_model import ModelPoint, by_model
 
 if TYPE_CHECKING:
-    from pruning.reading import Reading
+    from pruning.analysis.frontier import BUDGETS
+from pruning.reading import Reading
 
 
 def show(experiment: Reading, budget: str, show_table: Callable[[Table], None]) -> None:
@@ -21,7 +22,7 @@ def show(experiment: Reading, budget: str, show_table: Callable[[Table], None]) 
     if not rows:
         return
     words = rows[0].metric.replace("_", " ")
-    title = f"Data x model at equal {budget}: {words} with its 95% interval; * = of {escape(rows[0].name)}, paired by seed"
+    title = f"Data x model {BUDGETS[budget]}: {words} with its 95% interval; * = of {escape(rows[0].name)}, paired by seed"
     table = Table(title=title, title_justify="left", box=None)
     for column in ("model", "parameters", "subset", "keeps", words, "to full data*, pp", "seeds", "training", "ms per example"):
         table.add_column(column, no_wrap=column not in ("model", "subset"), overflow="fold")

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.segment import Segment
 from rich.table import Table
 
-from pruning.analysis.frontier import USUAL_SEEDS, headline_of, pareto, score_seconds
+from pruning.analysis.frontier import BUDGETS, USUAL_SEEDS, headline_of, pareto, score_seconds
 from pruning.analysis.recommendation import MARGIN, cost, recommend
 from pruning.cli import by_model, generated
 from pruning.cli.base import say
@@ -230,7 +230,7 @@ def _show_frontier(points: list[FrontierPoint], budget: str, majority: float, mo
     headline = headline_of(points[0].metrics)
     words, unbeaten = headline.replace("_", " "), {point.subset for point in pareto(points, headline)}
     beside = f", measured with {escape(model)}" if model else ""
-    title = f"Frontier at equal {budget}{beside}: evaluation {words}, mean and 95% interval; * = Pareto front"
+    title = f"Frontier {BUDGETS[budget]}{beside}: evaluation {words}, mean and 95% interval; * = Pareto front"
     if headline == "accuracy" and not math.isnan(majority):
         title += f"; majority class {majority:.3f}"
     table = Table(

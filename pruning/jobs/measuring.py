@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pruning.analysis.frontier import alike, equal_steps_epochs, of_subset, subset_sha256
+from pruning.analysis.frontier import alike, epochs_within, of_subset, subset_sha256
 from pruning.errors import ExperimentError, SubsetError, UsageError
 from pruning.experiment import Experiment
 from pruning.fine_tunings import FineTuning
@@ -171,9 +171,8 @@ def left(experiment: Experiment, pieces: Sequence[tuple[str, int]], budget: str)
         if not trainable(subset, labels, experiment.ids):
             found.untrainable.append((name, seed))
             continue
-        epochs = settings.measuring.epochs
-        if budget == "steps":
-            epochs = equal_steps_epochs(len(experiment.ids), subset.size, epochs, settings.measuring.batch_size)
+        recipe, plateau = settings.measuring, experiment.plateau if budget == "enough" else 0
+        epochs = epochs_within(budget, len(experiment.ids), subset.size, recipe.epochs, plateau, recipe.batch_size)
         if same := trained.get((sha256, seed, epochs)):
             found.renamed.append({**same, **of_subset(subset, own_budget, experiment.burn_in)})
             continue

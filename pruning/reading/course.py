@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from pruning.analysis import audit, divergence
 from pruning.analysis import scores as score_registry
 from pruning.analysis.divergence import DivergedRun
-from pruning.analysis.learned import Evidence, Learned, judge, of_answers
+from pruning.analysis.learned import Evidence, Learned, judge, of_answers, plateau
 from pruning.analysis.looks import looks
 from pruning.reading.judged import Judged
+from pruning.records import FULL
 from pruning.store.base import LOSS0
 from pruning.store.layout import read_table
 from pruning.store.shared import shared
@@ -29,6 +30,18 @@ class Course(Judged):
     def learned(self) -> Learned:
         """Verdict on the complete scoring runs: not learned, still rising, memorised or learned; see `pruning.analysis.learned`."""
         return of_answers(*looks(self.dynamics)) if self.sampled and self.finished_runs() else judge(self.evidence)
+
+    @property
+    def plateau(self) -> int:
+        """Epochs after which full data had taught nearly all that it would: those of the first scoring run, all where it is not there.
+
+        One run, so that runs added later do not move it.
+        """
+        epochs = self.settings.measuring.epochs
+        if self.settings.scored_subset != FULL or 0 not in self.finished_runs():
+            return epochs
+        loss = [float(np.asarray(read_table(self.folder.epoch(0, epoch), ["loss"])["loss"]).mean()) for epoch in range(epochs)]
+        return plateau(self.epoch_accuracy()[0], np.array(loss))
 
     @shared
     def evidence(self) -> Evidence:

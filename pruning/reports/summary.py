@@ -44,7 +44,7 @@ def summary(reading: Reading, budget: str, margin: float) -> dict[str, Any]:
         "decisions": counts(reading.applied),
         "h_histogram": reading.h_histogram().tolist(),
         "subsets": [_subset(subset) for subset in reading.subsets()],
-        "frontier": [_point(point) for each in BUDGETS for point in reading.frontier(each) if each == BUDGETS[0] or point.subset != "full"],
+        "frontier": [_point(point) for each in BUDGETS for point in reading.frontier(each) if each == "epochs" or point.subset != "full"],
         "groups": [{"budget": each, **found.to_dict()} for each in BUDGETS for found in reading.groups_of_points(each)],
         "other_models": [_other_model(reading, fingerprint) for fingerprint in reading.other_models],
         "by_model": [row.to_dict() for row in by_model(reading, budget=budget)],
@@ -60,7 +60,7 @@ def summary(reading: Reading, budget: str, margin: float) -> dict[str, Any]:
 def _other_model(reading: Reading, fingerprint: str) -> dict[str, Any]:
     """The frontier of the same subsets as another model measured it."""
     read = reading.with_model(fingerprint)
-    points = [point for each in BUDGETS for point in read.frontier(each) if each == BUDGETS[0] or point.subset != "full"]
+    points = [point for each in BUDGETS for point in read.frontier(each) if each == "epochs" or point.subset != "full"]
     return {
         "model": reading.other_models[fingerprint],
         "fingerprint": fingerprint,

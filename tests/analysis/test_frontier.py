@@ -116,8 +116,12 @@ def test_no_point_dominates_a_point_of_the_pareto_front() -> None:
 
 def test_equal_steps() -> None:
     """2,000 examples x 3 epochs at 32 are 189 steps; 490 examples have 16 a epoch: 12 epochs, as measured in practice."""
-    assert frontier.equal_steps_epochs(2000, 490, 3, 32) == 12
-    assert frontier.equal_steps_epochs(2000, 2000, 3, 32) == 3
+    assert [frontier.epochs_within("steps", 2000, kept, 3, 1, 32) for kept in (490, 2000)] == [12, 3]
+
+
+def test_enough_steps_are_those_until_full_data_stops_improving_and_never_fewer_than_its_epochs() -> None:
+    assert [frontier.epochs_within("enough", 2000, 490, 3, plateau, 32) for plateau in (1, 2, 3)] == [4, 8, 12]
+    assert frontier.epochs_within("enough", 2000, 1900, 3, 1, 32) == 3
 
 
 def test_the_fingerprint_of_rows_follows_order_and_content() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pruning.analysis.learned import Evidence, Verdict, follows_label, judge, margin_of_error
+from pruning.analysis.learned import Evidence, Verdict, follows_label, judge, margin_of_error, plateau
 from pruning.analysis.recommendation import recommend
 from tests.support.points import FULL, point
 
@@ -114,3 +114,17 @@ def test_nothing_is_recommended_from_a_model_that_has_not_learned() -> None:
 def test_the_verdict_is_plain_values() -> None:
     found = judge(evidence()).to_dict()
     assert found["verdict"] == "learned" and found["runs"] == ["learned"] * 3 and type(found["verdict"]) is str
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "loss", "epochs"),
+    [
+        ([0.65, 0.85, 0.92], [0.63, 0.37, 0.23], 3),  # the loss still falls
+        ([0.5, 0.5, 0.8, 0.9], [0.693, 0.692, 0.45, 0.3], 4),  # a first epoch without a fall is no plateau
+        ([0.6, 0.8, 0.82, 0.82], [0.6, 0.40, 0.39, 0.385], 2),
+        ([0.6, 0.9, 0.97, 0.99], [0.6, 0.3, 0.1, 0.02], 3),  # by heart after the third
+        ([0.6], [0.6], 1),
+    ],
+)
+def test_a_plateau_is_the_last_epoch_that_taught_something(accuracy: list[float], loss: list[float], epochs: int) -> None:
+    assert plateau(np.array(accuracy), np.array(loss)) == epochs

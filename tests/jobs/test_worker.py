@@ -132,6 +132,18 @@ def test_equal_steps_train_small_subsets_longer(scored: Experiment) -> None:
     assert abs(row["steps"] - full["steps"]) <= row["steps"] / row["epochs"]
 
 
+def test_enough_steps_end_where_the_first_run_stopped_improving(scored: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The budgets are points of their own, and where they ask for the same epochs nothing is trained twice."""
+    assert 1 <= scored.plateau <= EPOCHS
+    monkeypatch.setattr(Experiment, "plateau", 2)
+    name = f"random@{len(scored.ids) // 4}"
+    measured = worker.frontier(scored.folder.root, [name], [], seeds=1, budget="enough")
+    (point,) = (point for point in measured.frontier("enough") if point.subset == name)
+    full = next(point for point in measured.frontier("enough") if point.subset == "full")
+    assert point.steps == pytest.approx(2 * full.steps / EPOCHS, rel=0.3) and point.steps < full.steps
+    assert name not in {each.subset for each in measured.frontier("epochs")}
+
+
 def test_the_same_rows_are_trained_once_under_whatever_name(scored: Experiment) -> None:
     worker.frontier(scored.folder.root, ["drop-hard"], [], seeds=1)
     first = worker.frontier(scored.folder.root, ["drop-hard"], [], seeds=1).finished()
