@@ -221,8 +221,8 @@ NOTES = (
     "",
     f"`{CHOICE}` is `{TICKET} and {SUSPECTS}`, and `{DISTINCT} and {SUSPECTS}` where more than {MANY_COPIES:.0%} of the examples are",
     "copies (movies-2000-copied). It was put together after the first seven sets had been measured; the others were not seen before.",
-    "movies-2000-one-rare could not be learned: no rate beats the majority class (.905). Today's search fitted the rate of posts-1000,",
-    "the one before those of the others; it often chose the next higher candidate. A cell takes 4 to 9 minutes on 2 free cores.",
+    "movies-2000-one-rare could not be learned: no rate beats the majority class (.905). Cells measured on 2026-11-27 have the rates",
+    "of earlier searches, which often chose a higher candidate than today's. A cell takes 4 to 9 minutes on 2 free cores.",
     "",
 )
 

@@ -20,11 +20,11 @@ with left:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         budget = (
             st.segmented_control(
-                "Compare",
+                "Train each for",
                 [*BUDGETS],
                 default="epochs",
                 key=address.BUDGET,
-                format_func=BUDGETS.__getitem__,
+                format_func=lambda name: BUDGETS[name].partition(" ")[2],
                 help="Equal epochs: as the paper. Equal steps: every subset gets as many optimizer steps as full data. "
                 "Enough steps: as many as full data needed to stop improving.",
             )
