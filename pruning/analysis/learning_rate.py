@@ -25,7 +25,7 @@ ADAPTERS = 10
 FEWEST_HELD_OUT, MOST_HELD_OUT = 200, 2000
 """Bounds of the held-out tenth of the training rows; a fifth of them is never exceeded."""
 
-LADDERS: tuple[tuple[float, tuple[float, ...]], ...] = ((1500, (0.1, 0.35)), (4000, (0.1, 0.25)), (inf, (0.05, 0.15, 0.35)))
+LADDERS: tuple[tuple[float, tuple[float, ...]], ...] = ((1500, (0.1, 0.35)), (4000, (0.1, 0.25)), (inf, (0.05, 0.15)))
 """Below how many rows: the share of the rows that a candidate trains on in each round."""
 
 FIRST, LATER = 4, 2
@@ -33,8 +33,8 @@ FIRST, LATER = 4, 2
 one, since more steps want smaller rates."""
 
 EXPONENT = 0.3
-"""The best rate falls like steps to the power of minus this: with it, what won in draws of 33 to 48 steps is the best or next to the best
-of a full grid in whole runs of 96 to 189 steps (benchmarks/results/learning_rate.md)."""
+"""The best rate falls like steps to the power of minus this: with it, what won in draws of 33 to 57 steps is the best or next to the best
+of a full grid in whole runs of 96 to 375 steps (benchmarks/results/learning_rate.md)."""
 
 FEWEST_ROWS = 200
 """Fewest rows of a draw, where there are as many: on fewer, untrained models have the lowest loss and the slowest candidate would win."""
@@ -43,7 +43,7 @@ SEEDS = (7919, 104729)
 """Seeds of the search; no scoring run uses them."""
 
 RULE = (
-    "lowest mean held-out loss, between candidates by a parabola through the best one and its neighbours; "
+    "lowest mean held-out loss at the best temperature, between candidates by a parabola through the best one and its neighbours; "
     "every seed must beat the majority class"
 )
 
@@ -68,6 +68,8 @@ class Trial:
     seed: int
     loss: NDArray[np.float64]
     """Loss of each example in nats; not finite where training diverged."""
+    scaled: NDArray[np.float64]
+    """The same at the best temperature (`predictions.scaled_loss`): candidates are compared by it."""
     correct: NDArray[np.bool_]
     seconds: float = 0.0
     """Training time."""
@@ -152,7 +154,7 @@ def rounds(rows: int) -> tuple[Round, ...]:
     """Return the rounds of a search on so many training rows; what is held out trains in none of them.
 
     >>> [(each.candidates, each.rows) for each in rounds(4000)]
-    [(4, 200), (2, 600), (2, 1400)]
+    [(4, 200), (2, 600)]
     >>> [(each.candidates, each.rows) for each in rounds(1000)]
     [(4, 200), (2, 350)]
     """
@@ -189,9 +191,9 @@ def further(trials: Sequence[Trial], offered: Sequence[float]) -> float | None:
 
 
 def mean_loss(trials: Sequence[Trial], rate: float) -> float:
-    """Return a candidate's mean held-out loss over examples and seeds; infinite where a seed diverged or there is none."""
+    """Return a candidate's mean held-out loss, scaled, over examples and seeds; infinite where a seed diverged or there is none."""
     own = [trial for trial in trials if trial.rate == rate]
-    return inf if not own or any(trial.diverged for trial in own) else float(np.mean([trial.loss.mean() for trial in own]))
+    return inf if not own or any(trial.diverged for trial in own) else float(np.mean([trial.scaled.mean() for trial in own]))
 
 
 def lowest(trials: Sequence[Trial]) -> float:
@@ -243,7 +245,7 @@ def beats_majority(trials: Sequence[Trial], rate: float, baseline: Baseline) -> 
     if any(trial.correct.mean() < baseline.correct.mean() for trial in own):
         return False
     right = np.mean([trial.correct for trial in own], axis=0) - baseline.correct
-    return _above_zero(right) or _above_zero(baseline.loss - _by_example(trials, rate))
+    return _above_zero(right) or _above_zero(baseline.loss - np.mean([trial.loss for trial in own], axis=0))
 
 
 def corrected(rate: float, steps: int, full_steps: int, exponent: float = EXPONENT) -> float:
@@ -314,7 +316,7 @@ def nothing_learned(tried: Sequence[float], held_out: int, accuracy: float | Non
 
 
 def _by_example(trials: Sequence[Trial], rate: float) -> NDArray[np.float64]:
-    return np.asarray(np.mean([trial.loss for trial in trials if trial.rate == rate], axis=0))
+    return np.asarray(np.mean([trial.scaled for trial in trials if trial.rate == rate], axis=0))
 
 
 def _above_zero(values: NDArray[np.float64]) -> bool:

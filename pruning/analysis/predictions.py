@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 
 from pruning.records import Encoded
+
+LOG_TEMPERATURES = (-3.0, 3.0)
+"""Where the best temperature is looked for, as its logarithm."""
 
 
 def outcomes(outputs: NDArray[np.float32], data: Encoded) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -30,6 +34,22 @@ def outcomes(outputs: NDArray[np.float32], data: Encoded) -> tuple[NDArray[np.fl
     each = [_choice(logits[:, :, end], data.labels[:, end]) for end in (0, 1)]
     loss, correct = (each[0][0] + each[1][0]) / 2, each[0][1] & each[1][1]
     return np.add.reduceat(loss, starts) / np.diff(data.unit_offsets), np.logical_and.reduceat(correct, starts)
+
+
+def scaled_loss(outputs: NDArray[np.float32], data: Encoded) -> NDArray[np.float64]:
+    """Return each unit's loss [N] in nats with `outputs` divided by the one temperature that makes the mean loss lowest.
+
+    It says what a model can tell apart, without how sure it is: a model that trained long is right as often as before, but too sure, and
+    its plain loss rises (Guo et al. 2017, On Calibration of Modern Neural Networks). Losses of generated answers stay as they are.
+    """
+    if data.kind == "generation":
+        return outcomes(outputs, data)[0]
+
+    def loss(log_temperature: float) -> NDArray[np.float64]:
+        return outcomes(outputs / np.float32(np.exp(log_temperature)), data)[0]
+
+    found = minimize_scalar(lambda value: float(loss(value).mean()), bounds=LOG_TEMPERATURES, method="bounded")
+    return loss(float(found.x))
 
 
 def guesses(data: Encoded) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pruning.analysis import learning_rate as search
 from pruning.analysis.learning_rate import Baseline, RateFit, Round, Trial
-from pruning.analysis.predictions import guesses, outcomes
+from pruning.analysis.predictions import guesses, outcomes, scaled_loss
 from pruning.data.models import changed_parts
 from pruning.data.tasks import TASKS
 from pruning.errors import DataError, ExperimentError, TrainingError
@@ -207,7 +207,8 @@ class _Draws:
             assert done.result.outputs is not None
             loss, correct = outcomes(done.result.outputs, done.evaluation)
             base_loss, base_correct = guesses(done.evaluation)
-            columns = {"loss": loss, "correct": correct, "base_loss": base_loss, "base_correct": base_correct}
+            columns = {"loss": loss, "scaled_loss": scaled_loss(done.result.outputs, done.evaluation), "correct": correct}
+            columns |= {"base_loss": base_loss, "base_correct": base_correct}
             _write(paths[plans[done.plan.key][0]], columns, done.result.seconds)
 
         def keep_diverged(plan: RunPlan, error: RunDiverged) -> None:
@@ -244,9 +245,11 @@ class _Draws:
         table, seconds = read_table(path, None), float(read_notes(path)["seconds"])
         columns = {name: np.asarray(table[name]) for name in table.column_names}
         if "correct" not in columns:
-            return Trial(rate=rate, seed=seed, loss=columns["loss"], correct=np.zeros(len(self.held_out), dtype=np.bool_))
+            nothing = np.zeros(len(self.held_out), dtype=np.bool_)
+            return Trial(rate=rate, seed=seed, loss=columns["loss"], scaled=columns["loss"], correct=nothing)
         self.baseline = Baseline(correct=columns["base_correct"], loss=columns["base_loss"])
-        return Trial(rate=rate, seed=seed, loss=columns["loss"], correct=columns["correct"], seconds=seconds)
+        loss, scaled = columns["loss"], columns.get("scaled_loss", columns["loss"])  # an older version's search has no scaled loss
+        return Trial(rate=rate, seed=seed, loss=loss, scaled=scaled, correct=columns["correct"], seconds=seconds)
 
 
 def _key(number: int, rate: float, seed: int) -> str:
