@@ -139,7 +139,7 @@ def demo(
 
 
 def _settings(train: int, evaluation: int, runs: int) -> Settings:
-    """Return the settings of the demo's scoring."""
+    """Return the settings of the demo's scoring; its runs are too short to save their state."""
     train_file, evaluation_file = sample.sample_split(train, evaluation)
     recipe = TrainSettings(learning_rate=corrected(LEARNING_RATE, FITTED_TO, train))
-    return Settings(data=str(train_file), evaluation=str(evaluation_file), seeds=default_seeds(runs), train=recipe)
+    return Settings(data=str(train_file), evaluation=str(evaluation_file), seeds=default_seeds(runs), train=recipe, checkpoints=False)
