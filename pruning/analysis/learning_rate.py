@@ -7,7 +7,7 @@ of the best one as long as the best is at an end. The next round does the same o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import ceil, exp, inf, log, sqrt
 from typing import Any
 
@@ -68,8 +68,8 @@ class Trial:
     seed: int
     loss: NDArray[np.float64]
     """Loss of each example in nats; not finite where training diverged."""
-    scaled: NDArray[np.float64]
-    """The same at the best temperature (`predictions.scaled_loss`): candidates are compared by it."""
+    compared: NDArray[np.float64]
+    """The loss that candidates are compared by: in the last round the same at the best temperature (`predictions.scaled_loss`)."""
     correct: NDArray[np.bool_]
     seconds: float = 0.0
     """Training time."""
@@ -190,10 +190,19 @@ def further(trials: Sequence[Trial], offered: Sequence[float]) -> float | None:
     return larger[0] if best == tried[-1] and larger else None
 
 
+def by_plain_loss(trial: Trial) -> Trial:
+    """Return the trial to be compared by its plain loss, as in every round but the last.
+
+    On few rows a rate at which a whole run is unstable may tell examples apart, but it is wrongly sure. That keeps it out of the last
+    round (benchmarks/results/learning_rate.md).
+    """
+    return replace(trial, compared=trial.loss)
+
+
 def mean_loss(trials: Sequence[Trial], rate: float) -> float:
-    """Return a candidate's mean held-out loss, scaled, over examples and seeds; infinite where a seed diverged or there is none."""
+    """Return a candidate's mean held-out loss over examples and seeds; infinite where a seed diverged or there is none."""
     own = [trial for trial in trials if trial.rate == rate]
-    return inf if not own or any(trial.diverged for trial in own) else float(np.mean([trial.scaled.mean() for trial in own]))
+    return inf if not own or any(trial.diverged for trial in own) else float(np.mean([trial.compared.mean() for trial in own]))
 
 
 def lowest(trials: Sequence[Trial]) -> float:
@@ -316,7 +325,7 @@ def nothing_learned(tried: Sequence[float], held_out: int, accuracy: float | Non
 
 
 def _by_example(trials: Sequence[Trial], rate: float) -> NDArray[np.float64]:
-    return np.asarray(np.mean([trial.scaled for trial in trials if trial.rate == rate], axis=0))
+    return np.asarray(np.mean([trial.compared for trial in trials if trial.rate == rate], axis=0))
 
 
 def _above_zero(values: NDArray[np.float64]) -> bool:

@@ -128,7 +128,8 @@ def _search(experiment: Experiment, name: str, progress: JobProgress, listen: Li
     for number, each in enumerate(rounds):
         trials, rates = [], search.start(offered, before)
         while rates:
-            trials += draws.train(number, each, rates, progress, listen, stop, sum(left[number + 1 :]) + later)
+            found = draws.train(number, each, rates, progress, listen, stop, sum(left[number + 1 :]) + later)
+            trials += found if each is rounds[-1] else map(search.by_plain_loss, found)
             another = search.further(trials, search.below(offered, before))
             rates = () if another is None else (another,)
         told.append(search.round_dict(trials, each.rows, search.steps(each.rows, recipe.epochs, recipe.batch_size)))
@@ -246,10 +247,10 @@ class _Draws:
         columns = {name: np.asarray(table[name]) for name in table.column_names}
         if "correct" not in columns:
             nothing = np.zeros(len(self.held_out), dtype=np.bool_)
-            return Trial(rate=rate, seed=seed, loss=columns["loss"], scaled=columns["loss"], correct=nothing)
+            return Trial(rate=rate, seed=seed, loss=columns["loss"], compared=columns["loss"], correct=nothing)
         self.baseline = Baseline(correct=columns["base_correct"], loss=columns["base_loss"])
         loss, scaled = columns["loss"], columns.get("scaled_loss", columns["loss"])  # an older version's search has no scaled loss
-        return Trial(rate=rate, seed=seed, loss=loss, scaled=scaled, correct=columns["correct"], seconds=seconds)
+        return Trial(rate=rate, seed=seed, loss=loss, compared=scaled, correct=columns["correct"], seconds=seconds)
 
 
 def _key(number: int, rate: float, seed: int) -> str:

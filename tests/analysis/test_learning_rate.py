@@ -41,7 +41,7 @@ def table(losses: Mapping[float, float], seeds: Sequence[int] = (1,), noise: flo
     def of(rate: float, seed: int) -> Trial:
         own_noise = rng.normal(0, own, EXAMPLES)
         values = losses[rate] + shared - shared.mean() + own_noise - own_noise.mean()
-        return Trial(rate=rate, seed=seed, loss=values, scaled=values, correct=values < 0.6)
+        return Trial(rate=rate, seed=seed, loss=values, compared=values, correct=values < 0.6)
 
     return [of(rate, seed) for rate in losses for seed in seeds]
 
@@ -117,7 +117,7 @@ def test_every_seed_must_beat_the_majority_class() -> None:
     def trial(seed: int, accuracy: float) -> Trial:
         right = rng.random(EXAMPLES) < accuracy
         loss = np.where(right, 0.4, 1.2)
-        return Trial(rate=1e-4, seed=seed, loss=loss, scaled=loss, correct=right)
+        return Trial(rate=1e-4, seed=seed, loss=loss, compared=loss, correct=right)
 
     assert beats_majority([trial(1, 0.8), trial(2, 0.8)], 1e-4, baseline)
     assert not beats_majority([trial(1, 0.9), trial(2, 0.4)], 1e-4, baseline)
@@ -129,7 +129,7 @@ def test_rare_classes_are_learned_in_loss_before_they_are_in_accuracy() -> None:
     labels = np.arange(EXAMPLES) % 20 != 0
     baseline = Baseline(correct=labels, loss=np.where(labels, -np.log(0.95), -np.log(0.05)))
     loss = np.where(labels, -np.log(0.97), -np.log(0.15))
-    learned = Trial(rate=1e-4, seed=1, loss=loss, scaled=loss, correct=labels)
+    learned = Trial(rate=1e-4, seed=1, loss=loss, compared=loss, correct=labels)
     assert beats_majority([learned], 1e-4, baseline)
     assert not beats_majority([replace(learned, loss=baseline.loss)], 1e-4, baseline)
 
@@ -144,7 +144,7 @@ def test_random_labels_hardly_ever_pass() -> None:
         for rate in (1e-4, 2e-4):
             logit = rng.normal(0, 0.5, 200)
             loss = np.logaddexp(0, np.where(labels, -logit, logit))
-            trials.append(Trial(rate=rate, seed=1, loss=loss, scaled=loss, correct=(logit > 0) == labels))
+            trials.append(Trial(rate=rate, seed=1, loss=loss, compared=loss, correct=(logit > 0) == labels))
         passed += beats_majority(trials, lowest(trials), baseline)
     assert passed / 400 < 0.09
 
