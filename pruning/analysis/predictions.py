@@ -40,7 +40,7 @@ def scaled_loss(outputs: NDArray[np.float32], data: Encoded) -> NDArray[np.float
     """Return each unit's loss [N] in nats with `outputs` divided by the one temperature that makes the mean loss lowest.
 
     It says what a model can tell apart, without how sure it is: a model that trained long is right as often as before, but too sure, and
-    its plain loss rises (Guo et al. 2017, On Calibration of Modern Neural Networks). Losses of generated answers stay as they are.
+    its plain loss rises (Guo et al. 2017, On Calibration of Modern Neural Networks). Losses of generated answers are not changed.
     """
     if data.kind == "generation":
         return outcomes(outputs, data)[0]
