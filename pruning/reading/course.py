@@ -32,6 +32,11 @@ class Course(Judged):
         return of_answers(*looks(self.dynamics)) if self.sampled and self.finished_runs() else judge(self.evidence)
 
     @property
+    def evaluated(self) -> int:
+        """Number of evaluation examples."""
+        return int(self.info["data"]["evaluation"]["rows"])
+
+    @property
     def plateau(self) -> int:
         """Epochs after which full data had taught nearly all that it would: those of the first scoring run, all where it is not there.
 

@@ -150,11 +150,6 @@ class Stored:
         """[N] ids of the training examples, in source order."""
         return np.asarray(self.examples(["id"])["id"], dtype=np.int64)
 
-    @property
-    def evaluated(self) -> int:
-        """Number of evaluation examples."""
-        return int(self.info["data"]["evaluation"]["rows"])
-
     @shared
     def labels(self) -> NDArray[np.int64] | None:
         """[N] class indices, or None where the task has no classes."""
