@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from pruning.analysis.frontier import BUDGETS
 from pruning.formatting import bracketed, duration, in_points
 from pruning.reports.by_model import ModelPoint, by_model
 
 if TYPE_CHECKING:
-    from pruning.analysis.frontier import BUDGETS
-from pruning.reading import Reading
+    from pruning.reading import Reading
 
 
 def show(experiment: Reading, budget: str, show_table: Callable[[Table], None]) -> None:
