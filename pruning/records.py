@@ -305,7 +305,7 @@ class FrontierPoint:
     vs_full: Difference | None
     """Metric minus full data's, paired by seed; `frontier.points` chooses the metric."""
     vs_random: Difference | None
-    """The same metric minus that of the random subset of equal size (within 1%), paired by seed."""
+    """The same metric minus that of the random subset of equal size (within 2%), paired by seed."""
     seconds: float
     """Mean training time of one fine-tuning."""
     seconds_saved: float

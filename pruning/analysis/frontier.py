@@ -31,7 +31,7 @@ CONFIDENCE = 0.95
 FEWEST_SEEDS = 3
 """Fewer pairs are no ground for a judgement: two that happen to agree would look certain."""
 
-ALIKE = 0.01
+ALIKE = 0.02
 """Difference of two sizes, as a share of the larger, up to which subsets share a random one."""
 
 USUAL_SEEDS = FEWEST_SEEDS
@@ -196,7 +196,7 @@ def _looks(ours: pd.DataFrame, full: pd.DataFrame, starts: Sequence[float]) -> i
 def alike(size: float, other: float) -> bool:
     """Return whether two subsets are near enough in size to be compared with the same random subset.
 
-    >>> alike(590, 593), alike(500, 510)
+    >>> alike(696, 707), alike(500, 520)
     (True, False)
     """
     return abs(size - other) <= ALIKE * max(size, other)
