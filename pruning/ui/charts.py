@@ -157,7 +157,7 @@ def _annotate(figure: go.Figure, point: FrontierPoint, metric: str, small: bool)
         showarrow=True,
         arrowcolor=theme.CHOSEN,
         arrowwidth=2,
-        ax=-70 if point.kept_fraction > 0.8 else 70,
+        ax=-70 if point.kept_fraction > 0.5 else 70,
         ay=45,
     )
 
