@@ -113,9 +113,9 @@ def screening(experiment: Experiment, share: float) -> dict[str, str]:
     reading = experiment.reading(decisions=False)
     sizes = {name: reading.rule(name.strip("()")).size for name in drawn(reading)}
     size = min(round(share * len(experiment.ids)), *(size for size in sizes.values() if size))
-    found = {"random": f"random@{size}", **{rule: f"{rule}@{size}" for rule in (*drawn(reading), *RULES)}}
+    found = {"random": f"random@{size}", **{rule: f"{rule}@{size}" for rule in (*sizes, *RULES)}}
     found = {rule: name for rule, name in found.items() if trainable(reading.rule(name), experiment.labels, experiment.ids)}
-    whole = {f"all of {name}": name for name in drawn(reading) if name != BOTH}
+    whole = {f"all of {name}": name for name in sizes if name != BOTH}
     copied = DISTINCT in sizes
     return {**found, "full": "full", **whole, **({f"all of {CHOICE}": CHOICE} if copied else {}), CHOICE: CHOICE if copied else found[BOTH]}
 
