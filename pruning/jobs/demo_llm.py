@@ -27,8 +27,8 @@ SIZES = (150, 120, 90)
 MINUTES = 10.0
 """Time that the demo may take."""
 
-SUBSET_SHARE = 0.9
-"""Time of a subset's fine-tuning, evaluation included, in those of full data."""
+KEPT = 0.9
+"""Share of the conversations that the demo's subsets keep, at most; known only after scoring."""
 
 RATING = "source.rating_mean"
 
@@ -52,8 +52,8 @@ def small_model() -> Path:
 
 def affordable(directory: str | Path, evaluation: int, runs: int, seeds: int) -> tuple[int, float | None]:
     """Return how many training conversations the demo takes here; see `demo.fitting`. Raises as `small_model` and `worker.score` do."""
-    after = max(0, seeds - runs) + 2 * seeds * SUBSET_SHARE
-    return fitting(directory, SIZES, MINUTES, lambda train: _settings(train, evaluation, runs), 1 + after / runs)
+    fractions = [1.0] * max(0, seeds - runs) + [KEPT] * 2 * seeds
+    return fitting(directory, SIZES, MINUTES, lambda train: _settings(train, evaluation, runs), fractions)
 
 
 def demo(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,12 @@ from pruning.formatting import counted, duration
 from pruning.jobs.measuring import left
 from pruning.jobs.rate_search import planned
 from pruning.jobs.usual import decided
-from pruning.records import FULL, RunPlan
+from pruning.records import FULL, Encoded, RunPlan
 from pruning.settings import Settings, TrainSettings
 from pruning.subsets.rules import USUAL_BASELINES, ladder
+
+if TYPE_CHECKING:
+    from pruning.training.cost import Cost
 
 SLOTS = (1, 4, 16, 64)
 """Numbers of cores or GPUs that an estimate is given for."""
@@ -81,34 +84,24 @@ def estimate(settings: Settings) -> Estimate:
 
     Raises what `worker.score` raises.
     """
-    from pruning.training import probe
     from pruning.training.cost import total, useful_slots
 
-    train, held_out = datasource.load_pair(settings)
-    task, model = TASKS[train.task], models.locate(settings.model)
-    settings = decided(settings, train.task, model)
-    tokenizer, max_length = models.load_tokenizer(model, settings.template), settings.max_length or TASKS[train.task].max_length
-    encoded, evaluation = (task.encode(part.table, tokenizer, max_length) for part in (train, held_out))
-    model_checks.check_data(model, settings.model, encoded, evaluation)
+    probed = _probed(settings)
+    settings, encoded, cost = probed.settings, probed.data, probed.cost
     rows = np.arange(encoded.units)
-    scoring = [RunPlan(key=str(seed), seed=seed, rows=rows, epochs=settings.scoring.epochs) for seed in settings.seeds]
-    cost = probe(encoded, str(model), _at_some_rate(settings.scoring))
-    size = settings.train.batch_size
 
     def search(recipe: TrainSettings) -> list[list[float]]:
         """Seconds of each run of the search for that recipe's learning rate, round by round."""
         if recipe.learning_rate is not None:
             return []
-        held_out = task.encode(train.table.slice(0, held_out_size(encoded.units)), tokenizer, max_length)
-        return [cost.durations(plans, encoded, held_out, batch_size=size) for plans in planned(encoded.units, recipe)]
+        return [probed.durations(plans, probed.held_out) for plans in planned(encoded.units, recipe)]
 
     fit = search(settings.scoring)
     fit_again = search(settings.measuring) if settings.approximate else []
-    runs, subsets = (cost.durations(plans, encoded, evaluation, batch_size=size) for plans in (scoring, frontier_plans(settings, rows)))
-    looks = settings.look and encoded.kind == "classification"
-    look = cost.evaluation_token * len(encoded.tokens) / cost.slots if looks else 0.0
+    runs, subsets = (probed.durations(plans, probed.evaluation) for plans in (probed.scoring(rows), frontier_plans(settings, rows)))
+    look = probed.look_seconds
     phases = [*fit, runs, *fit_again, subsets]
-    by_runs = {count: look + total([*fit, runs[:1] * count], cost.slots) for count in AGREEMENT} if looks else {}
+    by_runs = {count: look + total([*fit, runs[:1] * count], cost.slots) for count in AGREEMENT} if look else {}
     return Estimate(
         score_seconds=look + total([*fit, runs], cost.slots),
         frontier_seconds=total([*fit_again, subsets], cost.slots),
@@ -122,6 +115,25 @@ def estimate(settings: Settings) -> Estimate:
         critical_seconds=look + total(phases, max(map(len, phases))),
         rough=cost.rough,
     )
+
+
+def seconds_by_size(settings: Settings, sizes: Sequence[int], fractions: Sequence[float]) -> dict[int, float]:
+    """Return, by number of examples, the seconds to look at and score so many of the data, then to fine-tune once on each fraction of them.
+
+    A number beyond the data means all of them. Measures the machine as `estimate` does; the learning rate is given. Raises what
+    `worker.score` raises.
+    """
+    from pruning.training.cost import total
+
+    probed, found = _probed(settings), {}
+    look, epochs = probed.look_seconds / probed.data.units, probed.settings.measuring.epochs
+    for size in sizes:
+        rows = np.arange(min(size, probed.data.units))
+        kept = [rows[: round(fraction * len(rows))] for fraction in fractions]
+        subsets = [RunPlan(key=str(number), seed=number, rows=part, epochs=epochs) for number, part in enumerate(kept)]
+        phases = [probed.durations(plans, probed.evaluation) for plans in (probed.scoring(rows), subsets)]
+        found[size] = look * len(rows) + total(phases, probed.cost.slots)
+    return found
 
 
 def measuring_seconds(experiment: Experiment, pieces: Sequence[tuple[str, int]], budget: str) -> float:
@@ -140,6 +152,51 @@ def measuring_seconds(experiment: Experiment, pieces: Sequence[tuple[str, int]],
         held_out = task.encode(experiment.examples().slice(0, held_out_size(encoded.units)), tokenizer, longest)
         seconds += sum(cost.seconds(each, encoded, held_out, batch_size=recipe.batch_size) for each in planned(encoded.units, recipe))
     return seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Probed:
+    """Encoded data, and what training on it costs in a slot of this machine."""
+
+    settings: Settings
+    """With what the data decide filled in."""
+    data: Encoded
+    evaluation: Encoded | None
+    held_out: Encoded
+    """The rows that a search for the learning rate evaluates."""
+    cost: Cost
+
+    @property
+    def look_seconds(self) -> float:
+        """Seconds of the look's pass; 0 without a look."""
+        looks = self.settings.look and self.data.kind == "classification"
+        return self.cost.evaluation_token * len(self.data.tokens) / self.cost.slots if looks else 0.0
+
+    def scoring(self, rows: NDArray[np.int64]) -> list[RunPlan]:
+        return [RunPlan(key=str(seed), seed=seed, rows=rows, epochs=self.settings.scoring.epochs) for seed in self.settings.seeds]
+
+    def durations(self, plans: Sequence[RunPlan], evaluation: Encoded | None) -> list[float]:
+        """Seconds of each plan in a slot."""
+        return self.cost.durations(plans, self.data, evaluation, batch_size=self.settings.train.batch_size)
+
+
+def _probed(settings: Settings) -> _Probed:
+    """Read and encode the data, load the model and measure this machine."""
+    from pruning.training import probe
+
+    train, held_out = datasource.load_pair(settings)
+    task, model = TASKS[train.task], models.locate(settings.model)
+    settings = decided(settings, train.task, model)
+    tokenizer, longest = models.load_tokenizer(model, settings.template), settings.max_length or task.max_length
+    data, evaluation = (task.encode(part.table, tokenizer, longest) for part in (train, held_out))
+    model_checks.check_data(model, settings.model, data, evaluation)
+    return _Probed(
+        settings=settings,
+        data=data,
+        evaluation=evaluation,
+        held_out=task.encode(train.table.slice(0, held_out_size(data.units)), tokenizer, longest),
+        cost=probe(data, str(model), _at_some_rate(settings.scoring)),
+    )
 
 
 def _at_some_rate(recipe: TrainSettings) -> TrainSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,27 +15,26 @@ from pruning.settings import Settings
 
 
 @pytest.mark.process
-def test_the_demo_measures_ticket_and_choice_and_exports_what_it_says(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_demo_measures_its_choice_and_exports_what_it_says(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "_settings", lambda train, evaluation, runs: replace(settings, burn_in=0, checkpoints=False))
     titles: list[str] = []
     done = demo.demo(tmp_path / "demo", seeds=2, listening=lambda title: titles.append(title) or demo.nullcontext(demo.silence))
     measured = {point.subset for point in done.experiment.frontier()}
-    assert measured == {"full", *demo.MEASURED, f"random@{demo.MEASURED[-1]}"} and "choice" in measured
-    assert len(titles) == 2 and all(name in titles[1] for name in demo.MEASURED)
-    assert done.subset.name in {"full", *demo.MEASURED}
+    assert measured == {"full", "choice", "random@choice"}
+    assert len(titles) == 2 and "choice" in titles[1]
+    assert done.subset.name in {"full", "choice"}
     assert done.verdict[0] == done.experiment.learned.sentence and done.verdict[1]
     assert done.manifest.exists() and writer.verify(done.output)["output"]["rows"] == done.subset.size
     assert done.experiment.burn_in == 0 and done.suspected >= 0
 
 
-@pytest.mark.parametrize(("scoring", "size"), [(10.0, 1800), (150.0, 1500), (200.0, 1200), (240.0, 1000), (10_000.0, 800)])
-def test_a_slower_machine_takes_fewer_sentences(scoring: float, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("each", "size"), [(0.01, 1800), (0.18, 1500), (0.22, 1200), (0.28, 1000), (0.31, 900), (10.0, 800)])
+def test_a_slower_machine_takes_fewer_sentences(each: float, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
     monkeypatch.setattr(demo, "_settings", lambda train, evaluation, runs: train)
-    monkeypatch.setattr(demo, "estimate", lambda train: SimpleNamespace(score_seconds=scoring * train / 1800))
-    taken, seconds = demo.affordable(tmp_path / "demo", 1000, runs=6, seeds=3)
-    assert taken == size and seconds == pytest.approx(scoring * (1 + 3 * 3 * 0.8 / 6))
+    monkeypatch.setattr(demo, "seconds_by_size", lambda *given: asked.append(given) or {one: each * one for one in demo.SIZES})
+    assert demo.affordable(tmp_path / "demo", 1000, runs=6, seeds=3) == (size, pytest.approx(each * 1800 + 20))
+    assert asked == [(1800, demo.SIZES, [0.8] * 6)]
 
 
 def test_a_demo_that_is_there_keeps_its_sentences(scored: Experiment) -> None:

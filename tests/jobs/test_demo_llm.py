@@ -6,6 +6,7 @@ import json
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -41,12 +42,13 @@ def test_it_measures_sometimes_right_and_exports_what_it_says(tiny_sample: Path)
     assert writer.verify(done.output)["output"]["rows"] == done.subset.size and done.manifest.exists()
 
 
-@pytest.mark.parametrize(("scoring", "size"), [(100.0, 150), (170.0, 120), (1000.0, 90)])
-def test_a_slower_machine_takes_fewer_conversations(scoring: float, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("each", "size"), [(1.0, 150), (4.5, 120), (100.0, 90)])
+def test_a_slower_machine_takes_fewer_conversations(each: float, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
     monkeypatch.setattr(demo_llm, "_settings", lambda train, evaluation, runs: train)
-    monkeypatch.setattr(demo, "estimate", lambda train: SimpleNamespace(score_seconds=scoring * train / 150))
-    taken, seconds = demo_llm.affordable(tmp_path / "demo", 120, runs=2, seeds=3)
-    assert taken == size and seconds == pytest.approx(scoring * (1 + (1 + 6 * 0.9) / 2))
+    monkeypatch.setattr(demo, "seconds_by_size", lambda *given: asked.append(given) or {one: each * one for one in demo_llm.SIZES})
+    assert demo_llm.affordable(tmp_path / "demo", 120, runs=2, seeds=3) == (size, pytest.approx(each * 150 + 20))
+    assert asked == [(150, demo_llm.SIZES, [1.0] + [0.9] * 6)]
 
 
 @pytest.mark.process

@@ -1,5 +1,6 @@
 """The fine-tunings that an estimate counts, and its parts."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 
 from pruning.analysis.expected_success import AGREEMENT
 from pruning.analysis.frontier import USUAL_SEEDS
-from pruning.jobs.estimate import estimate, frontier_plans
+from pruning.jobs.estimate import estimate, frontier_plans, seconds_by_size
 from pruning.settings import Settings
 from pruning.subsets.rules import USUAL_BASELINES, ladder
+from pruning.training.cost import Cost
 
 pytestmark = pytest.mark.process
 
@@ -42,3 +44,13 @@ def test_an_estimate_has_its_parts(settings: Settings) -> None:
     assert list(told.scaling) == [1, 4, 16, 64] and times == sorted(times, reverse=True)
     assert times[0] >= told.score_seconds + told.frontier_seconds >= told.critical_seconds
     assert told.useful > 6 and told.critical_seconds <= times[-1] <= 1.05 * told.critical_seconds
+
+
+def test_sizes_are_timed_by_what_each_run_costs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    cost = Cost(start=2.0, step=1.0, token=0.0, evaluation_token=0.0, slots=2)
+    monkeypatch.setattr("pruning.training.probe", lambda data, model, recipe: cost)
+    asked = settings.with_changes(seeds=(1, 2, 3), train=replace(settings.train, learning_rate=1e-3, epochs=3, batch_size=4))
+    every = estimate(asked).examples
+    times = seconds_by_size(asked, (10**6, every, 16, 8), [1.0, 0.5, 0.5])
+    # Three runs of 3 x 4 steps on two slots are two rounds of 2 + 12 s; then 14 s beside twice 2 + 6 s.
+    assert times == {10**6: times[every], every: times[every], 16: 2 * 14 + 16, 8: 2 * 8 + 2 * 5}
