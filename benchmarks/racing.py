@@ -51,7 +51,8 @@ def main(
     words = f"python -m benchmarks.racing --trials {trials} --seeds {seeds} --exhaustive {exhaustive} --budget {budget:g}"
     print(heading("Racing against the exhaustive frontier", words))
     print("| accuracy falls | may give up | same choice | race smaller | race larger or none |", end="")
-    print(" exhaustive, other seeds: same choice | chose a set: race, exhaustive | mean kept | cost: race, 95th percentile | exhaustive | wrong: race, exhaustive |")
+    print(" exhaustive, other seeds: same choice | chose a set: race, exhaustive | mean kept |", end="")
+    print(" cost: race, 95th percentile | exhaustive | wrong: race, exhaustive |")
     print("|" + "---|" * 11)
     everything: list[tuple[Choice, ...]] = []
     for shape in SHAPES:
