@@ -131,11 +131,10 @@ def demo(
     """
     with listening(f"Scoring {train} sentences, {runs} runs") as listen:
         scored = worker.score(_settings(train, evaluation, runs), directory, listen)
-    measured = CHOICE if trainable(scored.subset(CHOICE), scored.labels, scored.ids) else FULL
+    names = [name for name in (CHOICE, f"random@{CHOICE}") if trainable(scored.subset(name), scored.labels, scored.ids)] or [FULL]
     with listening(f"Measuring full data, {CHOICE} and random of equal size") as listen:
-        names = [CHOICE, f"random@{CHOICE}"] if measured == CHOICE else [FULL]
         experiment = worker.frontier(directory, names, [], seeds, listen=listen)
-    return concluded(experiment, measured)
+    return concluded(experiment, CHOICE if CHOICE in names else FULL)
 
 
 def _settings(train: int, evaluation: int, runs: int) -> Settings:
