@@ -84,7 +84,7 @@ def estimate(settings: Settings) -> Estimate:
 
     Raises what `worker.score` raises.
     """
-    from pruning.training.cost import total, useful_slots
+    from pruning.training.cost import useful_slots
 
     probed = _probed(settings)
     settings, encoded, cost = probed.settings, probed.data, probed.cost
@@ -101,18 +101,18 @@ def estimate(settings: Settings) -> Estimate:
     runs, subsets = (probed.durations(plans, probed.evaluation) for plans in (probed.scoring(rows), frontier_plans(settings, rows)))
     look = probed.look_seconds
     phases = [*fit, runs, *fit_again, subsets]
-    by_runs = {count: look + total([*fit, runs[:1] * count], cost.slots) for count in AGREEMENT} if look else {}
+    by_runs = {count: look + cost.total([*fit, runs[:1] * count]) for count in AGREEMENT} if look else {}
     return Estimate(
-        score_seconds=look + total([*fit, runs], cost.slots),
-        frontier_seconds=total([*fit_again, subsets], cost.slots),
-        fit_seconds=total(fit, cost.slots),
+        score_seconds=look + cost.total([*fit, runs]),
+        frontier_seconds=cost.total([*fit_again, subsets]),
+        fit_seconds=cost.total(fit),
         look_seconds=look,
         examples=encoded.units,
         truncated=encoded.truncated,
         by_runs=by_runs,
-        scaling={slots: look * cost.slots / min(slots, cost.slots) + total(phases, slots) for slots in SLOTS},
+        scaling={slots: look * cost.slots / min(slots, cost.slots) + cost.total(phases, slots) for slots in SLOTS},
         useful=useful_slots(phases),
-        critical_seconds=look + total(phases, max(map(len, phases))),
+        critical_seconds=look + cost.total(phases, max(map(len, phases))),
         rough=cost.rough,
     )
 
@@ -123,8 +123,6 @@ def seconds_by_size(settings: Settings, sizes: Sequence[int], fractions: Sequenc
     A number beyond the data means all of them. Measures the machine as `estimate` does; the learning rate is given. Raises what
     `worker.score` raises.
     """
-    from pruning.training.cost import total
-
     probed, found = _probed(settings), {}
     look, epochs = probed.look_seconds / probed.data.units, probed.settings.measuring.epochs
     for size in sizes:
@@ -132,7 +130,7 @@ def seconds_by_size(settings: Settings, sizes: Sequence[int], fractions: Sequenc
         kept = [rows[: round(fraction * len(rows))] for fraction in fractions]
         subsets = [RunPlan(key=str(number), seed=number, rows=part, epochs=epochs) for number, part in enumerate(kept)]
         phases = [probed.durations(plans, probed.evaluation) for plans in (probed.scoring(rows), subsets)]
-        found[size] = look * len(rows) + total(phases, probed.cost.slots)
+        found[size] = look * len(rows) + probed.cost.total(phases)
     return found
 
 

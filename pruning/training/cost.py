@@ -37,8 +37,10 @@ ROUNDS = 3
 class Cost:
     """Seconds of each part of a run in one slot (a core, or the GPU)."""
 
-    start: float
-    """Start a process and load the model, once per run."""
+    process: float
+    """Start a process, once in each slot of a phase; 0 on a GPU."""
+    load: float
+    """Load the model, once per run."""
     step: float
     """Fixed cost of an optimizer step."""
     token: float
@@ -54,16 +56,20 @@ class Cost:
         self, plans: Sequence[RunPlan], data: Encoded, evaluation: Encoded | None, *, batch_size: int, slots: int | None = None
     ) -> float:
         """Wall-clock seconds to train `plans` in `slots` parallel slots (default: those of the machine), longest plan first."""
-        return makespan(self.durations(plans, data, evaluation, batch_size=batch_size), slots or self.slots)
+        return self.total([self.durations(plans, data, evaluation, batch_size=batch_size)], slots)
 
     def durations(self, plans: Sequence[RunPlan], data: Encoded, evaluation: Encoded | None, *, batch_size: int) -> list[float]:
-        """Seconds of each plan in a slot."""
+        """Seconds of each plan in a slot whose process runs."""
         tokens = unit_tokens(data)
-        after = self.start + (self.evaluation_token * len(evaluation.tokens) if evaluation is not None else 0.0)
+        after = self.load + (self.evaluation_token * len(evaluation.tokens) if evaluation is not None else 0.0)
         return [
             after + plan.epochs * (self.step * -(-len(plan.rows) // batch_size) + self.token * float(tokens[plan.rows].sum()))
             for plan in plans
         ]
+
+    def total(self, phases: Sequence[Sequence[float]], slots: int | None = None) -> float:
+        """Wall-clock seconds of phases of runs that follow each other, the start of their processes included."""
+        return total(phases, slots or self.slots) + self.process * sum(map(bool, phases))
 
 
 def makespan(durations: Sequence[float], slots: int) -> float:
@@ -117,7 +123,7 @@ def probe(data: Encoded, model: str, settings: TrainSettings) -> Cost:
         began = perf_counter()
         plan = RunPlan(key="probe", seed=0, rows=np.arange(data.units), epochs=10**6, record=False)
         run = Run(plan, data, None, model, settings)
-        start = perf_counter() - began + (_process_seconds() if run.device.type == "cpu" else 0.0)
+        loading = perf_counter() - began
         short, long = _short_and_long(unit_tokens(data), settings.batch_size)
         run.network.train()
         steps = [lambda: run.step(short), lambda: run.step(long)]
@@ -127,7 +133,8 @@ def probe(data: Encoded, model: str, settings: TrainSettings) -> Cost:
     tokens = [int(unit_tokens(data)[rows].sum()) for rows in (short, long)]
     step, token = line(tokens, training)
     return Cost(
-        start=start,
+        process=_process_seconds() if run.device.type == "cpu" else 0.0,
+        load=loading,
         step=step,
         token=token,
         evaluation_token=evaluation / tokens[1],

@@ -47,10 +47,10 @@ def test_an_estimate_has_its_parts(settings: Settings) -> None:
 
 
 def test_sizes_are_timed_by_what_each_run_costs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    cost = Cost(start=2.0, step=1.0, token=0.0, evaluation_token=0.0, slots=2)
+    cost = Cost(process=3.0, load=2.0, step=1.0, token=0.0, evaluation_token=0.0, slots=2)
     monkeypatch.setattr("pruning.training.probe", lambda data, model, recipe: cost)
     asked = settings.with_changes(seeds=(1, 2, 3), train=replace(settings.train, learning_rate=1e-3, epochs=3, batch_size=4))
     every = estimate(asked).examples
     times = seconds_by_size(asked, (10**6, every, 16, 8), [1.0, 0.5, 0.5])
-    # Three runs of 3 x 4 steps on two slots are two rounds of 2 + 12 s; then 14 s beside twice 2 + 6 s.
-    assert times == {10**6: times[every], every: times[every], 16: 2 * 14 + 16, 8: 2 * 8 + 2 * 5}
+    # Three runs of 3 x 4 steps on two slots are two rounds of 2 + 12 s; then 14 s beside twice 2 + 6 s; two phases start processes.
+    assert times == {10**6: times[every], every: times[every], 16: 2 * 14 + 16 + 2 * 3, 8: 2 * 8 + 2 * 5 + 2 * 3}

@@ -16,18 +16,20 @@ from tests.support.trainings import plan, recipe
 
 pytestmark = pytest.mark.process
 
-COST = Cost(start=2.0, step=0.5, token=0.01, evaluation_token=0.001, slots=2)
+COST = Cost(process=1.5, load=0.5, step=0.5, token=0.01, evaluation_token=0.001, slots=2)
 
 
 def test_prediction_by_hand() -> None:
-    """Rows of 10 and 30 tokens: 2 epochs of 2 steps (1 s each) and 40 tokens (0.4 s each), 2 s to start, 0.1 s to evaluate."""
+    """Rows of 10 and 30 tokens: 2 epochs of 2 steps (1 s each) and 40 tokens (0.4 s each), 0.5 s to load, 0.1 s to evaluate; 1.5 s to start
+    a process, once in each slot."""
     data, evaluation = tiny_data([10, 20, 30]), tiny_data([100])
     alone = COST.seconds([plan([0, 2])], data, evaluation, batch_size=1, slots=1)
-    assert alone == pytest.approx(2 + 0.1 + 2 * (2 * 0.5 + 0.4))
+    assert alone == pytest.approx(1.5 + 0.5 + 0.1 + 2 * (2 * 0.5 + 0.4))
     three = [plan([0, 2], seed=seed) for seed in range(3)]
-    assert COST.seconds(three, data, evaluation, batch_size=1, slots=2) == pytest.approx(2 * alone)
-    assert COST.seconds(three, data, evaluation, batch_size=1) == pytest.approx(2 * alone)
+    assert COST.seconds(three, data, evaluation, batch_size=1, slots=2) == pytest.approx(2 * alone - 1.5)
+    assert COST.seconds(three, data, evaluation, batch_size=1) == pytest.approx(2 * alone - 1.5)
     assert COST.seconds(three, data, None, batch_size=1, slots=3) == pytest.approx(alone - 0.1)
+    assert COST.total([[3.0, 2.0], [], [1.0]]) == pytest.approx(3 + 1 + 2 * 1.5)
 
 
 def test_makespan_bounds() -> None:
@@ -60,9 +62,9 @@ def test_probe_measures_this_machine_in_seconds(tmp_path: Path, monkeypatch: pyt
     data = tiny_data(list(np.random.default_rng(0).integers(2, 40, 30)))
     began = time.monotonic()
     found = probe(data, tiny_model(tmp_path), recipe())
-    assert time.monotonic() - began - found.start < cost.LONGEST_SECONDS + 4, "beside loading and the start of a process"
-    assert found.start > 0 and found.step >= 0 and found.token > 0 and found.evaluation_token > 0 and found.slots >= 1
-    assert found.seconds([plan(range(30), epochs=2)], data, None, batch_size=4, slots=1) > found.start and not found.rough
+    assert time.monotonic() - began - found.process - found.load < cost.LONGEST_SECONDS + 4, "beside loading and the start of a process"
+    assert found.process > 0 and found.load > 0 and found.step >= 0 and found.token > 0 and found.evaluation_token > 0 and found.slots >= 1
+    assert found.seconds([plan(range(30), epochs=2)], data, None, batch_size=4, slots=1) > found.process + found.load and not found.rough
 
 
 @pytest.mark.parametrize(
