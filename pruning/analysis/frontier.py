@@ -48,6 +48,12 @@ def check_budget(budget: str) -> None:
         raise UsageError(f"budget must be epochs, steps or enough, got {budget!r}.", "budget")
 
 
+def check_seeds(seeds: int) -> None:
+    """Raise UsageError for fewer than one fine-tuning per point."""
+    if seeds < 1:
+        raise UsageError(f"seeds must be at least 1, got {seeds}; use at least 3 for a useful interval.", "seeds")
+
+
 def rows_sha256(kept: NDArray[np.int64], labels: Mapping[int, str] | None = None) -> str:
     """sha256 over the kept ids (little-endian int64, in order), and over the labels changed by hand where there are any.
 
@@ -212,13 +218,13 @@ def random_of(name: str, size: float, drawn: Mapping[str, float]) -> str | None:
 
 
 def _random_of(name: str, groups: dict[str, pd.DataFrame]) -> pd.DataFrame | None:
-    """The fine-tunings of the random subset that `name` is compared with; None where there is none, or it is random itself."""
+    """The fine-tunings of the random subset that `name` is compared with; None where there is none, or it is random or full data itself."""
     drawn = {
         other: float(group["kept"].mean())
         for other, group in groups.items()
         if group["method"].iloc[0] == "random" and DECISIONS not in other
     }
-    found = None if name in drawn else random_of(name, float(groups[name]["kept"].mean()), drawn)
+    found = None if name in drawn or name == "full" else random_of(name, float(groups[name]["kept"].mean()), drawn)
     return None if found is None else groups[found]
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pruning.formatting import counted
+
 NARROW, SURE = 0.2, 0.75
 """Range from the 5th to the 95th percentile of gold probabilities below which a model tells no example from another, unless their mean is
 higher than the second: a model that knows its examples by heart is sure of all of them (benchmarks/results/learning_rate.md)."""
@@ -150,12 +152,12 @@ def of_answers(successes: NDArray[np.int64], attempts: NDArray[np.int64]) -> Lea
     """
     tried, total = attempts[attempts > 0], int(attempts.sum())
     most, least = int(tried.max(initial=0)), int(tried.min()) if len(tried) == len(attempts) else 0
-    each = f"{most} samples each" if least == most else f"{least} to {most} samples each"
+    each = f"{counted(most, 'sample')} each" if least == most else f"{least} to {most} samples each"
     rate = f" (pass rate {successes.sum() / total:.3f})" if total else ""
     right = f"{int(successes.sum()):,} of {total:,} right{rate}"
     return Learned(
         verdict=Verdict.UNKNOWN,
-        sentence=f"Sampled answers: {right}, {len(attempts):,} prompts, {each}.",
+        sentence=f"Sampled answers: {right}, {counted(len(attempts), 'prompt')}, {each}.",
         accuracy=float("nan"),
         majority=float("nan"),
         runs=(),
@@ -229,7 +231,7 @@ def _of_answers(evidence: Evidence, runs: list[int]) -> tuple[Verdict, str]:
 _ADVICE = {
     Verdict.NOT_LEARNED: "Fit the learning rate (--learning-rate auto), train longer (--epochs), or use another model (--model).",
     Verdict.STILL_RISING: "More epochs would probably teach it more (--epochs).",
-    Verdict.MEMORISED: "Fewer epochs (--epochs) memorise less; wrong labels are what a model can only memorise.",
+    Verdict.MEMORISED: "Fewer epochs (--epochs) memorise less; a wrong label can only be memorised, so look at the suspected ones.",
 }
 
 

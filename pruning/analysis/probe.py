@@ -259,9 +259,11 @@ def _loss(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> floa
 def _notes(counts: NDArray[np.int64], rows: int, fitted: int, repeats: int, names: tuple[str, ...]) -> Iterator[str]:
     rare = np.flatnonzero((counts > 0) & (counts < FOLDS))
     if len(rare):
-        first = f"{_name(int(rare[0]), names)} has {counts[rare[0]]:,}"
-        more = f", and {counted(len(rare) - 1, 'other class', 'other classes')} few too" if len(rare) > 1 else ""
-        yield f"The class {first} of the {FOLDS} examples that {FOLDS} folds need{more}; the probe says little about such classes."
+        has = counted(int(counts[rare[0]]), "example")
+        first = f"Class {_name(int(rare[0]), names)} has {has}, fewer than the {FOLDS} that {FOLDS} folds need"
+        others = counted(len(rare) - 1, "other class", "other classes")
+        more = f"; so {'has' if len(rare) == 2 else 'have'} {others}" if len(rare) > 1 else ""
+        yield f"{first}{more}. The probe says little about such classes."
     if fitted < rows:
         yield f"Each regression of the probe was fitted on at most {fitted:,} of {rows:,} rows, drawn with the classes' own shares."
     if repeats < REPEATS:

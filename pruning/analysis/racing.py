@@ -243,8 +243,11 @@ class _Race:
         return Standing(candidate=self.order[place], state=state, seeds=len(values), mean=float(values.mean()), chance=chance)
 
 
-def explain(step: Step, rules: Rules) -> str:
-    """Say why nothing was chosen and what a decision would take, in a sentence or two; empty if a subset was chosen."""
+def explain(step: Step, rules: Rules, beside: float = 0.0) -> str:
+    """Say why nothing was chosen and what a decision would take, in a sentence or two; empty if a subset was chosen.
+
+    `beside` is what full data's further seeds cost: the budget that a person gives holds them, that of `rules` does not.
+    """
     if step.chosen is not None:
         return ""
     known = [found for found in step.standings if found.seeds]
@@ -257,7 +260,7 @@ def explain(step: Step, rules: Rules) -> str:
     )
     if step.out_of_budget:
         left = min((found.candidate.cost * (rules.seeds - found.seeds) for found in step.standings if _open(found)), default=0.0)
-        return f"{start} The budget is spent: deciding on one more candidate takes --budget-runs {_up(step.spent + left)}."
+        return f"{start} The budget is spent: deciding on one more candidate takes --budget-runs {_up(step.spent + left + beside)}."
     if best.mean >= -rules.margin:
         return f"{start} That is within the {rules.margin * 100:g} pp, but so few seeds do not show it; measure more seeds of it."
     return f"{start} To accept it, give up more (--give-up {_up(-best.mean * 100 + 0.05, 1)} or above), or measure more seeds of it."
@@ -270,9 +273,3 @@ def _open(found: Standing) -> bool:
 def _up(value: float, digits: int = 1) -> str:
     scale = 10**digits
     return f"{max(0.0, ceil(value * scale - 1e-9) / scale):g}"
-
-
-def check_rules(rules: Rules) -> None:
-    """Raise ValueError for fewer seeds than a judgement needs; settings are checked where they are typed."""
-    if rules.seeds < FEWEST_SEEDS:
-        raise ValueError(f"a race needs at least {FEWEST_SEEDS} seeds, got {rules.seeds}")

@@ -38,6 +38,11 @@ class Score:
     whole: bool = False
     """True where the function takes the whole recording and the burn-in instead."""
 
+    @property
+    def explained(self) -> str:
+        """Description for people, with the meaning of a higher value."""
+        return f"{self.sentence} Higher: {self.higher}."
+
 
 SCORES: dict[str, Score] = {}
 """Name -> score, in display order."""

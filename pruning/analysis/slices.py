@@ -169,7 +169,7 @@ def _about(column: str, rows: Sequence[Share], overall: float, p_value: float) -
     if p_value < CHANCE:
         low, high = (pick(rows, key=lambda row: row.kept_fraction) for pick in (min, max))
         return f"By {column}, between {low.kept_fraction:.0%} ({low.value}) and {high.kept_fraction:.0%} ({high.value}) are kept."
-    return f"By {column}, no slice is kept differently for certain ({overall:.0%} overall)."
+    return f"By {column}, no slice is kept at a clearly different rate ({overall:.0%} overall)."
 
 
 def _as_numbers(known: pd.Series) -> pd.Series | None:

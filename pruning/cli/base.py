@@ -49,7 +49,7 @@ BurnIn = Annotated[
 ]
 SuccessRule = Annotated[
     str | None,
-    typer.Option("--success", metavar="RULE", help=f"When a generated answer is right: {SUCCESS}. Default: the own one."),
+    typer.Option("--success", metavar="RULE", help=f"When a generated answer is right: {SUCCESS}. Default: the experiment's own."),
 ]
 SubsetName = Annotated[str, typer.Option("--subset", help="A subset's name. Decisions made by hand count.")]
 WithoutDecisions = Annotated[bool, typer.Option("--without-decisions", help="Leave out the decisions made by hand.")]
@@ -162,6 +162,16 @@ def _with_parameters(verb: Callable[..., None], parameters: list[Parameter]) -> 
     vars(verb)["__signature__"] = Signature(parameters)
     verb.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return verb
+
+
+def refuse_settings(context: typer.Context, directory: str, *allowed: str) -> None:
+    """Raise UsageError for an option given beside the folder of an experiment, whose own settings hold."""
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if source is not None and source.name == "COMMANDLINE" and option.name not in ("data", "verbose", *allowed):
+            raise UsageError(
+                f"{directory} is an experiment, whose own settings hold; leave out {option.opts[0]}, or name data instead of the folder."
+            )
 
 
 def with_flag(error: WinnowError, verb: Callable[..., None]) -> str:

@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 
 from pruning.cli import live, report
-from pruning.cli.base import Json, On, Shared, Workers, app, one_sentence, several
+from pruning.cli.base import Json, On, Shared, Workers, app, one_sentence, refuse_settings, several
 from pruning.settings import Settings, TrainSettings
 
 
 @app.command()
 @one_sentence
 def fit(
+    context: typer.Context,
     data: Annotated[list[str], typer.Argument(metavar="DATA...|DIR", help="The data, or the folder of an experiment.")],
     experiment: Annotated[
         Path | None, typer.Option("--experiment", help="Folder for the result. Default: experiments/NAME, named after the data.")
@@ -30,7 +31,10 @@ def fit(
     epochs: Annotated[int, typer.Option(help="Epochs of the training that the rate is for.")] = 3,
     batch_size: Annotated[int, typer.Option(help="Examples per optimizer step.")] = 32,
     lora: Annotated[
-        int | None, typer.Option(help="Rank of LoRA adapters; 0 trains every weight. Default: 16 for large generation.")
+        int | None,
+        typer.Option(
+            help="Rank of LoRA adapters; 0 trains every weight. Default: 16 for generation from 300M parameters or in 4 bits, else 0."
+        ),
     ] = None,
     load_in_4bit: Annotated[
         bool, typer.Option("--load-in-4bit", help="Keep the model's frozen linear layers in four bits (QLoRA).")
@@ -51,6 +55,7 @@ def fit(
     with live.listener("Fitting the learning rate") as listen:
         named = several(data) or ""
         if (Path(named) / "experiment.json").exists():
+            refuse_settings(context, named, "on", "workers", "shared", "as_json")
             fitted: Experiment = worker.fit_again(named, listen, place)
         else:
             settings = Settings(

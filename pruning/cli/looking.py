@@ -20,6 +20,7 @@ from pruning.cli.base import (
     columns_of,
     one_sentence,
     program,
+    refuse_settings,
     say,
     score_command,
     settings_options,
@@ -32,6 +33,7 @@ from pruning.settings import SAMPLE, Settings
 @settings_options("columns", "drop_invalid", "id_column", "missing_label", "header")
 def look(
     changes: dict[str, Any],
+    context: typer.Context,
     data: Annotated[str, typer.Argument(metavar="DATA|DIR", help="The data, or the folder of an experiment.")],
     experiment: Annotated[
         Path | None, typer.Option("--experiment", help="Folder for the result. Default: experiments/NAME, named after the data.")
@@ -54,6 +56,7 @@ def look(
 
     with live.listener("Looking") as listen:
         if (Path(data) / "experiment.json").exists():
+            refuse_settings(context, data, "model", "as_json")
             looked = worker.look_again(data, listen, model)
         else:
             settings = Settings(

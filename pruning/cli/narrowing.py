@@ -21,7 +21,10 @@ from pruning.settings import TrainSettings
 @one_sentence
 def narrow(
     directory: Directory,
-    output: Annotated[Path, typer.Option(metavar="FOLDER", help="New folder for the narrower model; for several, of a folder for each.")],
+    output: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="New folder for the narrower model; with several widths, one that gets a folder for each."),
+    ],
     width: Annotated[
         str,
         typer.Option(

@@ -28,7 +28,7 @@ def show(
     margin: Margin = 100 * MARGIN,
     as_json: Json = False,
 ) -> None:
-    """The histogram of H, the subsets, and the frontier and recommendation at one budget; as JSON, the frontier at both."""
+    """The histogram of H, the subsets, and the frontier and recommendation at one budget; as JSON, the frontier at every budget."""
     from pruning.experiment import Experiment
 
     check_budget(budget)

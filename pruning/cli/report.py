@@ -96,11 +96,11 @@ def show_never_right(experiment: Experiment) -> None:
     generated.show_never_right(experiment, print_line)
 
 
-def say_estimate(settings: Settings, as_json: bool = False) -> None:
+def say_estimate(settings: Settings, as_json: bool = False, runs_given: bool = True) -> None:
     """Print how long scoring and the frontier would take on this machine, in words or as JSON."""
     from pruning.jobs.estimate import ROUGH, estimate, fewer_runs
 
-    found = estimate(settings)
+    found = estimate(settings, runs_given)
     if as_json:
         print(json.dumps(asdict(found)))
         return
@@ -108,13 +108,14 @@ def say_estimate(settings: Settings, as_json: bool = False) -> None:
         say(f"Looking at the data first: {duration(found.look_seconds)}, part of scoring (--no-look leaves it out).")
     if found.fit_seconds:
         say(f"Fitting the learning rate: {duration(found.fit_seconds)}, part of scoring.")
-    say(f"Scoring {found.examples:,} examples, {runs_by_epochs(settings.runs, settings.scoring.epochs)}: {duration(found.score_seconds)}.")
+    say(f"Scoring {found.examples:,} examples, {runs_by_epochs(found.runs, settings.scoring.epochs)}: {duration(found.score_seconds)}.")
     if fewer := fewer_runs(found.by_runs):
         say(fewer)
     say(f"The whole frontier with both baselines, {USUAL_SEEDS} seeds each: about {duration(found.frontier_seconds)}.")
     if found.scaling:
         say(f"Both on more cores or GPUs like this one: {', '.join(f'{n}: {duration(time)}' for n, time in found.scaling.items())}.")
-        say(f"More than {found.useful} gain little: what has to follow one after another takes {duration(found.critical_seconds)}.")
+        alone = duration(found.critical_seconds)
+        say(f"More than {found.useful} save less than 5%: the parts that must run one after another take {alone}.")
     if found.rough:
         say(ROUGH)
     if found.truncated:
@@ -127,7 +128,7 @@ def say_whole_estimate(settings: Settings, budget: float) -> None:
 
     found = estimate(settings)
     scoring = found.score_seconds - found.fit_seconds - found.look_seconds
-    deciding = budget * scoring / settings.runs
+    deciding = budget * scoring / found.runs
     parts = [f"scoring {duration(scoring)}", f"deciding at most {duration(deciding)} ({budget:g} fine-tunings of full data)"]
     if found.fit_seconds:
         parts.insert(0, f"fitting the learning rate {duration(found.fit_seconds)}")

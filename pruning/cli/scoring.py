@@ -38,7 +38,7 @@ from pruning.settings import Settings, default_seeds
 def demo(
     directory: Annotated[Path, typer.Option("--experiment", help="Experiment folder.")] = Path("experiments/demo"),
     train: Annotated[
-        int | None, typer.Option(help="Training sentences of the sample. Default: 800 to 1800, so that it takes at most 5 minutes here.")
+        int | None, typer.Option(help="Training sentences of the sample. Default: 800 to 1800, as many as take at most 5 minutes here.")
     ] = None,
     evaluation: Annotated[int, typer.Option(help="Evaluation sentences of the sample.")] = 1000,
     runs: Annotated[int, typer.Option(help="Runs, one fine-tuning each.")] = 6,
@@ -79,7 +79,7 @@ def _say_verdict(directory: Path, verdict: tuple[str, str]) -> None:
 def demo_llm(
     directory: Annotated[Path, typer.Option("--experiment", help="Experiment folder.")] = Path("experiments/demo-llm"),
     train: Annotated[
-        int | None, typer.Option(help="Training conversations of the sample. Default: 90 to 150, so that it takes at most 10 minutes here.")
+        int | None, typer.Option(help="Training conversations of the sample. Default: 90 to 150, as many as take at most 10 minutes here.")
     ] = None,
     evaluation: Annotated[int, typer.Option(help="Evaluation conversations of the sample.")] = 120,
     runs: Annotated[int, typer.Option(help="Runs, one fine-tuning each.")] = 2,
@@ -115,7 +115,7 @@ def score(
     settings: Annotated[
         str | None, typer.Option(metavar="FILE", help="Settings file (JSON; '-' reads standard input); other options change it.")
     ] = None,
-    runs: Annotated[int | None, typer.Option(help="Number of runs R, one fine-tuning each. Default: 6.")] = None,
+    runs: Annotated[int | None, typer.Option(help="Number of runs R, one fine-tuning each. Default: 6; 2 for prompts and answers.")] = None,
     learning_rate_from: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Experiment on the same data and model whose fitted learning rate is used.")
     ] = None,
@@ -139,13 +139,13 @@ def score(
     if runs is not None and "seeds" not in changes:
         changes["seeds"] = default_seeds(runs)
     chosen = presets.starting(several(data), preset, settings, changes)
+    given = runs is not None or "seeds" in changes or preset is not None or settings is not None
     if estimate:
-        report.say_estimate(chosen, as_json)
+        report.say_estimate(chosen, as_json, given)
         return
     if experiment is None:
         raise UsageError("Missing --experiment DIR: where to store the experiment.", "experiment")
     with live.listener("Scoring") as listen:
-        given = runs is not None or "seeds" in changes or preset is not None or settings is not None
         scored = worker.score(chosen, experiment, listen, learning_rate_from, given, place)
     report.say_data(scored)
     report.show(scored)

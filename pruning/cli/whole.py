@@ -47,7 +47,12 @@ def prune(
     ] = None,
     give_up: Annotated[float, typer.Option("--give-up", help="Accuracy that may be given up for a smaller set (pp).")] = 100 * MARGIN,
     budget_runs: Annotated[float, typer.Option("--budget-runs", help="Most that deciding may cost (fine-tunings of full data).")] = BUDGET,
-    candidates: Annotated[str, typer.Option(help="Comma-separated subsets to choose from. Default: see docs/method.md.")] = "",
+    candidates: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated subsets to choose from. Default: drop-suspects, choice, parts of both, the ladder's second, random@0.5."
+        ),
+    ] = "",
     settings: Annotated[
         str | None, typer.Option(metavar="FILE", help="Settings file (JSON; '-' reads standard input); other options change it.")
     ] = None,

@@ -72,7 +72,7 @@ def frontier(
     rate, beside = parse(settings_of(TrainSettings)["learning_rate"], learning_rate), None if own is None else str(own)
     if estimate:
         if model is None:
-            raise UsageError("--estimate of a frontier needs --model; score --estimate prints that of the own model.", "estimate")
+            raise UsageError("--estimate needs --model; for the experiment's own model use score DATA --estimate.", "estimate")
         seconds = transfer.estimated(directory, names, words(baselines), seeds, budget, model, rate, beside)
         say(f"Measuring with {model}: about {duration(seconds)}.")
         return

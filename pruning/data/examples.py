@@ -55,11 +55,6 @@ class Examples:
     notes: tuple[str, ...] = ()
     """Columns detected, rows dropped or split off, in sentences."""
 
-    @property
-    def jsonl(self) -> Path | None:
-        """Path of the source when it is one file of JSON lines, else None."""
-        return self.origin.verbatim if self.origin is not None else None
-
     def __len__(self) -> int:
         return int(self.table.num_rows)
 

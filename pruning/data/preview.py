@@ -22,8 +22,6 @@ class Column:
     name: str
     type: str
     """In words: text, whole number, decimal, true or false, class, list, object, nothing, mixed, other."""
-    used_as: str | None
-    """The task's field that it was detected as."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,9 +76,8 @@ def preview(
         problem = too_few_classes(counts) if fields.label_names else None
     except (DataError, UsageError) as error:
         problem = str(error)
-    used = {column: field for field, column in mapping.items()}
     return Preview(
-        columns=tuple(Column(name=name, type=_in_words(source, name), used_as=used.get(name)) for name in source.table.column_names),
+        columns=tuple(Column(name=name, type=_in_words(source, name)) for name in source.table.column_names),
         rows=tuple(source.table.slice(0, rows).to_pylist()),
         total=source.table.num_rows,
         task=chosen,

@@ -82,10 +82,12 @@ def fetching(path: Path) -> Iterator[Path | None]:
 def sample_split(train: int, evaluation: int, seed: int = 0) -> tuple[Path, Path]:
     """Return disjoint training and evaluation files of these sizes, drawn at random and stratified by class.
 
-    Raises UsageError when they are more sentences than the sample has.
+    Raises UsageError for fewer than two of each, and when they are more sentences than the sample has.
     """
     rows = [json.loads(line) for line in sample_data().read_text(encoding="utf-8").splitlines()]
-    if train < 2 or evaluation < 2 or train + evaluation > len(rows):
+    if min(train, evaluation) < 2:
+        raise UsageError(f"The sample needs at least 2 sentences for training and 2 for evaluation, got {train:,} and {evaluation:,}.")
+    if train + evaluation > len(rows):
         raise UsageError(f"The sample has {len(rows):,} sentences; {train:,} for training and {evaluation:,} for evaluation are too many.")
     paths = tuple(cache_folder() / "splits" / f"{name}-{train}-{evaluation}-{seed}.jsonl" for name in ("train", "evaluation"))
     if not all(path.exists() for path in paths):

@@ -16,7 +16,6 @@ from typing import Any
 from pruning.data import readers
 from pruning.errors import ExportError
 from pruning.files import atomic_write, sha256
-from pruning.store.layout import Folder
 
 MANIFEST = "manifest.json"
 
@@ -52,7 +51,7 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     return dict(manifest)
 
 
-def check(folder: Folder, data: list[str | None], output: Path, force: bool, as_folder: bool) -> str | None:
+def check(data: list[str | None], output: Path, force: bool, as_folder: bool) -> str | None:
     """Return the sha256 of the earlier export that `output` replaces, or None where nothing is there.
 
     Raises ExportError, and changes nothing, where anything else would be replaced: a file or folder that no manifest lists, one

@@ -84,7 +84,7 @@ def build(
         raise ExportError(f"{subset.name} keeps no examples; there is nothing to export.")
     target.sweep(output.parent)
     data = [source.settings.data, source.settings.evaluation]
-    replaces = target.check(source.folder, data, output, force, chosen.folder)
+    replaces = target.check(data, output, force, chosen.folder)
     check_data(source.folder)
     with target.staged(output) as temporary:
         labels = as_written(source, _labels(subset, chosen))
@@ -95,7 +95,7 @@ def build(
         with target.staged(manifest_path(output)) as written:
             written.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
         if output.is_dir():
-            target.check(source.folder, data, output, force, chosen.folder)
+            target.check(data, output, force, chosen.folder)
             shutil.rmtree(output)
     logger.info("wrote %d rows of %s to %s", subset.size, subset.name, output)
     return manifest

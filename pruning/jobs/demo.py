@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from pruning.analysis.frontier import USUAL_SEEDS
+from pruning.analysis.frontier import USUAL_SEEDS, check_seeds
 from pruning.analysis.learning_rate import corrected
 from pruning.analysis.recommendation import recommend
 from pruning.data import sample
@@ -129,10 +129,11 @@ def demo(
     listening
         Opens the listener of a job, given the job's title.
     """
+    check_seeds(seeds)
     with listening(f"Scoring {train} sentences, {runs} runs") as listen:
         scored = worker.score(_settings(train, evaluation, runs), directory, listen)
     names = [name for name in (CHOICE, f"random@{CHOICE}") if trainable(scored.subset(name), scored.labels, scored.ids)] or [FULL]
-    with listening(f"Measuring full data, {CHOICE} and random of equal size") as listen:
+    with listening("Measuring full data" if names == [FULL] else f"Measuring full data, {CHOICE} and random of equal size") as listen:
         experiment = worker.frontier(directory, names, [], seeds, listen=listen)
     return concluded(experiment, CHOICE if CHOICE in names else FULL)
 

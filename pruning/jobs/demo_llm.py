@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pruning.analysis.frontier import USUAL_SEEDS
+from pruning.analysis.frontier import USUAL_SEEDS, check_seeds
 from pruning.analysis.looks import looks
 from pruning.data import sample_chats
 from pruning.data.sample import fetching
@@ -82,6 +82,7 @@ def demo(
     listening
         Opens the listener of a job, given the job's title.
     """
+    check_seeds(seeds)
     with listening(f"Scoring {train} conversations, {runs} runs") as listen:
         experiment = worker.score(_settings(train, evaluation, runs), directory, listen)
     with listening(f"Measuring full data, {SOMETIMES}, and random of equal size") as listen:

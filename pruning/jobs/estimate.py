@@ -45,6 +45,8 @@ class Estimate:
     """The look, the search for the learning rate, and the scoring runs."""
     frontier_seconds: float
     """The whole ladder with USUAL_BASELINES, USUAL_SEEDS each, and of full data what the scoring runs do not give."""
+    runs: int
+    """Scoring runs."""
     examples: int
     """Training examples."""
     truncated: int
@@ -79,14 +81,14 @@ def fewer_runs(seconds: Mapping[Any, float]) -> str:
     return f"{'; '.join(parts).capitalize()} (Spearman, six other sets)." if parts else ""
 
 
-def estimate(settings: Settings) -> Estimate:
+def estimate(settings: Settings, runs_given: bool = True) -> Estimate:
     """Read the data, load the model and train a few steps for a few seconds (up to 8 if a step is long), which are thrown away.
 
-    Raises what `worker.score` raises.
+    Without `runs_given`, generation has its usual number of runs, as in `worker.score`. Raises what `worker.score` raises.
     """
     from pruning.training.cost import useful_slots
 
-    probed = _probed(settings)
+    probed = _probed(settings, runs_given)
     settings, encoded, cost = probed.settings, probed.data, probed.cost
     rows = np.arange(encoded.units)
 
@@ -100,19 +102,21 @@ def estimate(settings: Settings) -> Estimate:
     fit_again = search(settings.measuring) if settings.approximate else []
     runs, subsets = (probed.durations(plans, probed.evaluation) for plans in (probed.scoring(rows), frontier_plans(settings, rows)))
     look = probed.look_seconds
-    phases = [*fit, runs, *fit_again, subsets]
+    jobs = [[*fit, runs], [*fit_again, subsets]]
+    phases = [phase for job in jobs for phase in job]
     by_runs = {count: look + cost.total([*fit, runs[:1] * count]) for count in AGREEMENT} if look else {}
     return Estimate(
         score_seconds=look + cost.total([*fit, runs]),
         frontier_seconds=cost.total([*fit_again, subsets]),
         fit_seconds=cost.total(fit),
         look_seconds=look,
+        runs=settings.runs,
         examples=encoded.units,
         truncated=encoded.truncated,
         by_runs=by_runs,
-        scaling={slots: look * cost.slots / min(slots, cost.slots) + cost.total(phases, slots) for slots in SLOTS},
+        scaling={slots: look * cost.slots / min(slots, cost.slots) + sum(cost.total(job, slots) for job in jobs) for slots in SLOTS},
         useful=useful_slots(phases),
-        critical_seconds=look + cost.total(phases, max(map(len, phases))),
+        critical_seconds=look + sum(cost.total(job, max(map(len, phases))) for job in jobs),
         rough=cost.rough,
     )
 
@@ -130,7 +134,7 @@ def seconds_by_size(settings: Settings, sizes: Sequence[int], fractions: Sequenc
         kept = [rows[: round(fraction * len(rows))] for fraction in fractions]
         subsets = [RunPlan(key=str(number), seed=number, rows=part, epochs=epochs) for number, part in enumerate(kept)]
         phases = [probed.durations(plans, probed.evaluation) for plans in (probed.scoring(rows), subsets)]
-        found[size] = look * len(rows) + probed.cost.total(phases)
+        found[size] = look * len(rows) + sum(probed.cost.total([phase]) for phase in phases)
     return found
 
 
@@ -145,11 +149,11 @@ def measuring_seconds(experiment: Experiment, pieces: Sequence[tuple[str, int]],
     model_checks.check_data(model, settings.model, encoded, evaluation, own=experiment.model == experiment.own_model)
     recipe, plans = settings.measuring, [plan for _, plan in left(experiment, pieces, budget).runs.values()]
     cost = probe(encoded, str(model), _at_some_rate(recipe))
-    seconds = cost.seconds(plans, encoded, evaluation, batch_size=recipe.batch_size)
+    phases = [cost.durations(plans, encoded, evaluation, batch_size=recipe.batch_size)]
     if recipe.learning_rate is None:
         held_out = task.encode(experiment.examples().slice(0, held_out_size(encoded.units)), tokenizer, longest)
-        seconds += sum(cost.seconds(each, encoded, held_out, batch_size=recipe.batch_size) for each in planned(encoded.units, recipe))
-    return seconds
+        phases += [cost.durations(each, encoded, held_out, batch_size=recipe.batch_size) for each in planned(encoded.units, recipe)]
+    return cost.total(phases)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,13 +182,13 @@ class _Probed:
         return self.cost.durations(plans, self.data, evaluation, batch_size=self.settings.train.batch_size)
 
 
-def _probed(settings: Settings) -> _Probed:
+def _probed(settings: Settings, runs_given: bool = True) -> _Probed:
     """Read and encode the data, load the model and measure this machine."""
     from pruning.training import probe
 
     train, held_out = datasource.load_pair(settings)
     task, model = TASKS[train.task], models.locate(settings.model)
-    settings = decided(settings, train.task, model)
+    settings = decided(settings, train.task, model, runs_given)
     tokenizer, longest = models.load_tokenizer(model, settings.template), settings.max_length or task.max_length
     data, evaluation = (task.encode(part.table, tokenizer, longest) for part in (train, held_out))
     model_checks.check_data(model, settings.model, data, evaluation)

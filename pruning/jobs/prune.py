@@ -6,6 +6,7 @@ from the fine-tunings that are there (`pruning.analysis.racing`).
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -128,7 +129,7 @@ def check_output(directory: str | Path, settings: Settings, order: Order) -> Non
     folder, format = Folder(Path(directory)), find_format(of_output(order.output, None))
     if folder.manifest.exists() and writer.manifest_path(order.output).exists():
         return
-    target.check(folder, [settings.data, settings.evaluation], order.output, order.force, format.folder)
+    target.check([settings.data, settings.evaluation], order.output, order.force, format.folder)
 
 
 def _whole(experiment: Experiment, order: Order, progress: JobProgress, listen: Listener, stop: Stop) -> Pruned:
@@ -221,9 +222,9 @@ class _Race:
         if step.chosen is None:
             best = max((found for found in step.standings if found.seeds), key=lambda found: found.mean, default=None)
             name = step.standings[-1].candidate.name if best is None else best.candidate.name
-            root = self.experiment.folder.root
-            measure = f"winnow frontier {root} --subsets '{name}' --seeds {2 * len(self.seeds)}"
-            return (f"{explain(step, self.rules)} Nothing was exported.", f"Or measure it with more seeds: {measure}", runs)
+            root, seeds = str(self.experiment.folder.root), str(2 * len(self.seeds))
+            measure = shlex.join(["winnow", "frontier", root, "--subsets", name, "--seeds", seeds])
+            return (f"{explain(step, self.rules, self.beside)} Nothing was exported.", f"Or measure it with more seeds: {measure}", runs)
         point = self._point(step.chosen)
         difference, metric = point.vs_full, headline_of(point.metrics)
         assert difference is not None

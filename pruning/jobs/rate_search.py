@@ -67,17 +67,7 @@ def take_over(experiment: Experiment, other: Experiment) -> Experiment:
 
     Raises ExperimentError where data, model or recipe differ, or the other has no fitted rate.
     """
-    ours, theirs = experiment.asked, other.asked
-    for what, one, two in (
-        ("data", experiment.info["data"]["fingerprint"], other.info["data"]["fingerprint"]),
-        ("max_length", ours.max_length, theirs.max_length),
-        *((key, *both) for key, both in _recipes(ours.train, theirs.train)),
-    ):
-        if one != two:
-            raise ExperimentError(
-                f"--learning-rate-from {other.folder.root} has other {what} ({str(two)[:12]}, here {str(one)[:12]}); "
-                "take the rate of an experiment on the same data and model, or leave it out to fit one."
-            )
+    check_recipe(experiment, other, "--learning-rate-from")
     if changed := changed_parts(experiment.info["model"], other.info["model"]):
         raise ExperimentError(
             f"--learning-rate-from {other.folder.root} has another model (its {' and '.join(changed)} differs); "
@@ -90,6 +80,21 @@ def take_over(experiment: Experiment, other: Experiment) -> Experiment:
         if name not in experiment.learning_rates:
             experiment.keep_fit(name, replace(fit, taken_from=fit.taken_from or other.name))
     return experiment.reopened()
+
+
+def check_recipe(experiment: Experiment, other: Experiment, flag: str) -> None:
+    """Raise ExperimentError, naming the flag, where a rate fitted in `other` is for other data or another recipe."""
+    ours, theirs = experiment.asked, other.asked
+    for what, one, two in (
+        ("data", experiment.info["data"]["fingerprint"], other.info["data"]["fingerprint"]),
+        ("max_length", ours.max_length, theirs.max_length),
+        *((key, *both) for key, both in _recipes(ours.train, theirs.train)),
+    ):
+        if one != two:
+            raise ExperimentError(
+                f"{flag} {other.folder.root} has other {what} ({str(two)[:12]}, here {str(one)[:12]}); "
+                "take the rate of an experiment on the same data and model, or leave it out to fit one."
+            )
 
 
 def _recipes(ours: TrainSettings, theirs: TrainSettings) -> list[tuple[str, tuple[object, object]]]:

@@ -105,7 +105,8 @@ def estimated(base: Experiment, names: Sequence[str], model: str | None = None) 
         if name == RUNS or _complete(base.folder.variation(name), settings):
             continue
         if settings.model not in costs:
-            costs[settings.model] = estimate(settings)
+            recipe = base.settings.train
+            costs[settings.model] = estimate(settings.with_changes(epochs=recipe.epochs, batch_size=recipe.batch_size))
         cost = costs[settings.model]
         training = (cost.score_seconds - cost.fit_seconds) / base.settings.scoring.epochs * settings.scoring.epochs
         found[name] = training + (cost.fit_seconds if settings.train.learning_rate is None else 0.0)

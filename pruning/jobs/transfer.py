@@ -41,7 +41,7 @@ def other_model(experiment: Experiment, model: str | None, learning_rate: float 
     if model is None:
         for value, field in ((learning_rate, "learning_rate"), (own, "own")):
             if value is not None:
-                raise UsageError(f"{field} needs --model: the frontier of the own model uses the rate that scored the data.", field)
+                raise UsageError(f"{field} needs --model: without it, the model that scored the data is measured, at its rate.", field)
         return None
     if learning_rate is not None and learning_rate <= 0:
         raise UsageError(f"learning_rate must be above 0, got {learning_rate:g}.", "learning_rate")
@@ -58,6 +58,8 @@ def other_model(experiment: Experiment, model: str | None, learning_rate: float 
             raise ExperimentError(
                 f"{beside.folder.root} was not scored with {model} but with {beside.settings.model}; name its own experiment."
             )
+        if learning_rate is None and FULL_RECIPE in beside.learning_rates:
+            rate_search.check_recipe(experiment, beside, "--own")
     return OtherModel(model, identity, learning_rate, beside)
 
 

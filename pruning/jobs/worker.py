@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pruning.analysis import neighbours
-from pruning.analysis.frontier import USUAL_SEEDS, check_budget
+from pruning.analysis.frontier import USUAL_SEEDS, check_budget, check_seeds
 from pruning.data import examples as datasource
 from pruning.data import models
-from pruning.errors import ExperimentError, UsageError
+from pruning.errors import ExperimentError
 from pruning.experiment import Experiment, full_subset
 from pruning.interop import recorder
 from pruning.jobs import base_losses, cluster, divergence, mapping, rate_search, transfer
@@ -63,7 +63,7 @@ def fit(
     on: Cluster | None = None,
 ) -> Experiment:
     """Fit the learning rate alone and keep it in the experiment's folder, for `score` and `frontier`. Raises what `score` does."""
-    return within_job(settings, directory, "fit", listen, rate_from, _fit, on=on)
+    return within_job(settings, directory, "fit", listen, rate_from, _fit, runs_given=False, on=on)
 
 
 def fit_again(directory: str | Path, listen: Listener = lambda progress: None, on: Cluster | None = None) -> Experiment:
@@ -148,8 +148,7 @@ def frontier(
     budget, and what `score` raises.
     """
     check_budget(budget)
-    if seeds < 1:
-        raise UsageError(f"seeds must be at least 1, got {seeds}; use at least 3 for a useful interval.", "seeds")
+    check_seeds(seeds)
     experiment = Experiment(directory, burn_in, success=success)
     check_measurable(experiment)
     other = transfer.other_model(experiment, model, learning_rate, own)
@@ -197,7 +196,9 @@ def resume(directory: str | Path, listen: Listener = lambda progress: None, on: 
     if _unfinished_runs(experiment) or base_losses.lacks(experiment):
         with _opened(experiment, "score", on=on) as (stop, progress):
             score_within(experiment, progress, listen, stop)
-        return Experiment(directory)
+        experiment = Experiment(directory)
+        if verb != "frontier":
+            return experiment
     jobs = [event["job"] for event in experiment.started("frontier") if isinstance(event.get("job"), dict)]
     if not jobs:
         return experiment

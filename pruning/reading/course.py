@@ -43,7 +43,7 @@ class Course(Judged):
         One run, so that runs added later do not move it.
         """
         epochs = self.settings.measuring.epochs
-        if self.settings.scored_subset != FULL or 0 not in self.finished_runs():
+        if self.settings.scored_subset != FULL or self.scored_epochs != epochs or 0 not in self.finished_runs():
             return epochs
         loss = [float(np.asarray(read_table(self.folder.epoch(0, epoch), ["loss"])["loss"]).mean()) for epoch in range(epochs)]
         return plateau(self.epoch_accuracy()[0], np.array(loss))
@@ -51,7 +51,7 @@ class Course(Judged):
     @shared
     def evidence(self) -> Evidence:
         """Measurements of the complete scoring runs that the verdict is based on."""
-        runs, last = self.finished_runs(), self.settings.scoring.epochs - 1
+        runs, last = self.finished_runs(), self.scored_epochs - 1
         spread, confidence = np.full(len(runs), np.nan), np.full(len(runs), np.nan)
         loss, before = np.full((len(runs), last + 1), np.nan), self.extras.get(LOSS0)
         fall_error = np.full(len(runs), np.nan)
@@ -103,7 +103,7 @@ class Course(Judged):
             return []
         found = []
         for run in complete if labels is not None else ():
-            path = self.folder.epoch(run, settings.scoring.epochs - 1)
+            path = self.folder.epoch(run, self.scored_epochs - 1)
             answer = divergence.stuck_at(np.asarray(read_table(path, ["predicted"])["predicted"]), np.asarray(labels))
             if answer is not None:
                 sentence = f"run {run} (seed {settings.seeds[run]}) predicts {self.label_names[answer]!r} for nearly every example."

@@ -27,7 +27,7 @@ from pruning.reading.course import Course
 from pruning.records import DECISIONS, DISTINCT, FrontierPoint, Subset
 from pruning.store import cache
 from pruning.store.dynamics import without_runs
-from pruning.store.manifest import MEASURED_WITH, OWN_MODEL, PARAMETERS
+from pruning.store.manifest import MEASURED_WITH, OWN_EPOCHS, OWN_MODEL, PARAMETERS
 from pruning.store.meaning_map import MeaningMap, read_map
 from pruning.store.saved_subsets import save_subset
 from pruning.store.shared import shared
@@ -91,6 +91,7 @@ class Reading(Course):
         other.info = {
             **self.info,
             OWN_MODEL: self.own_model,
+            OWN_EPOCHS: self.scored_epochs,
             "model": {name: entry[name] for name in ("source", "fingerprint", "parts", PARAMETERS) if name in entry},
             "settings": {**self.info["settings"], **given},
             "learning_rates": entry["learning_rates"],

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 
-from pruning.analysis.frontier import score_seconds
+from pruning.analysis.frontier import random_of, score_seconds
 from pruning.analysis.recommendation import payback, recommend
 from pruning.formatting import counted, duration, possible
 from pruning.reading import Reading
-from pruning.records import FrontierPoint
-from pruning.subsets.rules import NOT_PROPOSED
+from pruning.records import DECISIONS, FrontierPoint
+from pruning.subsets.rules import BASELINES, NOT_PROPOSED
 from pruning.subsets.titles import short
 
 
@@ -71,6 +71,15 @@ def next_step(
     return NextStep(headline=headline, detail=f"{detail} {against_random(best)}".strip())
 
 
+def with_compared(points: Sequence[FrontierPoint], name: str) -> list[str]:
+    """Return a measured subset and the measured ones of its size that it is compared with: its own baselines, and the random one."""
+    drawn = {point.subset: point.kept for point in points if point.method == "random" and not point.subset.endswith(DECISIONS)}
+    kept = next(point.kept for point in points if point.subset == name)
+    own = [point.subset for point in points if point.subset in {f"{baseline}@{name}" for baseline in BASELINES}]
+    shared = None if name in drawn else random_of(name, kept, drawn)
+    return list(dict.fromkeys([name, *own, *([shared] if shared else [])]))
+
+
 def loss(point: FrontierPoint) -> str:
     """Return the mean difference from full data in words, such as "loses 0.4 pp"."""
     mean = _mean(point) * 100
@@ -106,22 +115,13 @@ def seconds_to_measure(points: Sequence[FrontierPoint], fractions: Sequence[floa
     return full.seconds * sum(fractions) * seeds * (1 + baselines)
 
 
-def seconds_saved(point: FrontierPoint) -> float:
-    """Return the seconds saved per fine-tuning: full data's time multiplied by the share of optimizer steps saved.
-
-    Steps, not wall clocks, are compared: clocks depend on what else the machine does. nan where full data was not timed.
-    """
-    full_steps, full_seconds = point.steps + point.steps_saved, point.seconds + point.seconds_saved
-    return full_seconds * point.steps_saved / full_steps if full_steps else float("nan")
-
-
 def savings(experiment: Reading, point: FrontierPoint) -> str:
     """Say what each fine-tuning on the subset saves, and when scoring pays back; empty where that was not recorded.
 
     The time of scoring is not compared with fine-tunings of another model.
     """
     scoring = score_seconds(experiment.finished(), experiment.settings) if experiment.model == experiment.own_model else None
-    saved = seconds_saved(point)
+    saved = point.seconds_saved
     if scoring is None or isnan(saved):
         return ""
     times = payback(scoring, saved)

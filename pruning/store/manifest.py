@@ -37,6 +37,9 @@ PARAMETERS = "parameters"
 OWN_MODEL = "own_model"
 """Entry of a reading with another model: the fingerprint of the model that scored the data. Never written."""
 
+OWN_EPOCHS = "own_epochs"
+"""Entry of a reading with another model: the epochs of the scoring runs. Never written."""
+
 LIBRARIES = ("torch", "transformers", "datasets", "numpy", "pyarrow")
 
 AFTERWARDS = (

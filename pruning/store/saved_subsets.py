@@ -95,8 +95,8 @@ def forget_subset(folder: Folder, name: str) -> None:
     """Remove a saved subset, even one whose file is damaged or missing. Raises SubsetError where nothing was saved under that name."""
     path = folder.saved(name) if _NAME.fullmatch(name) else None
     if path is None or path not in saved_files(folder):
-        there = ", ".join(saved_names(folder)) or "nothing is"
-        raise SubsetError(f"No subset is saved under {name!r}; {there} saved.")
+        there = ", ".join(saved_names(folder)) or "none"
+        raise SubsetError(f"No subset is saved under {name!r}; saved: {there}.")
     forgotten(folder, path)
     path.unlink(missing_ok=True)
 

@@ -30,7 +30,7 @@ from pruning.store.dynamics import Recording, epoch_accuracy, write_epoch
 from pruning.store.job_status import JobStatus
 from pruning.store.layout import Folder, column_names, read_table
 from pruning.store.look import Look, read_look
-from pruning.store.manifest import MEASURED_WITH, OWN_MODEL, PARAMETERS
+from pruning.store.manifest import MEASURED_WITH, OWN_EPOCHS, OWN_MODEL, PARAMETERS
 from pruning.store.saved_subsets import forget_subset, saved_files, saved_subsets
 from pruning.store.shared import shared
 from pruning.subsets import decisions as by_hand
@@ -167,7 +167,7 @@ class Stored:
         """Return the runs with every epoch recorded; all of them where there are counts of sampled answers instead."""
         if self.folder.successes.exists():
             return list(range(self.settings.runs))
-        return [run for run in range(self.settings.runs) if all(self.has_epoch(run, e) for e in range(self.settings.scoring.epochs))]
+        return [run for run in range(self.settings.runs) if all(self.has_epoch(run, e) for e in range(self.scored_epochs))]
 
     def files(self) -> list[Path]:
         """Return the data files that exist, in a fixed order."""
@@ -175,7 +175,7 @@ class Stored:
 
     @property
     def _files(self) -> list[Path]:
-        epochs = self.folder.epochs(range(self.settings.runs), self.settings.scoring.epochs)
+        epochs = self.folder.epochs(range(self.settings.runs), self.scored_epochs)
         recorded = [*epochs, *self.folder.of_answers, self.folder.base]
         return [*self.folder.of_data, *self.folder.of_look, self.folder.map, *recorded, self.folder.frontier, *saved_files(self.folder)]
 
@@ -199,13 +199,13 @@ class Stored:
 
     def damaged_runs(self) -> set[int]:
         """Return the runs with a damaged or missing file."""
-        runs, epochs = range(self.settings.runs), self.settings.scoring.epochs
+        runs, epochs = range(self.settings.runs), self.scored_epochs
         damaged = self.damaged(self.folder.epochs(runs, epochs)).keys()
         return {run for run in runs if damaged & self.folder.epochs([run], epochs)}
 
     @property
     def _redone(self) -> list[Path]:
-        return self.folder.epochs({entry["run"] for entry in self.info.get("redone", ())}, self.settings.scoring.epochs)
+        return self.folder.epochs({entry["run"] for entry in self.info.get("redone", ())}, self.scored_epochs)
 
     def _checked(self, path: Path) -> Path:
         check_once(self.folder, path)
@@ -217,7 +217,7 @@ class Stored:
 
     def epoch_accuracy(self) -> NDArray[np.float64]:
         """Return [R, E] online accuracy of every recorded epoch, nan where there is none yet. Reads no data pages."""
-        return epoch_accuracy(self.folder, self.settings.runs, self.settings.scoring.epochs)
+        return epoch_accuracy(self.folder, self.settings.runs, self.scored_epochs)
 
     @shared
     def extras(self) -> dict[str, NDArray[np.float64]]:
@@ -232,7 +232,7 @@ class Stored:
         as soon as a quantity is asked for.
         """
         runs = self.finished_runs()
-        seeds, epochs = [self.settings.seeds[run] for run in runs], self.settings.scoring.epochs
+        seeds, epochs = [self.settings.seeds[run] for run in runs], self.scored_epochs
         extras = {**read_columns(self.folder, self.folder.extras, self.ids), **self.extras}
         if self.folder.successes.exists():
             return sampled.of_counts(self.ids, seeds, *sampled.read_counts(self.folder, self.ids, epochs), extras)
@@ -285,6 +285,11 @@ class Stored:
     def own_model(self) -> str:
         """Fingerprint of the model that scored the data; empty where it is unknown."""
         return str(self.info.get(OWN_MODEL, self.model))
+
+    @property
+    def scored_epochs(self) -> int:
+        """Epochs of the scoring runs, whichever model is read."""
+        return int(self.info.get(OWN_EPOCHS) or self.settings.scoring.epochs)
 
     @property
     def other_models(self) -> dict[str, str]:

@@ -308,6 +308,9 @@ _RULES: dict[str, tuple[_Choose, float | None]] = {
 """Rule -> its function, and its default share."""
 
 BASELINES = tuple(_RULES)
+
+OF_ANSWERS = ("s2l", MATCHED)
+"""Baselines that need the losses and lengths of generated answers."""
 """Baselines that the frontier can measure at every subset's size."""
 
 NOT_PROPOSED = ("full", *BASELINES)

@@ -27,6 +27,8 @@ _RULES = {
     "ccs": "All difficulties (CCS)",
     "mixed": "Half ambiguous, half random",
     "anchored": "Half surest, half random",
+    "s2l": "Spread over loss trajectories (S2L)",
+    "length-matched": "Random of equal answer length",
 }
 
 

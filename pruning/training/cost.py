@@ -38,7 +38,7 @@ class Cost:
     """Seconds of each part of a run in one slot (a core, or the GPU)."""
 
     process: float
-    """Start a process, once in each slot of a phase; 0 on a GPU."""
+    """Start a process, once in each slot of a job; 0 on a GPU."""
     load: float
     """Load the model, once per run."""
     step: float
@@ -68,8 +68,8 @@ class Cost:
         ]
 
     def total(self, phases: Sequence[Sequence[float]], slots: int | None = None) -> float:
-        """Wall-clock seconds of phases of runs that follow each other, the start of their processes included."""
-        return total(phases, slots or self.slots) + self.process * sum(map(bool, phases))
+        """Wall-clock seconds of one job: phases of runs that follow each other, and the start of its processes."""
+        return total(phases, slots or self.slots) + self.process * any(map(bool, phases))
 
 
 def makespan(durations: Sequence[float], slots: int) -> float:

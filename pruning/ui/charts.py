@@ -25,8 +25,8 @@ BELOW = {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0}
 """A legend below the axis, however many lines it takes."""
 
 
-def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str, height: int = 340) -> go.Figure:
-    """Bars from a table (a row a bar, a column a part of the stack); the first and the last are named in words: H = 0 and H = R."""
+def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str, height: int = 340, ends: bool = True) -> go.Figure:
+    """Bars from a table (a row a bar, a column a part of the stack); with `ends` the first and the last are named in words: H = 0 and R."""
     figure = go.Figure()
     bars = [plotly(value) for value in counts.index]
     for name in counts.columns:
@@ -39,7 +39,8 @@ def histogram(counts: pd.DataFrame, colours: dict[str, str], x: str, height: int
             hovertemplate="%{customdata}: %{y:,} examples<extra>" + plotly(name) + "</extra>",
         )
     figure.update_layout(barmode="stack", margin=MARGIN, height=height, legend=BELOW, bargap=0.15)
-    bars[0], bars[-1] = f"{bars[0]}<br>never<br>right", f"{bars[-1]}<br>always<br>right"
+    if ends:
+        bars[0], bars[-1] = f"{bars[0]}<br>never<br>right", f"{bars[-1]}<br>always<br>right"
     figure.update_xaxes(title=plotly(x), tickvals=list(range(len(bars))), ticktext=bars)
     few = counts.sum(axis=1).max() <= WHOLE if len(counts) else False
     figure.update_yaxes(title="examples", rangemode="tozero", dtick=1 if few else None)

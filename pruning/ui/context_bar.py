@@ -120,7 +120,7 @@ def _subset(experiment: Experiment) -> None:
 
 
 def _burn_in(experiment: Experiment) -> None:
-    epochs, usual = experiment.settings.scoring.epochs, experiment.settings.burn_in
+    epochs, usual = experiment.scored_epochs, experiment.settings.burn_in
     address.within(address.BURN_IN, 0, epochs - 1, "a burn-in of")
     if address.value(address.BURN_IN) is None:
         address.put(**{address.BURN_IN: min(usual, epochs - 1)})

@@ -31,7 +31,7 @@ WIDTH = 60
 CORNERS = 40
 """Most corners of a line drawn around examples, which its address holds."""
 
-MEANINGS = dict(zip(MEANING, ("Across the map by meaning", "Up the map by meaning"), strict=True))
+MEANINGS = dict(zip(MEANING, ("Map by meaning, X axis", "Map by meaning, Y axis"), strict=True))
 
 ENDS = {"x": "across", "y": "up"}
 

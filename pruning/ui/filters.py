@@ -217,7 +217,7 @@ def _list(values: Sequence[object]) -> str:
 
 def meanings(view: View) -> str:
     """Return one line per available score with its meaning, for help texts."""
-    return "\n".join(f"- **{SCORES[name].title}**: {SCORES[name].sentence}" for name in view.score_names)
+    return "\n".join(f"- **{SCORES[name].title}**: {SCORES[name].explained}" for name in view.score_names)
 
 
 def ready(view: View, wanted: Filter) -> bool:
@@ -265,7 +265,7 @@ def _between(view: View, score: str) -> tuple[float, float] | None:
     whole, form = (found.low, found.high), picking.number_format(found)
     address.within(key, *whole, f"{_title(score)} from")
     address.usual(key, whole)
-    chosen = st.slider(_title(score), *whole, whole, found.step, form, key=key, help=SCORES[score].sentence)
+    chosen = st.slider(_title(score), *whole, whole, found.step, form, key=key, help=SCORES[score].explained)
     return None if chosen == whole else (float(chosen[0]), float(chosen[1]))
 
 

@@ -101,7 +101,7 @@ def _histogram(found: FirstLook) -> None:
     counts = pd.DataFrame({"examples": found.histogram}, index=pd.Index(steps, name="expected success from"))
     st.markdown(f"**Expected success{'' if found.runs else ', before training'}**")
     widgets.chart(
-        charts.histogram(counts, {"examples": theme.KEPT}, "expected success: right in every epoch of one more run", 300),
+        charts.histogram(counts, {"examples": theme.KEPT}, "expected success: right in every epoch of one more run", 300, ends=False),
         counts,
         key="expected-success",
         index=True,

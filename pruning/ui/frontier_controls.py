@@ -12,19 +12,21 @@ from numpy.typing import NDArray
 
 from pruning.analysis.frontier import USUAL_SEEDS
 from pruning.analysis.recommendation import recommend
+from pruning.data.tasks.generation import GENERATION
 from pruning.formatting import counted, scientific
 from pruning.jobs import background
 from pruning.records import DECISIONS, FrontierPoint, JobState, Subset
 from pruning.reports import choices, composition, next_step
 from pruning.reports.browse import View
-from pruning.subsets.rules import BASELINES, USUAL_BASELINES
+from pruning.subsets.rules import BASELINES, OF_ANSWERS, USUAL_BASELINES
 from pruning.subsets.titles import short, spoken, title
 from pruning.ui import address, charts, escaping, example, job_progress, setting_boxes, state, tables, theme, widgets
 
 BASELINES_HELP = (
     "What every subset is compared with, at its own size. random: chance. ambiguous: the highest variability (the paper's). "
     "ccs: spread over all difficulties. stratified: random with the share that each H has in each class. "
-    "mixed: half ambiguous, half stratified. anchored: half the highest AUM of each class, half stratified."
+    "mixed: half ambiguous, half stratified. anchored: half the highest AUM of each class, half stratified. "
+    "For generated answers also s2l: the same number from each cluster of loss trajectories; length-matched: random with the same lengths."
 )
 
 
@@ -83,7 +85,7 @@ def cost(view: View, subset: Subset, points: Sequence[FrontierPoint], metric: st
             _numbers(view, point, metric)
         if point is not None:
             _by_class(point)
-        _pruned(view, subset, kept)
+        _pruned(view, kept)
         with st.container(horizontal=True, vertical_alignment="center"):
             pruned = st.button(
                 "Inspect pruned examples",
@@ -127,7 +129,7 @@ def _by_class(point: FrontierPoint) -> None:
     )
 
 
-def _pruned(view: View, subset: Subset, kept: NDArray[np.bool_]) -> None:
+def _pruned(view: View, kept: NDArray[np.bool_]) -> None:
     """Show the pruned examples by H and by class, and three of them."""
     runs = view.experiment.dynamics.runs
     counts = composition.by_level(view.h, composition.sides(kept), runs)
@@ -214,7 +216,7 @@ def advise(view: View, points: Sequence[FrontierPoint], margin: float, chosen: s
             of = escaping.markdown(short(found.measure[0])) if one else "each subset"
             if st.button(f"{counted(found.more_seeds, 'more seed')} of {of}", icon=":material/add:", disabled=running):
                 fewest = min(seeds[name] for name in found.measure)
-                start(view, found.measure, ["random"] if one else [], fewest + found.more_seeds, budget)
+                more(view, points, found.measure, fewest + found.more_seeds, budget)
 
 
 def ended(view: View) -> None:
@@ -239,14 +241,14 @@ def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -
     running = experiment.status().state.under_way
     measured = next((point for point in points if point.subset.removesuffix(DECISIONS) == chosen), None)
     if measured is not None:
-        more = st.button(
+        wanted = st.button(
             f"Three more seeds of {escaping.markdown(short(chosen))}",
             icon=":material/add:",
             disabled=running,
-            help="Also for its baselines.",
+            help="Also for the subsets of its size that it is compared with.",
         )
-        if more:
-            start(view, [measured.subset], None, measured.seeds + 3, budget)
+        if wanted:
+            more(view, points, [measured.subset], measured.seeds + 3, budget)
     with (
         st.expander("Measure more subsets" if points else "Measure subsets", icon=":material/add_chart:", expanded=not points),
         st.form("measure", border=False),
@@ -258,13 +260,23 @@ def ask(view: View, points: Sequence[FrontierPoint], chosen: str, budget: str) -
             placeholder="the paper's whole ladder",
             help="Type any rule, such as mixed@0.5 or random@500; the suffix +decisions applies your decisions.",
         )
-        baselines = st.multiselect("Baselines of equal size", BASELINES, default=USUAL_BASELINES, help=BASELINES_HELP)
+        offered = [name for name in BASELINES if name not in OF_ANSWERS or experiment.settings.task == GENERATION]
+        baselines = st.multiselect("Baselines of equal size", offered, default=USUAL_BASELINES, help=BASELINES_HELP)
         seeds = st.number_input("Seeds per point", 1, 50, USUAL_SEEDS, help="At least 3 for a useful interval; finished seeds are kept.")
         if st.form_submit_button("Measure", type="primary", icon=":material/play_arrow:", disabled=running):
             start(view, names, baselines, int(seeds), budget)
 
 
-def start(view: View, names: Sequence[str], baselines: Sequence[str] | None, seeds: int, budget: str) -> None:
+def more(view: View, points: Sequence[FrontierPoint], names: Sequence[str], seeds: int, budget: str) -> None:
+    """Measure these with so many seeds, and what they are compared with; a random subset of equal size where one was not measured yet."""
+    if set(names) <= {point.subset for point in points}:
+        beside = [other for name in names for other in next_step.with_compared(points, name)]
+        start(view, list(dict.fromkeys(beside)), [], seeds, budget)
+    else:
+        start(view, names, ["random"], seeds, budget)
+
+
+def start(view: View, names: Sequence[str], baselines: Sequence[str], seeds: int, budget: str) -> None:
     """Measure these subsets in the background. Raises ExperimentError where no job can start, as another one runs."""
     root = view.experiment.folder.root
     for name in names:

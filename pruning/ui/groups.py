@@ -27,7 +27,9 @@ COLUMNS = {
     "low": st.column_config.NumberColumn("95% from", format="%+.1f"),
     "high": st.column_config.NumberColumn("to", format="%+.1f"),
     "others": st.column_config.NumberColumn("others (pp)", help="The same change on all other evaluation examples", format="%+.1f"),
-    "p": st.column_config.NumberColumn("p", help=f"Loses more than the others by luck, corrected ({CORRECTION})", format="%.3f"),
+    "p": st.column_config.NumberColumn(
+        "p", help=f"Chance of losing this much more than the others by luck, corrected ({CORRECTION})", format="%.3f"
+    ),
     "kept": st.column_config.NumberColumn("kept", help="Training examples that the subset keeps", format="localized"),
     "of": st.column_config.NumberColumn("of", help="Training examples", format="localized"),
     "floor": st.column_config.NumberColumn("floor", help="Proposed: keep at least this many", format="localized"),

@@ -100,7 +100,7 @@ def _verdict(view: View, points: list[FrontierPoint], step: NextStep) -> None:
         elif step.measure:
             words = short(step.measure[0]) if len(step.measure) == 1 else counted(len(step.measure), "subset")
             if st.button(f"Measure {escaping.markdown(words)}", type="primary", icon=":material/play_arrow:", disabled=running):
-                frontier_controls.start(view, step.measure, ["random"], step.seeds, "epochs")
+                frontier_controls.more(view, points, step.measure, step.seeds, "epochs")
         st.page_link(state.page("frontier"), label="Choose on the frontier", icon=":material/show_chart:")
 
 

@@ -13,7 +13,6 @@ from pruning.analysis.slices import Shares
 from pruning.formatting import bracketed
 from pruning.records import Difference, FrontierPoint
 from pruning.reports.browse import View
-from pruning.reports.next_step import seconds_saved
 from pruning.subsets.decisions import Decided
 from pruning.subsets.titles import short
 
@@ -86,7 +85,7 @@ def frontier(points: Sequence[FrontierPoint], metric: str) -> pd.DataFrame:
             "Pareto front": point.subset in front,
             "examples": point.kept,
             "steps": point.steps,
-            "seconds saved": round(seconds_saved(point), 1),
+            "seconds saved": round(point.seconds_saved, 1),
             "name": point.subset,
         }
         for point in points

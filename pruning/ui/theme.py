@@ -1,11 +1,10 @@
-"""Colours and shapes. Kept, pruned and contested have their own colours (Okabe and Ito's), which are used for nothing else.
+"""Colours and shapes. Kept and pruned have their own colours (Okabe and Ito's), which are used for nothing else.
 
 All colours are visible on light and dark pages, and distinguishable for colour-blind readers.
 """
 
 KEPT = "#0072B2"
 PRUNED = "#D55E00"
-CONTESTED = "#CC79A7"
 NEUTRAL = "#606A7E"
 CHOSEN = "#D0187A"
 CHOSEN_AREA = "rgba(208, 24, 122, 0.12)"
@@ -13,7 +12,7 @@ LABEL, ON_LABEL = "rgba(10, 16, 22, 0.78)", "#FFFFFF"
 """Words on top of a map's marks: the same on light and dark pages."""
 
 CATEGORIES = ("#009E73", "#6E4FD0", "#885E20", "#F4436B", "#AA7BF6", "#99953C", "#776945", NEUTRAL)
-"""Colours of a column's values, in order of frequency; none is a colour of kept, pruned, contested or chosen."""
+"""Colours of a column's values, in order of frequency; none is a colour of kept, pruned or chosen."""
 
 SCALE = ((0.0, "#7E5BE8"), (0.5, "#8E7F9E"), (1.0, "#99953C"))
 """Colours of a share from 0 to 1: place and colour. All have about the same lightness, so that none fades on a light or a dark page."""

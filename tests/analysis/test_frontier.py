@@ -50,6 +50,11 @@ def test_a_random_subset_of_another_size_is_no_comparison() -> None:
         assert (a.vs_random is not None) == compared
 
 
+def test_full_data_is_compared_with_no_random_subset() -> None:
+    table = finetunings(full=[0.90], random_at_a=[0.80]).assign(kept=[1000, 985])
+    assert all(point.vs_random is None for point in frontier.points(table, 1000))
+
+
 def test_of_several_random_subsets_its_own_is_compared_then_the_nearest_in_size() -> None:
     assert frontier.random_of("a", 500, {"random@499": 499, "random@a": 502}) == "random@a"
     assert frontier.random_of("b", 500, {"random@499": 499, "random@a": 502}) == "random@499"

@@ -78,7 +78,8 @@ def test_a_rare_class_is_named_and_takes_part() -> None:
     labels[:3] = 2
     out = np.empty((100, 3), dtype=np.float32)
     found = probe.fit(rows, labels, 3, out, names=("bad", "good", "odd"))
-    assert found.notes == ("The class 'odd' has 3 of the 5 examples that 5 folds need; the probe says little about such classes.",)
+    [note] = found.notes
+    assert note == "Class 'odd' has 3 examples, fewer than the 5 that 5 folds need. The probe says little about such classes."
     assert np.isfinite(out).all() and np.allclose(out.sum(axis=1), 1, atol=1e-5)
 
 

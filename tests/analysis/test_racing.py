@@ -78,6 +78,8 @@ def test_a_spent_budget_names_the_flag_that_would_continue() -> None:
     rules = Rules(seeds=SEEDS, budget=1.0)
     last = run(candidates, FULL, accuracy, rules)[-1]
     assert last.chosen is None and last.out_of_budget and last.spent <= 1.0 and "--budget-runs" in explain(last, rules)
+    asked, with_full = (float(explain(last, rules, beside).split("--budget-runs ")[1].rstrip(".")) for beside in (0.0, 4.0))
+    assert asked > 1.0 and with_full == pytest.approx(asked + 4.0)
     nothing = advance(candidates, FULL, {}, Rules(seeds=SEEDS, budget=0.1))
     assert not nothing.pieces and nothing.out_of_budget and "raise the budget" in explain(nothing, rules)
 

@@ -172,18 +172,19 @@ def test_the_line_stands_above_the_bar_and_only_while_scoring(settings: Settings
 
 
 def test_an_estimate_is_printed(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    found = Estimate(score_seconds=61.0, frontier_seconds=7200.0, examples=EXAMPLES, truncated=1)
-    monkeypatch.setattr("pruning.jobs.estimate.estimate", lambda settings: found)
+    found = Estimate(score_seconds=61.0, frontier_seconds=7200.0, runs=len(SEEDS), examples=EXAMPLES, truncated=1)
+    monkeypatch.setattr("pruning.jobs.estimate.estimate", lambda settings, given: found)
     report.say_estimate(settings)
     told = capsys.readouterr().out
     assert f"Scoring {EXAMPLES} examples, {len(SEEDS)} runs x 3 epochs: 61 s." in told and "about 2.0 h" in told and "truncated" in told
     assert ROUGH not in told and "cores or GPUs" not in told
     more = replace(found, scaling={1: 14400.0, 4: 4320.0}, useful=7, critical_seconds=1800.0)
-    monkeypatch.setattr("pruning.jobs.estimate.estimate", lambda settings: more)
+    monkeypatch.setattr("pruning.jobs.estimate.estimate", lambda settings, given: more)
     report.say_estimate(settings)
     told = capsys.readouterr().out
-    assert "cores or GPUs like this one: 1: 4.0 h, 4: 72 min." in told and "More than 7 gain little" in told and "takes 30 min." in told
-    monkeypatch.setattr("pruning.jobs.estimate.estimate", lambda settings: replace(found, rough=True))
+    assert "cores or GPUs like this one: 1: 4.0 h, 4: 72 min." in told and "More than 7 save less than 5%" in told
+    assert "take 30 min." in told
+    monkeypatch.setattr("pruning.jobs.estimate.estimate", lambda settings, given: replace(found, rough=True))
     report.say_estimate(settings)
     assert ROUGH in capsys.readouterr().out
 

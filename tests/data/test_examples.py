@@ -48,7 +48,6 @@ def test_every_format_gives_the_same_examples(source: Path, tmp_path: Path) -> N
     assert examples.table["source.year"].to_pylist() == [row["year"] for row in ROWS]
     assert examples.table["source.score"].to_pylist() == [row["score"] for row in ROWS]
     assert examples.fingerprint == load(write_jsonl(tmp_path / "other.jsonl", ROWS)).fingerprint
-    assert examples.jsonl == (source if source.suffix == ".jsonl" else None)
     assert "by its name" in examples.notes[0]
 
 
@@ -176,7 +175,7 @@ def test_other_shapes_of_json(tmp_path: Path) -> None:
         path.write_text(json.dumps(shape))
         assert load(path).fingerprint == expected
     path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    assert load(path).fingerprint == expected and load(path).jsonl == path
+    assert load(path).fingerprint == expected
 
 
 def test_columns_without_a_common_type_are_kept_as_json_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,7 +377,7 @@ def test_a_split_is_stratified_seeded_and_said(tmp_path: Path) -> None:
     train, evaluation = split_off(examples, 0.2, seed=3)
     assert evaluation.label_counts() == {"a": 8, "b": 2, "c": 0} and train.label_counts() == {"a": 32, "b": 8, "c": 1}
     assert sorted([*train.ids, *evaluation.ids]) == list(range(51))
-    assert train.ids.tolist() == sorted(train.ids) and train.jsonl == examples.jsonl
+    assert train.ids.tolist() == sorted(train.ids) and train.origin == examples.origin
     assert "10 of 51 examples were split off" in train.notes[-1] and train.fingerprint != evaluation.fingerprint
     assert split_off(examples, 0.2, seed=3)[1].ids.tolist() == evaluation.ids.tolist() != split_off(examples, 0.2, seed=4)[1].ids.tolist()
 
@@ -410,12 +409,9 @@ def test_too_few_examples_to_split(tmp_path: Path) -> None:
 
 def test_a_preview_says_what_each_column_was_taken_for(tmp_path: Path) -> None:
     seen = preview(write_jsonl(tmp_path / "a.jsonl", [*ROWS, {"sentence": "x", "label": 0, "year": None, "score": 1.0}]), rows=2)
-    assert [(column.name, column.type, column.used_as) for column in seen.columns] == [
-        ("sentence", "text", "text"),
-        ("label", "whole number", "label"),
-        ("year", "whole number", None),
-        ("score", "decimal", None),
-    ]
+    types = {column.name: column.type for column in seen.columns}
+    assert types == {"sentence": "text", "label": "whole number", "year": "whole number", "score": "decimal"}
+    assert seen.mapping == {"text": "sentence", "label": "label"}
     assert seen.total == 5 and [row["sentence"] for row in seen.rows] == [row["sentence"] for row in ROWS[:2]]
     assert seen.label_counts == {"0": 3, "1": 2} and seen.problem is None and seen.task == "classification"
 

@@ -123,6 +123,8 @@ def test_splits_are_disjoint_stratified_and_repeatable(seven: Path) -> None:
 def test_more_sentences_than_there_are_is_refused(seven: Path) -> None:
     with pytest.raises(UsageError, match="7 sentences"):
         sample.sample_split(5, 3)
+    with pytest.raises(UsageError, match="at least 2 sentences for training and 2 for evaluation, got 1 and 3"):
+        sample.sample_split(1, 3)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The fine-tunings that an estimate counts, and its parts."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,14 @@ import pytest
 
 from pruning.analysis.expected_success import AGREEMENT
 from pruning.analysis.frontier import USUAL_SEEDS
+from pruning.errors import TrainingError
+from pruning.experiment import Experiment
+from pruning.jobs import worker
 from pruning.jobs.estimate import estimate, frontier_plans, seconds_by_size
 from pruning.settings import Settings
 from pruning.subsets.rules import USUAL_BASELINES, ladder
 from pruning.training.cost import Cost
+from tests.support import chats
 
 pytestmark = pytest.mark.process
 
@@ -54,3 +59,11 @@ def test_sizes_are_timed_by_what_each_run_costs(settings: Settings, monkeypatch:
     times = seconds_by_size(asked, (10**6, every, 16, 8), [1.0, 0.5, 0.5])
     # Three runs of 3 x 4 steps on two slots are two rounds of 2 + 12 s; then 14 s beside twice 2 + 6 s; two phases start processes.
     assert times == {10**6: times[every], every: times[every], 16: 2 * 14 + 16 + 2 * 3, 8: 2 * 8 + 2 * 5 + 2 * 3}
+
+
+def test_generation_is_estimated_with_the_runs_that_it_is_scored_with(tmp_path: Path) -> None:
+    settings = chats.settings_of(tmp_path, seeds=(1, 2, 3, 4))
+    assert (estimate(settings, runs_given=False).runs, estimate(settings).runs) == (2, 4)
+    with pytest.raises(TrainingError):
+        worker.fit(settings.with_changes(learning_rate=None), tmp_path / "fitted")
+    assert Experiment(tmp_path / "fitted").settings.runs == 2, "so few answers teach nothing, but the folder keeps the runs"

@@ -201,6 +201,9 @@ def test_an_experiment_that_was_only_looked_at_takes_other_settings(looked: Expe
 
 
 def test_the_verb_prints_what_there_is_before_training(looked: Experiment) -> None:
+    for verb, flag in (("look", "--limit"), ("look", "--text"), ("fit", "--epochs"), ("fit", "--model")):
+        ignored = CliRunner().invoke(app, [verb, str(looked.folder.root), flag, "3"])
+        assert ignored.exit_code == 2 and f"own settings hold; leave out {flag}, or name data" in ignored.output
     done = CliRunner().invoke(app, ["look", str(looked.folder.root)])
     assert done.exit_code == 0, done.output
     assert "Before any training, a linear model" in done.output and "Expected success before training, 120 examples:" in done.output

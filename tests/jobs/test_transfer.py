@@ -13,7 +13,7 @@ from pruning.errors import ExperimentError, ModelError, UsageError
 from pruning.experiment import Experiment
 from pruning.jobs import transfer, worker
 from pruning.reports.browse import View
-from pruning.settings import FULL_RECIPE
+from pruning.settings import FULL_RECIPE, Settings
 from pruning.store.manifest import read
 from pruning.subsets.rules import TICKET
 from pruning.ui import address
@@ -127,3 +127,20 @@ def test_what_cannot_measure_is_refused_in_a_sentence(scored: Experiment, other:
     )
     assert refused.returncode == 1 and "measure with a model that takes longer texts" in refused.stderr
     assert Experiment(root).frontier() == scored.frontier()
+
+
+RULE = "choice or (random@0.3)"
+
+
+@pytest.mark.process
+def test_scores_of_fewer_epochs_choose_the_same_rows_with_another_model(settings: Settings, other: str, tmp_path: Path) -> None:
+    """Scored with two of three epochs, the recording is complete whichever model measures, and its findings are the same."""
+    scored = worker.score(settings.with_changes(approximate="epochs", burn_in=0), tmp_path / "approximate")
+    measured = worker.frontier(scored.folder.root, [RULE], [], seeds=1, model=other, learning_rate=5e-3, budget="enough")
+    [fingerprint] = measured.other_models
+    read_with = Experiment(scored.folder.root).with_model(fingerprint)
+    assert read_with.settings.measuring.epochs == 3 and read_with.scored_epochs == scored.scored_epochs == 2
+    assert read_with.finished_runs() == scored.finished_runs() and read_with.ladder() == scored.ladder()
+    assert read_with.reopened().rule(RULE).kept.tolist() == scored.rule(RULE).kept.tolist()
+    points = {point.subset: point.kept for point in read_with.frontier("enough")}
+    assert points == {"full": len(scored.ids), RULE: scored.rule(RULE).size}

@@ -319,3 +319,15 @@ def test_token_ids_without_embeddings_are_refused_before_training(settings: Sett
     tokenizer.save_pretrained(str(model))
     with pytest.raises(ModelError, match=r"occurs in the data, but the embeddings of .*resize_token_embeddings"):
         worker.score(settings.with_changes(model=str(model)), tmp_path / "x")
+
+
+def test_resume_restores_a_run_and_then_completes_the_latest_frontier(scored: Experiment) -> None:
+    measured = worker.frontier(scored.folder.root, ["random@20"], [], seeds=2)
+    rows = measured.finished()
+    measured.folder.frontier.unlink()
+    for row in rows.loc[rows["subset"] == "full"].to_dict("records"):
+        measured.add_finished(row)
+    measured.folder.epoch(1, 1).unlink()
+    again = worker.resume(scored.folder.root)
+    assert again.finished_runs() == scored.finished_runs()
+    assert sorted(again.finished()["subset"]) == sorted(rows["subset"])

@@ -65,6 +65,10 @@ def test_while_it_is_measured_there_is_no_verdict() -> None:
     assert found.choose is None and not found.measure
 
 
-def test_time_saved_follows_the_steps_and_not_the_clock_of_a_busy_machine() -> None:
-    busy = replace(FULL, subset="remove-0", steps=40, steps_saved=60, seconds=100.0, seconds_saved=0.0)
-    assert next_step.seconds_saved(busy) == pytest.approx(60.0)
+def test_more_seeds_are_for_a_subset_and_what_it_is_compared_with() -> None:
+    """Winnow's choice shares the random subset of the winning ticket, which has nearly its size; full data is compared with none."""
+    drawn = [replace(point(f"{rule}@winning-ticket", 505, 0.7), method=rule) for rule in ("random", "ambiguous")]
+    points = [FULL, point("winning-ticket", 505, 0.7), point("choice", 500, 0.7), *drawn]
+    assert next_step.with_compared(points, "choice") == ["choice", "random@winning-ticket"]
+    assert set(next_step.with_compared(points, "winning-ticket")) == {"winning-ticket", "random@winning-ticket", "ambiguous@winning-ticket"}
+    assert next_step.with_compared(points, "random@winning-ticket") == ["random@winning-ticket"]

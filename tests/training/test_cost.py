@@ -29,7 +29,7 @@ def test_prediction_by_hand() -> None:
     assert COST.seconds(three, data, evaluation, batch_size=1, slots=2) == pytest.approx(2 * alone - 1.5)
     assert COST.seconds(three, data, evaluation, batch_size=1) == pytest.approx(2 * alone - 1.5)
     assert COST.seconds(three, data, None, batch_size=1, slots=3) == pytest.approx(alone - 0.1)
-    assert COST.total([[3.0, 2.0], [], [1.0]]) == pytest.approx(3 + 1 + 2 * 1.5)
+    assert COST.total([[3.0, 2.0], [], [1.0]]) == pytest.approx(3 + 1 + 1.5) and COST.total([[], []]) == 0
 
 
 def test_makespan_bounds() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from pruning.ui import charts, theme
 
-MEANING = {theme.KEPT, theme.PRUNED, theme.CONTESTED}
+MEANING = {theme.KEPT, theme.PRUNED}
 FREE = {*theme.CATEGORIES, *theme.METHODS.values(), theme.OTHER, theme.RIGHT, theme.WRONG, theme.NEUTRAL}
 
 TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
@@ -43,8 +43,8 @@ def lab(colour: str, seen: np.ndarray) -> np.ndarray:
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def test_no_other_series_has_the_colours_of_kept_pruned_and_contested() -> None:
-    assert len(MEANING) == 3
+def test_no_other_series_has_the_colours_of_kept_and_pruned() -> None:
+    assert len(MEANING) == 2
     assert not (MEANING | {theme.CHOSEN}) & FREE
 
 

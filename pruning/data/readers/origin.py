@@ -35,11 +35,6 @@ class Origin:
             return self.files[0].sha256
         return hashlib.sha256(" ".join(file.sha256 for file in self.files).encode()).hexdigest()
 
-    @property
-    def verbatim(self) -> Path | None:
-        """The one file of JSON lines, where the source is just that."""
-        return self.files[0].path if self.lines and len(self.files) == 1 and not self.documents else None
-
     def write_lines(self, path: Path) -> None:
         """Write every row as a JSON line: lines byte for byte, rows of a document one a line.
 
