@@ -38,7 +38,7 @@ from pruning.settings import Settings, default_seeds
 def demo(
     directory: Annotated[Path, typer.Option("--experiment", help="Experiment folder.")] = Path("experiments/demo"),
     train: Annotated[
-        int | None, typer.Option(help="Training sentences of the sample. Default: 800 to 1800, as many as take at most 5 minutes here.")
+        int | None, typer.Option(help="Training sentences of the sample. Default: 900 to 1800, as many as take at most 5 minutes here.")
     ] = None,
     evaluation: Annotated[int, typer.Option(help="Evaluation sentences of the sample.")] = 1000,
     runs: Annotated[int, typer.Option(help="Runs, one fine-tuning each.")] = 6,
