@@ -146,7 +146,7 @@ def test_a_forgotten_name_can_be_saved_again_for_other_rows(scored: Experiment) 
         Experiment(scored.folder.root).verify()
     scored.forget("mine")
     assert Experiment(scored.folder.root).verify() and list(scored.saved) == []
-    with pytest.raises(SubsetError, match="No subset is saved under 'mine'; nothing is saved"):
+    with pytest.raises(SubsetError, match="No subset is saved under 'mine'; saved: none"):
         scored.forget("mine")
     other = saved(Experiment(scored.folder.root), of="drop-easy")
     assert other.kept.tolist() != mine.kept.tolist() and Experiment(scored.folder.root).verify()
