@@ -90,15 +90,16 @@ def check(folder: Folder, path: Path, known: dict[str, set[str]]) -> None:
         raise ExperimentError(problem)
 
 
-def check_once(folder: Folder, path: Path) -> None:
-    """Run `check` on an existing file once per process, and again after each change of the file."""
+def check_once(folder: Folder, path: Path) -> Path:
+    """Run `check` on an existing file once per process, and again after each change of the file; return the path."""
     if not path.exists():
-        return
+        return path
     stat = path.stat()
     state = (str(path.absolute()), stat.st_ino, stat.st_mtime_ns, stat.st_size)
     if state not in _WHOLE:
         check(folder, path, checksums(folder))
         _WHOLE.add(state)
+    return path
 
 
 _WHOLE: set[tuple[str, int, int, int]] = set()

@@ -134,16 +134,16 @@ class Stored:
 
     def examples(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the training examples in source order, or some of their columns."""
-        return read_table(self._checked(self.folder.examples), columns)
+        return read_table(check_once(self.folder, self.folder.examples), columns)
 
     @shared
     def schema(self) -> pa.Schema:
         """Names and types of the examples' columns."""
-        return pq.read_schema(self._checked(self.folder.examples))
+        return pq.read_schema(check_once(self.folder, self.folder.examples))
 
     def evaluation(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the evaluation examples, or some of their columns."""
-        return read_table(self._checked(self.folder.evaluation), columns)
+        return read_table(check_once(self.folder, self.folder.evaluation), columns)
 
     @shared
     def ids(self) -> NDArray[np.int64]:
@@ -206,10 +206,6 @@ class Stored:
     @property
     def _redone(self) -> list[Path]:
         return self.folder.epochs({entry["run"] for entry in self.info.get("redone", ())}, self.scored_epochs)
-
-    def _checked(self, path: Path) -> Path:
-        check_once(self.folder, path)
-        return path
 
     def write_epoch(self, run: int, record: EpochRecord) -> None:
         """Write one epoch's recording, atomically."""
@@ -324,7 +320,7 @@ class Stored:
     def _every_finished(self, right: bool) -> pd.DataFrame:
         if not self.folder.frontier.exists():
             return pd.DataFrame(columns=["subset", "method", "rows_sha256", "seed", "budget", MODEL])
-        names = column_names(self._checked(self.folder.frontier))
+        names = column_names(check_once(self.folder, self.folder.frontier))
         found = read_table(self.folder.frontier, [name for name in names if right or name != RIGHT]).to_pandas()
         if MODEL not in found:
             found[MODEL] = ""

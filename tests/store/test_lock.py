@@ -32,8 +32,9 @@ with job(Folder(Path(sys.argv[1])), "score") as progress:
 
 def holder(folder: Path) -> subprocess.Popen[bytes]:
     """Another process that works in the folder and leaves an event every moment."""
+    before = len(Folder(folder).events.read_bytes())
     process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], env=environment(), stderr=subprocess.PIPE)
-    wait_until(lambda: lock.owned(Folder(folder)) and (folder / "events.jsonl").exists(), 60, "the other worker")
+    wait_until(lambda: lock.owned(Folder(folder)) and len(Folder(folder).events.read_bytes()) > before, 60, "the other worker")
     return process
 
 
