@@ -18,19 +18,30 @@ def ladder(experiment: Reading) -> list[str]:
 
 
 def usual(experiment: Reading) -> str:
-    """Return the subset of a view that names none: the winning ticket; for prompts and answers, where it keeps few, sometimes right."""
-    return SOMETIMES if experiment.settings.task == "generation" else TICKET
+    """Return the subset of a view that names none: the winning ticket, or Winnow's choice where only that is measured.
+
+    For prompts and answers, where the ticket keeps few: sometimes right.
+    """
+    if experiment.settings.task == "generation":
+        return SOMETIMES
+    measured = _measured(experiment)
+    return findings.CHOICE if findings.CHOICE in measured and TICKET not in measured else TICKET
 
 
 def subset_names(experiment: Reading) -> list[str]:
     """Return every subset to choose from: the ladder, Winnow's choice, what was saved or found, the ladder's ends, what was measured."""
-    measured = [name.removesuffix(DECISIONS) for name in experiment.finished()["subset"].unique()]
     quick = at_hand(experiment)
     choice = [findings.CHOICE] if quick else []
     found = [findings.SUSPECTS] if experiment.finds_label_errors else []
     found += [DISTINCT] if quick and experiment.same_meaning is not None and experiment.same_meaning.max() >= 0 else []
     saved = saved_names(experiment.folder)
-    return list(dict.fromkeys([*ladder(experiment), *choice, *saved, *found, "drop-easy", "drop-hard", SOMETIMES, *measured, "full"]))
+    return list(
+        dict.fromkeys([*ladder(experiment), *choice, *saved, *found, "drop-easy", "drop-hard", SOMETIMES, *_measured(experiment), "full"])
+    )
+
+
+def _measured(experiment: Reading) -> list[str]:
+    return [name.removesuffix(DECISIONS) for name in experiment.finished()["subset"].unique()]
 
 
 def unmeasurable(experiment: Reading) -> str:
