@@ -211,8 +211,12 @@ def alike(size: float, other: float) -> bool:
 def random_of(name: str, size: float, drawn: Mapping[str, float]) -> str | None:
     """Return the random subset to compare `name` with: its own, else the nearest in size; None where none is near enough.
 
+    Full data and the random subsets themselves are compared with none.
+
     `drawn` has the size of each random subset.
     """
+    if name == "full" or name in drawn:
+        return None
     near = [other for other in drawn if alike(drawn[other], size)]
     return min(near, key=lambda other: (other != f"random@{name}", abs(drawn[other] - size)), default=None)
 
@@ -224,7 +228,7 @@ def _random_of(name: str, groups: dict[str, pd.DataFrame]) -> pd.DataFrame | Non
         for other, group in groups.items()
         if group["method"].iloc[0] == "random" and DECISIONS not in other
     }
-    found = None if name in drawn or name == "full" else random_of(name, float(groups[name]["kept"].mean()), drawn)
+    found = random_of(name, float(groups[name]["kept"].mean()), drawn)
     return None if found is None else groups[found]
 
 

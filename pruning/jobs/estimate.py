@@ -133,8 +133,7 @@ def seconds_by_size(settings: Settings, sizes: Sequence[int], fractions: Sequenc
         rows = np.arange(min(size, probed.data.units))
         kept = [rows[: round(fraction * len(rows))] for fraction in fractions]
         subsets = [RunPlan(key=str(number), seed=number, rows=part, epochs=epochs) for number, part in enumerate(kept)]
-        phases = [probed.durations(plans, probed.evaluation) for plans in (probed.scoring(rows), subsets)]
-        found[size] = look * len(rows) + sum(probed.cost.total([phase]) for phase in phases)
+        found[size] = look * len(rows) + sum(map(probed.seconds, (probed.scoring(rows), subsets)))
     return found
 
 
@@ -164,8 +163,8 @@ class _Probed:
     """With what the data decide filled in."""
     data: Encoded
     evaluation: Encoded | None
-    held_out: Encoded
-    """The rows that a search for the learning rate evaluates."""
+    held_out: Encoded | None
+    """The rows that a search for the learning rate evaluates; None where the rate is given."""
     cost: Cost
 
     @property
@@ -181,6 +180,10 @@ class _Probed:
         """Seconds of each plan in a slot."""
         return self.cost.durations(plans, self.data, evaluation, batch_size=self.settings.train.batch_size)
 
+    def seconds(self, plans: Sequence[RunPlan]) -> float:
+        """Seconds of a job of these plans."""
+        return self.cost.seconds(plans, self.data, self.evaluation, batch_size=self.settings.train.batch_size)
+
 
 def _probed(settings: Settings, runs_given: bool = True) -> _Probed:
     """Read and encode the data, load the model and measure this machine."""
@@ -192,11 +195,12 @@ def _probed(settings: Settings, runs_given: bool = True) -> _Probed:
     tokenizer, longest = models.load_tokenizer(model, settings.template), settings.max_length or task.max_length
     data, evaluation = (task.encode(part.table, tokenizer, longest) for part in (train, held_out))
     model_checks.check_data(model, settings.model, data, evaluation)
+    searches = None in (settings.scoring.learning_rate, settings.measuring.learning_rate)
     return _Probed(
         settings=settings,
         data=data,
         evaluation=evaluation,
-        held_out=task.encode(train.table.slice(0, held_out_size(data.units)), tokenizer, longest),
+        held_out=task.encode(train.table.slice(0, held_out_size(data.units)), tokenizer, longest) if searches else None,
         cost=probe(data, str(model), _at_some_rate(settings.scoring)),
     )
 

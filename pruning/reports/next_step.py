@@ -76,7 +76,7 @@ def with_compared(points: Sequence[FrontierPoint], name: str) -> list[str]:
     drawn = {point.subset: point.kept for point in points if point.method == "random" and not point.subset.endswith(DECISIONS)}
     kept = next(point.kept for point in points if point.subset == name)
     own = [point.subset for point in points if point.subset in {f"{baseline}@{name}" for baseline in BASELINES}]
-    shared = None if name in drawn else random_of(name, kept, drawn)
+    shared = random_of(name, kept, drawn)
     return list(dict.fromkeys([name, *own, *([shared] if shared else [])]))
 
 

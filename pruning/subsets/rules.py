@@ -308,10 +308,10 @@ _RULES: dict[str, tuple[_Choose, float | None]] = {
 """Rule -> its function, and its default share."""
 
 BASELINES = tuple(_RULES)
+"""Baselines that the frontier can measure at every subset's size."""
 
 OF_ANSWERS = ("s2l", MATCHED)
 """Baselines that need the losses and lengths of generated answers."""
-"""Baselines that the frontier can measure at every subset's size."""
 
 NOT_PROPOSED = ("full", *BASELINES)
 """Methods of subsets that others are compared with: full data and the baselines."""
